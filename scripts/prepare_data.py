@@ -1,0 +1,54 @@
+"""Turn a folder of MRI slices into a prepared data set: checked, grouped, split.
+
+    python scripts/prepare_data.py SOURCE OUT
+    python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor
+    python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
+    python scripts/prepare_data.py slices data/slices --groups patients.csv
+
+SOURCE is a folder in one of the known layouts (found out by itself, or --layout), or a CSV file with the columns
+file_name and label. OUT gets train/, validation/ and test/ with one folder per class, index.csv, rejected.csv,
+dataset.json and README.md. SOURCE is never changed.
+"""
+
+import argparse
+import io
+import sys
+from pathlib import Path
+
+from brainmri.data.layouts import LAYOUTS
+from brainmri.data.splits import SCHEMES
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or CSV file to read")
+    parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
+    parser.add_argument("--layout", choices=LAYOUTS, help="layout of SOURCE (default: found out)")
+    parser.add_argument("--split", choices=list(SCHEMES), default="grouped", help="how to split (default: grouped)")
+    parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file_name,group_id of known patients")
+    parser.add_argument("--val", type=float, default=0.1, help="fraction for validation (default: 0.1)")
+    parser.add_argument("--test", type=float, default=0.2, help="fraction for the test (default: 0.2)")
+    parser.add_argument("--split_seed", "--split-seed", type=int, default=42, help="seed of the split (default: 42)")
+    parser.add_argument("--name", help="name of the data set (default: that of SOURCE)")
+    parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a prepared data set")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="replace")  # names that an old Windows code page lacks must not stop the work
+    from brainmri.data.prepare import prepare
+
+    try:
+        prepare(**vars(arguments))
+    except (ValueError, OSError) as error:
+        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
+        return 2
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,88 @@
+"""Random transformations of a batch, as tensors on the training device, one draw per sample.
+
+The draws come from a table of uniform numbers that depends on the seed, the epoch and the row only, so that one process
+and many, and a resumed run and an uninterrupted one, see the same pictures.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch.nn import functional
+
+DRAWS = 8  # uniform numbers per sample: hflip, vflip, rotation, scale, shift x, shift y, brightness, contrast
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Widths of the random transformations; the zeros leave a picture as it is.
+
+    horizontal_flip, vertical_flip: probabilities. rotation_degrees: largest turn either way. translate: largest shift
+    either way, as a share of the side. zoom_in, zoom_out: largest relative enlargement and reduction.
+    brightness, contrast: largest relative change either way.
+    """
+
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    rotation_degrees: float = 0.0
+    translate: float = 0.0
+    zoom_in: float = 0.0
+    zoom_out: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name in ("horizontal_flip", "vertical_flip", "translate", "zoom_out", "brightness", "contrast"):
+            if not 0 <= getattr(self, name) <= 1:
+                raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected a number from 0 to 1")
+        for name in ("rotation_degrees", "zoom_in"):
+            if getattr(self, name) < 0:
+                raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected a number >= 0")
+        if self.zoom_out == 1:
+            raise ValueError("augmentation.zoom_out is 1, which leaves nothing of a picture: expected less")
+
+    def __bool__(self) -> bool:
+        return self != Augmentation()
+
+
+def draws(rows: int, seed: int, epoch: int) -> np.ndarray:
+    """Uniform numbers in [0, 1) for one epoch: float32, shape (rows, DRAWS)."""
+    return np.random.default_rng([seed, epoch]).random((rows, DRAWS), dtype=np.float32)
+
+
+def augment(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -> torch.Tensor:
+    """Transform each picture by its own draws.
+
+    pixels: float (B, C, H, W), 0..255. uniform: (B, DRAWS) in [0, 1). One bilinear resampling does flip, turn, zoom and
+    shift together; what comes from outside the picture is black. The result stays within 0..255.
+    """
+    signed = 2 * uniform - 1
+    flip_x = torch.where(uniform[:, 0] < widths.horizontal_flip, -1.0, 1.0)
+    flip_y = torch.where(uniform[:, 1] < widths.vertical_flip, -1.0, 1.0)
+    angle = signed[:, 2] * math.radians(widths.rotation_degrees)
+    zoom = 1 + torch.where(signed[:, 3] > 0, signed[:, 3] * widths.zoom_in, signed[:, 3] * widths.zoom_out)
+    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    # The inverse map, in coordinates of -1..1 at the picture's edges: from the new picture's place to the old one's.
+    y, x = (torch.arange(1 - side, side, 2, device=pixels.device) / side for side in pixels.shape[-2:])
+    grid = torch.stack(
+        [
+            _plane(flip_x * cosine, x, -flip_x * sine, y, 2 * widths.translate * signed[:, 4]),
+            _plane(flip_y * sine, x, flip_y * cosine, y, 2 * widths.translate * signed[:, 5]),
+        ],
+        -1,
+    )
+    moved = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
+    if widths.contrast:
+        mean = moved.mean((1, 2, 3), keepdim=True)
+        moved.sub_(mean).mul_(1 + widths.contrast * signed[:, 7, None, None, None]).add_(mean)
+    if widths.brightness:
+        moved.mul_(1 + widths.brightness * signed[:, 6, None, None, None])
+    return moved.clamp_(0, 255) if widths.contrast or widths.brightness else moved
+
+
+def _plane(a: torch.Tensor, x: torch.Tensor, b: torch.Tensor, y: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
+    """a x + b y + c for each sample on the grid of x (W,) and y (H,): (B, H, W). By sums, as affine_grid is slow."""
+    return (a[:, None] * x)[:, None, :] + (b[:, None] * y + c[:, None])[:, :, None]

@@ -1,0 +1,52 @@
+"""The pixel cache as a torch `Dataset` that reads a whole batch in one gather."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from brainmri.data.augmentation import draws
+
+
+class SliceBatches(Dataset[dict[str, torch.Tensor]]):
+    """Rows of the pixel cache with their labels.
+
+    pixels: uint8 (N, size, size, 3). rows: positions in it, repeated where oversampled. labels: class numbers of `rows`.
+    augmentation_seed: None for a split that is read as it is; else each batch also carries its samples' `positions`, and
+    `uniform`, their random numbers in the current epoch, by which the trainer transforms the pictures on its device.
+    """
+
+    def __init__(
+        self, pixels: np.ndarray, rows: np.ndarray, labels: np.ndarray, augmentation_seed: int | None = None
+    ) -> None:
+        self.pixels, self.rows, self.labels = pixels, rows, labels
+        self.augmentation_seed = augmentation_seed
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the random numbers of `epoch` (counted from 0)."""
+        if self.augmentation_seed is not None:
+            self.uniform = draws(len(self.rows), self.augmentation_seed, epoch)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, positions: Sequence[int]) -> dict[str, torch.Tensor]:
+        """`pixel_values` uint8 (B, 3, size, size) in channels-last memory, `labels` int64 (B,); in training
+        also `uniform` and `positions`."""
+        chosen = np.asarray(positions)
+        batch = {
+            "pixel_values": torch.from_numpy(self.pixels[self.rows[chosen]]).permute(0, 3, 1, 2),
+            "labels": torch.from_numpy(self.labels[chosen]),
+        }
+        if self.augmentation_seed is not None:
+            batch["uniform"] = torch.from_numpy(self.uniform[chosen])
+            batch["positions"] = torch.from_numpy(chosen)
+        return batch
+
+    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+        """One sample, in the shapes of `__getitems__` without their first dimension."""
+        return {name: value[0] for name, value in self.__getitems__([position]).items()}

@@ -1,0 +1,113 @@
+"""A prepared folder, opened: as a table, as a `datasets.DatasetDict`, and as rows to oversample."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+if TYPE_CHECKING:
+    from datasets import DatasetDict
+
+SPLITS = ("train", "validation", "test")
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class PreparedData:
+    """What `scripts/prepare_data.py` wrote.
+
+    root: the folder. index: `index.csv`, every column as text. info: `dataset.json`. classes: the label names in the
+    order of their numbers (the sorted order that `datasets` gives a `ClassLabel`).
+    """
+
+    root: Path
+    index: pd.DataFrame
+    info: dict[str, Any]
+    classes: list[str]
+
+    def rows(self, split: str) -> np.ndarray:
+        """Positions in `index` of the images of `split`, int64."""
+        return np.flatnonzero(self.index["split"].to_numpy() == split)
+
+    def labels(self, rows: np.ndarray) -> np.ndarray:
+        """Class numbers (int64) of the images at `rows`."""
+        number = {name: position for position, name in enumerate(self.classes)}
+        return self.index["label"].iloc[rows].map(number).to_numpy(np.int64)
+
+
+def is_prepared(root: Path) -> bool:
+    """Whether `root` is a folder that `prepare` finished (its `dataset.json` is written last)."""
+    return (root / "dataset.json").is_file() and (root / "index.csv").is_file()
+
+
+def open_prepared(root: Path | str) -> PreparedData:
+    """Open a prepared folder.
+
+    Raises:
+        ValueError: if the folder is not a prepared one, is of another schema version, or lacks a file of its index.
+    """
+    root = Path(root)
+    if not is_prepared(root):
+        raise ValueError(
+            f"{root} is not a prepared data set (no dataset.json and index.csv): run scripts/prepare_data.py"
+        )
+    info = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+    if info["schema_version"] != SCHEMA_VERSION:
+        raise ValueError(
+            f"{root}: schema version {info['schema_version']}, but this release reads {SCHEMA_VERSION}: prepare it again"
+        )
+    index = pd.read_csv(root / "index.csv", dtype=str, keep_default_na=False)
+    missing = [name for name in index["file_name"] if not (root / name).is_file()]
+    if missing:
+        raise ValueError(
+            f"{root}: {len(missing)} files of index.csv are missing, {missing[0]} the first: prepare it again"
+        )
+    return PreparedData(root, index, info, list(info["classes"]))
+
+
+def load_prepared(root: Path | str) -> DatasetDict:
+    """The prepared folder as a `DatasetDict` with `image`, `label` (ClassLabel), `file_name` and `group_id`.
+
+    A plain `load_dataset("imagefolder", data_dir=root)` reads the same images and labels; this keeps the groups too.
+    """
+    from datasets import ClassLabel, Dataset, DatasetDict, Features, Image, Value
+
+    data = open_prepared(root)
+    features = Features(
+        {
+            "image": Image(),
+            "label": ClassLabel(names=data.classes),
+            "file_name": Value("string"),
+            "group_id": Value("string"),
+        }
+    )
+    splits = {}
+    for split in SPLITS:
+        table = data.index.iloc[data.rows(split)]
+        columns = {
+            "image": [str(data.root / name) for name in table["file_name"]],
+            "label": table["label"].tolist(),
+            "file_name": table["file_name"].tolist(),
+            "group_id": table["group_id"].tolist(),
+        }
+        splits[split] = Dataset.from_dict(columns, features=features)
+    return DatasetDict(splits)
+
+
+def oversampled(rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
+    """Repeat `rows` so that every class has as many as the largest one; the extra ones are drawn with replacement.
+
+    Every original row is kept, and the largest class is untouched. `labels`: class numbers of `rows`.
+    """
+    generator = np.random.default_rng(seed)
+    counts = np.bincount(labels)
+    extra = [
+        generator.choice(rows[labels == label], counts.max() - counts[label], replace=True)
+        for label in np.flatnonzero(counts)
+    ]
+    return np.concatenate([rows, *extra])

@@ -1,0 +1,158 @@
+"""A split table -> the files of a prepared folder: pictures, index.csv, rejected.csv, dataset.json, README.md."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+import shutil
+import unicodedata
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+import pandas as pd
+import yaml
+
+from brainmri.data.dataset import SPLITS
+from brainmri.data.splits import SCHEMES
+
+INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "picture_id", "site", "source"]
+UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows
+DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # nor these as the whole stem
+# `datasets` takes a folder name with one of these words in it for a split, and skips names that begin with . or __
+SPLIT_WORD = re.compile(
+    r"(?:^|[-._ 0-9])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?:$|[-._ 0-9])"
+)
+LONGEST_NAME = 60  # characters, of up to 4 bytes each; most file systems take 255 bytes
+
+
+def check_labels(labels: Iterable[str]) -> None:
+    """Raises ValueError if a label cannot be the name of a class folder everywhere, or two differ in case only."""
+    seen: dict[str, str] = {}
+    for label in sorted(set(labels)):
+        if (
+            UNSAFE.search(label)
+            or DEVICES.fullmatch(label)
+            or label != label.strip().rstrip(".")
+            or len(label) > LONGEST_NAME
+        ):
+            raise ValueError(f"the label {label!r} cannot be a folder name on every system: rename it")
+        if label.startswith((".", "__")):
+            raise ValueError(
+                f"the label {label!r} begins with . or __, and such folders are skipped by readers: rename it"
+            )
+        if SPLIT_WORD.search(label):
+            raise ValueError(f"the label {label!r} would be taken for the name of a split by `datasets`: rename it")
+        if label.casefold() in seen:
+            raise ValueError(f"the labels {seen[label.casefold()]!r} and {label!r} differ in case only: make them one")
+        seen[label.casefold()] = label
+
+
+def name_files(table: pd.DataFrame) -> list[str]:
+    """A file name, relative to the prepared folder, for each row of a split table.
+
+    It is made of the split, the label, the stem of the source (made safe for every system) and the suffix of the
+    content. On a collision (whatever the case) -2, -3, ... is added, in the order of the rows.
+    """
+    taken: set[str] = set()
+    names = []
+    for split, label, path, suffix in table[["split", "label", "path", "suffix"]].itertuples(index=False):
+        folder, stem = f"{split}/{label}", _safe_stem(path)
+        name, number = f"{folder}/{stem}{suffix}", 1
+        while name.casefold() in taken:
+            number += 1
+            name = f"{folder}/{stem}-{number}{suffix}"
+        taken.add(name.casefold())
+        names.append(name)
+    return names
+
+
+def write_pictures(out: Path, table: pd.DataFrame) -> None:
+    """Put the staged files of `table` (columns staged, file_name) in their places; a repeated one is copied."""
+    for folder in {PurePosixPath(name).parent for name in table["file_name"]}:
+        (out / folder).mkdir(parents=True)
+    needed_again = table["staged"].duplicated(keep="last")
+    for staged, name, again in zip(table["staged"], table["file_name"], needed_again, strict=True):
+        if again:
+            shutil.copyfile(staged, out / name)
+        else:
+            Path(staged).rename(out / name)
+
+
+def write_tables(out: Path, table: pd.DataFrame, rejected: pd.DataFrame, info: dict[str, Any]) -> None:
+    """index.csv, rejected.csv, README.md and, last of all, dataset.json."""
+    index = table.rename(columns={"path": "source"}).sort_values("file_name")[INDEX_COLUMNS]
+    for name, frame in (("index.csv", index), ("rejected.csv", rejected)):
+        frame.to_csv(out / name, index=False, encoding="utf-8", lineterminator="\n")
+    _write_text(out / "README.md", data_card(info, rejected))
+    _write_text(out / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+
+
+def fingerprint(table: pd.DataFrame) -> str:
+    """16 hex digits that change with any name, label, split, group or byte of the pictures."""
+    rows = sorted(table[["file_name", "label", "split", "group_id", "sha256"]].itertuples(index=False, name=None))
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def counts_table(counts: dict[str, dict[str, int]], classes: list[str]) -> list[list[str]]:
+    """Rows of text: a heading, one row per class, the total; columns: class, the three splits, all."""
+    rows = [["class", *SPLITS, "all"]]
+    for name in classes:
+        numbers = [counts[split][name] for split in SPLITS]
+        rows.append([name, *map(str, numbers), str(sum(numbers))])
+    totals = [sum(counts[split].values()) for split in SPLITS]
+    return [*rows, ["all", *map(str, totals), str(sum(totals))]]
+
+
+def leak_statement(info: dict[str, Any]) -> str:
+    if not info["leaky"]:
+        return f"No group stands in more than one split ({info['groups']} groups)."
+    return (
+        f"LEAKY: {info['groups_across_splits']} of {info['groups']} groups stand in more than one split, so that "
+        "images to be tested have close relatives among those to learn from. Accuracies on this split are too high."
+    )
+
+
+def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
+    """The README.md of a prepared folder."""
+    front = {
+        "license": "unknown",
+        "pretty_name": info["name"],
+        "task_categories": ["image-classification"],
+        "configs": [
+            {"config_name": "default", "data_files": [{"split": split, "path": f"{split}/**"} for split in SPLITS]}
+        ],
+    }
+    heading, *rows = counts_table(info["counts"], info["classes"])
+    lines = [heading, ["---"] + ["---:"] * (len(heading) - 1), *rows]
+    table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
+    sections = [
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
+        f"# {info['name']}",
+        f"MRI slices for image classification, prepared by `brainmri` from a source of the layout `{info['layout']}`. "
+        "The licence of the images is not known to the program: look it up at their source.",
+        table,
+        f"Split `{info['split']}` (seed {info['split_seed']}): {SCHEMES[info['split']]}. {leak_statement(info)} "
+        "A group holds the images of one patient, as far as given patient ids and the likeness of the pictures tell.",
+        f"{info['pictures']} distinct pictures; the largest group has {info['largest_group']} images; "
+        f"{len(info['contradictory_pictures'])} pictures occur under more than one label.",
+        f"{info['rejected']} files of the source were rejected"
+        + (", listed with the reasons in `rejected.csv`:" if len(rejected) else "."),
+        "\n".join(f"- {reason}: {count}" for reason, count in rejected["reason"].value_counts().head(10).items()),
+        '```python\nfrom datasets import load_dataset\n\nload_dataset("imagefolder", data_dir="THIS_FOLDER")\n```',
+        f"Fingerprint: `{info['fingerprint']}`",
+    ]
+    return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def _safe_stem(path: str) -> str:
+    name = PurePosixPath(path).name
+    array, _, row = name.partition(".npz#")
+    stem = f"{array}_{int(row):05d}" if row.isdigit() else PurePosixPath(name).stem
+    stem = UNSAFE.sub("_", unicodedata.normalize("NFC", stem)).strip().rstrip(".")[:LONGEST_NAME].rstrip(". ")
+    return f"_{stem}" if not stem or stem.startswith(".") or DEVICES.fullmatch(stem) else stem
+
+
+def _write_text(file: Path, text: str) -> None:
+    file.write_text(text, encoding="utf-8", newline="\n")

@@ -1,0 +1,183 @@
+"""One picture file (or array) -> an upright 8-bit picture, or the reason why it is rejected."""
+
+from __future__ import annotations
+
+import io
+import threading
+import warnings
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageOps, UnidentifiedImageError
+
+# Four times a 4096x2048 film scan is still less; a slice has well under one million pixels. At 8 bytes per pixel (the
+# scaling of 16-bit pictures) this bounds the memory of one file to about 320 MB.
+MAX_PIXELS = 40_000_000
+MAX_BYTES = 256 * 2**20  # of one file: 40 million uncompressed 16-bit RGB pixels fit
+MIN_SIDE = 8  # pixels; the networks and the thumbnails need something to look at
+
+# What is opened, by content. Formats that Pillow hands to another program (EPS) are left out on purpose.
+READ_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
+# What is kept as it is when it holds a plain picture; the suffixes are ones that `datasets` knows.
+KEPT_FORMATS = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
+PICTURE_SUFFIXES = frozenset(
+    {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2"}
+)
+ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are mirrors and turns
+
+_opening = threading.Lock()  # warnings.catch_warnings is not safe between threads
+
+
+class RejectedImage(ValueError):  # noqa: N818 - the name says what happens to the file
+    """A file that cannot serve as a picture; the message is the reason shown to the user."""
+
+
+@dataclass(frozen=True)
+class CheckedImage:
+    """A picture that can be used.
+
+    image: upright, mode "L" or "RGB", 8 bits per channel. encoded: the bytes to write, which decode to exactly `image`:
+    the original file where that was already such a picture, else a PNG. suffix: ".jpg", ".png", ... of `encoded`.
+    """
+
+    image: Image.Image
+    suffix: str
+    encoded: bytes
+
+
+def read_image(path: Path) -> CheckedImage:
+    """Read a picture file; its format is told by content, whatever the suffix says.
+
+    Transparent parts are laid on black, which is the background of an MRI slice. Grey pictures of more than 8 bits and
+    float pictures are scaled linearly from their own minimum..maximum to 0..255: MRI intensities have no unit, 12-bit
+    values in a 16-bit file would be nearly black under a fixed scale, and percentiles would clip the brightest part,
+    which may be the lesion. (Of 16-bit *colour* Pillow gives the upper 8 bits.) EXIF turns are applied.
+
+    Raises:
+        RejectedImage: for a file that is missing, empty, no picture, broken, cut off, animated or of several pages
+            (which page is meant cannot be known), too large, too small, blank, or holds NaN or infinite values.
+    """
+    if not path.is_file():
+        raise RejectedImage("no such file" if not path.exists() else "not a regular file")
+    try:
+        size = path.stat().st_size
+        if size > MAX_BYTES:
+            raise RejectedImage(f"too large: {size:,} bytes, at most {MAX_BYTES:,} are read")
+        data = path.read_bytes()
+    except OSError as error:
+        raise RejectedImage(f"cannot be read: {error.strerror}") from error
+    if not data:
+        raise RejectedImage("empty file (zero bytes)")
+    try:
+        return _decode(data)
+    except RejectedImage:
+        raise
+    except Exception as error:  # Pillow raises a dozen types for broken files, SyntaxError and struct.error among them
+        raise RejectedImage(f"broken picture file: {str(error) or type(error).__name__}") from error
+
+
+def check_array(values: np.ndarray) -> CheckedImage:
+    """A picture from an array: shape (H, W), (H, W, 1) or (H, W, 3), uint8, or float in [0, 1] (times 255, rounded).
+
+    Raises:
+        RejectedImage: for other types and values, and for pictures that are too large, too small or blank.
+    """
+    _check_size(values.shape[1], values.shape[0])
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    if values.dtype.kind == "f":
+        _check_finite(values)
+        low, high = float(values.min()), float(values.max())
+        if low < 0 or high > 1:
+            raise RejectedImage(f"float values from {low:g} to {high:g}: expected 0..1 (or uint8)")
+        values = np.round(values.astype(np.float64) * 255).astype(np.uint8)
+    if values.dtype != np.uint8:
+        raise RejectedImage(f"values of type {values.dtype}: expected uint8, or float from 0 to 1")
+    image = Image.fromarray(np.ascontiguousarray(values))
+    _check_not_blank(image)
+    return CheckedImage(image, ".png", _png(image))
+
+
+def thumbnail(image: Image.Image, size: int = 64) -> np.ndarray:
+    """Greyscale, then box-resized: uint8, shape (size, size)."""
+    return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
+
+
+def _decode(data: bytes) -> CheckedImage:
+    with _open(data) as file:
+        _check_size(*file.size)
+        frames = getattr(file, "n_frames", 1)  # formats of one picture lack the attribute
+        if frames > 1 and file.format != "MPO":  # MPO: a JPEG photograph first, then previews of it
+            raise RejectedImage(f"{frames} frames or pages: save the one that is meant as a file of its own")
+        name = file.format or ""
+        upright = file.getexif().get(ORIENTATION, 1) not in range(2, 9)
+        file.load()
+        plain = upright and file.mode in ("L", "RGB") and not file.has_transparency_data
+        image = _to_8_bit(ImageOps.exif_transpose(file))
+    image.info = {}  # a colour profile or transparency of the old mode must not reach the PNG
+    _check_not_blank(image)
+    if plain and name in KEPT_FORMATS:
+        return CheckedImage(image, KEPT_FORMATS[name], data)
+    return CheckedImage(image, ".png", _png(image))
+
+
+def _open(data: bytes) -> Image.Image:
+    """The header only. Pillow's own warning about huge pictures is switched off, because `_check_size` follows."""
+    with _opening, warnings.catch_warnings():
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            return Image.open(io.BytesIO(data), formats=READ_FORMATS)
+        except Image.DecompressionBombError as error:
+            raise RejectedImage(f"too large: more than {MAX_PIXELS:,} pixels") from error
+        except UnidentifiedImageError as error:
+            raise RejectedImage(
+                "not a picture that can be read (JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, JPEG 2000)"
+            ) from error
+
+
+def _to_8_bit(image: Image.Image) -> Image.Image:
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return _stretched(np.asarray(image))
+    if image.has_transparency_data:
+        grey = image.mode in ("L", "LA", "La", "1")
+        opaque = image.convert("RGBA")
+        black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, opaque).convert("L" if grey else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def _stretched(values: np.ndarray) -> Image.Image:
+    """Linear from the picture's own minimum..maximum to 0..255."""
+    _check_finite(values)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise RejectedImage(f"blank: every pixel is {low:g}")
+    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    return Image.fromarray(np.round(scaled).astype(np.uint8))
+
+
+def _check_size(width: int, height: int) -> None:
+    if width * height > MAX_PIXELS:
+        raise RejectedImage(f"too large: {width}x{height} pixels, at most {MAX_PIXELS:,} are read")
+    if min(width, height) < MIN_SIDE:
+        raise RejectedImage(f"too small: {width}x{height} pixels, at least {MIN_SIDE}x{MIN_SIDE} are needed")
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise RejectedImage("holds values that are no numbers (NaN) or infinite")
+
+
+def _check_not_blank(image: Image.Image) -> None:
+    extrema = np.array(image.getextrema()).reshape(-1, 2)
+    if (extrema[:, 0] == extrema[:, 1]).all():
+        raise RejectedImage(f"blank: every pixel is {image.getpixel((0, 0))}")
+
+
+def _png(image: Image.Image) -> bytes:
+    buffer = io.BytesIO()
+    image.save(buffer, "PNG")
+    return buffer.getvalue()

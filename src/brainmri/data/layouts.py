@@ -1,0 +1,205 @@
+"""Source folders -> one table of files. Nothing is opened but tables and the headers of arrays.
+
+The table has the columns of `COLUMNS`, all text, sorted by `path`:
+path (POSIX, relative to the source folder; "train_data.npz#17" for a row of an array), label ("" where a picture stands
+in no class folder), source_split ("train", "validation", "test" or ""), group (an id that the source gives, or ""),
+site ("" unless given).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+import pandas as pd
+
+from brainmri.data.images import PICTURE_SUFFIXES
+from brainmri.data.npz_layout import NPZ_FILES, read_npz_table
+from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
+
+LAYOUTS = ("kaggle-4class", "kaggle-multimodal", "imagefolder", "npz", "csv")
+KAGGLE_SPLITS = {"training": "train", "testing": "test"}
+MRI_FOLDER = "Brain Tumor MRI images"
+CT_FOLDER = "Brain Tumor CT scan Images"
+TUMOR_CLASSES = ("glioma", "meningioma", "pituitary")  # in the file names of kaggle-multimodal
+SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
+
+LOOKED_FOR = (
+    "Training/<class>/* and Testing/<class>/* (kaggle-4class); "
+    f'Healthy/* and Tumor/*, here or in "{MRI_FOLDER}" (kaggle-multimodal); '
+    "train_data.npz and test_data.npz (npz); "
+    "metadata.csv, or a single CSV, with the columns file_name and label (csv); "
+    "folders of pictures, one for each class, or those in train/, validation/ and test/ (imagefolder)"
+)
+
+
+def detect_layout(source: Path) -> str:
+    """The name of the layout of `source` (one of `LAYOUTS`), from the names in it.
+
+    Raises:
+        ValueError: if `source` does not exist or no layout fits; says what was looked for and what was found.
+    """
+    if source.is_file():
+        if source.suffix.lower() == ".csv":
+            return "csv"
+        raise ValueError(
+            f"{source} is a file: expected a folder or a CSV file (for arrays, the folder that holds {NPZ_FILES[0]})"
+        )
+    _check_folder(source)
+    if any((source / name).is_file() for name in NPZ_FILES):
+        return "npz"
+    if KAGGLE_SPLITS.keys() <= _folders(source).keys():
+        return "kaggle-4class"
+    if _mri_folder(source):
+        return "kaggle-multimodal"
+    if find_label_csv(source):
+        return "csv"
+    folders = list(_folders(source).values())
+    if _has_splits(source):
+        folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in _entries(folder)]
+    if any(_holds_pictures(folder) for folder in folders if folder.is_dir()):
+        return "imagefolder"
+    raise ValueError(f"{source}: no layout fits. Looked for: {LOOKED_FOR}. Found: {_found(source)}")
+
+
+def read_layout(source: Path, layout: str) -> pd.DataFrame:
+    """The table of all files of `source`; hidden files and those that operating systems leave behind are passed over.
+
+    Files in class folders are all listed, whatever they are; pictures outside the class folders are listed with an
+    empty label. `kaggle-multimodal` reads the MRI half only (see `left_out`).
+
+    Raises:
+        ValueError: if `layout` is unknown or does not fit `source`, or a table or array in it is not as expected.
+    """
+    if layout not in LAYOUTS:
+        raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
+    if layout == "csv":
+        return read_label_csv(source)
+    _check_folder(source)
+    if layout == "npz":
+        return read_npz_table(source)
+    if layout == "kaggle-multimodal":
+        rows = _multimodal_rows(source)
+    elif layout == "kaggle-4class":
+        rows = _folder_rows(source, KAGGLE_SPLITS)
+    else:
+        rows = _folder_rows(source, SPLIT_NAMES if _has_splits(source) else {})
+    table = pd.DataFrame(rows, columns=["path", "label", "source_split"]).assign(group="", site="")
+    if not (table["label"] != "").any():
+        raise ValueError(
+            f"{source} does not have the layout {layout}. Expected one of: {LOOKED_FOR}. Found: {_found(source)}"
+        )
+    return table[list(COLUMNS)].sort_values("path", ignore_index=True)
+
+
+def left_out(source: Path, layout: str) -> list[str]:
+    """Sentences about the parts of `source` that the layout does not read, for the terminal."""
+    folder = _mri_folder(source) if layout == "kaggle-multimodal" else None
+    beside = _folders(folder.parent) if folder else {}
+    return [
+        f'"{path.name}" is left out: this layout reads the MRI half only'
+        for name, path in beside.items()
+        if name == CT_FOLDER.casefold()
+    ]
+
+
+def list_files(folder: Path) -> list[Path]:
+    """All files below `folder`, links followed, hidden and system files passed over, in a fixed order."""
+    return list(_walk(folder, ()))
+
+
+def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
+    here = folder.resolve()
+    if here in above:
+        return  # a link that leads back to a folder above it
+    for entry in _entries(folder):
+        if entry.is_dir():
+            yield from _walk(entry, (*above, here))
+        else:
+            yield entry
+
+
+def _entries(folder: Path) -> list[Path]:
+    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
+    return sorted((entry for entry in shown if entry.name.casefold() not in SYSTEM_FILES), key=lambda entry: entry.name)
+
+
+def _folder_rows(source: Path, splits: Mapping[str, str]) -> list[tuple[str, str, str]]:
+    """`splits`: names (case-folded) of the folders above the class folders; empty if there are none above."""
+    rows = []
+    for file in list_files(source):
+        inner = file.relative_to(source).parts
+        split = splits.get(inner[0].casefold(), "")
+        if splits:
+            inner = inner[1:] if split else ()
+        if len(inner) >= 2:
+            rows.append((file.relative_to(source).as_posix(), inner[0], split))
+        elif file.suffix.lower() in PICTURE_SUFFIXES:
+            rows.append((file.relative_to(source).as_posix(), "", split))
+    return rows
+
+
+def _multimodal_rows(source: Path) -> list[tuple[str, str, str]]:
+    folder = _mri_folder(source)
+    if folder is None:
+        return []
+    rows = []
+    for file in list_files(folder):
+        inner = file.relative_to(folder).parts
+        part = inner[0].casefold() if len(inner) >= 2 else ""
+        if part == "healthy":
+            label = "healthy"
+        elif part == "tumor":
+            named = [name for name in TUMOR_CLASSES if name in file.stem.casefold()]
+            label = named[0] if len(named) == 1 else "tumor"  # the class of tumours whose kind the name does not tell
+        elif file.suffix.lower() in PICTURE_SUFFIXES:
+            label = ""
+        else:
+            continue
+        rows.append((file.relative_to(source).as_posix(), label, ""))
+    return rows
+
+
+def _mri_folder(source: Path) -> Path | None:
+    """The folder with Healthy/ and Tumor/: `source` itself, or where the Kaggle archive has it."""
+    inside = _folders(source)
+    places = [source, inside.get(MRI_FOLDER.casefold())]
+    if "dataset" in inside:
+        places.append(_folders(inside["dataset"]).get(MRI_FOLDER.casefold()))
+    return next((place for place in places if place and {"healthy", "tumor"} <= _folders(place).keys()), None)
+
+
+def _folders(folder: Path) -> dict[str, Path]:
+    """The folders in `folder` by their names without regard to case."""
+    return {entry.name.casefold(): entry for entry in _entries(folder) if entry.is_dir()}
+
+
+def _has_splits(source: Path) -> bool:
+    """Whether a training folder with class folders in it stands at the top."""
+    return any(
+        SPLIT_NAMES.get(folder.name.casefold()) == "train" and any(inner.is_dir() for inner in _entries(folder))
+        for folder in _entries(source)
+        if folder.is_dir()
+    )
+
+
+def _holds_pictures(folder: Path) -> bool:
+    return any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in _entries(folder))
+
+
+def _check_folder(source: Path) -> None:
+    if not source.is_dir():
+        raise ValueError(
+            f"{source} is a file: this layout needs a folder" if source.exists() else f"{source} does not exist"
+        )
+
+
+def _found(source: Path) -> str:
+    entries = _entries(source)
+    folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
+    files = [entry.name for entry in entries if not entry.is_dir()]
+    if not entries:
+        return "an empty folder"
+    listed = ", ".join(folders[:8] + files[:4])
+    more = ", ..." if len(folders) > 8 or len(files) > 4 else ""
+    return f"{len(folders)} folders and {len(files)} files: {listed}{more}"

@@ -1,0 +1,177 @@
+"""A source in any layout -> a prepared folder: read, check, group, split, write."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from brainmri.data.checking import Checked, check_files
+from brainmri.data.dataset import SCHEMA_VERSION, SPLITS
+from brainmri.data.folder import (
+    check_labels,
+    counts_table,
+    fingerprint,
+    leak_statement,
+    name_files,
+    write_pictures,
+    write_tables,
+)
+from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, find_groups
+from brainmri.data.images import MAX_PIXELS, MIN_SIDE
+from brainmri.data.layouts import detect_layout, left_out, read_layout
+from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
+from brainmri.data.staging import check_output, install, workshop
+from brainmri.data.tables import add_groups
+
+FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
+
+
+def prepare(
+    source: Path | str,
+    out: Path | str,
+    *,
+    layout: str | None = None,
+    split: str = "grouped",
+    groups: Path | str | None = None,
+    val: float = 0.1,
+    test: float = 0.2,
+    split_seed: int = 42,
+    name: str | None = None,
+    overwrite: bool = False,
+) -> Path:
+    """Write a prepared folder (see brainmri.data.dataset) and print a summary. The source is never changed.
+
+    Args:
+        source: a folder, or a CSV file (layout `csv`).
+        out: the folder to make; it appears in one step, when it is complete.
+        layout: one of brainmri.data.layouts.LAYOUTS; found out from the source if None.
+        split, val, test, split_seed: see brainmri.data.splits.assign.
+        groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
+        name: of the data set; that of the source folder if None.
+        overwrite: replace `out` if it is a prepared folder (or an empty one).
+
+    Returns:
+        The resolved `out`. The same source and settings give the same bytes in every file.
+
+    Raises:
+        ValueError: if anything in the source or the settings cannot be used; `out` is untouched then.
+    """
+    start = time.perf_counter()
+    source, out = Path(source).resolve(), Path(out).resolve()
+    check_output(out, overwrite)
+    layout = layout or detect_layout(source)
+    table = read_layout(source, layout)
+    root = source.parent if source.is_file() else source
+    _check_places(source, root, out, table)
+    check_scheme(table, split, val=val, test=test)
+    check_labels(set(table["label"]) - {""})
+    if groups is not None:
+        table = add_groups(table, Path(groups))
+    print(f"{source.name}: layout {layout}, {len(table)} files")
+    for sentence in left_out(source, layout):
+        print(sentence)
+    with workshop(out) as folder:
+        (folder / "staged").mkdir()
+        checked = check_files(root, table, layout, folder / "staged")
+        _check_classes(checked, table)
+        grouped = _with_groups(checked)
+        result = assign(grouped, split, val=val, test=test, seed=split_seed)
+        result = result.assign(file_name=name_files(result))
+        settings = {
+            "groups_file": groups is not None,
+            "images_with_given_group": int((grouped["group"] != "").sum()),
+            "same_picture_correlation": SAME_PICTURE,
+            "same_group_correlation": SAME_GROUP,
+            "max_pixels": MAX_PIXELS,
+            "min_side": MIN_SIDE,
+        }
+        fractions = {
+            key: value if key in FRACTIONS_USED[split] else None for key, value in (("val", val), ("test", test))
+        }
+        info = {
+            "schema_version": SCHEMA_VERSION,
+            "name": name or (source.stem if source.is_file() else source.name),
+            "fingerprint": fingerprint(result),
+            "layout": layout,
+            "classes": sorted(set(grouped["label"])),
+            "split": split,
+            "split_seed": split_seed,
+            **fractions,
+            **_facts(grouped, result),
+            "rejected": len(checked.rejected),
+            "settings": settings,
+        }
+        write_pictures(folder / "new", result)
+        write_tables(folder / "new", result, checked.rejected, info)
+        install(folder / "new", out, overwrite)
+    _print_summary(info, checked.rejected, grouped)
+    print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
+    return out
+
+
+def _check_places(source: Path, root: Path, out: Path, table: pd.DataFrame) -> None:
+    if source.is_relative_to(out):
+        raise ValueError(f"the source {source} lies inside the output folder {out}: choose another output folder")
+    if out.is_relative_to(root) and (
+        source.is_dir() or any((root / path).is_relative_to(out) for path in table["path"])
+    ):
+        raise ValueError(
+            f"the output folder {out} lies inside the source {root}, which is never changed: choose another one"
+        )
+
+
+def _check_classes(checked: Checked, table: pd.DataFrame) -> None:
+    classes = sorted(set(checked.usable["label"]))
+    if len(classes) < 2:
+        lost = sorted(set(table["label"]) - {*classes, ""})
+        more = f" (no usable picture of {', '.join(lost)})" if lost else ""
+        raise ValueError(f"only one class, {classes[0]}{more}: at least two are needed")
+
+
+def _with_groups(checked: Checked) -> pd.DataFrame:
+    found = find_groups(checked.thumbnails, checked.usable["group"].tolist())
+    return checked.usable.assign(
+        picture_id=[f"p{number:05d}" for number in found.picture], group_id=[f"g{number:05d}" for number in found.group]
+    )
+
+
+def _facts(grouped: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
+    """The counted part of dataset.json: of `grouped` (every usable file once) and of `result` (with repeated rows)."""
+    table = pd.crosstab(result["split"], result["label"]).reindex(list(SPLITS), fill_value=0)
+    labels = grouped.groupby("picture_id")["label"].nunique()
+    doubtful = grouped[grouped["picture_id"].isin(labels.index[labels > 1])]
+    contradictory = [sorted(rows["path"]) for _, rows in doubtful.groupby("picture_id")]
+    across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
+    return {
+        "counts": {split: {label: int(number) for label, number in row.items()} for split, row in table.iterrows()},
+        "groups": grouped["group_id"].nunique(),
+        "largest_group": int(grouped["group_id"].value_counts().iloc[0]),
+        "pictures": len(labels),
+        "contradictory_pictures": contradictory,
+        "groups_across_splits": across,
+        "leaky": across > 0,
+    }
+
+
+def _print_summary(info: dict[str, Any], rejected: pd.DataFrame, grouped: pd.DataFrame) -> None:
+    rows = counts_table(info["counts"], info["classes"])
+    width = max(len(row[0]) for row in rows)
+    print("\n".join([f"{row[0]:<{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]))
+    print(f"{info['pictures']} distinct pictures in {info['groups']} groups, of up to {info['largest_group']} images.")
+    print(f"Split {info['split']}, seed {info['split_seed']}. {leak_statement(info)}")
+    for split, label in (
+        (split, label) for split in SPLITS for label in info["classes"] if not info["counts"][split][label]
+    ):
+        print(f"Note: no image of {label} in {split}.")
+    sizes = grouped.groupby("label")["group_id"].nunique()
+    for label, count in sizes[sizes < FEW_GROUPS].items():
+        print(f"Note: {label} has only {count} groups, so that its shares in the splits are coarse.")
+    if contradictory := info["contradictory_pictures"]:
+        first = ", ".join(contradictory[0][:4])
+        print(f"Note: {len(contradictory)} pictures occur under more than one label, the first: {first}.")
+    print(f"{info['rejected']} files rejected" + (" (rejected.csv):" if len(rejected) else "."))
+    for path, reason in rejected.head(5).itertuples(index=False):
+        print(f"  {path}: {reason}")

@@ -1,0 +1,196 @@
+"""Which images train, choose and test: the schemes of `--split`.
+
+`grouped` is the clean one: no group stands in two splits. The others repeat what published projects did, and may leak.
+Every scheme sorts the table first, so that the order of the rows does not matter, and draws from the seed alone.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from fractions import Fraction
+from itertools import combinations
+
+import numpy as np
+import pandas as pd
+
+# What each scheme does, in the words of the data card.
+SCHEMES: Mapping[str, str] = {
+    "grouped": "by group, stratified by class: no group stands in two splits",
+    "source": "the source's own test split; validation is a part of its training split, by group",
+    "source_halved": "the source's training split; its test split halved into validation and test, stratified by class",
+    "oversample_then_split": "every class drawn with replacement up to the largest, then split, stratified by class",
+    "npz": "the source's own test split; validation is a part of its training split, by image, stratified by class",
+}
+NEED_SOURCE_SPLIT = ("source", "source_halved", "npz")
+# The fractions that a scheme looks at; the others are set by the scheme itself.
+FRACTIONS_USED: Mapping[str, tuple[str, ...]] = {
+    "grouped": ("val", "test"),
+    "source": ("val",),
+    "source_halved": (),
+    "oversample_then_split": ("val", "test"),
+    "npz": ("val",),
+}
+SMALLEST_FRACTION = 0.01
+MOST_FOLDS = (
+    20  # 19 of 20 choices to look at for a fraction of 5 %, 184,756 for one half; one fold of up to 100 below 5 %
+)
+
+
+def assign(table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int) -> pd.DataFrame:
+    """`table` sorted by `path`, with a column `split` (train, validation, test).
+
+    Every row is there exactly once, except under `oversample_then_split`, which repeats rows and leaves others out.
+
+    Args:
+        table: columns path, label, source_split and group_id at least.
+        scheme: a key of `SCHEMES`.
+        val, test: fractions of all images; of the source's training part, where the source's test split is kept. What a
+            scheme does not look at (`FRACTIONS_USED`) is ignored.
+
+    Raises:
+        ValueError: as `check_scheme`, and for too few images or groups of a class.
+    """
+    check_scheme(table, scheme, val=val, test=test)
+    table = table.sort_values("path", ignore_index=True)
+    if scheme == "grouped":
+        return _grouped(table, val, test, seed)
+    if scheme == "source":
+        return _source(table, val, seed)
+    if scheme == "source_halved":
+        return _source_halved(table, seed)
+    if scheme == "npz":
+        return _npz(table, val, seed)
+    return _oversample_then_split(table, val, test, seed)
+
+
+def check_scheme(table: pd.DataFrame, scheme: str, *, val: float, test: float) -> None:
+    """What can be known before any image is opened. Of `table` only source_split is looked at.
+
+    Raises:
+        ValueError: for an unknown scheme, fractions that leave nothing for a split, or a scheme that needs splits which
+            the source does not have (naming those that work).
+    """
+    if scheme not in SCHEMES:
+        raise ValueError(f"unknown split {scheme!r}: expected one of {', '.join(SCHEMES)}")
+    used = {name: value for name, value in (("val", val), ("test", test)) if name in FRACTIONS_USED[scheme]}
+    # "not >=" catches NaN too
+    if any(not value >= SMALLEST_FRACTION for value in used.values()) or sum(used.values()) > 1 - SMALLEST_FRACTION:
+        given = " and ".join(f"{name} {value:g}" for name, value in used.items())
+        raise ValueError(
+            f"{given}: validation, test and what is left for training must each be at least {SMALLEST_FRACTION:g}"
+        )
+    found = set(table["source_split"])
+    if not _fits(scheme, found):
+        names = ", ".join(sorted(name or "none" for name in found))
+        working = ", ".join(name for name in SCHEMES if _fits(name, found))
+        raise ValueError(
+            f"the split {scheme} needs a source whose images all stand in a train or a test part; the parts found are: "
+            f"{names}. Splits that work here: {working}"
+        )
+
+
+def _fits(scheme: str, found: set[str]) -> bool:
+    """Whether the parts of a source are those that a scheme needs. `source` can keep a validation part, too."""
+    extra = {"validation"} if scheme == "source" else set()
+    return scheme not in NEED_SOURCE_SPLIT or {"train", "test"} <= found <= {"train", "test"} | extra
+
+
+def _grouped(table: pd.DataFrame, val: float, test: float, seed: int) -> pd.DataFrame:
+    groups = table.groupby("label")["group_id"].nunique()
+    if (groups < 3).any():
+        few = ", ".join(f"{label} has {count}" for label, count in groups[groups < 3].items())
+        raise ValueError(
+            f"too few groups for train, validation and test: {few}. Each class needs three groups at least: "
+            "add images of other patients, or leave the class out"
+        )
+    in_test = _part_by_group(table, test, seed)
+    rest = table[~in_test]
+    in_validation = pd.Series(False, index=table.index)
+    in_validation[rest.index] = _part_by_group(rest, val / (1 - test), seed)
+    return table.assign(split=np.select([in_test, in_validation], ["test", "validation"], "train"))
+
+
+def _source(table: pd.DataFrame, val: float, seed: int) -> pd.DataFrame:
+    split = table["source_split"].copy()
+    if not (split == "validation").any():  # a validation split of the source is kept
+        train = table[split == "train"]
+        chosen = _part_by_group(train, val, seed)
+        split[chosen.index[chosen]] = "validation"
+    return table.assign(split=split)
+
+
+def _source_halved(table: pd.DataFrame, seed: int) -> pd.DataFrame:
+    halves = table.index[table["source_split"] == "test"]
+    validation = _part(table.loc[halves], len(halves) // 2, seed)  # the odd one goes to test
+    split = table["source_split"].copy()
+    split[validation] = "validation"
+    return table.assign(split=split)
+
+
+def _npz(table: pd.DataFrame, val: float, seed: int) -> pd.DataFrame:
+    split = table["source_split"].copy()
+    split[_part(table[split == "train"], val, seed)] = "validation"
+    return table.assign(split=split)
+
+
+def _oversample_then_split(table: pd.DataFrame, val: float, test: float, seed: int) -> pd.DataFrame:
+    """Copies of one image get into train, validation and test: this is the flaw to be shown, not a method."""
+    largest = table["label"].value_counts().max()
+    drawn = [
+        rows if len(rows) == largest else rows.sample(largest, replace=True, random_state=seed)
+        for _, rows in table.groupby("label", sort=True)
+    ]
+    table = pd.concat(drawn, ignore_index=True)
+    in_test = _part(table, test, seed)
+    in_validation = _part(table.drop(in_test), val / (1 - test), seed)
+    split = pd.Series("train", index=table.index)
+    split[in_test] = "test"
+    split[in_validation] = "validation"
+    return table.assign(split=split).sort_values(["path", "split"], kind="stable", ignore_index=True)
+
+
+def _part(table: pd.DataFrame, size: float, seed: int) -> pd.Index:
+    """Index of a stratified part, image by image. `size`: a fraction or a number of rows."""
+    from sklearn.model_selection import train_test_split
+
+    try:
+        _, part = train_test_split(table.index, test_size=size, stratify=table["label"], random_state=seed)
+    except ValueError as error:
+        counts = ", ".join(f"{label} {count}" for label, count in table["label"].value_counts().items())
+        raise ValueError(f"too few images to split by class ({counts}): {error}") from error
+    return pd.Index(part)
+
+
+def _part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
+    """A boolean column: whole groups that make up about `fraction` of every class.
+
+    The groups are dealt to n folds of equal size and class mix, of which the part takes k. Among all choices of k folds
+    the one is taken that leaves no class without images outside the part, then none without images inside, and then
+    comes closest to the fraction in every class. Large groups and classes of few groups make folds uneven, hence the
+    choice. A class with at least n groups, none of them mixed with another class, has images in every fold.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    most = min(max(MOST_FOLDS, round(1 / fraction)), int(table.groupby("label")["group_id"].nunique().max()))
+    if most < 2:
+        raise ValueError("too few groups to split: every class of the training part is one single group")
+    share = min(max(Fraction(fraction).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
+    folds = np.empty(len(table), dtype=np.int64)
+    labels, classes = pd.factorize(table["label"], sort=True)
+    groups = pd.factorize(table["group_id"])[0]  # numbered by first appearance: what the ids are called does not matter
+    splitter = StratifiedGroupKFold(share.denominator, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # dealt with by the choice of folds
+        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            folds[rows] = number
+    counts = np.zeros((share.denominator, len(classes)), dtype=np.int64)
+    np.add.at(counts, (folds, labels), 1)
+    total = counts.sum(0)
+    choices = np.array(list(combinations(range(share.denominator), share.numerator)))
+    chosen = np.zeros((len(choices), share.denominator), dtype=np.int64)
+    np.put_along_axis(chosen, choices, 1, axis=1)
+    inside = chosen @ counts
+    distance = np.abs(inside / total - fraction).sum(1)
+    best = np.lexsort((distance, (inside == 0).sum(1), (inside == total).sum(1)))[0]
+    return pd.Series(np.isin(folds, choices[best]), index=table.index)

@@ -1,0 +1,144 @@
+"""CSV tables that users give: labels (the layout `csv`) and group ids (`--groups`)."""
+
+from __future__ import annotations
+
+import csv
+import difflib
+from collections.abc import Sequence
+from pathlib import Path, PurePosixPath
+
+import pandas as pd
+
+COLUMNS = ("path", "label", "source_split", "group", "site")  # of every layout's table, see brainmri.data.layouts
+SPLIT_NAMES = {
+    "train": "train",
+    "training": "train",
+    "validation": "validation",
+    "valid": "validation",
+    "val": "validation",
+    "dev": "validation",
+    "test": "test",
+    "testing": "test",
+}
+SHOWN = 5  # how many rows an error message lists
+
+
+def find_label_csv(folder: Path) -> Path | None:
+    """`metadata.csv`, else the only CSV of `folder` that has the columns file_name and label; None if there is none.
+
+    Raises:
+        ValueError: if several could be meant.
+    """
+    if (folder / "metadata.csv").is_file():
+        return folder / "metadata.csv"
+    files = sorted(
+        entry for entry in folder.iterdir() if entry.suffix.lower() == ".csv" and not entry.name.startswith(".")
+    )
+    fitting = [file for file in files if {"file_name", "label"} <= set(_header(file))]
+    if len(fitting) > 1:
+        names = ", ".join(file.name for file in fitting)
+        raise ValueError(f"{folder}: several CSV files have labels ({names}): give the one that is meant as the source")
+    return fitting[0] if fitting else None
+
+
+def read_label_csv(source: Path) -> pd.DataFrame:
+    """The table of the layout `csv`. `source`: the CSV, or the folder that holds it.
+
+    Its columns are file_name (relative to the CSV's folder) and label, and, where wanted, split, group_id and site.
+
+    Raises:
+        ValueError: if there is no such CSV, a column is missing, or a row is not usable (the first few are listed).
+    """
+    if not source.exists():
+        raise ValueError(f"{source} does not exist")
+    file = source if source.is_file() else find_label_csv(source)
+    if file is None:
+        raise ValueError(f"{source}: no CSV file with the columns file_name and label in it")
+    given = read_csv(file, ("file_name", "label"))
+    table = pd.DataFrame(
+        {
+            "path": given["file_name"].str.replace("\\", "/").str.removeprefix("./"),
+            "label": given["label"].str.strip(),
+            "source_split": _optional(given, "split").str.casefold(),
+            "group": _optional(given, "group_id"),
+            "site": _optional(given, "site"),
+        }
+    )
+    unknown = ~table["source_split"].isin({"", *SPLIT_NAMES})
+    _complain(
+        file, given["split"][unknown] if unknown.any() else (), f"unknown splits (known: {', '.join(SPLIT_NAMES)})"
+    )
+    table["source_split"] = table["source_split"].map({"": "", **SPLIT_NAMES})
+    outside = [name for name in table["path"] if _leads_outside(name)]
+    _complain(file, outside, "file names that are not relative to the folder of the CSV")
+    _complain(file, table["path"][table["path"].duplicated()], "file names that stand there more than once")
+    return table[list(COLUMNS)].sort_values("path", ignore_index=True)
+
+
+def add_groups(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """`table` with the column `group` taken from a CSV `file_name,group_id`, where file_name is a `path` of the table.
+    Files that the CSV does not name keep an empty group.
+
+    Raises:
+        ValueError: if a row names no file of the table (near matches are suggested), a file stands there twice, an id
+            is empty, or the source already gave group ids.
+    """
+    if (table["group"] != "").any():
+        raise ValueError(f"the source gives group ids itself: leave {file} out, or the column group_id of the source")
+    given = read_csv(file, ("file_name", "group_id"))
+    _complain(file, given["file_name"][given["file_name"].duplicated()], "file names that stand there more than once")
+    _complain(file, given["file_name"][given["group_id"].str.strip() == ""], "rows without a group_id (leave them out)")
+    known = set(table["path"])
+    unmatched = [name for name in given["file_name"] if name not in known]
+    shown = [f"{name}{_suggestion(name, known)}" for name in unmatched[:SHOWN]]
+    _complain(file, shown + unmatched[SHOWN:], "file names that are not in the source")
+    ids = dict(zip(given["file_name"], given["group_id"].str.strip(), strict=True))
+    return table.assign(group=table["path"].map(ids).fillna(""))
+
+
+def read_csv(file: Path, required: Sequence[str]) -> pd.DataFrame:
+    """All columns as text.
+
+    Raises:
+        ValueError: if it is not a CSV in UTF-8, lacks a column, or a row has more or fewer columns than the header.
+    """
+    try:
+        with file.open(newline="", encoding="utf-8-sig") as stream:
+            reader = csv.DictReader(stream, strict=True)
+            rows = list(reader)
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise ValueError(f"{file} is not a CSV table in UTF-8: {error}") from error
+    header = list(reader.fieldnames or [])
+    missing = [name for name in required if name not in header]
+    if missing:
+        raise ValueError(
+            f"{file}: no column {' and no column '.join(missing)}; its columns are: {', '.join(header) or 'none'}"
+        )
+    ragged = [number for number, row in enumerate(rows, start=2) if None in row or None in row.values()]
+    _complain(file, [f"row {number}" for number in ragged], f"rows that do not have {len(header)} columns")
+    return pd.DataFrame(rows, columns=header, dtype=str)
+
+
+def _header(file: Path) -> list[str]:
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        return next(csv.reader(stream), [])
+
+
+def _optional(given: pd.DataFrame, column: str) -> pd.Series:
+    return given[column].str.strip() if column in given else pd.Series("", index=given.index, dtype=str)
+
+
+def _leads_outside(name: str) -> bool:
+    return name == "" or name.startswith("/") or name[1:2] == ":" or ".." in PurePosixPath(name).parts
+
+
+def _suggestion(name: str, known: set[str]) -> str:
+    same_end = sorted(path for path in known if PurePosixPath(path).name == PurePosixPath(name.replace("\\", "/")).name)
+    near = same_end or difflib.get_close_matches(name, known, n=1)
+    return f" (did you mean {near[0]}?)" if near else ""
+
+
+def _complain(file: Path, bad: Sequence[str] | pd.Series, what: str) -> None:
+    if len(bad):
+        listed = ", ".join(list(bad)[:SHOWN]) + (", ..." if len(bad) > SHOWN else "")
+        raise ValueError(f"{file}: {len(bad)} {what}: {listed}")

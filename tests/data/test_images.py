@@ -1,0 +1,295 @@
+import io
+import struct
+import warnings
+import zlib
+
+import numpy as np
+import pytest
+from PIL import Image
+from sources import noise, save
+
+from brainmri.data import images
+from brainmri.data.images import RejectedImage, check_array, read_image, thumbnail
+
+GREY = noise(1, (24, 20))
+COLOUR = noise(2, (24, 20, 3))
+
+
+def pixels(checked) -> np.ndarray:
+    return np.asarray(checked.image)
+
+
+def decoded(checked) -> Image.Image:
+    return Image.open(io.BytesIO(checked.encoded))
+
+
+@pytest.mark.parametrize("values", [GREY, COLOUR], ids=["grey", "colour"])
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp"])
+def test_plain_pictures_keep_their_bytes(tmp_path, values, suffix):
+    file = save(values, tmp_path / f"a{suffix}")
+    checked = read_image(file)
+    assert checked.encoded == file.read_bytes()
+    assert checked.suffix == suffix
+    expected = "RGB" if values.ndim == 3 or suffix == ".webp" else "L"  # WebP has no grey mode
+    assert checked.image.mode == expected
+    assert np.array_equal(pixels(checked), np.asarray(decoded(checked)))
+
+
+@pytest.mark.parametrize("name", ["photo.jpg", "PHOTO.JPG", "photo", "a b ü.jpeg"])
+def test_suffix_is_told_by_content(tmp_path, name):
+    save(GREY, tmp_path / name, format="PNG")
+    assert read_image(tmp_path / name).suffix == ".png"
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".pgm", ".jp2"])
+def test_other_formats_become_png(tmp_path, suffix):
+    options = {"irreversible": False} if suffix == ".jp2" else {}
+    checked = read_image(save(GREY, tmp_path / f"a{suffix}", **options))
+    assert checked.suffix == ".png"
+    assert decoded(checked).format == "PNG"
+    assert np.array_equal(np.asarray(decoded(checked).convert("L")), GREY)
+
+
+def test_cmyk_becomes_rgb(tmp_path):
+    file = tmp_path / "a.jpg"
+    Image.fromarray(COLOUR).resize((64, 64)).convert("CMYK").save(file, quality=100)
+    checked = read_image(file)
+    assert (checked.image.mode, checked.suffix) == ("RGB", ".png")
+    expected = np.asarray(Image.fromarray(COLOUR).resize((64, 64))).astype(int)
+    assert np.abs(pixels(checked) - expected).mean() < 8
+
+
+def test_transparent_parts_are_black(tmp_path):
+    alpha = np.full((24, 20, 1), 255, np.uint8)
+    alpha[:5] = 0
+    checked = read_image(save(np.concatenate([COLOUR, alpha], 2), tmp_path / "rgba.png"))
+    assert checked.image.mode == decoded(checked).mode == "RGB"
+    assert not pixels(checked)[:5].any()
+    assert np.array_equal(pixels(checked)[5:], COLOUR[5:])
+
+
+def test_grey_with_alpha_stays_grey(tmp_path):
+    alpha = np.full((24, 20), 255, np.uint8)
+    alpha[:5] = 0
+    checked = read_image(save(np.stack([GREY, alpha], 2), tmp_path / "la.png"))
+    assert checked.image.mode == decoded(checked).mode == "L"
+    assert not pixels(checked)[:5].any()
+    assert np.array_equal(pixels(checked)[5:], GREY[5:])
+
+
+def test_transparent_colour_of_a_grey_png_is_black(tmp_path):
+    values = GREY.copy()
+    values[values == 200] = 0
+    values[3, 4] = 200
+    checked = read_image(save(values, tmp_path / "a.png", transparency=200))
+    values[3, 4] = 0
+    assert np.array_equal(pixels(checked), values)
+    assert "transparency" not in decoded(checked).info
+
+
+def test_palette_becomes_rgb(tmp_path):
+    picture = Image.fromarray(COLOUR).quantize(16)
+    picture.save(tmp_path / "a.png")
+    checked = read_image(tmp_path / "a.png")
+    assert checked.image.mode == decoded(checked).mode == "RGB"
+    assert np.array_equal(pixels(checked), np.asarray(picture.convert("RGB")))
+
+
+def test_one_bit_becomes_black_and_white(tmp_path):
+    checked = read_image(save(GREY > 127, tmp_path / "a.png"))
+    assert checked.image.mode == "L"
+    assert np.array_equal(pixels(checked), np.where(GREY > 127, 255, 0))
+
+
+@pytest.mark.parametrize(
+    ("name", "values"),
+    [
+        ("a.png", GREY.astype(np.uint16) * 16),  # 12-bit values in 16 bits
+        ("a.tif", GREY.astype(np.uint16) + 30_000),
+        ("a.tif", GREY.astype(np.int32) * 1000 - 70_000),
+        ("a.tif", GREY.astype(np.float32) / 1000 - 0.1),
+    ],
+    ids=["16-bit PNG", "16-bit TIFF", "32-bit TIFF", "float TIFF"],
+)
+def test_more_than_8_bits_are_scaled_by_the_own_range(tmp_path, name, values):
+    checked = read_image(save(values, tmp_path / name))
+    low, high = int(GREY.min()), int(GREY.max())
+    expected = np.round((GREY.astype(float) - low) * 255 / (high - low))
+    assert (checked.image.mode, checked.suffix) == ("L", ".png")
+    assert np.abs(pixels(checked) - expected).max() <= 1
+    assert (pixels(checked).min(), pixels(checked).max()) == (0, 255)
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
+def test_exif_turn_is_applied_and_removed(tmp_path, suffix):
+    picture = Image.new("RGB", (32, 16))
+    picture.paste((255, 255, 255), (0, 0, 8, 16))  # the left quarter is white
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 6  # to be turned by 90 degrees clockwise
+    picture.save(tmp_path / f"a{suffix}", exif=exif)
+    checked = read_image(tmp_path / f"a{suffix}")
+    assert checked.image.size == decoded(checked).size == (16, 32)
+    assert pixels(checked)[:6].mean() > 240
+    assert pixels(checked)[10:].mean() < 15
+    assert checked.suffix == ".png"
+    assert images.ORIENTATION not in decoded(checked).getexif()
+
+
+def test_exif_that_says_upright_keeps_the_file(tmp_path):
+    exif = Image.Exif()
+    exif[images.ORIENTATION] = 1
+    file = save(GREY, tmp_path / "a.jpg", exif=exif)
+    assert read_image(file).encoded == file.read_bytes()
+
+
+def test_profile_of_the_old_mode_is_not_carried_over(tmp_path):
+    file = tmp_path / "a.jpg"
+    Image.fromarray(COLOUR).convert("CMYK").save(file, icc_profile=b"profile for CMYK")
+    assert "icc_profile" not in decoded(read_image(file)).info
+
+
+def reason(file) -> str:
+    with pytest.raises(RejectedImage) as caught:
+        read_image(file)
+    return str(caught.value)
+
+
+def test_files_that_are_no_pictures(tmp_path):
+    (tmp_path / "empty.jpg").touch()
+    (tmp_path / "text.jpg").write_text("not an image\n")
+    (tmp_path / "page.ps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")
+    assert "empty" in reason(tmp_path / "empty.jpg")
+    assert "not a picture" in reason(tmp_path / "text.jpg")
+    assert "not a picture" in reason(tmp_path / "page.ps")  # Pillow would start Ghostscript
+    assert "no such file" in reason(tmp_path / "absent.jpg")
+    assert "not a regular file" in reason(tmp_path)
+
+
+def test_reason_does_not_change_between_runs(tmp_path):
+    (tmp_path / "text.jpg").write_text("not an image\n")
+    assert reason(tmp_path / "text.jpg") == reason(tmp_path / "text.jpg")
+    assert "0x" not in reason(tmp_path / "text.jpg")
+
+
+@pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp", ".gif"])
+@pytest.mark.parametrize("kept", [0.1, 0.5, 0.9])
+def test_truncated_files(tmp_path, suffix, kept):
+    file = save(noise(3, (64, 64, 3)), tmp_path / f"a{suffix}")
+    data = file.read_bytes()
+    file.write_bytes(data[: int(len(data) * kept)])
+    assert reason(file)
+
+
+def test_truncated_file_says_so(tmp_path):
+    file = save(noise(3, (64, 64)), tmp_path / "a.jpg")
+    file.write_bytes(file.read_bytes()[:-500])
+    assert "broken" in reason(file)
+    assert "truncated" in reason(file)
+
+
+def test_damaged_png(tmp_path):
+    file = save(GREY, tmp_path / "a.png")
+    data = bytearray(file.read_bytes())
+    data[60] ^= 0xFF
+    file.write_bytes(data)
+    assert "broken" in reason(file)
+
+
+@pytest.mark.parametrize("suffix", [".gif", ".tif", ".webp", ".png"])
+def test_several_frames(tmp_path, suffix):
+    frames = [Image.fromarray(noise(seed, (16, 16, 3))) for seed in range(3)]
+    frames[0].save(tmp_path / f"a{suffix}", save_all=True, append_images=frames[1:])
+    assert "3 frames or pages" in reason(tmp_path / f"a{suffix}")
+
+
+def png_header(width: int, height: int) -> bytes:
+    """A PNG that claims a size and has next to no data."""
+
+    def chunk(kind: bytes, data: bytes) -> bytes:
+        return struct.pack(">I", len(data)) + kind + data + struct.pack(">I", zlib.crc32(kind + data))
+
+    header = struct.pack(">IIBBBBB", width, height, 8, 0, 0, 0, 0)
+    data = chunk(b"IHDR", header) + chunk(b"IDAT", zlib.compress(b"\0" * 1000)) + chunk(b"IEND", b"")
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.mark.parametrize("side", [6_400, 10_000, 12_000, 20_000])  # below, above Pillow's warning, above its error
+def test_huge_pictures_are_rejected_by_their_header(tmp_path, side, monkeypatch):
+    (tmp_path / "a.png").write_bytes(png_header(side, side))
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        assert "too large" in reason(tmp_path / "a.png")
+
+
+def test_size_limits(tmp_path, monkeypatch):
+    assert "too small: 7x30" in reason(save(noise(1, (30, 7)), tmp_path / "small.png"))
+    assert read_image(save(noise(1, (8, 8)), tmp_path / "ok.png")).image.size == (8, 8)
+    monkeypatch.setattr(images, "MAX_PIXELS", 24 * 20)
+    assert read_image(save(GREY, tmp_path / "just.png")).image.size == (20, 24)
+    assert "too large: 20x25" in reason(save(noise(1, (25, 20)), tmp_path / "over.png"))
+    monkeypatch.setattr(images, "MAX_BYTES", 50)
+    assert "bytes" in reason(tmp_path / "just.png")
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf])
+def test_values_that_are_no_numbers(tmp_path, bad):
+    values = GREY.astype(np.float32)
+    values[2, 3] = bad
+    assert "NaN" in reason(save(values, tmp_path / "a.tif"))
+
+
+@pytest.mark.parametrize(
+    "values", [np.full((9, 9), 3.5, np.float32), np.full((9, 9), 7, np.uint8), np.full((9, 9, 3), 7, np.uint8)]
+)
+def test_blank_pictures(tmp_path, values):
+    assert "blank" in reason(save(values, tmp_path / "a.tif"))
+
+
+def test_picture_of_one_colour_that_is_not_blank(tmp_path):
+    values = np.zeros((9, 9, 3), np.uint8)
+    values[:, :, 1] = noise(1, (9, 9))
+    assert np.array_equal(pixels(read_image(save(values, tmp_path / "a.png"))), values)
+
+
+@pytest.mark.parametrize("shape", [(24, 20), (24, 20, 1), (24, 20, 3)])
+@pytest.mark.parametrize("kind", [np.uint8, np.float16, np.float32, np.float64])
+def test_arrays(shape, kind):
+    values = noise(5, shape)
+    checked = check_array(values if kind == np.uint8 else (values / 255).astype(kind))
+    found = np.asarray(decoded(checked)).reshape(shape).astype(int)
+    assert np.abs(found - values).max() <= (1 if kind == np.float16 else 0)
+    assert np.array_equal(pixels(checked).reshape(shape), found)
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        (GREY.astype(np.float32), "expected 0..1"),
+        (GREY.astype(np.float32) / 255 - 0.5, "expected 0..1"),
+        (np.full((9, 9), np.nan), "NaN"),
+        (GREY.astype(np.int64), "int64"),
+        (np.zeros((9, 9), np.uint8), "blank"),
+        (noise(1, (5, 9)), "too small: 9x5"),
+    ],
+)
+def test_unusable_arrays(values, words):
+    with pytest.raises(RejectedImage, match=words):
+        check_array(values)
+
+
+def test_thumbnail_is_the_mean_of_boxes():
+    values = noise(4, (128, 128))
+    small = thumbnail(Image.fromarray(values))
+    assert (small.shape, small.dtype) == ((64, 64), np.uint8)
+    assert np.abs(small - values.reshape(64, 2, 64, 2).mean((1, 3))).max() <= 1
+    assert thumbnail(Image.fromarray(COLOUR), 16).shape == (16, 16)
+
+
+def test_photograph_with_previews_is_read(tmp_path):
+    frames = [Image.fromarray(noise(seed, (16, 16, 3))) for seed in range(2)]
+    frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
+    frames[0].save(tmp_path / "first.jpg")
+    checked = read_image(tmp_path / "a.jpg")
+    assert checked.suffix == ".png"
+    assert np.array_equal(pixels(checked), np.asarray(Image.open(tmp_path / "first.jpg")))

@@ -1,0 +1,203 @@
+import numpy as np
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from brainmri.data.splits import SCHEMES, assign
+
+
+def make_table(sizes: dict[str, list[int]], source_split: str = "") -> pd.DataFrame:
+    """`sizes`: class -> number of images of each of its groups."""
+    rows = [
+        {"path": f"{label}/{group:03d}_{number:03d}.png", "label": label, "group_id": f"{label}{group}"}
+        for label, groups in sizes.items()
+        for group, size in enumerate(groups)
+        for number in range(size)
+    ]
+    return pd.DataFrame(rows).assign(source_split=source_split)
+
+
+def halves(train: dict[str, list[int]], test: dict[str, list[int]]) -> pd.DataFrame:
+    tables = [make_table(train, "train"), make_table(test, "test").assign(group_id=lambda rows: "t" + rows["group_id"])]
+    tables[1]["path"] = "t" + tables[1]["path"]
+    return pd.concat(tables, ignore_index=True)
+
+
+def counts(table: pd.DataFrame) -> dict[str, int]:
+    return table["split"].value_counts().to_dict()
+
+
+def split_of(table: pd.DataFrame) -> dict[str, str]:
+    return dict(zip(table["path"], table["split"], strict=True))
+
+
+classes = st.dictionaries(
+    st.sampled_from(["glioma", "meningioma", "notumor", "pituitary"]),
+    st.lists(st.integers(1, 6), min_size=3, max_size=40),
+    min_size=2,
+    max_size=4,
+)
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=classes, seed=st.integers(0, 2**31), order=st.randoms(use_true_random=False))
+def test_grouped_properties(sizes, seed, order):
+    table = make_table(sizes)
+    result = assign(table, "grouped", val=0.1, test=0.2, seed=seed)
+    assert sorted(result["path"]) == sorted(table["path"])
+    assert (result.groupby("group_id")["split"].nunique() == 1).all()
+    for label, rows in result.groupby("label"):
+        assert "train" in set(rows["split"]), label
+        if len(sizes[label]) >= 10:  # 5 folds for the test, then 8 for validation
+            assert set(rows["split"]) == {"train", "validation", "test"}, label
+    shuffled = list(table.index)
+    order.shuffle(shuffled)
+    again = assign(table.loc[shuffled], "grouped", val=0.1, test=0.2, seed=seed)
+    pd.testing.assert_frame_equal(result, again)
+
+
+@pytest.mark.parametrize(("val", "test"), [(0.1, 0.2), (0.15, 0.15), (0.25, 0.4), (0.2, 0.33), (0.03, 0.02)])
+def test_grouped_sizes_are_near_the_fractions(val, test):
+    table = make_table({"a": [1, 2, 3, 1, 2] * 15, "b": [2] * 70, "c": [1] * 90 + [9]})
+    result = assign(table, "grouped", val=val, test=test, seed=0)
+    for _, rows in result.groupby("label"):
+        shares = rows["split"].value_counts(normalize=True)
+        assert shares["test"] == pytest.approx(test, abs=0.03)
+        assert shares["validation"] == pytest.approx(val, abs=0.03)
+
+
+def test_grouped_depends_on_the_seed_and_not_on_the_names_of_the_groups():
+    table = make_table({"a": [2] * 30, "b": [1] * 30})
+    result = split_of(assign(table, "grouped", val=0.1, test=0.2, seed=1))
+    renamed = table.assign(group_id=["x" + name[::-1] for name in table["group_id"]])
+    assert split_of(assign(renamed, "grouped", val=0.1, test=0.2, seed=1)) == result
+    assert split_of(assign(table, "grouped", val=0.1, test=0.2, seed=2)) != result
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_classes_of_three_groups_are_in_every_split(seed):
+    result = assign(make_table({"a": [1, 1, 1], "b": [4, 4, 4]}), "grouped", val=0.1, test=0.2, seed=seed)
+    assert (result.groupby("label")["split"].nunique() == 3).all()
+
+
+def test_small_class_beside_large_one():
+    result = assign(make_table({"a": [2] * 100, "b": [1, 1, 1]}), "grouped", val=0.1, test=0.2, seed=0)
+    assert result.groupby("label")["split"].nunique().to_dict() == {"a": 3, "b": 3}
+
+
+def test_groups_of_mixed_classes_stay_whole():
+    table = make_table({"a": [2] * 40, "b": [3] * 40})
+    table["group_id"] = table["group_id"].str[1:]  # a7 and b7 are one patient now
+    result = assign(table, "grouped", val=0.1, test=0.2, seed=0)
+    assert (result.groupby("group_id")["split"].nunique() == 1).all()
+    assert counts(result)["test"] == pytest.approx(0.2 * 200, abs=10)
+
+
+def test_too_few_groups():
+    with pytest.raises(ValueError, match=r"too few groups .*: b has 2\. Each class needs three"):
+        assign(make_table({"a": [2] * 20, "b": [20, 20]}), "grouped", val=0.1, test=0.2, seed=0)
+    with pytest.raises(ValueError, match="too few groups"):
+        assign(halves({"a": [5], "b": [5]}, {"a": [1], "b": [1]}), "source", val=0.1, test=0.2, seed=0)
+
+
+@pytest.mark.parametrize(
+    ("val", "test"), [(0, 0.2), (0.1, 0), (-0.1, 0.2), (0.5, 0.5), (0.1, 1), (0.1, 20), (float("nan"), 0.2)]
+)
+def test_absurd_fractions(val, test):
+    with pytest.raises(ValueError, match=f"val {val:g} and test {test:g}"):
+        assign(make_table({"a": [2] * 20, "b": [2] * 20}), "grouped", val=val, test=test, seed=0)
+
+
+def test_unused_fractions_are_not_checked():
+    table = halves({"a": [1] * 20, "b": [1] * 20}, {"a": [1] * 4, "b": [1] * 4})
+    assert counts(assign(table, "source", val=0.1, test=7, seed=0))["test"] == 8
+
+
+def test_source_keeps_the_test_split():
+    table = halves({"a": [3] * 30, "b": [2] * 45}, {"a": [1] * 10, "b": [1] * 12})
+    result = assign(table, "source", val=0.1, test=0.2, seed=0)
+    assert set(result.loc[result["split"] == "test", "source_split"]) == {"test"}
+    assert counts(result) == {
+        "train": 161,
+        "validation": 19,
+        "test": 22,
+    }  # 9 of the 90 images of a, 10 of b: its groups have two
+    assert (result.groupby("group_id")["split"].nunique() == 1).all()
+
+
+def test_source_keeps_a_validation_split():
+    table = halves({"a": [3] * 30, "b": [2] * 45}, {"a": [1] * 10, "b": [1] * 12})
+    table.loc[:4, "source_split"] = "validation"
+    result = assign(table, "source", val=0.1, test=0.2, seed=0)
+    assert (result["split"] == result["source_split"]).all()
+
+
+def test_source_halved_gives_the_counts_of_source_d():
+    sizes = {"glioma": 300, "meningioma": 306, "notumor": 405, "pituitary": 300}
+    train = {"glioma": 1321, "meningioma": 1339, "notumor": 1595, "pituitary": 1457}
+    table = halves(
+        {name: [1] * size for name, size in train.items()}, {name: [1] * size for name, size in sizes.items()}
+    )
+    result = assign(table, "source_halved", val=0.1, test=0.2, seed=42)
+    assert counts(result) == {"train": 5712, "test": 656, "validation": 655}
+    test = result[result["split"] == "test"]["label"].value_counts()
+    assert all(abs(test[name] - size / 2) <= 1 for name, size in sizes.items())
+
+
+def test_oversampling_gives_the_counts_of_source_a():
+    sizes = {"healthy": 2000, "meningioma": 1112, "glioma": 672, "pituitary": 629, "tumor": 587}
+    table = make_table({name: [1] * size for name, size in sizes.items()})
+    result = assign(table, "oversample_then_split", val=0.1, test=0.2, seed=42)
+    assert counts(result) == {"train": 7000, "validation": 1000, "test": 2000}
+    assert pd.crosstab(result["label"], result["split"]).to_numpy().tolist() == [[400, 1400, 200]] * 5
+    healthy = result[result["label"] == "healthy"]
+    assert healthy["path"].is_unique
+    assert result.groupby("group_id")["split"].nunique().max() == 3  # the leak that it is there to show
+    drawn = table[table["label"] == "glioma"].sample(2000, replace=True, random_state=42)
+    assert sorted(result.loc[result["label"] == "glioma", "path"]) == sorted(drawn["path"])
+
+
+def test_npz_splits_image_by_image():
+    table = halves({"notumor": [50], "tumor": [50]}, {"notumor": [7], "tumor": [9]})
+    result = assign(table, "npz", val=0.1, test=0.2, seed=42)
+    assert counts(result) == {"train": 90, "validation": 10, "test": 16}
+    assert (result[result["split"] == "validation"]["label"].value_counts() == 5).all()
+
+
+@pytest.mark.parametrize("scheme", ["source", "source_halved", "oversample_then_split", "npz"])
+def test_other_schemes_are_deterministic(scheme):
+    table = halves({"a": [2] * 30, "b": [1] * 40}, {"a": [1] * 9, "b": [1] * 12})
+    result = assign(table, scheme, val=0.1, test=0.2, seed=3)
+    again = assign(table.sample(frac=1, random_state=0), scheme, val=0.1, test=0.2, seed=3)
+    pd.testing.assert_frame_equal(result, again)
+    other = assign(table, scheme, val=0.1, test=0.2, seed=4)
+    assert not np.array_equal(other["split"], result["split"])
+    if scheme != "oversample_then_split":
+        assert sorted(result["path"]) == sorted(table["path"])
+
+
+@pytest.mark.parametrize("scheme", ["source", "source_halved", "npz"])
+@pytest.mark.parametrize("found", ["", "train"])
+def test_source_without_the_splits_that_are_needed(scheme, found):
+    table = make_table({"a": [2] * 20, "b": [2] * 20}, found)
+    with pytest.raises(ValueError, match=f"the split {scheme} needs .*work here: grouped, oversample_then_split$"):
+        assign(table, scheme, val=0.1, test=0.2, seed=0)
+
+
+def test_validation_part_fits_source_only():
+    table = halves({"a": [3] * 30, "b": [2] * 45}, {"a": [1] * 10, "b": [1] * 12})
+    table.loc[:4, "source_split"] = "validation"
+    with pytest.raises(ValueError, match=r"work here: grouped, source, oversample_then_split$"):
+        assign(table, "npz", val=0.1, test=0.2, seed=0)
+
+
+def test_too_few_images():
+    with pytest.raises(ValueError, match=r"too few images to split by class \(a 3, b 1\)"):
+        assign(halves({"a": [3], "b": [1]}, {"a": [1], "b": [1]}), "npz", val=0.1, test=0.2, seed=0)
+
+
+def test_unknown_scheme():
+    with pytest.raises(ValueError, match="unknown split 'random': expected one of grouped"):
+        assign(make_table({"a": [1] * 9}), "random", val=0.1, test=0.2, seed=0)
+    assert next(iter(SCHEMES)) == "grouped"
