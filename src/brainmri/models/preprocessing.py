@@ -1,0 +1,51 @@
+"""The exact preprocessing of a model, as an image processor that any pipeline can load."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Literal
+
+import torch
+
+if TYPE_CHECKING:
+    from transformers import ViTImageProcessor
+
+Normalization = Literal["unit", "half", "imagenet", "imagenet_div255", "double_scaled"]
+
+IMAGENET_MEAN = (0.485, 0.456, 0.406)
+IMAGENET_STD = (0.229, 0.224, 0.225)
+
+# name: (rescale factor, mean, standard deviation) of (x * factor - mean) / std, with x in 0..255, RGB
+FORMULAS: dict[Normalization, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
+    "unit": (1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
+    "half": (1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
+    "imagenet": (1 / 255, IMAGENET_MEAN, IMAGENET_STD),
+    # What source B's Keras run did to its network: the right formula, and then once more divided by 255.
+    "imagenet_div255": (1 / 255, IMAGENET_MEAN, tuple(255 * value for value in IMAGENET_STD)),
+    # What source C did to its EfficientNet: scaled to 0..1 twice.
+    "double_scaled": (1 / 255 / 255, IMAGENET_MEAN, IMAGENET_STD),
+}
+
+
+def normalized(pixels: torch.Tensor, name: Normalization) -> torch.Tensor:
+    """Apply the formula `name` to float pixels (B, 3, H, W) in 0..255."""
+    factor, mean, std = (torch.tensor(v, dtype=pixels.dtype, device=pixels.device) for v in FORMULAS[name])
+    scale, shift = factor / std, -mean / std
+    return torch.addcmul(shift[:, None, None], pixels, scale[:, None, None])
+
+
+def image_processor(size: int, name: Normalization) -> ViTImageProcessor:
+    """An image processor that squashes to size x size, bilinear with antialiasing, and applies the formula `name`."""
+    from transformers import ViTImageProcessor
+
+    factor, mean, std = FORMULAS[name]
+    return ViTImageProcessor(
+        do_convert_rgb=True,
+        do_resize=True,
+        size={"height": size, "width": size},
+        resample=2,  # bilinear
+        do_rescale=True,
+        rescale_factor=factor,
+        do_normalize=True,
+        image_mean=list(mean),
+        image_std=list(std),
+    )
