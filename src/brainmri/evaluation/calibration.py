@@ -1,0 +1,124 @@
+"""How far the probabilities of a run can be trusted: the contents of `trust.json`.
+
+Everything is fitted on the validation split; the test split is only measured.
+"""
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+
+from brainmri.evaluation.metrics import checked_predictions, cross_entropy, expected_calibration_error
+
+ALPHA = 0.1  # share of images whose set of labels may miss the true one
+TEMPERATURE_BOUNDS = (0.05, 20.0)
+REJECT_REASON = (
+    "No rule for refusing an image was fitted: that needs images that are not brain MRI slices, and this run had none."
+)
+
+
+def make_trust(
+    validation_labels: ArrayLike,
+    validation_probabilities: ArrayLike,
+    test_labels: ArrayLike,
+    test_probabilities: ArrayLike,
+    classes: list[str],
+) -> dict[str, Any]:
+    """The dictionary written to `trust.json`, ready for JSON.
+
+    Args:
+        validation_labels, test_labels: (N,) class numbers in the order of `classes`.
+        validation_probabilities, test_probabilities: (N, C), uncalibrated, each row sums to 1.
+        classes: the C label names.
+
+    Returns:
+        `calibration` (temperature and its effect), `conformal` (null with `conformal_reason` where the validation split
+        is too small for the chosen coverage) and `reject` (null with `reject_reason`).
+
+    Raises:
+        ValueError: an empty split, or arrays that do not fit together.
+    """
+    val_y, val_p = checked_predictions(validation_labels, validation_probabilities, len(classes))
+    test_y, test_p = checked_predictions(test_labels, test_probabilities, len(classes))
+    temperature = fit_temperature(val_y, val_p)
+    val_cooled = apply_temperature(val_p, temperature)
+    threshold = conformal_threshold(val_y, val_p)
+    conformal = None
+    if threshold is not None:
+        sets = prediction_sets(test_p, threshold)
+        conformal = {
+            "method": "split conformal, 1 - p of the true class",
+            "probabilities": "uncalibrated",
+            "alpha": ALPHA,
+            "threshold": threshold,
+            "fitted_on": "validation",
+            "test_coverage": float(sets[np.arange(len(test_y)), test_y].mean()),
+            "test_mean_set_size": float(sets.sum(axis=1).mean()),
+        }
+    return {
+        "schema_version": 1,
+        "classes": list(classes),
+        "calibration": {
+            "method": "temperature",
+            "temperature": temperature,
+            "fitted_on": "validation",
+            "nll_before": cross_entropy(val_y, val_p),
+            "nll_after": cross_entropy(val_y, val_cooled),
+            "ece_before": expected_calibration_error(val_y, val_p),
+            "ece_after": expected_calibration_error(val_y, val_cooled),
+            "test_ece_after": expected_calibration_error(test_y, apply_temperature(test_p, temperature)),
+        },
+        "conformal": conformal,
+        "conformal_reason": None if conformal else _too_small(len(val_y)),
+        "reject": None,
+        "reject_reason": REJECT_REASON,
+    }
+
+
+def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """softmax(logits / temperature), from the probabilities (N, C) themselves (clipped at 1e-12).
+
+    A temperature above 1 makes the probabilities less extreme; the most probable class stays the same.
+    """
+    scaled = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """The temperature with the least cross entropy on these images, searched over log T in 0.05..20.
+
+    Where every image is classified rightly the loss has no minimum and the result lies at the lower bound.
+    """
+    found = minimize_scalar(
+        lambda log_t: cross_entropy(labels, apply_temperature(probabilities, float(np.exp(log_t)))),
+        bounds=tuple(np.log(TEMPERATURE_BOUNDS)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def conformal_threshold(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], alpha: float = ALPHA
+) -> float | None:
+    """Threshold of split conformal prediction: the ceil((n + 1)(1 - alpha))-th smallest 1 - p of the true class.
+
+    The + 1 is the finite-sample correction: on images that are exchangeable with these, the sets miss the true label
+    with a probability of at most alpha. Slices of one patient are not exchangeable with those of another, so read the
+    measured `test_coverage` beside it. None if n is too small (fewer than 9 images for alpha = 0.1).
+    """
+    rank = len(labels) + 1 - int(np.floor(alpha * (len(labels) + 1)))
+    if rank > len(labels):
+        return None
+    return float(np.sort(1 - probabilities[np.arange(len(labels)), labels])[rank - 1])
+
+
+def prediction_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
+    """(N, C) true where a class belongs to the image's set: 1 - p <= threshold. A set may be empty."""
+    return 1 - probabilities <= threshold
+
+
+def _too_small(n: int) -> str:
+    needed = int(np.ceil(1 / ALPHA)) - 1
+    return f"The validation split has {n} images; sets that miss at most {ALPHA:.0%} need at least {needed}."

@@ -1,0 +1,233 @@
+"""The figures of a run, as PNG files (150 dpi; colours of Okabe and Ito, which colour-blind readers can tell apart).
+
+matplotlib is used through its objects and not through pyplot: no window, no global state, and it is imported only when
+a figure is drawn.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from textwrap import fill
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from brainmri.evaluation.results import DASH
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+    from numpy.typing import ArrayLike, NDArray
+
+    from brainmri.data.dataset import PreparedData
+
+BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
+SPLITS = {"train": BLUE, "validation": GREEN, "test": VERMILION}
+
+
+def class_counts(index: pd.DataFrame, path: Path, *, title: str = "Images per class and split") -> Path:
+    """Bars with the number of images of each class in each split.
+
+    Args:
+        index: a table with columns `label` and `split` (`index.csv`).
+        path: the PNG file to write.
+        title: should name the data set.
+    """
+    counts = pd.crosstab(index["label"], index["split"]).reindex(columns=list(SPLITS), fill_value=0)
+    counts = counts.loc[:, counts.sum() > 0]
+    thickness = 0.8 / counts.shape[1]
+    figure = _figure(8, 1.4 + 0.32 * counts.size)
+    axes = figure.subplots()
+    for number, split in enumerate(counts.columns):
+        places = np.arange(len(counts)) - 0.4 + (number + 0.5) * thickness
+        name = f"{split} ({counts[split].sum():,})"
+        bars = axes.barh(places, counts[split], thickness * 0.94, color=SPLITS[split], label=name)
+        axes.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=3)
+    axes.set_yticks(range(len(counts)), [_wrapped(label) for label in counts.index])
+    axes.set_ylim(len(counts) - 0.5, -0.5)
+    axes.set_xlim(0, counts.to_numpy().max() * 1.1)
+    axes.set_xlabel("images")
+    figure.suptitle(fill(title, 75))
+    figure.legend(loc="outside lower center", ncols=counts.shape[1], frameon=False)
+    _open_frame(axes)
+    return _save(figure, path)
+
+
+def sample_grid(data: PreparedData, path: Path) -> Path:
+    """Ten training images with their labels in two rows: the classes in turn, a fixed choice, no picture twice."""
+    from PIL import Image
+
+    train = data.index[data.index["split"] == "train"].drop_duplicates("picture_id").sample(frac=1, random_state=0)
+    turn = train.groupby("label").cumcount()
+    chosen = train.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(10)
+    figure = _figure(11, 5.3)
+    grid = figure.subplots(2, 5, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, row in zip(grid, chosen.itertuples(), strict=False):
+        with Image.open(data.root / str(row.file_name)) as image:
+            axes.imshow(image.convert("RGB"))
+        axes.set_title(_wrapped(str(row.label), 20), fontsize=11)
+    figure.suptitle(f"{data.info['name']}: training images")
+    return _save(figure, path)
+
+
+def augmentation_grid(
+    before: NDArray[np.uint8], after: NDArray[np.floating[Any]], labels: list[str], path: Path, *, title: str = ""
+) -> Path:
+    """The same training images without (top) and with (bottom) the recipe's augmentation.
+
+    Args:
+        before: (N, H, W, 3) 0..255.
+        after: (N, H, W, 3) 0..255 as floats, before normalisation; at most the first 8 images are shown.
+        labels: N label names.
+        path: the PNG file to write.
+        title: should name the data set and recipe.
+    """
+    n = min(len(before), 8)
+    figure = _figure(max(4.0, 1.7 * n + 0.5), 4.3)
+    grid = figure.subplots(2, n, squeeze=False)
+    for column in range(n):
+        grid[0, column].imshow(before[column])
+        grid[1, column].imshow(np.clip(np.rint(after[column]), 0, 255).astype(np.uint8))
+        grid[0, column].set_title(_wrapped(labels[column], 14), fontsize=10)
+    for axes in grid.ravel():
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
+    grid[0, 0].set_ylabel("as stored")
+    grid[1, 0].set_ylabel("augmented")
+    figure.suptitle(fill(title or "Training images before and after augmentation", max(30, 11 * n)))
+    return _save(figure, path)
+
+
+def curves(history: pd.DataFrame, path: Path, *, best_epoch: int | None = None, title: str = "Training") -> Path:
+    """Loss and accuracy over the epochs, for training and validation.
+
+    Args:
+        history: the table of `history.csv`; validation columns may be empty.
+        path: the PNG file to write.
+        best_epoch: the epoch that was kept, counted over all stages from 1 (marked by a line).
+        title: should name the data set and recipe.
+    """
+    from matplotlib.ticker import MaxNLocator
+
+    epoch = np.arange(1, len(history) + 1)
+    stage_ends = np.flatnonzero(history["stage"].to_numpy()[1:] != history["stage"].to_numpy()[:-1]) + 1.5
+    figure = _figure(10, 4.2)
+    panels = figure.subplots(1, 2)
+    for axes, quantity, unit in zip(panels, ["loss", "accuracy"], ["loss (nats)", "accuracy (%)"], strict=True):
+        scale = 100 if quantity == "accuracy" else 1
+        for split, marker in [("train", "o"), ("validation", "s")]:
+            values = pd.to_numeric(history[f"{split}_{quantity}"]) * scale
+            if values.notna().any():
+                size = 5 if len(history) <= 30 else 2
+                axes.plot(epoch, values, color=SPLITS[split], marker=marker, markersize=size, label=split)
+        for number, end in enumerate(stage_ends):
+            axes.axvline(end, color=GREY, linestyle=":", label="next stage" if number == 0 else None)
+        if best_epoch is not None:
+            axes.axvline(best_epoch, color="black", linestyle="--", linewidth=1, label=f"kept (epoch {best_epoch})")
+        axes.set_xlim(0.5, len(history) + 0.5)
+        axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+        axes.set(xlabel="epoch", ylabel=unit)
+        _open_frame(axes)
+    handles, names = panels[0].get_legend_handles_labels()
+    figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
+    figure.suptitle(fill(title, 90))
+    return _save(figure, path)
+
+
+def confusion_matrix(matrix: ArrayLike, classes: list[str], path: Path, *, title: str = "Confusion matrix") -> Path:
+    """Counts and the share of each true class (row), as written and as shade.
+
+    Args:
+        matrix: (C, C) counts, rows true, columns predicted.
+        classes: the C label names.
+        path: the PNG file to write.
+        title: should name the data set and split.
+    """
+    counts = np.asarray(matrix, dtype=np.int64)
+    rows = counts.sum(axis=1, keepdims=True)
+    share = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
+    many = len(classes) > 5
+    side = 2.2 + (0.85 if many else 1.15) * len(classes)
+    figure = _figure(side + 0.3, side)
+    axes = figure.subplots()
+    axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
+    for (row, column), count in np.ndenumerate(counts):
+        text = f"{count:,}\n{100 * share[row, column]:.1f} %" if rows[row, 0] else DASH
+        colour = "white" if share[row, column] > 0.5 else "black"
+        axes.text(column, row, text, ha="center", va="center", fontsize=10 if many else 12, color=colour)
+    names = [_wrapped(label, 14) for label in classes]
+    axes.set_xticks(range(len(classes)), names, rotation=90 if many else 0)
+    axes.set_yticks(range(len(classes)), names)
+    axes.set(xlabel="predicted", ylabel="true")
+    figure.suptitle(fill(title, round(10 * side)))
+    return _save(figure, path)
+
+
+def reliability(
+    labels: ArrayLike,
+    probabilities: ArrayLike,
+    temperature: float | None,
+    path: Path,
+    *,
+    title: str = "Reliability of the confidence",
+) -> Path:
+    """Accuracy against confidence in 15 equal-mass bins, before and (if given) after temperature scaling.
+
+    Args:
+        labels: (N,) class numbers.
+        probabilities: (N, C), uncalibrated.
+        temperature: from `trust.json`, or None.
+        path: the PNG file to write.
+        title: should name the data set and split.
+    """
+    from brainmri.evaluation.calibration import apply_temperature
+    from brainmri.evaluation.metrics import calibration_bins, expected_calibration_error
+
+    y, p = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
+    variants = [("as predicted", p, VERMILION, "o")]
+    if temperature is not None:
+        variants.append((f"temperature {temperature:.2f}", apply_temperature(p, temperature), BLUE, "s"))
+    figure = _figure(6.4, 6.6)
+    axes, below = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
+    axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect")
+    for name, values, colour, marker in variants:
+        confidence, accuracy, _ = calibration_bins(y, values)
+        label = f"{name}: calibration error {expected_calibration_error(y, values):.3f}"
+        axes.plot(confidence, accuracy, color=colour, marker=marker, alpha=0.85, label=label)
+        below.hist(values.max(axis=1), bins=np.linspace(0, 1, 41), histtype="step", color=colour, linewidth=1.5)
+    lowest = 1 / p.shape[1]  # no image can have a lower confidence
+    axes.set(ylabel="accuracy", ylim=(-0.03, 1.03), xlim=(max(0.0, lowest - 0.05), 1.02))
+    axes.legend(frameon=False, loc="best")
+    axes.set_title(fill(title, 60))
+    below.set(xlabel="confidence (probability of the predicted class)", ylabel="images", yscale="log")
+    below.set_ylim(bottom=0.7)  # one image is a visible bar
+    for panel in (axes, below):
+        _open_frame(panel)
+    return _save(figure, path)
+
+
+def _figure(width: float, height: float) -> Figure:
+    from matplotlib.figure import Figure
+
+    return Figure(figsize=(width, height), layout="constrained")
+
+
+def _save(figure: Figure, path: Path) -> Path:
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+
+    Path(path).parent.mkdir(parents=True, exist_ok=True)
+    FigureCanvasAgg(figure)
+    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})  # the same input gives the same bytes
+    return Path(path)
+
+
+def _open_frame(axes: Axes) -> None:
+    axes.spines[["top", "right"]].set_visible(False)
+
+
+def _wrapped(label: str, width: int = 16) -> str:
+    """A label broken into lines: at spaces, after underscores, and inside words that are longer than the width."""
+    return fill(label.replace("_", "_ "), width).replace("_ ", "_")

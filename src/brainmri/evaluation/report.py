@@ -1,0 +1,133 @@
+"""`report.html`: everything about one run on one page that opens without a network."""
+
+import base64
+import json
+from pathlib import Path
+
+import pandas as pd
+
+from brainmri.evaluation.results import (
+    DASH,
+    data_title,
+    duration,
+    floors_of,
+    leak_statement,
+    limits,
+    number,
+    percent,
+    published_figure,
+    read_result,
+    warnings_of,
+    with_interval,
+)
+
+FIGURES = {
+    "class_counts": "Images per class and split",
+    "sample_grid": "Training images",
+    "augmentation_grid": "Training images before and after augmentation",
+    "curves": "Loss and accuracy over the epochs",
+    "confusion_matrix": "Confusion matrix of the test split",
+    "reliability": "Reliability of the confidence on the test split",
+}
+
+
+def write_figures(run_dir: Path) -> list[Path]:
+    """Draw `figures/curves.png`, `confusion_matrix.png` and `reliability.png` from the files of a run folder.
+
+    Raises:
+        FileNotFoundError: `result.json`, `history.csv` or `predictions.csv` is missing.
+        ValueError: `predictions.csv` does not hold the classes or the test split of `result.json`.
+    """
+    from brainmri.evaluation import figures
+
+    run_dir = Path(run_dir)
+    result = read_result(run_dir)
+    data, out = result["data"], run_dir / "figures"
+    name = f"{result['arch']} ({result['protocol']}) on {data_title(data)}"
+    history = pd.read_csv(run_dir / "history.csv")
+    drawn = [figures.curves(history, out / "curves.png", best_epoch=result["training"]["best_epoch"], title=name)]
+    if result["test"] is None:
+        return drawn
+    labels, probabilities = read_predictions(run_dir / "predictions.csv", "test", data["classes"])
+    temperature = result["calibration"]["temperature"] if result["calibration"] else None
+    matrix = result["test"]["confusion_matrix"]
+    drawn.append(
+        figures.confusion_matrix(
+            matrix, data["classes"], out / "confusion_matrix.png", title=f"Confusion matrix: {name}, test"
+        )
+    )
+    drawn.append(
+        figures.reliability(
+            labels, probabilities, temperature, out / "reliability.png", title=f"Reliability: {name}, test"
+        )
+    )
+    return drawn
+
+
+def read_predictions(path: Path, split: str, classes: list[str]) -> tuple[list[int], list[list[float]]]:
+    """Class numbers (N,) and probabilities (N, C) of one split of a `predictions.csv`.
+
+    Raises:
+        ValueError: no rows of the split, a class of `classes` has no column, or a label is not in `classes`.
+    """
+    # Labels stay text: a class may be called "1" or "NA".
+    table = pd.read_csv(path, dtype={"split": str, "label": str}, keep_default_na=False)
+    columns = [f"p_{label}" for label in classes]
+    missing = [column for column in columns if column not in table]
+    unknown = sorted(set(table["label"]) - set(classes))
+    if missing or unknown:
+        raise ValueError(f"{path}: columns missing: {missing}, unknown labels: {unknown}; the classes are {classes}.")
+    rows = table[table["split"] == split]
+    if rows.empty:
+        raise ValueError(f"{path}: no rows of the {split} split found; make the run again.")
+    return rows["label"].map(classes.index).tolist(), rows[columns].astype(float).to_numpy().tolist()
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
+
+    Figures that the folder lacks are left out (see `write_figures`).
+
+    Raises:
+        FileNotFoundError: `result.json` or `trust.json` is missing.
+        ValueError: `result.json` is of another version or lacks keys.
+    """
+    import jinja2
+
+    run_dir = Path(run_dir)
+    result = read_result(run_dir)
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("brainmri", "evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, number=number)
+    page = environment.get_template("report.html.jinja").render(
+        result=result,
+        trust=json.loads((run_dir / "trust.json").read_text(encoding="utf-8")),
+        title=result["recipe_title"] or result["arch"],
+        data_title=data_title(result["data"]),
+        accuracy=with_interval(result["test"]) if result["test"] else DASH,
+        published=published_figure(result["published"]),
+        floors=floors_of(result),
+        warnings=warnings_of(result),
+        leak_statement=leak_statement(result),
+        limits=limits(result),
+        figures=_embedded(run_dir / "figures"),
+        dash=DASH,
+    )
+    path = run_dir / "report.html"
+    path.write_text(page, encoding="utf-8", newline="\n")
+    return path
+
+
+def _embedded(folder: Path) -> list[tuple[str, str, str]]:
+    """(key, caption, data URI) of the figures that are there."""
+    found = []
+    for key, caption in FIGURES.items():
+        path = folder / f"{key}.png"
+        if path.is_file():
+            found.append((key, caption, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")))
+    return found

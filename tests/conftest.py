@@ -1,0 +1,140 @@
+"""A realistic finished run folder, written by code, for every test that starts from one."""
+
+import copy
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+MakeRun = Callable[..., Path]
+CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
+
+
+def example_predictions(classes: list[str], n: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
+    """Labels (N,), over-confident probabilities (N, C) and group ids (four images each), about 90 % right."""
+    rng = np.random.default_rng(seed)
+    labels = rng.integers(len(classes), size=n)
+    logits = rng.normal(size=(n, len(classes)))
+    logits[np.arange(n), labels] += 2.6
+    powers = np.exp(2.5 * logits)
+    return labels, powers / powers.sum(axis=1, keepdims=True), [f"g{i // 4:05d}" for i in range(n)]
+
+
+@pytest.fixture
+def make_run(tmp_path: Path) -> MakeRun:
+    """make_run(name, **changes): a run folder; a change is a dotted key of result.json with `__` for the dot."""
+    from brainmri.evaluation.calibration import make_trust
+    from brainmri.evaluation.metrics import evaluate_predictions
+
+    def make(name: str = "resnet50-clean-seed1", classes: list[str] = CLASSES, **changes: Any) -> Path:
+        run = tmp_path / name
+        run.mkdir(parents=True)
+        seed = changes.get("seed", 1)
+        splits = {
+            "validation": example_predictions(classes, 120, seed),
+            "test": example_predictions(classes, 240, seed + 50),
+        }
+        (val_y, val_p, _), (test_y, test_p, _) = splits.values()
+        trust = make_trust(val_y, val_p, test_y, test_p, classes)
+        figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
+        result = {**_result(classes, seed), **figures, "train": None}
+        result |= {key: trust[key] for key in ("calibration", "conformal", "reject")}
+        for key, value in changes.items():
+            *parents, last = key.split("__")
+            place = result
+            for parent in parents:
+                place = place[parent]
+            place[last] = copy.deepcopy(value)
+        (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
+        (run / "trust.json").write_text(json.dumps(trust), encoding="utf-8")
+        (run / "config.json").write_text(
+            json.dumps({"model_type": "timm_wrapper", "architecture": "resnet50"}), encoding="utf-8"
+        )
+        _write_predictions(run / "predictions.csv", splits, classes)
+        _history(10).to_csv(run / "history.csv", index=False)
+        return run
+
+    return make
+
+
+def _write_predictions(path: Path, splits: dict[str, Any], classes: list[str]) -> None:
+    tables = []
+    for split, (labels, probabilities, groups) in splits.items():
+        table = pd.DataFrame(
+            {"file_name": [f"{split}/{i}.png" for i in range(len(labels))], "split": split, "fold": ""}
+        )
+        table["group_id"], table["label"] = groups, [classes[k] for k in labels]
+        table["predicted"] = [classes[k] for k in probabilities.argmax(axis=1)]
+        tables.append(pd.concat([table, pd.DataFrame(probabilities, columns=[f"p_{c}" for c in classes])], axis=1))
+    pd.concat(tables).to_csv(path, index=False, float_format="%.9g")
+
+
+def _history(epochs: int) -> pd.DataFrame:
+    epoch = np.arange(1, epochs + 1)
+    return pd.DataFrame(
+        {
+            "stage": np.where(epoch <= epochs // 3, 1, 2),
+            "epoch": epoch,
+            "learning_rate": 1e-4,
+            "train_loss": 1.2 / epoch,
+            "train_accuracy": 1 - 0.5 / epoch,
+            "validation_loss": 1.3 / epoch**0.8,
+            "validation_accuracy": 1 - 0.55 / epoch**0.8,
+            "seconds": 20.0 * epoch,
+        }
+    )
+
+
+def _result(classes: list[str], seed: int) -> dict[str, Any]:
+    counts = {"train": 210, "validation": 30, "test": 60}
+    return {
+        "schema_version": 1,
+        "arch": "resnet50",
+        "recipe_title": "ResNet-50, all weights trained",
+        "source": "B: Brain Tumor Classification using ResNet50",
+        "published": {
+            "accuracy": 0.9924,
+            "data": "Kaggle 7023",
+            "split": "Testing (1,311 images), leaky",
+            "note": "",
+        },
+        "protocol": "clean",
+        "seed": seed,
+        "split_seed": 42,
+        "fold": None,
+        "weights": "timm/resnet50.tv_in1k@4f1d sha256:0123abcd",
+        "normalize": "imagenet",
+        "command": "scripts/train.py --arch resnet50 --data_dir DIR",
+        "created": f"2026-01-0{seed % 9 + 1}T12:00:00+00:00",
+        "data": {
+            "name": "kaggle-4class",
+            "fingerprint": "0123456789abcdef",
+            "layout": "kaggle-4class",
+            "split": "grouped",
+            "leaky": False,
+            "classes": classes,
+            "counts": {split: dict.fromkeys(classes, n) for split, n in counts.items()},
+            "train_after_oversampling": 840,
+            "groups": 300,
+        },
+        "parameters": {"total": 23_569_348, "trainable": 23_516_228},
+        "training": {
+            "epochs_run": 10,
+            "epochs_scheduled": 10,
+            "schedule_fraction": 1.0,
+            "best_epoch": 8,
+            "time_to_converge_s": 600.0,
+            "training_only_s": 540.0,
+            "images_per_second": 14.2,
+            "world_size": 1,
+            "precision": "fp32",
+            "best_train_accuracy": 0.991,
+            "validation_accuracy_then": 0.942,
+        },
+        "floors": {"majority": 0.31, "nearest_neighbour": 0.823, "global_statistics": 0.774},
+        "environment": {"hardware": "2 CPU cores", "python": "3.12.3", "torch": "2.14.1", "git_commit": None},
+    }

@@ -1,0 +1,96 @@
+import json
+
+import numpy as np
+import pytest
+
+from brainmri.evaluation.calibration import (
+    apply_temperature,
+    conformal_threshold,
+    fit_temperature,
+    make_trust,
+    prediction_sets,
+)
+
+
+def simulated(n, seed, sharpness=1.0, classes=4):
+    """Labels drawn from known probabilities, and those probabilities sharpened by a factor on the logits."""
+    rng = np.random.default_rng(seed)
+    logits = 2 * rng.normal(size=(n, classes))
+    true = np.exp(logits) / np.exp(logits).sum(axis=1, keepdims=True)
+    labels = (rng.random((n, 1)) > true.cumsum(axis=1)).sum(axis=1)
+    sharp = np.exp(sharpness * logits)
+    return labels, sharp / sharp.sum(axis=1, keepdims=True)
+
+
+def test_temperature_undoes_a_known_overconfidence():
+    labels, probabilities = simulated(8000, seed=0, sharpness=3.0)
+    assert fit_temperature(labels, probabilities) == pytest.approx(3.0, rel=0.06)
+
+
+def test_temperature_scales_logits_by_hand():
+    expected = np.exp([1.0, 0.5]) / np.exp([1.0, 0.5]).sum()
+    p = np.exp([[2.0, 1.0]]) / np.exp([2.0, 1.0]).sum()
+    assert apply_temperature(p, 2.0)[0] == pytest.approx(expected)
+    assert apply_temperature(p, 1.0)[0] == pytest.approx(p[0])
+    assert apply_temperature(np.array([[1.0, 0.0]]), 0.05)[0] == pytest.approx([1.0, 0.0])
+
+
+def test_perfect_validation_gives_the_bound_and_no_error():
+    assert fit_temperature(np.array([0, 1]), np.array([[0.9, 0.1], [0.2, 0.8]])) == pytest.approx(0.05, rel=0.01)
+
+
+def test_conformal_threshold_by_hand():
+    """n = 19, alpha = 0.1: the 18th smallest of the 19 scores."""
+    p_true = np.linspace(0.05, 0.95, 19)
+    probabilities = np.stack([p_true, 1 - p_true], axis=1)
+    assert conformal_threshold(np.zeros(19, dtype=int), probabilities) == pytest.approx(np.sort(1 - p_true)[17])
+
+
+@pytest.mark.parametrize(("n", "possible"), [(8, False), (9, True)])
+def test_conformal_needs_nine_images(n, possible):
+    labels, probabilities = simulated(n, seed=1)
+    assert (conformal_threshold(labels, probabilities) is not None) == possible
+    trust = make_trust(labels, probabilities, *simulated(50, seed=2), list("abcd"))
+    assert (trust["conformal"] is not None) == possible
+    assert (trust["conformal_reason"] is None) == possible
+    if not possible:
+        assert "8 images" in trust["conformal_reason"]
+        assert "at least 9" in trust["conformal_reason"]
+
+
+def test_conformal_sets_cover_the_promised_share_on_exchangeable_data():
+    """Mean coverage over many draws lies in [1 - alpha, 1 - alpha + 1 / (n + 1)], also for a miscalibrated network."""
+    coverages = []
+    for seed in range(200):
+        labels, p = simulated(60, seed, sharpness=2.0)
+        test_labels, test_p = simulated(500, 10_000 + seed, sharpness=2.0)
+        sets = prediction_sets(test_p, conformal_threshold(labels, p))
+        coverages.append(sets[np.arange(500), test_labels].mean())
+    assert 0.9 - 0.008 <= np.mean(coverages) <= 0.9 + 1 / 61 + 0.008
+
+
+def test_trust_holds_what_the_contract_names_and_only_validation_is_fitted():
+    validation, test = simulated(400, 1, 2.5), simulated(300, 2, 2.5)
+    trust = make_trust(*validation, *test, list("abcd"))
+    json.dumps(trust, allow_nan=False)
+    assert trust["schema_version"] == 1
+    assert trust["classes"] == list("abcd")
+    calibration, conformal = trust["calibration"], trust["conformal"]
+    assert set(calibration) == {
+        *("method", "temperature", "fitted_on", "nll_before", "nll_after", "ece_before", "ece_after", "test_ece_after")
+    }
+    assert calibration["nll_after"] < calibration["nll_before"]
+    assert calibration["ece_after"] < calibration["ece_before"]
+    assert 0.85 < conformal["test_coverage"] < 0.96
+    assert 1 < conformal["test_mean_set_size"] < 4
+    assert trust["reject"] is None
+    assert trust["reject_reason"].endswith(".")
+
+    other = make_trust(*validation, *simulated(300, 99, 0.5), list("abcd"))
+    assert other["calibration"]["temperature"] == calibration["temperature"]
+    assert other["conformal"]["threshold"] == conformal["threshold"]
+
+
+def test_an_empty_validation_split_is_refused():
+    with pytest.raises(ValueError, match="at least one image"):
+        make_trust([], np.zeros((0, 2)), [0], [[0.5, 0.5]], ["a", "b"])

@@ -1,0 +1,219 @@
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from brainmri.evaluation.comparison import (
+    END,
+    START,
+    compare_runs,
+    comparison_markdown,
+    insert_results,
+    read_comparison,
+    write_comparison,
+)
+from brainmri.evaluation.results import find_runs
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+
+
+def table_of(runs, tmp_path):
+    write_comparison(compare_runs(runs), tmp_path / "comparison.csv")
+    return read_comparison(tmp_path / "comparison.csv")
+
+
+def rows_of(markdown):
+    lines = [line for line in markdown.splitlines() if line.startswith("|")]
+    header, _, *rows = [[cell.strip() for cell in re.split(r"(?<!\\)\|", line)[1:-1]] for line in lines]
+    assert all(len(row) == len(header) for row in rows)
+    return header, rows
+
+
+def test_one_run_gives_one_row_with_interval_and_floors_beneath(make_run, tmp_path):
+    header, rows = rows_of(comparison_markdown(table_of([make_run()], tmp_path)))
+    assert header == [
+        *("recipe", "protocol", "weights", "epochs", "published by the source"),
+        "test accuracy on kaggle-4class, grouped split, 240 images",
+        *("time to converge (min)", "images/s", "parameters"),
+    ]
+    assert rows[0][:5] == [
+        *("`resnet50`", "clean", "timm/resnet50.tv_in1k", "10/10"),
+        "99.24 % (Kaggle 7023; Testing (1,311 images), leaky)",
+    ]
+    assert re.fullmatch(r"\d\d\.\d % \[\d\d\.\d, \d\d\.\d\]", rows[0][5])
+    assert rows[0][6:] == ["10.0", "14", "23,569,348"]
+    assert [row[0] for row in rows[1:]] == [
+        "*floor: Always the most frequent class*",
+        "*floor: Nearest training image (64x64 pixels)*",
+        "*floor: Trees on 7 global statistics*",
+    ]
+    assert [row[5] for row in rows[1:]] == ["31.0 %", "82.3 %", "77.4 %"]
+
+
+def test_seeds_collapse_to_mean_and_sd_by_hand(make_run, tmp_path):
+    runs = [
+        make_run(f"s{seed}", seed=seed, test__accuracy=accuracy, test__accuracy_ci95=ci, training__epochs_run=epochs)
+        for seed, accuracy, ci, epochs in [
+            (1, 0.90, [0.88, 0.92], 7),
+            (2, 0.92, [0.90, 0.94], 10),
+            (3, 0.97, [0.95, 0.99], 9),
+        ]
+    ]
+    row = table_of(runs, tmp_path).query("kind == 'model'").iloc[0]
+    assert (row["seeds"], row["accuracy"]) == (3, pytest.approx(0.93))
+    assert row["accuracy_sd"] == pytest.approx(0.0360555, rel=1e-5)
+    _, rows = rows_of(comparison_markdown(read_comparison(tmp_path / "comparison.csv")))
+    assert rows[0][5] == "93.0 % ± 3.6 (3 seeds) [91.0, 95.0]"
+    assert rows[0][3] == "7–10/10"
+    assert len(rows) == 4
+
+
+def test_splits_and_fingerprints_never_share_a_column(make_run, tmp_path):
+    runs = [
+        make_run("a", floors__nearest_neighbour=0.80),
+        make_run(
+            "b", data__split="source", data__leaky=True, data__fingerprint="f" * 16, floors__nearest_neighbour=0.959
+        ),
+        make_run("c", data__fingerprint="9" * 16, floors__nearest_neighbour=0.70),
+        make_run("d", data__name="phantom-1", data__fingerprint="1" * 16),
+    ]
+    header, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    names = header[5:9]
+    assert len(set(names)) == 4
+    assert sum("fingerprint" in name for name in names) == 2  # only where the rest of the title is equal
+    assert [name for name in names if "simulated" in name] == [names[3]]
+    assert len(rows) == 1 + 3
+    leaky = names.index(next(name for name in names if "source split" in name))
+    assert [cell.endswith(" leaky") for cell in rows[0][5:9]] == [k == leaky for k in range(4)]
+    neighbour = rows[2][5:9]
+    assert neighbour[leaky] == "95.9 % leaky"
+    assert sorted(cell.split()[0] for cell in neighbour) == ["70.0", "80.0", "82.3", "95.9"]
+
+
+def test_a_split_that_was_not_run_is_a_dash(make_run, tmp_path):
+    runs = [make_run("a"), make_run("b", arch="cnn_4x4", source="D: CNN", data__split="source", data__leaky=True)]
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [row[0] for row in rows[:2]] == ["`resnet50`", "`cnn_4x4`"]  # by source, not by accuracy
+    assert rows[0][6] == "–"
+    assert rows[1][5] == "–"
+
+
+def test_rows_are_not_ranked_and_different_systems_not_merged(make_run, tmp_path):
+    runs = [
+        make_run("a", arch="z", source="A: x", test__accuracy=0.5),
+        make_run("b", arch="b", source="B: y", test__accuracy=0.9),
+        make_run("c", arch="z", source="A: x", weights="random"),
+        make_run("d", arch="z", source="A: x", protocol="published"),
+        make_run("e", arch="z", source="A: x", training__schedule_fraction=0.3, training__epochs_run=3),
+        make_run("f", arch="z", source="A: x", normalize="caffe"),
+    ]
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [row[0] for row in rows[:6]] == ["`z`"] * 5 + ["`b`"]
+    assert "3/10 (30 % of the schedule)" in [row[3] for row in rows]
+
+
+@pytest.mark.parametrize(
+    ("published", "cell"),
+    [
+        (None, "– (none published)"),
+        (
+            {"accuracy": None, "data": "Kaggle 7023", "split": "656 images", "note": "not known"},
+            "– (Kaggle 7023; 656 images; not known)",
+        ),
+        ({"accuracy": 0.7615, "data": "A | B", "split": "s", "note": ""}, "76.15 % (A \\| B; s)"),
+    ],
+)
+def test_published_figures_stand_with_their_data_or_a_reason(make_run, tmp_path, published, cell):
+    _, rows = rows_of(comparison_markdown(table_of([make_run(published=published)], tmp_path)))
+    assert rows[0][4] == cell
+
+
+def test_the_same_seed_twice_is_refused_by_name(make_run):
+    with pytest.raises(ValueError, match=r"more than once: .*one, .*two"):
+        compare_runs([make_run("one"), make_run("two")])
+
+
+def test_missing_measures_survive_the_csv(make_run, tmp_path):
+    run = make_run(
+        floors=None, test__accuracy_ci95=None, training__time_to_converge_s=None, training__images_per_second=None
+    )
+    _, rows = rows_of(comparison_markdown(table_of([run], tmp_path)))
+    assert rows[0][5].endswith("(no interval: one group)")
+    assert rows[0][6:8] == ["–", "–"]
+    assert rows[1][5] == "–"
+
+
+def test_speed_on_several_machines_names_the_machine_in_each_row(make_run, tmp_path):
+    runs = [make_run("a"), make_run("b", arch="cnn_4x4", environment__hardware="one GPU")]
+    header, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert header[-1] == "hardware"
+    assert [row[-1] for row in rows[:2]] == ["one GPU", "2 CPU cores"]
+
+
+def test_runs_are_found_one_folder_down(make_run, tmp_path):
+    one, two = make_run("runs/one"), make_run("runs/two", seed=2)
+    (tmp_path / "runs" / "unfinished").mkdir()
+    assert find_runs([tmp_path / "runs", one]) == [one, two]
+    with pytest.raises(ValueError, match=r"no result\.json here or one folder below"):
+        find_runs([tmp_path / "runs" / "unfinished"])
+
+
+def test_other_csv_files_are_refused(tmp_path):
+    pd.DataFrame({"a": [1]}).to_csv(tmp_path / "x.csv", index=False)
+    with pytest.raises(ValueError, match="make the file again"):
+        read_comparison(tmp_path / "x.csv")
+
+
+@pytest.mark.parametrize("readme", ["no markers", START, f"{END}\n{START}", f"{START}{END}{START}{END}"])
+def test_markers_must_be_there_once_in_order(readme):
+    with pytest.raises(ValueError, match="each exactly once"):
+        insert_results(readme, "table")
+
+
+def test_inserting_changes_nothing_else_and_is_stable():
+    readme = f"before\n{START}\nold\n{END}\nafter\n"
+    once = insert_results(readme, "| new |")
+    assert once == f"before\n{START}\n| new |\n{END}\nafter\n"
+    assert insert_results(once, "| new |") == once
+
+
+def compare(*arguments, cwd):
+    environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
+    command = [sys.executable, str(SCRIPT), *map(str, arguments)]
+    return subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8", env=environment)
+
+
+def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
+    make_run("runs/one", test__accuracy=0.123456789)
+    make_run("runs/two", seed=2)
+    readme = tmp_path / "README.md"
+    readme.write_text(f"# x\n{START}\n{END}\n", encoding="utf-8")
+
+    assert compare("runs", "--readme", "--check", cwd=tmp_path).returncode == 1
+    assert not (tmp_path / "results").exists()
+
+    first = compare("runs", "--readme", cwd=tmp_path)
+    assert first.returncode == 0, first.stderr
+    filled = readme.read_text(encoding="utf-8")
+    assert first.stdout.strip() in filled
+    assert "± " in filled
+
+    # The committed CSV alone gives the same README.
+    assert compare("--from_csv", "results/comparison.csv", "--readme", "--check", cwd=tmp_path).returncode == 0
+    readme.write_text(filled.replace("31.0 %", "32.0 %"), encoding="utf-8")
+    changed = compare("--from_csv", "results/comparison.csv", "--readme", "--check", cwd=tmp_path)
+    assert changed.returncode == 1
+    assert "differs" in changed.stderr
+    assert "32.0 %" in readme.read_text(encoding="utf-8")  # --check writes nothing
+
+
+def test_script_explains_wrong_use(tmp_path):
+    assert "give either RUNS" in compare("--readme", "runs", cwd=tmp_path).stderr
+    assert "--check needs --readme" in compare("runs", "--check", cwd=tmp_path).stderr
+    missing = compare("nowhere", cwd=tmp_path)
+    assert missing.returncode == 1
+    assert missing.stderr.strip().startswith("error: nowhere: no result.json")

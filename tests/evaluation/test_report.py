@@ -1,0 +1,155 @@
+import base64
+import json
+import re
+from html.parser import HTMLParser
+
+import pandas as pd
+import pytest
+
+from brainmri.evaluation.report import read_predictions, write_figures, write_report
+from brainmri.evaluation.results import read_result
+
+
+class Page(HTMLParser):
+    """Text, images and unclosed tags of a page."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.open, self.words, self.images = [], [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attributes):
+        if tag == "img":
+            self.images.append(dict(attributes))
+        elif tag not in ("meta", "br"):
+            self.open.append(tag)
+
+    def handle_endtag(self, tag):
+        assert self.open.pop() == tag
+
+    def handle_data(self, data):
+        if "style" not in self.open:
+            self.words.append(data)
+
+    @property
+    def text(self):
+        return " ".join(" ".join(self.words).split())
+
+
+def report(run):
+    return write_report(run).read_text(encoding="utf-8")
+
+
+def test_page_is_whole_and_needs_no_network(make_run):
+    run = make_run()
+    drawn = write_figures(run)
+    text = report(run)
+    page = Page(text)
+    assert page.open == []
+    assert len(page.images) == len(drawn) == 3
+    for image in page.images:
+        head, payload = image["src"].split(",")
+        assert head == "data:image/png;base64"
+        assert base64.b64decode(payload).startswith(b"\x89PNG")
+        assert image["alt"]
+    assert not re.search(r"(src|href)=.(https?:)?//|@import|<script|<link", text)
+    assert 'name="viewport"' in text
+    assert "prefers-color-scheme: dark" in text
+
+
+def test_page_holds_the_figures_of_the_run(make_run):
+    run = make_run()
+    result = json.loads((run / "result.json").read_text())
+    text = Page(report(run)).text
+    low, high = result["test"]["accuracy_ci95"]
+    assert f"{100 * result['test']['accuracy']:.1f} % [{100 * low:.1f}, {100 * high:.1f}]" in text
+    assert "240 images of 60 groups" in text
+    assert "Nearest training image (64x64 pixels) 82.3 %" in text
+    assert "99.24 % (Kaggle 7023; Testing (1,311 images), leaky)" in text
+    assert "No group stands in more than one split" in text
+    assert "not a medical device" in text
+    assert "23,569,348 in all" in text
+    glioma = result["test"]["per_class"]["glioma"]
+    assert f"glioma {100 * glioma['precision']:.1f} % {100 * glioma['recall']:.1f} %" in text
+    assert f"The temperature {result['calibration']['temperature']:.2f}" in text
+    assert "No rule for refusing" in text
+    assert 'class="warning"' not in report(run)
+
+
+@pytest.mark.parametrize(
+    ("changes", "headline", "sentence"),
+    [
+        ({"weights": "random"}, "Random weights", "No pretrained weights were used"),
+        ({"data__name": "phantom-1"}, "Simulated images", "No figure on this page is a clinical one"),
+        ({"data__leaky": True}, "Leaky split", "cannot rank models"),
+        (
+            {"training__schedule_fraction": 0.2, "training__epochs_run": 2},
+            "Partial schedule",
+            "Only 20 % of the recipe's schedule was run (2 of 10 epochs)",
+        ),
+    ],
+)
+def test_what_must_be_known_first_stands_at_the_top_in_large_letters(make_run, changes, headline, sentence):
+    text = report(make_run(**changes))
+    top = text[: text.index("<h1>")]
+    assert f'<div class="warning"><strong>{headline}</strong>' in top
+    assert sentence in Page(text).text
+
+
+def test_nulls_are_dashes(make_run):
+    run = make_run(
+        test__auroc=None,
+        test__accuracy_ci95=None,
+        floors=None,
+        published=None,
+        training__best_epoch=None,
+        training__images_per_second=None,
+    )
+    text = Page(report(run)).text
+    assert "no interval: one group" in text
+    assert "epoch – kept" in text
+    assert "None" not in text
+    assert "Published" not in text
+
+
+def test_labels_from_folder_names_cannot_inject_html(make_run):
+    text = report(make_run(classes=["<script>alert(1)</script>", "b&c"], data__name="<b>set"))
+    assert "<script" not in text
+    assert "&lt;script&gt;" in text
+    assert "<b>set" not in text
+
+
+def test_a_run_without_a_test_split_still_has_a_report(make_run):
+    run = make_run(test=None, floors=None)
+    assert [path.name for path in write_figures(run)] == ["curves.png"]
+    assert "not measured: the run has no test split" in Page(report(run)).text
+
+
+def test_predictions_keep_labels_as_text(make_run):
+    run = make_run(classes=["1", "NA"])
+    labels, probabilities = read_predictions(run / "predictions.csv", "test", ["1", "NA"])
+    assert (len(labels), set(labels)) == (240, {0, 1})
+    assert sum(probabilities[0]) == pytest.approx(1, abs=1e-8)
+    with pytest.raises(ValueError, match=r"p_x.*unknown labels: \['NA'\]"):
+        read_predictions(run / "predictions.csv", "test", ["1", "x"])
+
+
+def test_unfinished_foreign_and_old_folders_are_refused(make_run, tmp_path):
+    with pytest.raises(FileNotFoundError, match="did not finish"):
+        read_result(tmp_path)
+    with pytest.raises(ValueError, match="version 2 found, 1 expected"):
+        read_result(make_run("a", schema_version=2))
+    run = make_run("b")
+    result = json.loads((run / "result.json").read_text())
+    del result["floors"], result["data"]["leaky"]
+    (run / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match=r"keys missing: floors, data\.leaky"):
+        read_result(run)
+
+
+def test_figures_are_drawn_from_the_files_of_the_run(make_run):
+    run = make_run()
+    table = pd.read_csv(run / "predictions.csv")
+    (table[table["split"] == "validation"]).to_csv(run / "predictions.csv", index=False)
+    with pytest.raises(ValueError, match="no rows of the test split"):
+        write_figures(run)

@@ -1,0 +1,96 @@
+import json
+import re
+
+import pytest
+from huggingface_hub import ModelCard
+
+from brainmri.hub.cards import write_card
+
+
+def test_metadata_reads_back_with_the_values_of_the_run(make_run):
+    run = make_run()
+    figures = json.loads((run / "result.json").read_text())["test"]
+    data = ModelCard.load(write_card(run)).data
+    assert data.library_name == "timm"
+    assert data.pipeline_tag == "image-classification"
+    assert "license" not in data.to_dict() or data.license is None
+    assert {"brain-tumor", "resnet50"} <= set(data.tags)
+    assert data.model_name == "resnet50-clean"
+    results = {result.metric_name: result for result in data.eval_results}
+    assert set(results) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"}
+    for name, result in results.items():
+        assert result.metric_value == pytest.approx(figures[name], abs=1e-6)
+        assert result.task_type == "image-classification"
+        assert (result.dataset_name, result.dataset_split) == ("kaggle-4class (grouped split)", "test")
+        assert result.dataset_args == {"fingerprint": "0123456789abcdef", "split_seed": 42}
+    assert results["macro_f1"].metric_type == "f1"
+
+
+def test_card_reads_as_a_whole(make_run):
+    text = write_card(make_run(), repo_id="someone/resnet50").read_text(encoding="utf-8")
+    headings = re.findall(r"^#+ .*", text, flags=re.MULTILINE)
+    assert headings == [
+        "# ResNet-50, all weights trained",
+        "## Use",
+        "## Results on the test split",
+        "## Data",
+        "## Training",
+        "## Limits",
+    ]
+    assert 'pipeline("image-classification", model="someone/resnet50")' in text
+    assert re.search(r"\| \*\*this network\*\* \| \*\*\d\d\.\d % \[\d\d\.\d, \d\d\.\d\]\*\* \|", text)
+    assert "| floor: Nearest training image (64x64 pixels) | 82.3 % |" in text
+    assert re.search(r"^\| glioma( \| \d\d\.\d %){3} \| 0\.\d{3} \| \d+ \|$", text, flags=re.MULTILINE)
+    assert "No group stands in more than one split" in text
+    assert text.count("not a medical device") == 1
+    assert "timm/resnet50.tv_in1k@4f1d sha256:0123abcd" in text
+    assert "None" not in text
+    assert "\n\n\n" not in text
+    assert text.endswith(".\n")
+
+
+def test_every_table_is_well_formed(make_run):
+    text = write_card(make_run(classes=["a|b", "c<d", "e"])).read_text(encoding="utf-8")
+    for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
+        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(widths) == 1, block
+        assert re.fullmatch(r"(\|---)+\|", block.splitlines()[1])
+    assert "a\\|b" in text
+    assert "c<d" not in text
+
+
+def test_own_networks_need_their_code_and_say_so(make_run):
+    run = make_run(weights="random")
+    auto = {"AutoModelForImageClassification": "modeling_plain_cnn.PlainCnn"}
+    (run / "config.json").write_text(json.dumps({"model_type": "plain_cnn", "auto_map": auto}))
+    path = write_card(run)
+    assert ModelCard.load(path).data.library_name == "transformers"
+    text = path.read_text(encoding="utf-8")
+    assert "trust_remote_code=True)" in text
+    assert "> **RANDOM WEIGHTS.**" in text
+
+
+def test_leaky_simulated_and_partial_runs_are_marked_in_text_and_metadata(make_run):
+    run = make_run(data__name="phantom-1", data__leaky=True, training__schedule_fraction=0.5)
+    path = write_card(run)
+    text = path.read_text(encoding="utf-8")
+    assert ModelCard.load(path).data.eval_results[0].dataset_name == "phantom-1 (grouped split, leaky, simulated)"
+    for headline in ("SIMULATED IMAGES", "PARTIAL SCHEDULE", "LEAKY SPLIT"):
+        assert f"> **{headline}.**" in text
+    assert "(**leaky** split)" in text
+
+
+def test_undefined_figures_are_left_out_of_the_metadata(make_run):
+    results = ModelCard.load(write_card(make_run(test__auroc=None))).data.eval_results
+    assert "auroc" not in [result.metric_name for result in results]
+
+
+def test_a_run_without_test_figures_has_no_model_index(make_run):
+    path = write_card(make_run(test=None, floors=None))
+    assert ModelCard.load(path).data.eval_results is None
+    assert "not measured" in path.read_text(encoding="utf-8")
+
+
+def test_nasty_names_cannot_break_the_metadata(make_run):
+    run = make_run(data__name="set: [1] #x\n---", arch="timm:resnet50")
+    assert ModelCard.load(write_card(run)).data.eval_results[0].dataset_type == "set: [1] #x\n---"
