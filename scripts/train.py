@@ -1,0 +1,143 @@
+"""Train one recipe and write its run folder.
+
+    accelerate launch scripts/train.py --arch cnn_4to32                          # on the simulated phantom set
+    accelerate launch scripts/train.py --arch resnet50 --data_dir DIR            # on a folder of images
+    torchrun --nproc_per_node 2 scripts/train.py --arch resnet_small             # two processes
+
+Every field of transformers.TrainingArguments is a flag too, and wins over the recipe.
+"""
+
+import logging
+import shutil
+import sys
+from pathlib import Path
+
+from brainmri.training.arguments import parse
+from brainmri.training.machine import keep_freed_memory
+
+
+def main() -> None:
+    run, given = parse()
+    keep_freed_memory()
+
+    import torch
+    from accelerate import PartialState
+    from transformers import set_seed
+
+    from brainmri.data.batches import SliceBatches
+    from brainmri.data.cache import pixel_cache
+    from brainmri.data.dataset import oversampled
+    from brainmri.data.source import prepared_data
+    from brainmri.models.build import build_model, parameter_counts
+    from brainmri.models.preprocessing import image_processor
+    from brainmri.models.saving import save_model
+    from brainmri.training.arguments import stage_arguments
+    from brainmri.training.outcome import predict, write_run
+    from brainmri.training.recipe import resolve
+    from brainmri.training.stages import run_stages, set_frozen
+
+    # ------------------------------------------------------------------ recipe and run folder, before any work
+    changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
+    recipe = resolve(run.arch, run.protocol, changes)
+    seed = int(given.get("seed", recipe.seed))
+    run_dir = Path(given.get("output_dir", f"runs/{run.arch}-{run.protocol}-seed{seed}"))
+    for stage in recipe.stages:
+        stage_arguments(recipe, stage, given, seed, str(run_dir))
+    state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    main_process = state.is_main_process
+    logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
+    for noisy in ("httpx", "datasets", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    resume = bool(given.get("resume_from_checkpoint"))
+    if run_dir.exists() and any(run_dir.iterdir()) and not resume:
+        if not run.overwrite:
+            raise ValueError(
+                f"{run_dir} is not empty: give another --output_dir, --resume_from_checkpoint true, or --overwrite"
+            )
+        state.wait_for_everyone()
+        if main_process:
+            _clear(run_dir)
+    state.wait_for_everyone()
+
+    # ------------------------------------------------------------------ data
+    with state.main_process_first():
+        data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
+        pixels = pixel_cache(data, recipe.input.size)
+    rows = {split: data.rows(split) for split in ("train", "validation", "test")}
+    if recipe.oversample:
+        rows["train"] = oversampled(rows["train"], data.labels(rows["train"]), seed)
+    train = SliceBatches(pixels, rows["train"], data.labels(rows["train"]), augmentation_seed=seed)
+    plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in rows}
+    counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
+    logging.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
+    if data.info["leaky"]:
+        logging.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
+
+    # ------------------------------------------------------------------ model
+    set_seed(seed)
+    with state.main_process_first():
+        model, weights = build_model(recipe, data.classes, run.weights)
+    set_frozen(model, recipe.stages[-1])
+    parameters = parameter_counts(model)
+    logging.info(
+        "Model: %s, {total:,} parameters ({trainable:,} trainable), weights: %s".format(**parameters), run.arch, weights
+    )
+
+    # ------------------------------------------------------------------ training, then test is read once
+    checkpoints = run_dir / "checkpoints"
+    trainer, stages = run_stages(model, recipe, train, plain["validation"], given, checkpoints, seed, run.max_minutes)
+    scored = ["validation", "test"] + ["train"] * run.evaluate_train
+    probabilities = {split: predict(trainer, plain[split]) for split in scored}
+
+    # ------------------------------------------------------------------ run folder
+    if main_process:
+        run_dir.mkdir(parents=True, exist_ok=True)
+        save_model(
+            trainer.accelerator.unwrap_model(model), image_processor(recipe.input.size, recipe.input.normalize), run_dir
+        )
+        result = write_run(
+            run_dir,
+            run=run,
+            recipe=recipe,
+            epochs_scheduled=resolve(run.arch, run.protocol).epochs,
+            seed=seed,
+            data=data,
+            train=train,
+            weights=weights,
+            parameters=parameters,
+            trainer=trainer,
+            stages=stages,
+            probabilities=probabilities,
+        )
+        if not run.keep_checkpoints:
+            shutil.rmtree(checkpoints, ignore_errors=True)
+        _summarize(result, run_dir)
+    state.wait_for_everyone()
+    state.destroy_process_group()
+
+
+def _clear(run_dir: Path) -> None:
+    """Remove an earlier run, but nothing that does not look like one."""
+    if not any((run_dir / name).exists() for name in ("result.json", "checkpoints", "recipe.yaml")):
+        raise ValueError(f"--overwrite: {run_dir} does not look like a run folder, so it stays as it is")
+    shutil.rmtree(run_dir)
+
+
+def _summarize(result: dict, run_dir: Path) -> None:
+    from brainmri.evaluation.results import duration, floors_of, percent, warnings_of, with_interval
+
+    print(f"\nTest accuracy {with_interval(result['test'])} (95 % interval, resampled by group)")
+    for name, accuracy in floors_of(result):
+        print(f"  floor: {name:45s} {percent(accuracy)}")
+    training = result["training"]
+    print(f"Time to converge {duration(training['time_to_converge_s'])}, {training['images_per_second']:.0f} images/s")
+    for headline, sentence in warnings_of(result):
+        print(f"{headline}: {sentence}")
+    print(f"Everything is in {run_dir}: open {run_dir / 'report.html'}")
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except ValueError as error:
+        sys.exit(f"error: {error}")

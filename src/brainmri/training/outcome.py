@@ -1,0 +1,192 @@
+"""The run folder: everything that a finished run leaves, `result.json` last."""
+
+from __future__ import annotations
+
+import json
+import sys
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import yaml
+from scipy.special import softmax
+
+from brainmri.data.augmentation import augment, draws
+from brainmri.data.batches import SliceBatches
+from brainmri.data.cache import cache_folder
+from brainmri.data.dataset import PreparedData
+from brainmri.evaluation import figures
+from brainmri.evaluation.calibration import make_trust
+from brainmri.evaluation.floors import compute_floors
+from brainmri.evaluation.metrics import evaluate_predictions
+from brainmri.evaluation.report import write_figures, write_report
+from brainmri.hub.cards import write_card
+from brainmri.training.arguments import RunArguments, world_size
+from brainmri.training.machine import environment
+from brainmri.training.recipe import Recipe
+from brainmri.training.stages import StageOutcome
+from brainmri.training.trainer import SliceTrainer
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+HISTORY = (
+    *("stage", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
+    "seconds",
+)
+
+
+def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
+    """Uncalibrated probabilities (N, C) of the rows of `batches`; every process must call it."""
+    logits = trainer.predict(batches).predictions  # type: ignore[arg-type]
+    return softmax(np.asarray(logits, dtype=np.float64), axis=1)
+
+
+def write_predictions(run_dir: Path, data: PreparedData, probabilities: dict[str, NDArray[np.float64]]) -> None:
+    """`predictions.csv`: a row for each image of the splits in `probabilities`, 9 significant digits."""
+    parts = []
+    for split, values in probabilities.items():
+        index = data.index.iloc[data.rows(split)]
+        part = pd.DataFrame(
+            {"file_name": index["file_name"], "split": split, "fold": "", "group_id": index["group_id"]}
+        )
+        part["label"] = index["label"]
+        part["predicted"] = [data.classes[k] for k in values.argmax(1)]
+        part[[f"p_{name}" for name in data.classes]] = values
+        parts.append(part)
+    pd.concat(parts).to_csv(run_dir / "predictions.csv", index=False, float_format="%.9g", lineterminator="\n")
+
+
+def floors_of(data: PreparedData) -> dict[str, float]:
+    """The trivial floors of this data and split, computed once and kept in the cache."""
+    path = cache_folder() / "floors" / f"{data.info['fingerprint']}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(".tmp")
+        unfinished.write_text(json.dumps(compute_floors(data)), encoding="utf-8")
+        unfinished.replace(path)
+    return dict(json.loads(path.read_text(encoding="utf-8")))
+
+
+def write_run(
+    run_dir: Path,
+    *,
+    run: RunArguments,
+    recipe: Recipe,
+    epochs_scheduled: int,
+    seed: int,
+    data: PreparedData,
+    train: SliceBatches,
+    weights: str,
+    parameters: dict[str, int],
+    trainer: SliceTrainer,
+    stages: list[StageOutcome],
+    probabilities: dict[str, NDArray[np.float64]],
+) -> dict[str, Any]:
+    """Write every file of the run folder but the model, and return the contents of `result.json`.
+
+    probabilities: of the splits that were scored (`validation` and `test`, perhaps `train`).
+    """
+    (run_dir / "recipe.yaml").write_text(
+        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
+    )
+    history = pd.DataFrame([row for stage in stages for row in stage.history])
+    history[list(HISTORY)].to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
+    write_predictions(run_dir, data, {split: probabilities[split] for split in ("validation", "test")})
+    truth = {split: data.labels(data.rows(split)) for split in probabilities}
+    trust = make_trust(
+        truth["validation"], probabilities["validation"], truth["test"], probabilities["test"], data.classes
+    )
+    (run_dir / "trust.json").write_text(_json(trust), encoding="utf-8")
+    scores = {
+        split: evaluate_predictions(
+            truth[split], values, data.index["group_id"].to_numpy()[data.rows(split)], data.classes
+        )
+        for split, values in probabilities.items()
+    }
+    result = {
+        "schema_version": 1,
+        "arch": run.arch,
+        "recipe_title": recipe.title,
+        "source": recipe.source,
+        "published": recipe.published.model_dump() if recipe.published else None,
+        "protocol": run.protocol,
+        "seed": seed,
+        "split_seed": data.info["split_seed"],
+        "fold": None,
+        "weights": weights,
+        "normalize": recipe.input.normalize,
+        "command": " ".join(["scripts/train.py", *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "data": {
+            key: data.info[key] for key in ("name", "fingerprint", "layout", "split", "leaky", "classes", "counts")
+        }
+        | {"train_after_oversampling": len(train) if recipe.oversample else None, "groups": data.info["groups"]},
+        "parameters": parameters,
+        "training": _training(stages, history, trainer, epochs_scheduled),
+        "test": scores["test"],
+        "validation": scores["validation"],
+        "train": scores.get("train"),
+        "calibration": trust["calibration"],
+        "conformal": trust["conformal"],
+        "reject": trust["reject"],
+        "floors": floors_of(data),
+        "environment": environment(),
+    }
+    (run_dir / "figures").mkdir(exist_ok=True)
+    _data_figures(run_dir / "figures", run.arch, recipe, data, train)
+    unfinished = run_dir / "result.json.tmp"
+    unfinished.write_text(_json(result), encoding="utf-8")
+    unfinished.replace(run_dir / "result.json")
+    write_figures(run_dir)
+    write_report(run_dir)
+    write_card(run_dir)
+    return result
+
+
+def _training(
+    stages: list[StageOutcome], history: pd.DataFrame, trainer: SliceTrainer, epochs_scheduled: int
+) -> dict[str, Any]:
+    best = int(history["train_accuracy"].to_numpy().argmax())
+    training_only = sum(stage.training_only_s for stage in stages)
+    planned = sum(stage.planned_epochs for stage in stages)
+    return {
+        "epochs_run": round(sum(stage.history[-1]["epoch"] for stage in stages), 3),
+        "epochs_scheduled": epochs_scheduled,
+        "schedule_fraction": min(1.0, round(planned / epochs_scheduled, 4)),
+        "best_epoch": stages[-1].best_epoch + sum(len(stage.history) for stage in stages[:-1]),
+        "time_to_converge_s": round(sum(stage.elapsed_s for stage in stages), 3),
+        "training_only_s": round(training_only, 3),
+        "images_per_second": round(sum(stage.samples for stage in stages) / training_only, 3),
+        "world_size": world_size(),
+        "samples_by_rank": stages[-1].samples_by_rank,
+        "precision": "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32",
+        "best_train_accuracy": float(history["train_accuracy"].iloc[best]),
+        "validation_accuracy_then": _number(history["validation_accuracy"].iloc[best]),
+    }
+
+
+def _number(value: Any) -> float | None:
+    return None if pd.isna(value) else float(value)
+
+
+def _data_figures(folder: Path, arch: str, recipe: Recipe, data: PreparedData, train: SliceBatches) -> None:
+    import torch
+
+    name = f"{data.info['name']} ({data.info['split']} split)"
+    figures.class_counts(data.index, folder / "class_counts.png", title=f"{name}: images per class and split")
+    figures.sample_grid(data, folder / "samples.png")
+    chosen = np.random.default_rng(0).choice(len(train), min(8, len(train)), replace=False)
+    before = train.pixels[train.rows[chosen]]
+    pixels = torch.from_numpy(before).permute(0, 3, 1, 2).float()
+    uniform = torch.from_numpy(draws(len(chosen), 0, 0))
+    after = augment(pixels, uniform, recipe.augmentations()).permute(0, 2, 3, 1).numpy()
+    labels = [data.classes[k] for k in train.labels[chosen]]
+    title = f"{name}: augmentation of {arch}"
+    figures.augmentation_grid(before, after, labels, folder / "augmentation.png", title=title)
+
+
+def _json(content: Any) -> str:
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -1,0 +1,160 @@
+"""The stages of a recipe, one after the other, each resumable."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from transformers import EarlyStoppingCallback
+
+from brainmri.data.batches import SliceBatches
+from brainmri.evaluation.metrics import compute_metrics
+from brainmri.models.build import bare_network, classifier_names
+from brainmri.training.arguments import stage_arguments
+from brainmri.training.trainer import SliceTrainer
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+    from brainmri.training.recipe import Recipe, Stage
+
+
+@dataclass(frozen=True)
+class StageOutcome:
+    """history: one dictionary per epoch, as in `history.csv`. best_epoch: counted from 1, the one whose weights stay.
+
+    planned_epochs: those of the schedule where it ran to its end, which early stopping is too; those run where a limit
+    of time or steps cut it short.
+    """
+
+    history: list[dict[str, Any]]
+    best_epoch: int
+    elapsed_s: float
+    training_only_s: float
+    samples: int
+    samples_by_rank: list[int]
+    planned_epochs: float
+
+
+def set_frozen(model: PreTrainedModel, stage: Stage) -> None:
+    """Let the parameters train that `stage` trains, and no others."""
+    head = set(classifier_names(model))
+    for name, parameter in bare_network(model).named_parameters():
+        parameter.requires_grad = stage.freeze == "none" or name in head
+
+
+def resume_point(checkpoints: Path, asked: str) -> tuple[int, str | None]:
+    """The stage (from 1) and its checkpoint to go on from; None where the stage has none yet and starts anew.
+
+    asked: the path of a checkpoint, or `true` for the latest one.
+
+    Raises:
+        ValueError: if there is no such checkpoint.
+    """
+    if asked.lower() not in ("true", "last", "latest"):
+        path = Path(asked)
+        if not (path / "trainer_state.json").is_file() or not path.parent.name.startswith("stage-"):
+            raise ValueError(
+                f"--resume_from_checkpoint {asked}: not a checkpoint (DIR/checkpoints/stage-N/checkpoint-M)"
+            )
+        return int(path.parent.name.removeprefix("stage-")), str(path)
+    finished = len(list(checkpoints.glob("stage-*/outcome.json")))
+    found = sorted(
+        (path.parent for path in checkpoints.glob(f"stage-{finished + 1}/checkpoint-*/trainer_state.json")),
+        key=lambda path: int(path.name.removeprefix("checkpoint-")),
+    )
+    if not found and not finished:
+        raise ValueError(f"--resume_from_checkpoint {asked}: no checkpoint under {checkpoints}")
+    return finished + 1, str(found[-1]) if found else None
+
+
+def run_stages(
+    model: PreTrainedModel,
+    recipe: Recipe,
+    train: SliceBatches,
+    validation: SliceBatches,
+    given: dict[str, Any],
+    checkpoints: Path,
+    seed: int,
+    max_minutes: float | None,
+) -> tuple[SliceTrainer, list[StageOutcome]]:
+    """Train `model` through every stage; it holds the kept weights of the last one afterwards.
+
+    Returns the last stage's trainer (to predict with) and an outcome for each stage.
+    """
+    asked = given.get("resume_from_checkpoint")
+    first, checkpoint = resume_point(checkpoints, str(asked)) if asked else (1, None)
+    outcomes = []
+    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    for number, stage in enumerate(recipe.stages, 1):
+        folder = checkpoints / f"stage-{number}"
+        set_frozen(model, stage)
+        assert train.augmentation_seed is not None
+        train.augmentation_seed = seed + 1000 * (number - 1)
+        trainer = SliceTrainer(
+            model=model,
+            args=stage_arguments(recipe, stage, given, seed, str(folder)),
+            augmentation=recipe.augmentations(),
+            normalize=recipe.input.normalize,
+            max_minutes=max_minutes,
+            train_dataset=train,
+            eval_dataset=validation,
+            compute_metrics=compute_metrics,
+        )
+        if stage.early_stopping:
+            trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
+        if number < first:
+            _load_finished(model, folder)
+            outcomes.append(StageOutcome(**json.loads((folder / "outcome.json").read_text(encoding="utf-8"))))
+            continue
+        trainer.train(resume_from_checkpoint=checkpoint if number == first else None)
+        outcome = _outcome(trainer, number, stage)
+        outcomes.append(outcome)
+        if number < len(recipe.stages) and trainer.is_world_process_zero():
+            model.save_pretrained(folder / "finished")
+            (folder / "outcome.json").write_text(json.dumps(vars(outcome)), encoding="utf-8")
+        trainer.accelerator.wait_for_everyone()
+    return trainer, outcomes
+
+
+def _load_finished(model: PreTrainedModel, folder: Path) -> None:
+    from safetensors.torch import load_file
+
+    model.load_state_dict(load_file(folder / "finished" / "model.safetensors"))
+
+
+def _outcome(trainer: SliceTrainer, number: int, stage: Stage) -> StageOutcome:
+    """Read the epochs from the trainer's log, where a resume finds them again."""
+    history: list[dict[str, Any]] = []
+    for entry in trainer.state.log_history:
+        if "train_accuracy" in entry:
+            row = {"stage": number, "epoch": round(entry["epoch"], 3), "learning_rate": None}
+            row |= {
+                "train_loss": entry["train_loss"],
+                "train_accuracy": entry["train_accuracy"],
+                "samples": entry["samples"],
+            }
+            row |= {"validation_loss": None, "validation_accuracy": None, "seconds": entry["elapsed_s"]}
+            history.append(row)
+        elif history and "eval_accuracy" in entry:
+            history[-1] |= {"validation_loss": entry["eval_loss"], "validation_accuracy": entry["eval_accuracy"]}
+            history[-1]["seconds"] = entry["elapsed_s"]
+        elif history and "learning_rate" in entry:
+            history[-1]["learning_rate"] = entry["learning_rate"]
+    state = trainer.state
+    steps_per_epoch = state.global_step / max(state.epoch or 0, 1e-9)
+    best = len(history)
+    if stage.keep == "best" and trainer.args.load_best_model_at_end and state.best_global_step:
+        best = max(1, round(state.best_global_step / steps_per_epoch))
+    return StageOutcome(
+        history=history,
+        best_epoch=best,
+        elapsed_s=trainer.elapsed_s,
+        training_only_s=trainer.elapsed_s - trainer.aside_s,
+        samples=int(sum(row["samples"] for row in history)),
+        samples_by_rank=trainer.samples_by_rank,
+        planned_epochs=history[-1]["epoch"] if trainer.cut_short else state.max_steps / steps_per_epoch,
+    )

@@ -1,0 +1,213 @@
+"""The `Trainer` of one stage: batches augmented on the device, a clock, and a record of every epoch."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import torch
+from accelerate.utils import broadcast, gather_object
+from torch.nn import functional
+from torch.utils.data import RandomSampler, Sampler
+from transformers import ProgressCallback, Trainer, TrainerCallback
+
+from brainmri.data.augmentation import Augmentation, augment
+from brainmri.data.batches import SliceBatches
+from brainmri.models.preprocessing import Normalization, normalized
+
+BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm)
+
+
+class SliceTrainer(Trainer):
+    """Trains on `SliceBatches`.
+
+    Each epoch's training loss and accuracy (of the augmented batches as they passed), the seconds since the first step
+    and the share of them that was not training stand in `state.log_history`, so that they survive a resume.
+    """
+
+    def __init__(
+        self, *, augmentation: Augmentation, normalize: Normalization, max_minutes: float | None, **kwargs: Any
+    ) -> None:
+        super().__init__(data_collator=lambda batch: batch, **kwargs)
+        self.augmentation = augmentation
+        self.normalize = normalize
+        self.max_minutes = max_minutes
+        self.cut_short = False
+        self.loss_is_scaled_for_ga = False  # our loss is the mean of its batch
+        self.frozen_norms = [
+            module
+            for module in self.model.modules()
+            if isinstance(module, BATCH_NORMS) and not any(p.requires_grad for p in module.parameters())
+        ]
+        self.samples_by_rank: list[int] = []  # of the latest epoch
+        self._start_epoch()
+        self._started: float | None = None
+        self._before = self._aside = 0.0
+        self._aside_since: float | None = None
+        self.remove_callback(ProgressCallback)
+        if not self.args.disable_tqdm:
+            self.add_callback(LossProgress(self))
+        self.add_callback(EpochRecord(self))
+
+    def _start_epoch(self) -> None:
+        self._sums = torch.zeros(3, dtype=torch.float64)  # loss, correct, samples
+        self._positions: list[torch.Tensor] = []
+
+    def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
+        """A random order of whole global batches: the rest of an epoch (less than a batch) waits for another epoch.
+
+        Otherwise processes would share the last batch unequally, and two would not train as one does.
+        """
+        dataset = self.train_dataset if train_dataset is None else train_dataset
+        batch = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
+        whole = len(dataset) // batch * batch
+        return RandomSampler(dataset, num_samples=whole or len(dataset))
+
+    def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
+        inputs = super()._prepare_inputs(inputs)
+        uniform, positions = inputs.pop("uniform", None), inputs.pop("positions", None)
+        pixels = inputs["pixel_values"].float()
+        if uniform is not None and self.augmentation:
+            pixels = augment(pixels, uniform, self.augmentation)
+        if positions is not None:
+            self._positions.append(positions)
+        pixels = normalized(pixels, self.normalize)
+        # Convolutions on a CPU take about half the time in this memory order (as do the weights: see run_stages).
+        inputs["pixel_values"] = pixels.contiguous(memory_format=torch.channels_last)
+        return inputs
+
+    def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
+        if self._started is None:
+            self._started = time.perf_counter()
+        return super().training_step(*args, **kwargs)
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: Any = None,
+    ) -> Any:
+        """Cross entropy, smoothed in training only, so that validation losses compare between recipes."""
+        for module in self.frozen_norms:
+            module.eval()  # model.train() has just woken them
+        outputs = model(pixel_values=inputs["pixel_values"])
+        labels = inputs["labels"]
+        smoothing = self.args.label_smoothing_factor if model.training else 0.0
+        loss = functional.cross_entropy(outputs.logits, labels, label_smoothing=smoothing)
+        if model.training:
+            correct = (outputs.logits.detach().argmax(1) == labels).sum()
+            self._sums = self._sums.to(labels.device)
+            self._sums += torch.stack([loss.detach() * len(labels), correct, labels.new_tensor(len(labels))])
+        return (loss, outputs) if return_outputs else loss
+
+    def finish_epoch(self) -> None:
+        """Log the epoch's training loss and accuracy over all processes.
+
+        Raises:
+            RuntimeError: if two processes saw the same sample, which means that they did not share the work.
+        """
+        own = torch.cat(self._positions).tolist() if self._positions else []
+        if self.args.world_size > 1:
+            shares = gather_object([own])
+            self.samples_by_rank = [len(share) for share in shares]
+            distinct = len(set().union(*shares))
+            if distinct != sum(self.samples_by_rank) and len(self.train_dataset) >= sum(self.samples_by_rank):
+                raise RuntimeError(
+                    f"{self.args.world_size} processes saw only {distinct} different samples: {self.samples_by_rank}"
+                )
+        else:
+            self.samples_by_rank = [len(own)]
+        loss, correct, samples = self.accelerator.reduce(self._sums, "sum").tolist()
+        self._start_epoch()
+        self.log({"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples})
+
+    def out_of_time(self) -> bool:
+        """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
+        if self.max_minutes is None:
+            return False
+        projected = self.elapsed_s * (1 + 1 / (self.state.epoch or 1))
+        self.cut_short = bool(
+            broadcast(torch.tensor(projected, device=self.args.device)).item() > 60 * self.max_minutes
+        )
+        return self.cut_short
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        super().log(logs | {"elapsed_s": self.elapsed_s, "aside_s": self.aside_s}, start_time)
+
+    def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
+        self._aside_since = time.perf_counter()
+        try:
+            return super().evaluate(*args, **kwargs)
+        finally:
+            self._end_aside()
+
+    def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        self._aside_since = time.perf_counter()
+        super()._save_checkpoint(*args, **kwargs)
+        self._end_aside()
+
+    def _end_aside(self) -> None:
+        self._aside, self._aside_since = self.aside_s, None
+
+    @property
+    def elapsed_s(self) -> float:
+        """Seconds since the first training step, with those before a resume."""
+        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
+
+    @property
+    def aside_s(self) -> float:
+        """The part of `elapsed_s` that went into evaluating and saving."""
+        return self._aside + (0.0 if self._aside_since is None else time.perf_counter() - self._aside_since)
+
+    def restore_clock(self) -> None:
+        """Go on from the clock of the checkpoint that was loaded, if one was."""
+        for entry in self.state.log_history[-1:]:
+            self._before, self._aside = entry["elapsed_s"], entry["aside_s"]
+
+
+class EpochRecord(TrainerCallback):
+    """Gives the training set its epoch's random numbers, and has each epoch recorded."""
+
+    def __init__(self, trainer: SliceTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.restore_clock()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        dataset = self.trainer.train_dataset
+        assert isinstance(dataset, SliceBatches)
+        dataset.set_epoch(int((state.epoch or 0) + 1e-6))
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.finish_epoch()
+        if self.trainer.out_of_time():
+            control.should_training_stop = True
+
+
+class LossProgress(ProgressCallback):
+    """A bar with the current loss and the time left, and a line for each epoch."""
+
+    def __init__(self, trainer: SliceTrainer) -> None:
+        super().__init__()
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        if state.is_world_process_zero and (state.global_step % 10 == 0 or state.global_step == 1):
+            loss, _, samples = self.trainer._sums.tolist()
+            self.training_bar.set_postfix_str(
+                f"epoch {state.epoch:.1f}, loss {loss / max(samples, 1):.4f}", refresh=False
+            )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if not state.is_world_process_zero or self.training_bar is None:
+            return
+        named = {
+            "train_accuracy": f"epoch {state.epoch:.3g}: train loss {{train_loss:.4f}}, accuracy {{train_accuracy:.4f}}",
+            "eval_accuracy": f"epoch {state.epoch:.3g}: validation loss {{eval_loss:.4f}}, accuracy {{eval_accuracy:.4f}}",
+        }
+        for key, text in named.items():
+            if key in logs:
+                self.training_bar.write(text.format(**logs) + f" ({logs['elapsed_s']:.0f} s)")
