@@ -6,10 +6,11 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
-from sources import noise, save
 
 from brainmri.data import images
 from brainmri.data.images import RejectedImage, check_array, read_image, thumbnail
+
+from .sources import noise, save
 
 GREY = noise(1, (24, 20))
 COLOUR = noise(2, (24, 20, 3))

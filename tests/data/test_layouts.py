@@ -5,11 +5,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from sources import class_folders, noise, save
 
 from brainmri.data.layouts import LAYOUTS, detect_layout, left_out, read_layout
 from brainmri.data.npz_layout import npz_pictures
 from brainmri.data.tables import add_groups
+
+from .sources import class_folders, noise, save
 
 KAGGLE = {f"{part}/{name}": 2 for part in ("Training", "Testing") for name in ("glioma", "notumor")}
 

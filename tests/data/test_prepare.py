@@ -13,11 +13,12 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from sources import REPOSITORY, class_folders, command_line, contents, names, noise, save, workshop_of
 
 from brainmri.data.dataset import open_prepared
 from brainmri.data.folder import name_files
 from brainmri.data.prepare import prepare
+
+from .sources import REPOSITORY, class_folders, command_line, contents, names, noise, save, workshop_of
 
 REAL_DATA = Path(os.environ.get("BRAINMRI_REAL_DATA", REPOSITORY.parent / "shared/data/brain-tumor-mri-224"))
 KAGGLE = {

@@ -4,10 +4,11 @@ import time
 
 import numpy as np
 import pytest
-from sources import class_folders, command_line, contents, names, noise, save, workshop_of
 
 from brainmri.data.dataset import is_prepared, open_prepared
 from brainmri.data.prepare import prepare
+
+from .sources import class_folders, command_line, contents, names, noise, save, workshop_of
 
 
 @pytest.fixture

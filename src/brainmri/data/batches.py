@@ -14,9 +14,9 @@ from brainmri.data.augmentation import draws
 class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     """Rows of the pixel cache with their labels.
 
-    pixels: uint8 (N, size, size, 3). rows: positions in it, repeated where oversampled. labels: class numbers of `rows`.
-    augmentation_seed: None for a split that is read as it is; else each batch also carries its samples' `positions`, and
-    `uniform`, their random numbers in the current epoch, by which the trainer transforms the pictures on its device.
+    pixels: uint8 (N, size, size, 3). rows: positions in it, repeated where oversampled. labels: their class numbers.
+    augmentation_seed: None for a split that is read as it is; else each batch also carries its samples' `positions`,
+    and `uniform`, their random numbers in the current epoch, by which the trainer transforms the pictures.
     """
 
     def __init__(

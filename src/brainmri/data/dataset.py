@@ -59,7 +59,7 @@ def open_prepared(root: Path | str) -> PreparedData:
     info = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
     if info["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
-            f"{root}: schema version {info['schema_version']}, but this release reads {SCHEMA_VERSION}: prepare it again"
+            f"{root}: schema version {info['schema_version']}, this release reads {SCHEMA_VERSION}: prepare it again"
         )
     index = pd.read_csv(root / "index.csv", dtype=str, keep_default_na=False)
     missing = [name for name in index["file_name"] if not (root / name).is_file()]

@@ -41,9 +41,9 @@ def find_groups(thumbnails: np.ndarray, given: Sequence[str]) -> Grouping:
 
     Args:
         thumbnails: uint8, shape (N, 64, 64).
-        given: N group ids known beforehand (patients, say), "" where unknown. Equal ids always share a group. Two images
-            with different ids share one only where they are the same picture: that two slices look alike does not
-            outweigh an id that says they are of two patients.
+        given: N group ids known beforehand (patients, say), "" where unknown. Equal ids always share a group. Two
+            images with different ids share one only where they are the same picture: that two slices look alike does
+            not outweigh an id that says they are of two patients.
 
     Raises:
         ValueError: if the two arguments do not have the same length.

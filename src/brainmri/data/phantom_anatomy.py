@@ -18,14 +18,14 @@ from scipy.ndimage import distance_transform_edt, gaussian_filter, map_coordinat
 
 SELLA = np.array([0.0, 2.0, -31.0], dtype=np.float32)  # where the template leaves room for the pituitary gland
 FACE = np.array([0.0, 8.0, -78.0], dtype=np.float32)  # centre of the face and neck
-COARSE_MM = 2  # grid of the distance maps
+COARSE_MM = 3  # grid of the distance maps
 MARGIN_MM = 30  # room around the template for skull and scalp
 CLOSING_MM = 14  # fissures narrower than twice this lie inside the skull, not outside it
 
 # Signal of each tissue (0 = air, 1 = brightest) in two kinds of MRI sequence; t1c = T1 with contrast agent.
 TISSUES: Mapping[str, Mapping[str, float]] = {
     "t1c": {"csf": 0.12, "grey": 0.34, "white": 0.44, "bone": 0.06, "scalp": 0.52, "muscle": 0.26, "gland": 0.52},
-    "t2": {"csf": 0.52, "grey": 0.42, "white": 0.32, "bone": 0.06, "scalp": 0.42, "muscle": 0.20, "gland": 0.42},
+    "t2": {"csf": 0.50, "grey": 0.42, "white": 0.32, "bone": 0.06, "scalp": 0.42, "muscle": 0.20, "gland": 0.42},
 }
 
 
@@ -36,11 +36,12 @@ class Volume:
     values: np.ndarray
     origin: np.ndarray
     spacing: float
+    unit: float = 1.0  # what one step of `values` means
 
     def __call__(self, points: np.ndarray) -> np.ndarray:
         """Values at `points` (N, 3), in mm; float32 (N,)."""
         index = ((points - self.origin) / self.spacing).T
-        return map_coordinates(self.values, index, output=np.float32, order=1, mode="nearest")
+        return map_coordinates(self.values, index, output=np.float32, order=1, mode="nearest") * np.float32(self.unit)
 
 
 @dataclass(frozen=True)
@@ -61,18 +62,19 @@ def load_template() -> Template:
     for tissue in ("gm", "wm"):
         name = f"datasets/data/mni_icbm152_{tissue}_tal_nlin_sym_09a_converted.nii.gz"
         with as_file(files("nilearn") / name) as path:
-            image = nibabel.load(path)
-            maps[tissue] = np.pad(np.asarray(image.dataobj, dtype=np.float32) / 255, 1)
+            image = nibabel.Nifti1Image.from_filename(path)
+            maps[tissue] = np.pad(np.asarray(image.dataobj), 1)  # 0..255; bytes, because memory is what takes the time
             origin = image.affine[:3, 3] - 1
-    brain = (maps["gm"] + maps["wm"])[::COARSE_MM, ::COARSE_MM, ::COARSE_MM] > 0.3
+    every = (slice(None, None, COARSE_MM),) * 3
+    brain = maps["gm"][every].astype(int) + maps["wm"][every] > 0.3 * 255
     margin = MARGIN_MM // COARSE_MM
     brain = np.pad(brain, margin)
     grown = distance_transform_edt(~brain) * COARSE_MM <= CLOSING_MM
     inner_skull = distance_transform_edt(grown) * COARSE_MM > CLOSING_MM
     coarse_origin = (origin - MARGIN_MM).astype(np.float32)
-    depths = [Volume(gaussian_filter(_depth(mask), 1.0), coarse_origin, COARSE_MM) for mask in (brain, inner_skull)]
+    depths = [Volume(gaussian_filter(_depth(mask), 0.7), coarse_origin, COARSE_MM) for mask in (brain, inner_skull)]
     fine_origin = origin.astype(np.float32)
-    return Template(Volume(maps["gm"], fine_origin, 1), Volume(maps["wm"], fine_origin, 1), *depths)
+    return Template(Volume(maps["gm"], fine_origin, 1, 1 / 255), Volume(maps["wm"], fine_origin, 1, 1 / 255), *depths)
 
 
 def _depth(mask: np.ndarray) -> np.ndarray:
@@ -104,7 +106,7 @@ class Head:
         """`sequence`: a key of TISSUES."""
         self.sequence = sequence
         self.signal = {name: value + rng.normal(0, 0.02) for name, value in TISSUES[sequence].items()}
-        self.signal["scalp"] *= rng.uniform(0.7, 1.1)
+        self.signal["scalp"] *= rng.uniform(0.75, 1.0)
         self.stretch = rng.uniform(0.92, 1.08, size=3).astype(np.float32)
         self.slow_warp = Waves(rng, (90, 200), outputs=3)
         self.fast_warp = Waves(rng, (25, 60), outputs=3)
@@ -130,9 +132,17 @@ class Head:
     def draw(self, points: np.ndarray, tissue_points: np.ndarray) -> np.ndarray:
         """Signal (N,) at template `points` (N, 3); `tissue_points` are where the brain is looked up, which a growing
         lesion has pushed aside."""
-        signal = self.signal
         height = -load_template().skull_depth(points)  # mm outside the inner skull
-        texture = self.texture(points)
+        face_depth = (1 - np.linalg.norm((points - FACE) / self.face, axis=1)) * self.face[0]
+        head = (height < 1.5 * (self.bone_mm + self.scalp_mm) + 8) | (face_depth > -8)
+        image = np.zeros(len(points), dtype=np.float32)
+        image[head] = self._draw(points[head], tissue_points[head], height[head], face_depth[head])
+        return image
+
+    def _draw(
+        self, points: np.ndarray, tissue_points: np.ndarray, height: np.ndarray, face_depth: np.ndarray
+    ) -> np.ndarray:
+        signal, texture = self.signal, self.texture(points)
         image = np.zeros(len(points), dtype=np.float32)
         inner = height < 3
         image[inner] = self._brain(tissue_points[inner]) * (1 + 0.03 * texture[inner])
@@ -143,8 +153,6 @@ class Head:
         blend(image, signal["bone"] + 0.3 * signal["scalp"] * marrow, height - 1.5)
 
         # Face and neck: an ellipsoid under the brain that runs smoothly into the head; muscle and fat, orbits, sinuses.
-        offset = (points - FACE) / self.face
-        face_depth = (1 - np.sqrt((offset**2).sum(1))) * self.face[0]
         head_depth = _smooth_union(bone_end + self.scalp_mm * thickness - height, face_depth, 18)
         soft = signal["muscle"] + 0.25 * (signal["scalp"] - signal["muscle"]) * step(texture - 0.6, 0.3)
         soft *= step(1.7 - texture * step(points[:, 1] - 10, 10), 0.15)  # air spaces, in front only

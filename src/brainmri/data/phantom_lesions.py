@@ -11,12 +11,12 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from brainmri.data.phantom_anatomy import SELLA, Head, Volume, Waves, blend, step, load_template
+from brainmri.data.phantom_anatomy import SELLA, Head, Volume, Waves, blend, load_template, step
 
 # Signal of each part of a lesion per sequence (as in phantom_anatomy.TISSUES).
 GLIOMA: Mapping[str, Mapping[str, float]] = {
-    "t1c": {"core": 0.18, "rim": 0.80, "necrosis": 0.04, "oedema": 0.16},
-    "t2": {"core": 0.76, "rim": 0.66, "necrosis": 0.84, "oedema": 0.68},
+    "t1c": {"core": 0.18, "rim": 0.90, "necrosis": 0.04, "oedema": 0.16},
+    "t2": {"core": 0.70, "rim": 0.80, "necrosis": 0.50, "oedema": 0.75},
 }
 MENINGIOMA: Mapping[str, float] = {"t1c": 1.0, "t2": 0.98}
 PITUITARY: Mapping[str, float] = {"t1c": 1.0, "t2": 0.98}
@@ -55,26 +55,29 @@ class Lesion(ABC):
 
     def push(self, points: np.ndarray) -> np.ndarray:
         """Where the tissue now at `points` (N, 3) was before the lesion grew (mass effect)."""
-        offset = points - self.centre
+        near = self._near(points)
+        offset = points[near] - self.centre
         distance = np.linalg.norm(offset, axis=1, keepdims=True)
         shift = 0.35 * self.strength * self.radius * np.exp(-((distance / (1.8 * self.radius)) ** 2))
-        return points - offset / np.maximum(distance, 1) * np.minimum(shift, 0.8 * distance)
+        pushed = points.copy()
+        pushed[near] -= offset / np.maximum(distance, 1) * np.minimum(shift, 0.8 * distance)
+        return pushed
 
 
 class Glioma(Lesion):
-    """Infiltrating: irregular and soft-edged, in the white matter, in oedema; some with necrosis and a bright rim."""
+    """Infiltrating: irregular and soft-edged, in the white matter, in oedema, with a bright rim about dead tissue."""
 
     def __init__(self, rng: np.random.Generator):
         low = rng.random() < 0.5  # as low as the sella and the skull base, so that height does not tell the class
-        self.radius = rng.uniform(14, 26)
+        self.radius = rng.uniform(15, 26)
         self.centre = _pick(rng, low=low, tissue=load_template().white, depths=(7, 40))
-        self.strength = rng.uniform(0.7, 1.0)
+        self.strength = rng.uniform(0.75, 1.0)
         self.shape = Waves(rng, (0.8 * self.radius, 2.5 * self.radius), waves=10)
         self.fingers = Waves(rng, (12, 40), waves=10)
         self.texture = Waves(rng, (4, 14), waves=10)
         self.oedema_mm = rng.uniform(12, 26)
         self.axes = rng.uniform(0.75, 1.25, size=3).astype(np.float32)
-        self.necrotic = rng.random() < 0.92
+        self.enhancement = rng.uniform(0.7, 1.0)
 
     def _inside(self, points: np.ndarray) -> np.ndarray:
         distance = np.linalg.norm((points - self.centre) / self.axes, axis=1)
@@ -92,18 +95,18 @@ class Glioma(Lesion):
         image += brain * oedema * (signal["oedema"] - image)
         texture = 1 + 0.2 * self.texture(points)
         image += brain * step(inside, 2.0) * (signal["core"] * texture - image)
-        if self.necrotic:
-            hollow = inside - 0.45 * self.radius
-            image += brain * step(inside, 1.5) * step(4.0 - hollow, 2.0) * (signal["rim"] * texture - image) * 0.8
-            image += brain * step(hollow, 1.5) * (signal["necrosis"] - image)
+        hollow = inside - 0.45 * self.radius
+        rim = step(inside, 1.5) * step(4.0 - hollow, 2.0) * self.enhancement
+        image += brain * rim * (signal["rim"] * texture - image)
+        image += brain * step(hollow, 1.5) * (signal["necrosis"] - image)
 
 
 class Meningioma(Lesion):
     """Extra-axial: attached to the skull or the falx by a broad base, rounded, even, sharp-edged, in a cleft of CSF."""
 
     def __init__(self, rng: np.random.Generator):
-        self.radius = rng.uniform(12, 23)
-        self.strength = rng.uniform(0.6, 1.0)
+        self.radius = rng.uniform(13, 23)
+        self.strength = rng.uniform(0.75, 1.0)
         site = rng.choice(["convexity", "base", "falx"], p=[0.4, 0.4, 0.2])
         self.side = float(rng.choice([-1, 1])) if site == "falx" else 0.0
         depths = (0.3 * self.radius, 0.5 * self.radius)
@@ -142,8 +145,8 @@ class Pituitary(Lesion):
     """Sellar: a rounded, sharp-edged mass on the midline that fills the sella and often grows upwards out of it."""
 
     def __init__(self, rng: np.random.Generator):
-        self.radius = rng.uniform(9.5, 16)
-        self.strength = rng.uniform(0.65, 1.0)
+        self.radius = rng.uniform(10, 16)
+        self.strength = rng.uniform(0.72, 1.0)
         self.centre = SELLA + rng.normal(0, [1.5, 1.5, 1.0]).astype(np.float32)
         self.growth = rng.uniform(0.2, 0.9)  # how far the part above the sella rises, in radii
         self.shape = Waves(rng, (1.5 * self.radius, 4 * self.radius), waves=6)
@@ -173,16 +176,16 @@ LESIONS: Mapping[str, type[Glioma] | type[Meningioma] | type[Pituitary]] = {
 def _pick(rng: np.random.Generator, *, low: bool, tissue: Volume | None, depths: tuple[float, float]) -> np.ndarray:
     """A random point (3,), so many mm below the inner skull, where `tissue` has its majority.
 
-    `low`: near the skull base (z -42..-8), else above it (z -8..60); never in the cerebellum's hind part.
+    `low`: near the skull base (z -42..-8), else above it (z -8..60); never in the cerebellum's hind part, nor so near
+    the sella that it could as well be a pituitary tumour.
     """
     skull = load_template().skull_depth
     bottom, top = (-42, -8) if low else (-8, 60)
     while True:
         points = rng.uniform((-75, -75 if not low else -35, bottom), (75, 75, top), size=(512, 3)).astype(np.float32)
         depth = skull(points)
-        good = (depth >= depths[0]) & (depth <= depths[1])
+        good = (depth >= depths[0]) & (depth <= depths[1]) & (np.linalg.norm(points - SELLA, axis=1) > 36)
         if tissue is not None:
             good &= tissue(points) > 0.5
-        good &= np.linalg.norm(points - SELLA, axis=1) > 28
         if good.any():
             return points[np.argmax(good)]

@@ -1,0 +1,85 @@
+"""Random transformations: what each does to a picture, and that they depend on the row and epoch only."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+from torch.nn import functional
+
+from brainmri.data.augmentation import DRAWS, Augmentation, augment, draws
+
+
+def picture() -> torch.Tensor:
+    return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 16, 24))).float()
+
+
+def uniform(**values: float) -> torch.Tensor:
+    names = ("hflip", "vflip", "rotation", "scale", "x", "y", "brightness", "contrast")
+    return torch.tensor([[values.get(name, 0.5) for name in names]])
+
+
+def test_nothing_asked_for_changes_nothing() -> None:
+    assert not Augmentation()
+    torch.testing.assert_close(augment(picture(), torch.rand(1, DRAWS), Augmentation()), picture(), atol=1e-2, rtol=0)
+
+
+def test_flips_are_exact_and_follow_their_probability() -> None:
+    widths = Augmentation(horizontal_flip=0.3, vertical_flip=0.3)
+    near = {"atol": 1e-2, "rtol": 0}
+    torch.testing.assert_close(augment(picture(), uniform(hflip=0.29), widths), picture().flip(-1), **near)
+    torch.testing.assert_close(augment(picture(), uniform(hflip=0.31), widths), picture(), **near)
+    torch.testing.assert_close(augment(picture(), uniform(vflip=0.1), widths), picture().flip(-2), **near)
+
+
+def test_a_turn_by_180_degrees_is_both_flips() -> None:
+    turned = augment(picture(), uniform(rotation=1.0), Augmentation(rotation_degrees=180))
+    torch.testing.assert_close(turned, picture().flip(-1).flip(-2), atol=2e-2, rtol=0)
+
+
+def test_a_shift_by_a_quarter_moves_by_whole_pixels_and_brings_black_in() -> None:
+    moved = augment(picture(), uniform(x=1.0), Augmentation(translate=0.25))
+    torch.testing.assert_close(moved[..., :18], picture()[..., 6:], atol=1e-2, rtol=0)
+    assert moved[..., 18:].abs().max() < 1e-2
+
+
+def test_zooming_in_enlarges_and_out_reduces() -> None:
+    square = torch.zeros(1, 3, 32, 32)
+    square[..., 12:20, 12:20] = 100
+    area = square.sum()
+    assert augment(square, uniform(scale=1.0), Augmentation(zoom_in=0.5)).sum() > 1.5 * area
+    assert augment(square, uniform(scale=0.0), Augmentation(zoom_out=0.5)).sum() < 0.5 * area
+
+
+def test_brightness_and_contrast_stay_within_the_range() -> None:
+    brighter = augment(picture(), uniform(brightness=1.0), Augmentation(brightness=0.5))
+    torch.testing.assert_close(brighter, (picture() * 1.5).clamp(0, 255), atol=2e-2, rtol=0)
+    flatter = augment(picture(), uniform(contrast=0.0), Augmentation(contrast=0.5))
+    assert flatter.std() == pytest.approx(float(picture().std()) / 2, rel=1e-3)
+    assert flatter.mean() == pytest.approx(float(picture().mean()), rel=1e-3)
+
+
+def test_turn_zoom_shift_and_flip_together_equal_torch_affine_grid() -> None:
+    numbers = torch.from_numpy(draws(5, seed=3, epoch=1))
+    pixels = picture().repeat(5, 1, 1, 1)
+    signed = 2 * numbers - 1
+    flip = torch.where(numbers[:, 0] < 0.5, -1.0, 1.0)
+    angle, zoom = signed[:, 2] * math.radians(20), 1 + 0.2 * signed[:, 3]
+    cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
+    matrix = torch.stack([flip * cosine, -flip * sine, 0.2 * signed[:, 4], sine, cosine, 0.2 * signed[:, 5]], 1)
+    grid = functional.affine_grid(matrix.view(5, 2, 3), list(pixels.shape), align_corners=False)
+    expected = functional.grid_sample(pixels, grid, align_corners=False)
+    widths = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2, zoom_out=0.2, translate=0.1)
+    torch.testing.assert_close(augment(pixels, numbers, widths), expected, atol=1e-2, rtol=0)
+
+
+def test_draws_depend_on_seed_and_epoch_only() -> None:
+    np.testing.assert_array_equal(draws(100, 1, 2), draws(100, 1, 2))
+    assert not np.array_equal(draws(100, 1, 2), draws(100, 1, 3))
+    assert not np.array_equal(draws(100, 1, 2), draws(100, 2, 2))
+
+
+@pytest.mark.parametrize("wrong", [{"horizontal_flip": 1.5}, {"rotation_degrees": -1}, {"zoom_out": 1}])
+def test_impossible_widths_are_refused(wrong: dict[str, float]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        Augmentation(**wrong)

@@ -1,0 +1,104 @@
+"""A prepared folder opened: table, DatasetDict, pixel cache and batches."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainmri.data.batches import SliceBatches
+from brainmri.data.cache import pixel_cache
+from brainmri.data.dataset import PreparedData, load_prepared, open_prepared, oversampled
+from brainmri.data.phantom import make_phantom
+from brainmri.data.prepare import prepare
+
+
+@pytest.fixture(scope="module")
+def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("data")
+    raw = make_phantom(folder / "raw", subjects=24, size=48, slices_per_subject=4, progress=False)
+    return prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
+
+
+@pytest.fixture
+def data(root: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedData:
+    monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path / "cache"))
+    return open_prepared(root)
+
+
+def test_classes_and_rows_agree_with_the_index(data: PreparedData) -> None:
+    assert data.classes == ["glioma", "meningioma", "notumor", "pituitary"]
+    assert sum(len(data.rows(split)) for split in ("train", "validation", "test")) == len(data.index)
+    rows = data.rows("test")
+    assert [data.classes[k] for k in data.labels(rows)] == data.index["label"].iloc[rows].tolist()
+
+
+def test_load_prepared_keeps_groups_and_label_names(data: PreparedData) -> None:
+    splits = load_prepared(data.root)
+    assert splits["train"].features["label"].names == data.classes
+    row = splits["validation"][0]
+    assert data.classes[row["label"]] == row["file_name"].split("/")[1]
+    assert row["group_id"].startswith("g")
+    assert row["image"].size == (48, 48)
+
+
+def test_an_unfinished_or_damaged_folder_is_refused(data: PreparedData, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"prepare_data\.py"):
+        open_prepared(tmp_path)
+    for name in ("index.csv", "dataset.json"):
+        (tmp_path / name).write_bytes((data.root / name).read_bytes())
+    with pytest.raises(ValueError, match=r"files of index\.csv are missing"):
+        open_prepared(tmp_path)
+    (tmp_path / "dataset.json").write_text(json.dumps(data.info | {"schema_version": 99}))
+    with pytest.raises(ValueError, match="schema version 99"):
+        open_prepared(tmp_path)
+
+
+def test_the_pixel_cache_holds_each_image_resized_in_the_order_of_the_index(data: PreparedData) -> None:
+    pixels = pixel_cache(data, 32)
+    assert pixels.shape == (len(data.index), 32, 32, 3)
+    for row in (0, len(data.index) - 1):
+        with Image.open(data.root / data.index["file_name"].iloc[row]) as image:
+            expected = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR), dtype=int)
+        assert np.abs(pixels[row].astype(int) - expected).max() <= 2  # torchvision's rounding against Pillow's
+
+
+def test_a_second_call_reads_the_same_file_and_a_failed_one_leaves_none(
+    data: PreparedData, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def broken(*_: object) -> None:
+        raise RuntimeError("killed")
+
+    with monkeypatch.context() as patch:
+        patch.setattr("brainmri.data.cache.load_prepared", broken)
+        with pytest.raises(RuntimeError, match="killed"):
+            pixel_cache(data, 16)
+    assert not list((tmp_path / "cache" / "pixels").iterdir())
+    first = pixel_cache(data, 16)
+    monkeypatch.setattr("brainmri.data.cache.load_prepared", broken)  # not needed any more
+    np.testing.assert_array_equal(first, pixel_cache(data, 16))
+
+
+def test_a_batch_is_one_gather_of_pixels_labels_and_draws(data: PreparedData) -> None:
+    pixels, rows = pixel_cache(data, 16), data.rows("train")
+    batches = SliceBatches(pixels, rows, data.labels(rows), augmentation_seed=7)
+    batch = batches.__getitems__([3, 0])
+    assert batch["pixel_values"].shape == (2, 3, 16, 16)
+    np.testing.assert_array_equal(batch["pixel_values"][0].permute(1, 2, 0), pixels[rows[3]])
+    assert batch["labels"].tolist() == data.labels(rows[[3, 0]]).tolist()
+    assert batch["positions"].tolist() == [3, 0]
+    before = batch["uniform"].clone()
+    batches.set_epoch(1)
+    assert not np.array_equal(batches.__getitems__([3, 0])["uniform"], before)
+    assert set(SliceBatches(pixels, rows, data.labels(rows))[0]) == {"pixel_values", "labels"}
+
+
+def test_oversampling_reaches_the_largest_class_and_keeps_every_row() -> None:
+    rows, labels = np.arange(10, 20), np.array([0] * 6 + [1] * 3 + [3])
+    drawn = oversampled(rows, labels, seed=42)
+    label = dict(zip(rows.tolist(), labels.tolist(), strict=True))
+    assert np.bincount([label[row] for row in drawn.tolist()]).tolist() == [6, 6, 0, 6]
+    assert set(drawn.tolist()) == set(rows.tolist())
+    assert sorted(row for row in drawn.tolist() if label[row] == 0) == list(range(10, 16))
+    np.testing.assert_array_equal(drawn, oversampled(rows, labels, seed=42))
