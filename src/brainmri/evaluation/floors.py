@@ -7,7 +7,6 @@ global statistics of an image (brightness, border, background, colour), which kn
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -27,29 +26,32 @@ TRAIN_BLOCK = 16384  # training rows compared at once; one comparison holds BLOC
 
 
 def compute_floors(data: PreparedData) -> dict[str, float]:
-    """Accuracies (0..1) on the test split of `data` of three floors that are fitted on its training split.
+    """Accuracies (0..1) on the test split of `data` of three floors that know its training and validation splits.
+
+    They have nothing to choose on validation, so they may look those images up too.
 
     Returns:
-        `majority`: always the most frequent class of the training split (ties: the first in the alphabet).
+        `majority`: always the most frequent class (ties: the first in the alphabet).
         `nearest_neighbour`: see `nearest_neighbour_accuracy`.
         `global_statistics`: gradient-boosted trees (scikit-learn's defaults, seed 0) on `global_statistics`.
 
     Raises:
         ValueError: if the training or the test split is empty.
     """
-    index = data.index
-    train, test = index[index["split"] == "train"], index[index["split"] == "test"]
-    if train.empty or test.empty:
+    train = np.concatenate([data.rows("train"), data.rows("validation")])
+    test = data.rows("test")
+    if not len(train) or not len(test):
         raise ValueError(
             f"floors need a training and a test split, but {data.root} has {len(train)} training and {len(test)} "
-            "test images: prepare the data again with --test above 0"
+            "test images: prepare the data again with another --split or a larger --test"
         )
-    train_labels, test_labels = train["label"].to_numpy(dtype=str), test["label"].to_numpy(dtype=str)
-    names = [*train["file_name"], *test["file_name"]]
+    rows = np.concatenate([train, test])
+    names = data.index["file_name"].iloc[rows]
+    train_labels, test_labels = data.labels(train), data.labels(test)
     thumbs = np.empty((len(names), 64, 64), dtype=np.uint8)
     statistics = np.empty((len(names), 7))
     for row, name in enumerate(tqdm(names, desc="floors", disable=None)):
-        with Image.open(Path(data.root) / name) as image:
+        with Image.open(data.root / name) as image:
             image.load()
             thumbs[row] = thumbnail(image)
             statistics[row] = global_statistics(image)
@@ -109,7 +111,7 @@ def global_statistics(image: Image.Image) -> np.ndarray:
     the smallest channel; 0 for grey images); share of the frame's pixels above 40. All but colourfulness are of the
     greyscale picture.
     """
-    grey = np.asarray(image.convert("L"), dtype=np.float64)
+    grey = np.asarray(image.convert("L"))
     width = max(1, round(FRAME * min(grey.shape)))
     inner = np.zeros(grey.shape, dtype=bool)
     inner[width:-width, width:-width] = True
@@ -117,8 +119,9 @@ def global_statistics(image: Image.Image) -> np.ndarray:
     corners = [grey[rows, columns].mean() for rows in _ends(width) for columns in _ends(width)]
     colour = 0.0
     if image.mode != "L":
-        channels = np.asarray(image.convert("RGB"), dtype=np.float64)
-        colour = (channels.max(2) - channels.min(2)).mean()
+        red, green, blue = (np.asarray(channel) for channel in image.convert("RGB").split())
+        largest = np.maximum(np.maximum(red, green), blue)
+        colour = (largest - np.minimum(np.minimum(red, green), blue)).mean()
     return np.array(
         [grey.mean(), grey.std(), frame.mean(), max(corners), (grey <= DARK).mean(), colour, (frame > BRIGHT).mean()]
     )

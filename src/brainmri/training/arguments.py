@@ -28,8 +28,8 @@ class RunArguments:
     weights: str = field(
         default="auto",
         metadata={
-            "help": "auto (ImageNet where it can be had, else random and said so), imagenet (or fail), random, or a run "
-            "folder, a .safetensors file, or a Hub ID with @revision"
+            "help": "auto (ImageNet where it can be had, else random and said so), imagenet (or fail), random, "
+            "or a run folder, a .safetensors file, or a Hub ID with @revision"
         },
     )
     normalize: str | None = field(default=None, metadata={"help": "another input formula than the recipe's"})
@@ -55,7 +55,7 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
     from transformers import HfArgumentParser, TrainingArguments
 
     parser = HfArgumentParser(
-        [RunArguments, TrainingArguments],  # type: ignore[arg-type]
+        [RunArguments, TrainingArguments],  # type: ignore[list-item]
         description="Train one recipe and write its run folder.",
         usage="train.py --arch NAME [--data_dir DIR] [--output_dir DIR] [any flag below]",
         allow_abbrev=False,

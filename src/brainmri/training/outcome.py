@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -40,7 +41,7 @@ HISTORY = (
 
 def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
     """Uncalibrated probabilities (N, C) of the rows of `batches`; every process must call it."""
-    logits = trainer.predict(batches).predictions  # type: ignore[arg-type]
+    logits = trainer.predict(batches).predictions
     return softmax(np.asarray(logits, dtype=np.float64), axis=1)
 
 
@@ -64,7 +65,7 @@ def floors_of(data: PreparedData) -> dict[str, float]:
     path = cache_folder() / "floors" / f"{data.info['fingerprint']}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(".tmp")
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too
         unfinished.write_text(json.dumps(compute_floors(data)), encoding="utf-8")
         unfinished.replace(path)
     return dict(json.loads(path.read_text(encoding="utf-8")))

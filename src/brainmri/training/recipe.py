@@ -35,7 +35,8 @@ class Published(Strict):
 class Architecture(Strict):
     """`family`: one of the project's own networks, or `timm`. `arguments`: for its configuration.
 
-    For `timm`, `arguments.architecture` is timm's name of the model and `arguments.pretrained` of its weights on the Hub.
+    For `timm`, `arguments.architecture` is timm's name of the model, and `arguments.pretrained` the repository of its
+    weights on the Hub.
     """
 
     family: Literal["plain_cnn", "six_block_cnn", "small_resnet", "timm"]

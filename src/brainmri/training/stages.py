@@ -88,7 +88,7 @@ def run_stages(
     asked = given.get("resume_from_checkpoint")
     first, checkpoint = resume_point(checkpoints, str(asked)) if asked else (1, None)
     outcomes = []
-    model.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+    torch.nn.Module.to(model, memory_format=torch.channels_last)  # the wrapped `to` of transformers is not typed
     for number, stage in enumerate(recipe.stages, 1):
         folder = checkpoints / f"stage-{number}"
         set_frozen(model, stage)
@@ -131,19 +131,13 @@ def _outcome(trainer: SliceTrainer, number: int, stage: Stage) -> StageOutcome:
     history: list[dict[str, Any]] = []
     for entry in trainer.state.log_history:
         if "train_accuracy" in entry:
-            row = {"stage": number, "epoch": round(entry["epoch"], 3), "learning_rate": None}
-            row |= {
-                "train_loss": entry["train_loss"],
-                "train_accuracy": entry["train_accuracy"],
-                "samples": entry["samples"],
-            }
+            row: dict[str, Any] = {"stage": number, "epoch": round(entry["epoch"], 3)}
+            row |= {key: entry[key] for key in ("learning_rate", "train_loss", "train_accuracy", "samples")}
             row |= {"validation_loss": None, "validation_accuracy": None, "seconds": entry["elapsed_s"]}
             history.append(row)
         elif history and "eval_accuracy" in entry:
             history[-1] |= {"validation_loss": entry["eval_loss"], "validation_accuracy": entry["eval_accuracy"]}
             history[-1]["seconds"] = entry["elapsed_s"]
-        elif history and "learning_rate" in entry:
-            history[-1]["learning_rate"] = entry["learning_rate"]
     state = trainer.state
     steps_per_epoch = state.global_step / max(state.epoch or 0, 1e-9)
     best = len(history)

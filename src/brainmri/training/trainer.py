@@ -5,11 +5,13 @@ from __future__ import annotations
 import time
 from typing import Any
 
+import numpy as np
 import torch
 from accelerate.utils import broadcast, gather_object
 from torch.nn import functional
 from torch.utils.data import RandomSampler, Sampler
 from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.data.augmentation import Augmentation, augment
 from brainmri.data.batches import SliceBatches
@@ -25,10 +27,13 @@ class SliceTrainer(Trainer):
     and the share of them that was not training stand in `state.log_history`, so that they survive a resume.
     """
 
+    train_dataset: SliceBatches
+
     def __init__(
         self, *, augmentation: Augmentation, normalize: Normalization, max_minutes: float | None, **kwargs: Any
     ) -> None:
-        super().__init__(data_collator=lambda batch: batch, **kwargs)
+        super().__init__(data_collator=_as_it_is, **kwargs)
+        assert self.model is not None
         self.augmentation = augmentation
         self.normalize = normalize
         self.max_minutes = max_minutes
@@ -37,7 +42,7 @@ class SliceTrainer(Trainer):
         self.frozen_norms = [
             module
             for module in self.model.modules()
-            if isinstance(module, BATCH_NORMS) and not any(p.requires_grad for p in module.parameters())
+            if isinstance(module, BATCH_NORMS) and module.affine and not module.weight.requires_grad
         ]
         self.samples_by_rank: list[int] = []  # of the latest epoch
         self._start_epoch()
@@ -58,7 +63,7 @@ class SliceTrainer(Trainer):
 
         Otherwise processes would share the last batch unequally, and two would not train as one does.
         """
-        dataset = self.train_dataset if train_dataset is None else train_dataset
+        dataset = self.train_dataset
         batch = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         whole = len(dataset) // batch * batch
         return RandomSampler(dataset, num_samples=whole or len(dataset))
@@ -120,7 +125,8 @@ class SliceTrainer(Trainer):
             self.samples_by_rank = [len(own)]
         loss, correct, samples = self.accelerator.reduce(self._sums, "sum").tolist()
         self._start_epoch()
-        self.log({"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples})
+        figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
+        self.log(figures | {"learning_rate": self._get_learning_rate()})
 
     def out_of_time(self) -> bool:
         """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
@@ -141,6 +147,14 @@ class SliceTrainer(Trainer):
             return super().evaluate(*args, **kwargs)
         finally:
             self._end_aside()
+
+    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+        """The Trainer's, with the loss taken over the gathered logits: its own mean counts padded samples twice."""
+        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        logits, labels = (torch.from_numpy(np.asarray(part)) for part in (output.predictions, output.label_ids))
+        assert output.metrics is not None
+        output.metrics[f"{metric_key_prefix}_loss"] = float(functional.cross_entropy(logits.double(), labels))
+        return output
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         self._aside_since = time.perf_counter()
@@ -166,6 +180,11 @@ class SliceTrainer(Trainer):
             self._before, self._aside = entry["elapsed_s"], entry["aside_s"]
 
 
+def _as_it_is(batch: Any) -> Any:
+    """`SliceBatches` gives whole batches already."""
+    return batch
+
+
 class EpochRecord(TrainerCallback):
     """Gives the training set its epoch's random numbers, and has each epoch recorded."""
 
@@ -176,9 +195,7 @@ class EpochRecord(TrainerCallback):
         self.trainer.restore_clock()
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        dataset = self.trainer.train_dataset
-        assert isinstance(dataset, SliceBatches)
-        dataset.set_epoch(int((state.epoch or 0) + 1e-6))
+        self.trainer.train_dataset.set_epoch(int((state.epoch or 0) + 1e-6))
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.finish_epoch()
@@ -195,19 +212,17 @@ class LossProgress(ProgressCallback):
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
-        if state.is_world_process_zero and (state.global_step % 10 == 0 or state.global_step == 1):
+        if self.training_bar is not None and (state.global_step % 10 == 0 or state.global_step == 1):
             loss, _, samples = self.trainer._sums.tolist()
             self.training_bar.set_postfix_str(
                 f"epoch {state.epoch:.1f}, loss {loss / max(samples, 1):.4f}", refresh=False
             )
 
     def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if not state.is_world_process_zero or self.training_bar is None:
+        if self.training_bar is None:  # not the main process, or after the training
             return
-        named = {
-            "train_accuracy": f"epoch {state.epoch:.3g}: train loss {{train_loss:.4f}}, accuracy {{train_accuracy:.4f}}",
-            "eval_accuracy": f"epoch {state.epoch:.3g}: validation loss {{eval_loss:.4f}}, accuracy {{eval_accuracy:.4f}}",
-        }
-        for key, text in named.items():
-            if key in logs:
-                self.training_bar.write(text.format(**logs) + f" ({logs['elapsed_s']:.0f} s)")
+        for split, prefix in (("train", "train"), ("validation", "eval")):
+            if f"{prefix}_accuracy" in logs:
+                loss, accuracy = logs[f"{prefix}_loss"], logs[f"{prefix}_accuracy"]
+                when = f"epoch {state.epoch:.3g} ({logs['elapsed_s']:.0f} s)"
+                self.training_bar.write(f"{when}: {split} loss {loss:.4f}, accuracy {accuracy:.4f}")

@@ -1,0 +1,55 @@
+"""A tiny prepared phantom set, and the real command line run on it in a subprocess."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from brainmri.data.phantom import make_phantom
+from brainmri.data.prepare import prepare
+
+ROOT = Path(__file__).parents[2]
+# 32 pixels and no dropout: a network on which runs must agree to the digit.
+TINY = ["--arch", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32", "model.arguments.dropout=0"]
+TINY += ["stages.0.learning_rate=0.003"]
+Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    raw = make_phantom(folder / "raw", subjects=32, size=32, slices_per_subject=6, progress=False)
+    return prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
+
+
+@pytest.fixture(scope="session")
+def environment(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    cache = str(tmp_path_factory.mktemp("cache"))
+    return os.environ | {"BRAINMRI_CACHE": cache, "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "HF_HOME": cache}
+
+
+@pytest.fixture(scope="session")
+def train(environment: dict[str, str]) -> Train:
+    """train(*arguments, launcher=...): run scripts/train.py to its end."""
+
+    def run(*arguments: str, launcher: tuple[str, ...] = (sys.executable,)) -> subprocess.CompletedProcess[str]:
+        command = [*launcher, str(ROOT / "scripts" / "train.py"), *arguments]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.fixture(scope="session")
+def finished(train: Train, phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of an uninterrupted run of six epochs in one process."""
+    folder = tmp_path_factory.mktemp("runs") / "one"
+    launcher = (sys.executable, "-m", "accelerate.commands.launch")
+    done = train(
+        *TINY, "--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(folder), launcher=launcher
+    )
+    assert done.returncode == 0, done.stderr
+    (folder.parent / "stdout.txt").write_text(done.stdout)
+    return folder

@@ -1,0 +1,106 @@
+"""Recipes: strict keys, protocols, overrides, and how they become TrainingArguments."""
+
+import pytest
+
+from brainmri.training.arguments import parse, stage_arguments
+from brainmri.training.recipe import recipe_names, resolve
+
+SPINE = [
+    "cnn_32to256",
+    "cnn_4to16",
+    "cnn_4to32",
+    "cnn_4x4",
+    "cnn_six_block",
+    "efficientnet_lite0",
+    "resnet50",
+    "resnet_small",
+]
+
+
+def test_the_recipes_are_packaged_and_resolve_under_their_protocols() -> None:
+    assert set(SPINE) <= set(recipe_names())
+    for name in recipe_names():
+        assert resolve(name).split == "grouped"
+    assert resolve("cnn_4x4", "published").split == "source_halved"
+    assert resolve("resnet50", "published").split == "source"
+    six_block = resolve("cnn_six_block", "published")
+    assert (six_block.split, six_block.oversample) == ("oversample_then_split", False)
+    with pytest.raises(ValueError, match="no published protocol"):
+        resolve("efficientnet_lite0", "published")
+
+
+@pytest.mark.parametrize(
+    ("override", "message"),
+    [
+        ("colour=red", "colour: Extra inputs are not permitted"),
+        ("stages.0.epoch=3", r"stages\.0\.epoch: Extra inputs"),
+        ("stages.0.epochs=many", r"stages\.0\.epochs"),
+        ("stages.4.epochs=3", "item number from 0 to 0"),
+        ("augmentation.blur=1", "unknown blur; known are horizontal_flip"),
+        ("augmentation.horizontal_flip=2", "from 0 to 1"),
+        ("input.normalize=tanh", r"input\.normalize"),
+        ("model.family=mlp", r"model\.family"),
+        ("stages=[]", "stages"),
+        ("batch_size", "expected KEY=VALUE"),
+    ],
+)
+def test_a_wrong_key_or_value_stops_with_its_name(override: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        resolve("cnn_4x4", overrides=[override])
+
+
+def test_an_unknown_recipe_names_the_known_ones() -> None:
+    with pytest.raises(ValueError, match=r"'resnet_51'.*cnn_4x4.*resnet50"):
+        resolve("resnet_51")
+
+
+def test_overrides_reach_nested_keys_and_leave_the_rest() -> None:
+    recipe = resolve("cnn_4x4", overrides=["model.arguments.dropout=0", "stages.0.epochs=2", "augmentation={}"])
+    assert recipe.model.arguments == {"image_size": 256, "channels": [4] * 4, "hidden_size": 32, "dropout": 0}
+    assert (recipe.stages[0].epochs, recipe.stages[0].learning_rate) == (2, 3e-4)
+    assert recipe.augmentation["rotation_degrees"] == 10  # {} merges nothing
+
+
+def test_the_command_line_wins_over_the_recipe_and_dashes_equal_underscores() -> None:
+    run, given = parse(["--arch", "cnn_4x4", "--data-dir", "d", "--learning-rate", "0.01", "--max_steps", "3"])
+    assert (run.arch, run.data_dir, run.protocol) == ("cnn_4x4", "d", "clean")
+    assert given == {"learning_rate": 0.01, "max_steps": 3}
+    recipe = resolve("cnn_4x4")
+    arguments = stage_arguments(recipe, recipe.stages[0], given, seed=1, output_dir="x")
+    assert arguments.learning_rate == 0.01
+    assert (arguments.num_train_epochs, arguments.per_device_train_batch_size) == (10, 32)
+    assert (arguments.weight_decay, arguments.seed) == (0.0, 1)
+
+
+@pytest.mark.parametrize("flag", ["--learnin_rate", "--epochs", "--learning_rat"])
+def test_an_unknown_flag_stops_the_run(flag: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit) as stop:
+        parse(["--arch", "cnn_4x4", flag, "3"])
+    assert stop.value.code == 2
+    assert f"unrecognized arguments: {flag}" in capsys.readouterr().err
+
+
+def test_plateau_and_early_stopping_follow_keras(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = resolve("cnn_six_block")
+    arguments = stage_arguments(recipe, recipe.stages[0], {}, seed=1, output_dir="x")
+    assert arguments.lr_scheduler_type == "reduce_lr_on_plateau"
+    assert arguments.lr_scheduler_kwargs["patience"] == 4  # acts at the fifth, as Keras' patience of 5 does
+    assert arguments.metric_for_best_model == "eval_loss"
+    assert arguments.load_best_model_at_end
+
+
+def test_the_batch_is_the_global_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = resolve("cnn_4x4")
+    monkeypatch.setattr("brainmri.training.arguments.world_size", lambda: 4)
+    assert stage_arguments(recipe, recipe.stages[0], {}, 1, "x").per_device_train_batch_size == 8
+    halved = stage_arguments(recipe, recipe.stages[0], {"gradient_accumulation_steps": 2}, 1, "x")
+    assert halved.per_device_train_batch_size == 4
+    monkeypatch.setattr("brainmri.training.arguments.world_size", lambda: 3)
+    with pytest.raises(ValueError, match="cannot be shared equally by 3"):
+        stage_arguments(recipe, recipe.stages[0], {}, 1, "x")
+
+
+def test_unknown_training_arguments_of_a_recipe_are_refused() -> None:
+    recipe = resolve("cnn_4x4", overrides=["training_arguments.warmup_ratio=0.1"])
+    with pytest.raises(ValueError, match="training_arguments has no warmup_ratio"):
+        stage_arguments(recipe, recipe.stages[0], {}, 1, "x")

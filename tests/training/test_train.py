@@ -1,0 +1,216 @@
+"""The main job as a user runs it: scripts/train.py in a subprocess, on a small phantom set."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+import yaml
+from PIL import Image
+from safetensors.numpy import load_file
+
+from brainmri.data.dataset import open_prepared
+from brainmri.evaluation.floors import compute_floors
+from brainmri.evaluation.metrics import evaluate_predictions
+
+from .conftest import ROOT, TINY, Train
+
+RUN_FILES = [
+    *("README.md", "config.json", "history.csv", "model.safetensors", "predictions.csv", "preprocessor_config.json"),
+    *("recipe.yaml", "report.html", "result.json", "trust.json"),
+]
+FIGURES = ["augmentation", "class_counts", "confusion_matrix", "curves", "reliability", "samples"]
+
+
+def result_of(run: Path) -> dict:
+    return json.loads((run / "result.json").read_text())
+
+
+def test_a_finished_run_leaves_the_whole_folder_and_no_checkpoint(finished: Path) -> None:
+    assert [name for name in RUN_FILES if not (finished / name).is_file()] == []
+    assert not (finished / "checkpoints").exists()
+    assert not list(finished.rglob("*.bin"))  # nothing is a pickle
+    for name in FIGURES:
+        with Image.open(finished / "figures" / f"{name}.png") as image:
+            assert min(image.size) > 300
+            assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_result_and_predictions_agree_with_each_other_and_the_data(finished: Path, phantom: Path) -> None:
+    result, data = result_of(finished), open_prepared(phantom)
+    table = pd.read_csv(finished / "predictions.csv")
+    assert list(table.columns[:6]) == ["file_name", "split", "fold", "group_id", "label", "predicted"]
+    assert table.groupby("split").size().to_dict() == {s: len(data.rows(s)) for s in ("validation", "test")}
+    test = table[table["split"] == "test"]
+    assert test["file_name"].tolist() == data.index["file_name"].iloc[data.rows("test")].tolist()
+    probabilities = test[[f"p_{name}" for name in data.classes]].to_numpy()
+    assert test["predicted"].tolist() == [data.classes[k] for k in probabilities.argmax(1)]
+    labels = np.array([data.classes.index(name) for name in test["label"]])
+    again = evaluate_predictions(labels, probabilities, test["group_id"].to_numpy(), data.classes)
+    assert result["test"]["accuracy"] == again["accuracy"]
+    assert result["test"]["confusion_matrix"] == again["confusion_matrix"]
+    assert result["test"]["groups"] == test["group_id"].nunique()
+    assert result["floors"] == pytest.approx(compute_floors(data))
+    assert result["data"]["fingerprint"] == data.info["fingerprint"]
+    assert result["data"]["classes"] == data.classes
+
+
+def test_result_says_how_the_run_was_made(finished: Path) -> None:
+    result, recipe = result_of(finished), yaml.safe_load((finished / "recipe.yaml").read_text())
+    assert (result["arch"], result["protocol"], result["weights"], result["seed"]) == ("cnn_4x4", "clean", "random", 42)
+    assert result["published"]["accuracy"] == 0.72
+    assert recipe["model"]["arguments"]["dropout"] == 0
+    training = result["training"]
+    assert (training["epochs_run"], training["epochs_scheduled"], training["schedule_fraction"]) == (6, 10, 0.6)
+    assert training["time_to_converge_s"] > training["training_only_s"] > 0
+    assert training["world_size"] == 1
+    assert training["images_per_second"] > 1
+    printed = (finished.parent / "stdout.txt").read_text()
+    assert "floor: Nearest training image" in printed
+    assert "No figure on this page is a clinical one" in printed
+    assert f"{100 * result['test']['accuracy']:.1f} %" in printed
+
+
+def test_history_has_a_row_for_each_epoch_and_the_best_one_is_kept(finished: Path) -> None:
+    history, result = pd.read_csv(finished / "history.csv"), result_of(finished)
+    assert history["epoch"].tolist() == [1, 2, 3, 4, 5, 6]
+    assert history["learning_rate"].tolist() == [0.003] * 6
+    assert history["seconds"].is_monotonic_increasing
+    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0]
+    best = history.loc[history["validation_loss"].idxmin()]
+    assert result["training"]["best_epoch"] == best["epoch"]
+    assert result["validation"]["loss"] == pytest.approx(best["validation_loss"], abs=1e-4)
+    assert result["validation"]["accuracy"] == pytest.approx(best["validation_accuracy"])
+
+
+def test_the_published_pipeline_gives_the_probabilities_of_predictions_csv(finished: Path, phantom: Path) -> None:
+    from transformers import pipeline
+
+    table = pd.read_csv(finished / "predictions.csv").query("split == 'test'").head(5)
+    classify = pipeline("image-classification", model=str(finished), trust_remote_code=True)
+    for row in table.to_dict("records"):
+        scores = classify(str(phantom / row["file_name"]))
+        for score in scores:
+            assert score["score"] == pytest.approx(row[f"p_{score['label']}"], abs=1e-4)
+
+
+def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phantom: Path, tmp_path: Path) -> None:
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517")
+    done = train(
+        *TINY,
+        "--data_dir",
+        str(phantom),
+        "--num_train_epochs",
+        "6",
+        "--output_dir",
+        str(tmp_path / "two"),
+        launcher=launcher,
+    )
+    assert done.returncode == 0, done.stderr
+    one, two = result_of(finished), result_of(tmp_path / "two")
+    assert two["training"]["world_size"] == 2
+    shares = two["training"]["samples_by_rank"]
+    assert len(shares) == 2
+    assert shares[0] == shares[1] > 0
+    assert sum(shares) == one["training"]["samples_by_rank"][0]  # disjoint: the run itself stops where they overlap
+    losses = ["train_loss", "validation_loss", "train_accuracy", "validation_accuracy"]
+    first, second = (pd.read_csv(run / "history.csv")[losses] for run in (finished, tmp_path / "two"))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    assert two["test"]["confusion_matrix"] == one["test"]["confusion_matrix"]
+    assert two["test"]["loss"] == pytest.approx(one["test"]["loss"], abs=1e-5)
+    assert done.stdout.count("Everything is in") == 1  # only the main process writes
+
+
+def test_a_killed_run_resumes_to_the_same_end(
+    train: Train, finished: Path, phantom: Path, environment: dict[str, str], tmp_path: Path
+) -> None:
+    run = tmp_path / "killed"
+    arguments = [*TINY, "--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(run)]
+    process = subprocess.Popen(
+        [sys.executable, str(ROOT / "scripts" / "train.py"), *arguments],
+        env=environment,
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+    )
+    deadline = time.monotonic() + 120
+    while not list(run.glob("checkpoints/stage-1/checkpoint-*/trainer_state.json")):
+        assert process.poll() is None, "the run ended before it could be killed"
+        assert time.monotonic() < deadline
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert not (run / "result.json").exists()
+
+    refused = train(*arguments)
+    assert refused.returncode == 2
+    assert "is not empty: give another --output_dir, --resume_from_checkpoint true, or --overwrite" in refused.stderr
+
+    resumed = train(*arguments, "--resume_from_checkpoint", "true")
+    assert resumed.returncode == 0, resumed.stderr
+    figures = ["epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+    first, second = (pd.read_csv(folder / "history.csv")[figures] for folder in (finished, run))
+    np.testing.assert_allclose(first, second, atol=1e-6)
+    weights = load_file(finished / "model.safetensors")
+    for name, tensor in load_file(run / "model.safetensors").items():
+        np.testing.assert_allclose(tensor, weights[name], atol=1e-6)
+
+
+def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Path, tmp_path: Path) -> None:
+    import timm
+
+    stages = (
+        "stages=[{epochs: 1, learning_rate: 0.01, freeze: backbone},"
+        " {epochs: 9, learning_rate: 0.001, early_stopping: {patience: 2, min_delta: 5.0}}]"  # never that much better
+    )
+    tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
+    run = tmp_path / "staged"
+    arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stages, "--output_dir", str(run)]
+    done = train(*arguments, "--data_dir", str(phantom), "--keep_checkpoints")
+    assert done.returncode == 0, done.stderr
+    result, history = result_of(run), pd.read_csv(run / "history.csv")
+    counts = result["data"]["counts"]["train"]
+    assert result["data"]["train_after_oversampling"] == max(counts.values()) * len(counts)
+    assert history["stage"].tolist() == [1, 2, 2, 2]
+    assert result["training"]["schedule_fraction"] == 1.0  # stopping early is part of a schedule
+    assert result["training"]["epochs_run"] == 4
+    assert result["training"]["best_epoch"] == 2 + int(history["validation_loss"][1:].to_numpy().argmin())
+    # The frozen stage changed the classifier only, the batch norms' running statistics included.
+    start = load_file(run / "checkpoints" / "stage-1" / "finished" / "model.safetensors")
+    fresh = timm.create_model("test_resnet", num_classes=4)
+    assert len(start) == len(fresh.state_dict())
+    running = [tensor for name, tensor in start.items() if name.endswith("running_mean")]
+    assert running
+    assert all((tensor == 0).all() for tensor in running)
+    assert timm.create_model(f"local-dir:{run}", pretrained=True).num_classes == 4
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--arch", "cnn_4x4", "--recipe", "colour=red"], "error: recipe cnn_4x4: colour: Extra inputs"),
+        (["--arch", "cnn_4x4", "--data_dir", "no/such/folder"], "error: --data_dir no/such/folder: no such folder"),
+    ],
+)
+def test_a_mistake_is_one_clear_line(train: Train, tmp_path: Path, arguments: list[str], message: str) -> None:
+    done = train(*arguments, "--output_dir", str(tmp_path / "run"))
+    assert done.returncode == 2
+    assert done.stderr.strip().splitlines()[-1].startswith(message)
+    assert "Traceback" not in done.stderr
+    assert not (tmp_path / "run" / "result.json").exists()
+
+
+@pytest.mark.slow
+def test_the_readme_command_trains_on_the_phantom_set_from_nothing(tmp_path: Path) -> None:
+    environment = os.environ | {"BRAINMRI_CACHE": str(tmp_path / "cache"), "HF_HUB_OFFLINE": "1"}
+    command = [sys.executable, "-m", "accelerate.commands.launch", "scripts/train.py", "--arch", "cnn_4to32"]
+    arguments = ["--num_train_epochs", "1", "--output_dir", str(tmp_path / "run")]
+    subprocess.run([*command, *arguments], env=environment, cwd=ROOT, check=True)
+    result = result_of(tmp_path / "run")
+    assert result["data"]["name"] == "phantom"
+    assert all(floor < 0.75 for floor in result["floors"].values())
