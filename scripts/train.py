@@ -20,21 +20,12 @@ def main() -> None:
     run, given = parse()
     keep_freed_memory()
 
+    # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
     import torch
     from accelerate import PartialState
-    from transformers import set_seed
 
-    from brainmri.data.batches import SliceBatches
-    from brainmri.data.cache import pixel_cache
-    from brainmri.data.dataset import oversampled
-    from brainmri.data.source import prepared_data
-    from brainmri.models.build import build_model, parameter_counts
-    from brainmri.models.preprocessing import image_processor
-    from brainmri.models.saving import save_model
     from brainmri.training.arguments import stage_arguments
-    from brainmri.training.outcome import predict, write_run
     from brainmri.training.recipe import resolve
-    from brainmri.training.stages import run_stages, set_frozen
 
     # ------------------------------------------------------------------ recipe and run folder, before any work
     changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
@@ -58,6 +49,21 @@ def main() -> None:
         if main_process:
             _clear(run_dir)
     state.wait_for_everyone()
+
+    from transformers import set_seed
+    from transformers.utils.logging import disable_progress_bar
+
+    from brainmri.data.batches import SliceBatches
+    from brainmri.data.cache import pixel_cache
+    from brainmri.data.dataset import oversampled
+    from brainmri.data.source import prepared_data
+    from brainmri.models.build import build_model, parameter_counts
+    from brainmri.models.preprocessing import image_processor
+    from brainmri.models.saving import save_model
+    from brainmri.training.outcome import predict, write_run
+    from brainmri.training.stages import run_stages, set_frozen
+
+    disable_progress_bar()  # of loading and saving weights; the training has its own
 
     # ------------------------------------------------------------------ data
     with state.main_process_first():

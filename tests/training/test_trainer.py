@@ -1,0 +1,17 @@
+"""Rules of the trainer that need no training."""
+
+from types import SimpleNamespace
+from typing import cast
+
+import pytest
+
+from brainmri.training.trainer import SliceTrainer
+
+
+@pytest.mark.parametrize(("minutes", "stops"), [(None, False), (1.0, True), (1.01, False), (0.1, True)])
+def test_no_epoch_starts_that_would_end_too_late(minutes: float | None, stops: bool) -> None:
+    # Two epochs took 40.2 s, so that the third would end after 60.3 s.
+    state, args = SimpleNamespace(epoch=2.0), SimpleNamespace(device="cpu")
+    trainer = SimpleNamespace(max_minutes=minutes, elapsed_s=40.2, state=state, args=args, cut_short=False)
+    assert SliceTrainer.out_of_time(cast(SliceTrainer, trainer)) is stops
+    assert trainer.cut_short is stops
