@@ -22,6 +22,7 @@ FRAME = 0.06  # width of the frame, as a share of the side
 DARK = 5  # a pixel at or below this level (0..255) counts as background
 BRIGHT = 40  # a frame pixel above this level counts as bright
 BLOCK = 1024  # test rows compared at once
+FLOORS_VERSION = 1  # raise it when a floor is computed in another way: stored ones are then made anew
 TRAIN_BLOCK = 16384  # training rows compared at once; one comparison holds BLOCK x TRAIN_BLOCK floats (64 MiB)
 
 

@@ -31,10 +31,9 @@ class SixBlockCnnForImageClassification(PreTrainedModel):
         before = 1
         for block, channels in enumerate(config.channels):
             for _ in range(1 if block == last else 2):
-                # Keras' batch norm: epsilon 1e-3, and running statistics that keep 99 % at each step.
                 layers += [
                     nn.Conv2d(before, channels, 3, padding=1),
-                    nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01),
+                    nn.BatchNorm2d(channels, eps=1e-3, momentum=config.norm_momentum),  # Keras' epsilon
                     nn.ReLU(),
                 ]
                 before = channels

@@ -16,27 +16,26 @@ from .configuration_small_resnet import SmallResnetConfig
 LUMINANCE = (0.299, 0.587, 0.114)  # ITU-R 601, as PIL converts RGB to grey
 
 
-def _norm(channels: int) -> nn.BatchNorm2d:
-    """Keras' batch norm: epsilon 1e-3, and running statistics that keep 99 % at each step."""
-    return nn.BatchNorm2d(channels, eps=1e-3, momentum=0.01)
+EPSILON = 1e-3  # Keras' default in batch norm
 
 
 class BasicBlock(nn.Module):
     """Two 3x3 convolutions with batch norm, and a 1x1 one on the short cut where the shape changes."""
 
-    def __init__(self, before: int, channels: int, stride: int) -> None:
+    def __init__(self, before: int, channels: int, stride: int, momentum: float) -> None:
         super().__init__()
         self.residual = nn.Sequential(
             nn.Conv2d(before, channels, 3, stride, padding=1),
-            _norm(channels),
+            nn.BatchNorm2d(channels, EPSILON, momentum),
             nn.ReLU(),
             nn.Conv2d(channels, channels, 3, padding=1),
-            _norm(channels),
+            nn.BatchNorm2d(channels, EPSILON, momentum),
         )
-        changes = stride != 1 or before != channels
-        self.shortcut = (
-            nn.Sequential(nn.Conv2d(before, channels, 1, stride), _norm(channels)) if changes else nn.Identity()
-        )
+        self.shortcut: nn.Module = nn.Identity()
+        if stride != 1 or before != channels:
+            self.shortcut = nn.Sequential(
+                nn.Conv2d(before, channels, 1, stride), nn.BatchNorm2d(channels, EPSILON, momentum)
+            )
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         return (self.residual(x) + self.shortcut(x)).relu()
@@ -52,11 +51,16 @@ class SmallResnetForImageClassification(PreTrainedModel):
     def __init__(self, config: SmallResnetConfig) -> None:
         super().__init__(config)
         self.stem = nn.Sequential(
-            nn.Conv2d(1, config.stem_channels, 3, padding=1), _norm(config.stem_channels), nn.ReLU()
+            nn.Conv2d(1, config.stem_channels, 3, padding=1),
+            nn.BatchNorm2d(config.stem_channels, EPSILON, config.norm_momentum),
+            nn.ReLU(),
         )
         widths = [config.stem_channels, *config.channels]
         self.blocks = nn.Sequential(
-            *(BasicBlock(a, b, stride) for a, b, stride in zip(widths, config.channels, config.strides, strict=False))
+            *(
+                BasicBlock(before, channels, stride, config.norm_momentum)
+                for before, channels, stride in zip(widths, config.channels, config.strides, strict=False)
+            )
         )
         self.classifier = nn.Linear(widths[-1], cast(int, config.num_labels))
         self.post_init()

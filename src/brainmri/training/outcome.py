@@ -20,7 +20,7 @@ from brainmri.data.cache import cache_folder
 from brainmri.data.dataset import PreparedData
 from brainmri.evaluation import figures
 from brainmri.evaluation.calibration import make_trust
-from brainmri.evaluation.floors import compute_floors
+from brainmri.evaluation.floors import FLOORS_VERSION, compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
 from brainmri.evaluation.report import write_figures, write_report
 from brainmri.hub.cards import write_card
@@ -62,7 +62,7 @@ def write_predictions(run_dir: Path, data: PreparedData, probabilities: dict[str
 
 def floors_of(data: PreparedData) -> dict[str, float]:
     """The trivial floors of this data and split, computed once and kept in the cache."""
-    path = cache_folder() / "floors" / f"{data.info['fingerprint']}.json"
+    path = cache_folder() / f"floors-v{FLOORS_VERSION}" / f"{data.info['fingerprint']}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too
