@@ -148,12 +148,14 @@ class SliceTrainer(Trainer):
         finally:
             self._end_aside()
 
-    def evaluation_loop(self, *args: Any, metric_key_prefix: str = "eval", **kwargs: Any) -> EvalLoopOutput:
+    def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """The Trainer's, with the loss taken over the gathered logits: its own mean counts padded samples twice."""
-        output = super().evaluation_loop(*args, metric_key_prefix=metric_key_prefix, **kwargs)
+        output = super().evaluation_loop(*args, **kwargs)
         logits, labels = (torch.from_numpy(np.asarray(part)) for part in (output.predictions, output.label_ids))
         assert output.metrics is not None
-        output.metrics[f"{metric_key_prefix}_loss"] = float(functional.cross_entropy(logits.double(), labels))
+        output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = float(
+            functional.cross_entropy(logits.double(), labels)
+        )
         return output
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
