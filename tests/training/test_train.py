@@ -190,19 +190,12 @@ def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Pa
     assert timm.create_model(f"local-dir:{run}", pretrained=True).num_classes == 4
 
 
-@pytest.mark.parametrize(
-    ("arguments", "message"),
-    [
-        (["--arch", "cnn_4x4", "--recipe", "colour=red"], "error: recipe cnn_4x4: colour: Extra inputs"),
-        (["--arch", "cnn_4x4", "--data_dir", "no/such/folder"], "error: --data_dir no/such/folder: no such folder"),
-    ],
-)
-def test_a_mistake_is_one_clear_line(train: Train, tmp_path: Path, arguments: list[str], message: str) -> None:
-    done = train(*arguments, "--output_dir", str(tmp_path / "run"))
+def test_a_mistake_is_one_clear_line(train: Train, tmp_path: Path) -> None:
+    done = train("--arch", "cnn_4x4", "--recipe", "colour=red", "--output_dir", str(tmp_path / "run"))
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith(message)
+    assert done.stderr.strip().splitlines()[-1].startswith("error: recipe cnn_4x4: colour: Extra inputs")
     assert "Traceback" not in done.stderr
-    assert not (tmp_path / "run" / "result.json").exists()
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.slow
