@@ -55,7 +55,7 @@ def main() -> None:
 
     from brainmri.data.batches import SliceBatches
     from brainmri.data.cache import pixel_cache
-    from brainmri.data.dataset import oversampled
+    from brainmri.data.dataset import SPLITS, oversampled
     from brainmri.data.source import prepared_data
     from brainmri.models.build import build_model, parameter_counts
     from brainmri.models.preprocessing import image_processor
@@ -69,11 +69,11 @@ def main() -> None:
     with state.main_process_first():
         data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
         pixels = pixel_cache(data, recipe.input.size)
-    rows = {split: data.rows(split) for split in ("train", "validation", "test")}
+    plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
+    train_rows = plain["train"].rows
     if recipe.oversample:
-        rows["train"] = oversampled(rows["train"], data.labels(rows["train"]), seed)
-    train = SliceBatches(pixels, rows["train"], data.labels(rows["train"]), augmentation_seed=seed)
-    plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in rows}
+        train_rows = oversampled(train_rows, plain["train"].labels, seed)
+    train = SliceBatches(pixels, train_rows, data.labels(train_rows), augmentation_seed=seed)
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
     logging.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
     if data.info["leaky"]:

@@ -39,16 +39,6 @@ def script(monkeypatch, capsys):
     return call
 
 
-@pytest.fixture
-def source(tmp_path):
-    return class_folders(tmp_path / "source", {"glioma": 20, "notumor": 15})
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
-
-
 def test_command_line(tmp_path, out):
     source = class_folders(tmp_path / "My slices", KAGGLE)
     save(noise(500).astype(np.uint16), source / "Training/glioma/deep.png")

@@ -8,17 +8,7 @@ import pytest
 from brainmri.data.dataset import is_prepared, open_prepared
 from brainmri.data.prepare import prepare
 
-from .sources import class_folders, command_line, contents, names, noise, save, workshop_of
-
-
-@pytest.fixture
-def source(tmp_path):
-    return class_folders(tmp_path / "source", {"glioma": 20, "notumor": 15})
-
-
-@pytest.fixture
-def out(tmp_path):
-    return tmp_path / "out"
+from .sources import command_line, contents, names, noise, save, workshop_of
 
 
 def test_existing_output_is_refused(source, out):
