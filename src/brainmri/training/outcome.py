@@ -40,7 +40,11 @@ HISTORY = (
 
 
 def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
-    """Uncalibrated probabilities (N, C) of the rows of `batches`; every process must call it."""
+    """Uncalibrated probabilities (N, C) of the rows of `batches`, in float32; every process must call it.
+
+    The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities.
+    """
+    trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     logits = trainer.predict(batches).predictions
     return softmax(np.asarray(logits, dtype=np.float64), axis=1)
 
