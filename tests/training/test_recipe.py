@@ -5,22 +5,40 @@ import pytest
 from brainmri.training.arguments import parse, stage_arguments
 from brainmri.training.recipe import recipe_names, resolve
 
-SPINE = [
-    "cnn_32to256",
-    "cnn_4to16",
-    "cnn_4to32",
-    "cnn_4x4",
-    "cnn_six_block",
-    "efficientnet_lite0",
-    "resnet50",
-    "resnet_small",
-]
+SYSTEMS = {  # of the four sources
+    "A": ["cnn_six_block", "resnet_small", "resnet50_frozen", "resnet50_partial", "vit_base", "vit_two_stage"],
+    "B": ["resnet50", "resnet50_keras", "hybrid_resnet_cnn"],
+    "C": ["resnet50_binary", "vgg16_binary", "efficientnet_b0_binary"],
+    "D": ["cnn_4x4", "cnn_4to16", "cnn_4to32", "cnn_32to256"],
+}
+OURS = ["efficientnet_lite0", "efficientnet_lite0_frozen", "hybrid_cnn_vit"]
+SPLITS = {"A": "oversample_then_split", "B": "source", "C": "npz", "D": "source_halved"}
+
+
+def test_every_system_is_a_recipe_under_both_protocols() -> None:
+    assert sorted([*OURS, *(name for names in SYSTEMS.values() for name in names)]) == recipe_names()
+    for name in recipe_names():
+        assert resolve(name).split == "grouped"
+    for source, names in SYSTEMS.items():
+        for name in names:
+            clean, published = resolve(name), resolve(name, "published")
+            assert clean.source.startswith(f"{source}:")
+            assert clean.published is not None
+            assert (published.split, published.oversample) == (SPLITS[source], False)
+            assert clean.binary is (source == "C")
+
+
+def test_the_published_protocol_keeps_each_sources_flaw() -> None:
+    assert resolve("vit_base", "published").input.normalize == "unit"
+    assert resolve("resnet50_keras", "published").input.normalize == "imagenet_div255"
+    assert resolve("efficientnet_b0_binary", "published").input.normalize == "double_scaled"
+    assert [stage.freeze for stage in resolve("vit_two_stage", "published").stages] == ["backbone", "backbone"]
+    assert [stage.freeze for stage in resolve("vit_two_stage").stages] == ["backbone", "none"]
+    assert [bool(stage.early_stopping) for stage in resolve("vit_two_stage").stages] == [False, True]
+    assert len(resolve("hybrid_resnet_cnn", "published").stages) == 1
 
 
 def test_the_recipes_are_packaged_and_resolve_under_their_protocols() -> None:
-    assert set(SPINE) <= set(recipe_names())
-    for name in recipe_names():
-        assert resolve(name).split == "grouped"
     assert resolve("cnn_4x4", "published").split == "source_halved"
     assert resolve("resnet50", "published").split == "source"
     six_block = resolve("cnn_six_block", "published")
@@ -41,6 +59,7 @@ def test_the_recipes_are_packaged_and_resolve_under_their_protocols() -> None:
         ("input.normalize=tanh", r"input\.normalize"),
         ("model.family=mlp", r"model\.family"),
         ("stages=[]", "stages"),
+        ("mix={probability: 0.5}", "give mixup or cutmix an alpha above 0"),
         ("batch_size", "expected KEY=VALUE"),
     ],
 )

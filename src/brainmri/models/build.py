@@ -7,15 +7,28 @@ from typing import TYPE_CHECKING, Any, cast
 
 import timm
 import torch
-from transformers import PreTrainedModel, TimmWrapperConfig, TimmWrapperForImageClassification
+from transformers import (
+    AutoConfig,
+    AutoModelForImageClassification,
+    PreTrainedModel,
+    TimmWrapperConfig,
+    TimmWrapperForImageClassification,
+)
 
+from brainmri.models.configuration_backbone_cnn import BackboneCnnConfig
+from brainmri.models.configuration_hybrid_cnn_vit import HybridCnnVitConfig
 from brainmri.models.configuration_plain_cnn import PlainCnnConfig
 from brainmri.models.configuration_six_block_cnn import SixBlockCnnConfig
 from brainmri.models.configuration_small_resnet import SmallResnetConfig
+from brainmri.models.configuration_vit_mlp import VitMlpConfig
+from brainmri.models.modeling_backbone_cnn import BackboneCnnForImageClassification
+from brainmri.models.modeling_hybrid_cnn_vit import HybridCnnVitForImageClassification
 from brainmri.models.modeling_plain_cnn import PlainCnnForImageClassification
 from brainmri.models.modeling_six_block_cnn import SixBlockCnnForImageClassification
 from brainmri.models.modeling_small_resnet import SmallResnetForImageClassification
-from brainmri.models.preprocessing import FORMULAS
+from brainmri.models.modeling_vit_mlp import VitMlpForImageClassification
+from brainmri.models.parts import bare_network
+from brainmri.models.preprocessing import CHANNELS_REVERSED, FORMULAS
 from brainmri.models.weights import WeightsError, find_weights, load_weights
 
 if TYPE_CHECKING:
@@ -25,6 +38,9 @@ OWN_NETWORKS: dict[str, tuple[type, type]] = {
     "plain_cnn": (PlainCnnConfig, PlainCnnForImageClassification),
     "six_block_cnn": (SixBlockCnnConfig, SixBlockCnnForImageClassification),
     "small_resnet": (SmallResnetConfig, SmallResnetForImageClassification),
+    "backbone_cnn": (BackboneCnnConfig, BackboneCnnForImageClassification),
+    "vit_mlp": (VitMlpConfig, VitMlpForImageClassification),
+    "hybrid_cnn_vit": (HybridCnnVitConfig, HybridCnnVitForImageClassification),
 }
 
 
@@ -41,7 +57,12 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
         ValueError: if the recipe's `model.arguments` do not fit its family.
     """
     labels = {"id2label": dict(enumerate(classes)), "label2id": {name: k for k, name in enumerate(classes)}}
-    model = _timm(recipe, labels) if recipe.model.family == "timm" else _own(recipe, labels)
+    if recipe.model.family == "timm":
+        model = _timm(recipe, labels)
+    elif recipe.model.family == "transformers":
+        model = _transformers(recipe, labels)
+    else:
+        model = _own(recipe, labels)
     loaded = find_weights(recipe, weights)
     if loaded is None:
         if weights != "random" and any(stage.freeze != "none" for stage in recipe.stages):
@@ -50,7 +71,9 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
                 "could not be reached: give --weights PATH, or --weights random for a smoke run"
             )
         return model, "random"
-    load_weights(bare_network(model), set(classifier_names(model)), loaded)
+    load_weights(model, loaded)
+    if loaded.imagenet and recipe.input.normalize in CHANNELS_REVERSED:
+        _reverse_input_channels(model)
     return model, loaded.origin
 
 
@@ -64,23 +87,20 @@ def parameter_counts(model: torch.nn.Module) -> dict[str, int]:
     }
 
 
-def bare_network(model: PreTrainedModel) -> torch.nn.Module:
-    """The network inside a timm wrapper, or the model itself."""
-    return cast(torch.nn.Module, model.timm_model) if model.config.model_type == "timm_wrapper" else model
+def synchronized(model: PreTrainedModel) -> PreTrainedModel:
+    """The model with batch norms that take their statistics over all processes.
 
-
-def classifier_names(model: PreTrainedModel) -> list[str]:
-    """Parameter names of the classifier, in the bare network: the ones that a new set of classes replaces."""
-    network, heads = bare_network(model), ["classifier"]
-    if network is not model:
-        named = cast(dict[str, Any], network.pretrained_cfg)["classifier"]
-        heads = [named] if isinstance(named, str) else list(named)
-    return [name for name, _ in network.named_parameters() if name.rpartition(".")[0] in heads]
+    Raises:
+        ValueError: without GPUs, where torch has no such batch norm.
+    """
+    if not torch.cuda.is_available():
+        raise ValueError("--sync_batchnorm needs GPUs: torch's synchronised batch norm does not run on a CPU")
+    return cast(PreTrainedModel, timm.layers.convert_sync_batchnorm(model))  # timm's keeps the activations in its norms
 
 
 def _own(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     config_class, network_class = OWN_NETWORKS[recipe.model.family]
-    arguments = recipe.model.arguments
+    arguments = {name: value for name, value in recipe.model.arguments.items() if name != "repository"}
     if unknown := set(arguments) - set(inspect.signature(config_class).parameters):
         raise ValueError(f"model.arguments: {recipe.model.family} does not take {', '.join(sorted(unknown))}")
     if arguments.get("image_size", recipe.input.size) != recipe.input.size:
@@ -95,8 +115,7 @@ def _own(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
 
 def _timm(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     arguments = dict(recipe.model.arguments)
-    architecture = arguments.pop("architecture", None)
-    arguments.pop("pretrained", None)
+    architecture = str(arguments.pop("architecture", None)).partition(".")[0]
     if not timm.is_model(architecture):
         raise ValueError(f"model.arguments.architecture: timm has no model named {architecture!r}")
     backbone = timm.create_model(architecture, pretrained=False, num_classes=len(labels["id2label"]), **arguments)
@@ -123,3 +142,27 @@ def _timm(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     model = TimmWrapperForImageClassification(config)
     bare_network(model).load_state_dict(backbone.state_dict())  # timm's own initialisation, which the wrapper overwrote
     return model
+
+
+def _transformers(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
+    arguments = dict(recipe.model.arguments)
+    repository = arguments.pop("repository")
+    try:
+        if "model_type" in arguments:  # a known architecture, which needs no Hub
+            config = AutoConfig.for_model(**arguments, **labels)
+        else:
+            identifier, _, revision = repository.partition("@")
+            config = AutoConfig.from_pretrained(identifier, revision=revision or "main", **arguments, **labels)
+        config.problem_type = "single_label_classification"
+        return cast(PreTrainedModel, AutoModelForImageClassification.from_config(config))
+    except (OSError, ValueError) as error:
+        reason = str(error).strip().splitlines()[0]
+        raise ValueError(f"{repository}: not an image classifier that transformers can build ({reason})") from error
+
+
+def _reverse_input_channels(model: PreTrainedModel) -> None:
+    """Let weights that saw red first see what they would see if the picture came blue first."""
+    backbone = getattr(model, "backbone", model)  # a branch beside it has no ImageNet weights
+    for module in backbone.modules():
+        if isinstance(module, torch.nn.Conv2d) and module.in_channels == 3:
+            module.weight.data = module.weight.data.flip(1)

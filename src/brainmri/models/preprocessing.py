@@ -9,7 +9,7 @@ import torch
 if TYPE_CHECKING:
     from transformers import ViTImageProcessor
 
-Normalization = Literal["unit", "half", "imagenet", "imagenet_div255", "double_scaled"]
+Normalization = Literal["unit", "half", "imagenet", "caffe", "caffe_div255", "imagenet_div255", "double_scaled", "clip"]
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
@@ -19,11 +19,20 @@ FORMULAS: dict[Normalization, tuple[float, tuple[float, ...], tuple[float, ...]]
     "unit": (1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
     "half": (1 / 255, (0.5, 0.5, 0.5), (0.5, 0.5, 0.5)),
     "imagenet": (1 / 255, IMAGENET_MEAN, IMAGENET_STD),
+    # Keras' ResNet-50: the mean subtracted, no scaling. Its weights see blue first: see CHANNELS_REVERSED.
+    "caffe": (1.0, (123.68, 116.779, 103.939), (1.0, 1.0, 1.0)),
+    "caffe_div255": (1.0, (123.68, 116.779, 103.939), (255.0, 255.0, 255.0)),
     # What source B's Keras run did to its network: the right formula, and then once more divided by 255.
     "imagenet_div255": (1 / 255, IMAGENET_MEAN, tuple(255 * value for value in IMAGENET_STD)),
     # What source C did to its EfficientNet: scaled to 0..1 twice.
     "double_scaled": (1 / 255 / 255, IMAGENET_MEAN, IMAGENET_STD),
+    # OpenAI's CLIP and what was trained after it (195 of timm's models).
+    "clip": (1 / 255, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
 }
+
+# These formulas are defined with blue first. No common image processor reverses channels, so pictures stay RGB here and
+# the weights' first convolution is reversed instead (`brainmri.models.build`), which gives the same logits.
+CHANNELS_REVERSED: tuple[Normalization, ...] = ("caffe", "caffe_div255")
 
 
 def normalized(pixels: torch.Tensor, name: Normalization) -> torch.Tensor:

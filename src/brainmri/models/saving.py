@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainmri.models.build import bare_network
+from brainmri.models.parts import bare_network
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, ViTImageProcessor

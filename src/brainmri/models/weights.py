@@ -4,14 +4,20 @@ from __future__ import annotations
 
 import hashlib
 import logging
-from dataclasses import dataclass
+from copy import deepcopy
+from dataclasses import dataclass, replace
 from importlib import metadata, resources
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, cast
 
+import timm
 import torch
 
+from brainmri.models.parts import bare_network, classifier_names, uses_transformers
+
 if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
     from brainmri.training.recipe import Recipe
 
 logger = logging.getLogger(__name__)
@@ -28,10 +34,14 @@ class WeightsError(ValueError):
 
 @dataclass(frozen=True)
 class Weights:
-    """A state dict in the names of the bare network, and where it came from (with the start of its SHA-256)."""
+    """A state dict as it was saved, and where it came from (with the start of its SHA-256).
+
+    imagenet: whether these are the recipe's own ImageNet weights, which see red first.
+    """
 
     state: dict[str, torch.Tensor]
     origin: str
+    imagenet: bool = False
 
 
 def find_weights(recipe: Recipe, asked: str) -> Weights | None:
@@ -47,16 +57,25 @@ def find_weights(recipe: Recipe, asked: str) -> Weights | None:
     return _named(asked)
 
 
+def imagenet_repository(recipe: Recipe) -> str | None:
+    """Where the recipe's ImageNet weights lie on the Hub; None for a network that has none."""
+    arguments = recipe.model.arguments
+    if recipe.model.family in ("transformers", "vit_mlp"):
+        return str(arguments["repository"])
+    name = arguments.get("architecture" if recipe.model.family == "timm" else "backbone")
+    known = timm.models.get_pretrained_cfg(name) if name else None
+    return known.hf_hub_id if known else None
+
+
 def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
-    if recipe.model.family != "timm" or "pretrained" not in recipe.model.arguments:
+    repository = imagenet_repository(recipe)
+    if repository is None:
         if insist:
             raise WeightsError("there are no ImageNet weights for this recipe's network: use --weights random")
         return None  # trained from scratch by design
-    architecture, repository = recipe.model.arguments["architecture"], recipe.model.arguments["pretrained"]
-    if architecture in PACKAGED_WEIGHTS:
-        return _packaged(architecture)
+    architecture = repository.rpartition("/")[2].partition(".")[0]
     try:
-        return _from_hub(repository)
+        found = _packaged(architecture) if architecture in PACKAGED_WEIGHTS else _from_hub(repository)
     except WeightsError as error:
         if insist:
             raise
@@ -68,11 +87,10 @@ def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
             "!" * 100,
         )
         return None
+    return replace(found, imagenet=True)
 
 
 def _packaged(architecture: str) -> Weights:
-    import timm
-
     package, folder = PACKAGED_WEIGHTS[architecture]
     top, _, inner = folder.partition("/")
     path = next(Path(str(entry)) for entry in (resources.files(top) / inner).iterdir() if entry.name.endswith(".pth"))
@@ -122,16 +140,24 @@ def _digest(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()[:16]
 
 
-def load_weights(network: torch.nn.Module, head: set[str], weights: Weights) -> None:
+def load_weights(model: PreTrainedModel, weights: Weights) -> None:
     """Load all but a classifier of another shape, which then keeps its fresh initialisation.
 
-    head: the names of the classifier's parameters.
+    Weights of a bare backbone go into the model's backbone.
 
     Raises:
         WeightsError: if another tensor is missing, unknown or of another shape.
     """
+    network: Any = bare_network(model)
+    head, state = set(classifier_names(model)), weights.state
+    if uses_transformers(model):
+        state = _in_current_names(model, state)
+    elif hasattr(network, "backbone") and not any(name.startswith("backbone.") for name in state):
+        network, head = network.backbone, set()
+        parts = {name.partition(".")[0] for name, _ in network.named_parameters()}  # without its old classifier
+        state = {name: tensor for name, tensor in state.items() if name.partition(".")[0] in parts}
     own = network.state_dict()
-    state = {n: t for n, t in weights.state.items() if not (n in head and n in own and own[n].shape != t.shape)}
+    state = {n: t for n, t in state.items() if not (n in head and n in own and own[n].shape != t.shape)}
     wrong = [n for n, t in state.items() if n not in own or own[n].shape != t.shape]
     missing = [n for n in own if n not in state and n not in head and not n.endswith("num_batches_tracked")]
     if wrong or missing:
@@ -141,3 +167,29 @@ def load_weights(network: torch.nn.Module, head: set[str], weights: Weights) -> 
             f"missing {', '.join(missing[:3]) or 'none'} ({len(missing)} in all)"
         )
     network.load_state_dict(state, strict=False)
+
+
+def _in_current_names(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+    """Saved tensors in the names of transformers' modules, which are not those it saves under.
+
+    What the model has no place for is left as it is; its missing tensors stay missing.
+    """
+    from transformers.utils import logging as transformers_logging
+
+    before = transformers_logging.get_verbosity()
+    transformers_logging.set_verbosity_error()  # the caller checks what did not fit
+    try:
+        loaded, report = cast(Any, type(model)).from_pretrained(
+            None,
+            config=deepcopy(model.config),
+            state_dict=state,
+            ignore_mismatched_sizes=True,
+            output_loading_info=True,
+        )
+    finally:
+        transformers_logging.set_verbosity(before)
+    head = model.base_model_prefix + "."
+    absent = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
+    names = {name: tensor for name, tensor in loaded.state_dict().items() if name not in absent}
+    # An old classifier in other layers than ours is dropped; anything else without a place is an error.
+    return names | {name: state[name] for name in report["unexpected_keys"] if name.startswith(head)}

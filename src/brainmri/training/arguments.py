@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 class RunArguments:
     """What the run does; TrainingArguments say how (any of them may be given too, and wins over the recipe)."""
 
-    arch: str = field(metadata={"help": "the recipe: a file name in src/brainmri/recipes, without .yaml"})
+    arch: str = field(
+        metadata={
+            "help": "a recipe (a file name in src/brainmri/recipes, without .yaml), timm:NAME, or hf:REPO[@revision]"
+        }
+    )
     data_dir: str | None = field(
         default=None,
         metadata={"help": "a prepared folder, or a raw one (prepared once into the cache). Without: the phantom set"},
@@ -33,6 +37,15 @@ class RunArguments:
         },
     )
     normalize: str | None = field(default=None, metadata={"help": "another input formula than the recipe's"})
+    positive: list[str] | None = field(
+        default=None,
+        metadata={
+            "help": "merge the classes into two: these against the rest (binary recipes: any tumour, by default)"
+        },
+    )
+    sync_batchnorm: bool = field(
+        default=False, metadata={"help": "batch statistics over all GPUs, for small batches on each of them"}
+    )
     recipe: list[str] = field(
         default_factory=list,
         metadata={"help": "changes to the recipe as KEY=VALUE, such as model.arguments.dropout=0 stages.0.epochs=3"},
@@ -74,6 +87,19 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
 def world_size() -> int:
     """Number of training processes, as the launcher set it."""
     return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+def batch_advice(recipe: Recipe, arguments: TrainingArguments) -> str | None:
+    """What to do with the learning rate where the global batch is not the recipe's; None where it is."""
+    batch = arguments.per_device_train_batch_size * arguments.gradient_accumulation_steps * world_size()
+    if batch == recipe.batch_size:
+        return None
+    ratio = batch / recipe.batch_size
+    return (
+        f"The global batch is {batch}, the recipe's {recipe.batch_size}: the learning rate is kept comparable by "
+        f"a factor of {ratio**0.5:.3g} with Adam (the square root), of {ratio:.3g} with SGD. "
+        f"It is {arguments.learning_rate:g} now."
+    )
 
 
 def stage_arguments(

@@ -10,9 +10,20 @@ from importlib import resources
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, NonNegativeInt, PositiveFloat, PositiveInt, ValidationError
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    NonNegativeFloat,
+    NonNegativeInt,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
 from brainmri.data.augmentation import Augmentation
+from brainmri.models.described import hub_model, timm_model
 from brainmri.models.preprocessing import Normalization
 
 Protocol = Literal["clean", "published"]
@@ -33,13 +44,23 @@ class Published(Strict):
 
 
 class Architecture(Strict):
-    """`family`: one of the project's own networks, or `timm`. `arguments`: for its configuration.
+    """`family`: one of the project's own networks, or the library that has it. `arguments`: for its configuration.
 
-    For `timm`, `arguments.architecture` is timm's name of the model, and `arguments.pretrained` the repository of its
-    weights on the Hub.
+    For `timm`, `arguments.architecture` is timm's name of the model with the tag of its weights (`resnet50.tv_in1k`),
+    for `backbone_cnn` `arguments.backbone` is. For `transformers` and `vit_mlp`, `arguments.repository` holds the
+    weights on the Hub; with `arguments.model_type` the network itself is known without the Hub.
     """
 
-    family: Literal["plain_cnn", "six_block_cnn", "small_resnet", "timm"]
+    family: Literal[
+        "plain_cnn",
+        "six_block_cnn",
+        "small_resnet",
+        "backbone_cnn",
+        "vit_mlp",
+        "hybrid_cnn_vit",
+        "timm",
+        "transformers",
+    ]
     arguments: dict[str, Any] = {}
 
 
@@ -71,6 +92,11 @@ class Stage(Strict):
     freeze: `backbone` trains the classifier only, with every frozen batch norm in inference mode.
     monitor: the validation figure by which early stopping, plateau and the kept checkpoint are decided.
     warmup: share of the steps in which the learning rate rises from 0.
+    trainable: modules of a frozen backbone that train all the same, by the start of their parameters' names.
+    learning_rate_factors: for each start of a parameter's name, what its learning rate is multiplied by.
+    layer_decay: factor from each layer's learning rate to that of the layer below; 1 for one rate.
+    ema: decay of the exponential moving average of the weights that is validated and kept; none for the weights as they
+        are.
     """
 
     epochs: PositiveInt
@@ -82,10 +108,40 @@ class Stage(Strict):
     monitor: Literal["loss", "accuracy"] = "loss"
     keep: Literal["best", "last"] = "best"
     freeze: Literal["none", "backbone"] = "none"
+    trainable: list[str] = []
+    learning_rate_factors: dict[str, NonNegativeFloat] = {}
+    layer_decay: float = Field(default=1.0, gt=0, le=1)
+    ema: float | None = Field(default=None, gt=0, lt=1)
+
+    @model_validator(mode="after")
+    def _only_a_frozen_backbone_has_exceptions(self) -> Stage:
+        if self.trainable and self.freeze == "none":
+            raise ValueError("trainable names exceptions to `freeze: backbone`, which this stage lacks")
+        return self
+
+
+class Mix(Strict):
+    """Pairs of a batch's pictures, and their labels, are mixed with `probability`.
+
+    mixup, cutmix: the alpha of the beta distribution that draws the share of the first picture (Zhang et al. 2018; Yun
+    et al. 2019); 0 for never. With both, each batch takes one of them by turns of a fair coin.
+    """
+
+    mixup: NonNegativeFloat = 0.0
+    cutmix: NonNegativeFloat = 0.0
+    probability: float = Field(default=1.0, ge=0, le=1)
+
+    @model_validator(mode="after")
+    def _at_least_one_kind(self) -> Mix:
+        if not (self.mixup or self.cutmix):
+            raise ValueError("give mixup or cutmix an alpha above 0")
+        return self
 
 
 class Recipe(Strict):
     """batch_size: over all processes. split: of `scripts/prepare_data.py`, used when a raw folder is given.
+
+    binary: a data set with more classes has them merged into two (`--positive`).
 
     training_arguments: further fields of `transformers.TrainingArguments` (weight decay, clipping, ...).
     """
@@ -97,7 +153,9 @@ class Recipe(Strict):
     input: Input
     split: Literal["grouped", "source", "source_halved", "oversample_then_split", "npz"] = "grouped"
     oversample: bool = False
+    binary: bool = False
     augmentation: dict[str, float] = {}
+    mix: Mix | None = None
     batch_size: PositiveInt = 32
     seed: NonNegativeInt = 42
     training_arguments: dict[str, Any] = {}
@@ -118,23 +176,36 @@ class Recipe(Strict):
         return sum(stage.epochs for stage in self.stages)
 
 
+LIBRARIES = ("timm", "hf")  # recipes for any model of a library, which `--arch LIBRARY:NAME` names
+
+
 def recipe_names() -> list[str]:
-    """Names of the packaged recipes, sorted: what `--arch` accepts."""
+    """Names of the packaged recipes, sorted: what `--arch` accepts, besides `timm:NAME` and `hf:REPO`."""
     folder = resources.files("brainmri") / "recipes"
-    return sorted(entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    names = (entry.name.removesuffix(".yaml") for entry in folder.iterdir() if entry.name.endswith(".yaml"))
+    return sorted(set(names) - set(LIBRARIES))
 
 
 def resolve(name: str, protocol: Protocol = "clean", overrides: list[str] | None = None) -> Recipe:
     """Read the recipe `name`, apply the protocol's changes and then `overrides` ("model.arguments.dropout=0").
 
+    For `timm:NAME` and `hf:REPO` the input's size and formula are read from the model's own description, which for `hf`
+    lies on the Hub or in a local folder.
+
     Raises:
         ValueError: for an unknown recipe, an unknown key at any depth, or a value of the wrong kind; the message names
             the key.
     """
-    if name not in recipe_names():
-        raise ValueError(f"unknown recipe {name!r}: --arch takes one of {', '.join(recipe_names())}")
-    text = (resources.files("brainmri") / "recipes" / f"{name}.yaml").read_text(encoding="utf-8")
+    library, _, model = name.partition(":")
+    if name not in recipe_names() and not (library in LIBRARIES and model):
+        raise ValueError(
+            f"unknown recipe {name!r}: --arch takes timm:NAME, hf:REPO or one of {', '.join(recipe_names())}"
+        )
+    text = (resources.files("brainmri") / "recipes" / f"{library}.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
+    if model:
+        known = timm_model(model) if library == "timm" else hub_model(model)
+        content = _merged(content, known | {"title": content["title"].format(name=model)})
     changes = content.pop("protocols", {})
     if unknown := set(changes) - {"published"}:
         raise ValueError(
@@ -145,13 +216,7 @@ def resolve(name: str, protocol: Protocol = "clean", overrides: list[str] | None
             raise ValueError(f"recipe {name} has no published protocol: it is not the reproduction of a source")
         content = _merged(content, changes["published"])
     for override in overrides or []:
-        key, equals, value = override.partition("=")
-        if not equals or not key:
-            raise ValueError(f"--recipe {override!r}: expected KEY=VALUE, such as model.arguments.dropout=0")
-        change: Any = yaml.safe_load(value)
-        for part in reversed(key.split(".")):
-            change = {part: change}
-        content = _merged(content, change)
+        content = _merged(content, _change(override))
     try:
         recipe = Recipe.model_validate(content)
         recipe.augmentations()
@@ -159,6 +224,17 @@ def resolve(name: str, protocol: Protocol = "clean", overrides: list[str] | None
         problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
         raise ValueError(f"recipe {name}: {problems}") from None
     return recipe
+
+
+def _change(override: str) -> dict[str, Any]:
+    """`a.b=1` as `{"a": {"b": 1}}`."""
+    key, equals, value = override.partition("=")
+    if not equals or not key:
+        raise ValueError(f"--recipe {override!r}: expected KEY=VALUE, such as model.arguments.dropout=0")
+    change: Any = yaml.safe_load(value)
+    for part in reversed(key.split(".")):
+        change = {part: change}
+    return dict(change)
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

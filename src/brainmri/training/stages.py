@@ -12,8 +12,8 @@ from transformers import EarlyStoppingCallback
 
 from brainmri.data.batches import SliceBatches
 from brainmri.evaluation.metrics import compute_metrics
-from brainmri.models.build import bare_network, classifier_names
 from brainmri.training.arguments import stage_arguments
+from brainmri.training.parameters import set_frozen
 from brainmri.training.trainer import SliceTrainer
 
 if TYPE_CHECKING:
@@ -37,13 +37,6 @@ class StageOutcome:
     samples: int
     samples_by_rank: list[int]
     planned_epochs: float
-
-
-def set_frozen(model: PreTrainedModel, stage: Stage) -> None:
-    """Let the parameters train that `stage` trains, and no others."""
-    head = set(classifier_names(model))
-    for name, parameter in bare_network(model).named_parameters():
-        parameter.requires_grad = stage.freeze == "none" or name in head
 
 
 def resume_point(checkpoints: Path, asked: str) -> tuple[int, str | None]:
@@ -97,8 +90,8 @@ def run_stages(
         trainer = SliceTrainer(
             model=model,
             args=stage_arguments(recipe, stage, given, seed, str(folder)),
-            augmentation=recipe.augmentations(),
-            normalize=recipe.input.normalize,
+            recipe=recipe,
+            stage=stage,
             max_minutes=max_minutes,
             train_dataset=train,
             eval_dataset=validation,
@@ -111,6 +104,7 @@ def run_stages(
             outcomes.append(StageOutcome(**json.loads((folder / "outcome.json").read_text(encoding="utf-8"))))
             continue
         trainer.train(resume_from_checkpoint=checkpoint if number == first else None)
+        trainer.keep_average()
         outcome = _outcome(trainer, number, stage)
         outcomes.append(outcome)
         if number < len(recipe.stages) and trainer.is_world_process_zero():
@@ -121,9 +115,8 @@ def run_stages(
 
 
 def _load_finished(model: PreTrainedModel, folder: Path) -> None:
-    from safetensors.torch import load_file
-
-    model.load_state_dict(load_file(folder / "finished" / "model.safetensors"))
+    # By transformers, which saves its own networks under other names than their modules have.
+    model.load_state_dict(type(model).from_pretrained(folder / "finished").state_dict())
 
 
 def _outcome(trainer: SliceTrainer, number: int, stage: Stage) -> StageOutcome:

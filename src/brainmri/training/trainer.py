@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import time
-from typing import Any
+from contextlib import nullcontext
+from pathlib import Path
+from typing import Any, cast
 
 import numpy as np
 import torch
 from accelerate.utils import broadcast, gather_object
 from torch.nn import functional
 from torch.utils.data import RandomSampler, Sampler
-from transformers import ProgressCallback, Trainer, TrainerCallback
+from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
-from brainmri.data.augmentation import Augmentation, augment
+from brainmri.data.augmentation import augment
 from brainmri.data.batches import SliceBatches
-from brainmri.models.preprocessing import Normalization, normalized
+from brainmri.models.preprocessing import normalized
+from brainmri.training.averaging import MovingAverage
+from brainmri.training.mixing import mixer
+from brainmri.training.parameters import parameter_groups
+from brainmri.training.recipe import Recipe, Stage
 
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm)
 
@@ -27,15 +33,16 @@ class SliceTrainer(Trainer):
     and the share of them that was not training stand in `state.log_history`, so that they survive a resume.
     """
 
+    model: PreTrainedModel
     train_dataset: SliceBatches
 
-    def __init__(
-        self, *, augmentation: Augmentation, normalize: Normalization, max_minutes: float | None, **kwargs: Any
-    ) -> None:
+    def __init__(self, *, recipe: Recipe, stage: Stage, max_minutes: float | None, **kwargs: Any) -> None:
         super().__init__(data_collator=_as_it_is, **kwargs)
-        assert self.model is not None
-        self.augmentation = augmentation
-        self.normalize = normalize
+        self.stage = stage
+        self.augmentation = recipe.augmentations()
+        self.normalize = recipe.input.normalize
+        self.mix = mixer(recipe.mix, cast(int, self.model.config.num_labels)) if recipe.mix else None
+        self.average = MovingAverage(self.model, stage.ema) if stage.ema else None
         self.max_minutes = max_minutes
         self.cut_short = False
         self.loss_is_scaled_for_ga = False  # our loss is the mean of its batch
@@ -77,9 +84,22 @@ class SliceTrainer(Trainer):
         if positions is not None:
             self._positions.append(positions)
         pixels = normalized(pixels, self.normalize)
+        if uniform is not None and self.mix:
+            pixels, inputs["labels"] = self.mix(pixels, inputs["labels"])
         # Convolutions on a CPU take about half the time in this memory order (as do the weights: see run_stages).
         inputs["pixel_values"] = pixels.contiguous(memory_format=torch.channels_last)
         return inputs
+
+    def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
+        """The optimiser of the arguments, with the groups of `parameter_groups` instead of the Trainer's own.
+
+        The Trainer's would let the weights of batch norms, class tokens and position embeddings decay.
+        """
+        if self.optimizer is None:
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
+            groups = parameter_groups(self.model, self.stage, self.args.learning_rate, self.args.weight_decay)
+            self.optimizer = kind(groups, **options)
+        return self.optimizer
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         if self._started is None:
@@ -93,7 +113,10 @@ class SliceTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Cross entropy, smoothed in training only, so that validation losses compare between recipes."""
+        """Cross entropy, smoothed in training only, so that validation losses compare between recipes.
+
+        The model never sees the labels: it would take mixed ones for a question of many labels, and save that.
+        """
         for module in self.frozen_norms:
             module.eval()  # model.train() has just woken them
         outputs = model(pixel_values=inputs["pixel_values"])
@@ -101,7 +124,8 @@ class SliceTrainer(Trainer):
         smoothing = self.args.label_smoothing_factor if model.training else 0.0
         loss = functional.cross_entropy(outputs.logits, labels, label_smoothing=smoothing)
         if model.training:
-            correct = (outputs.logits.detach().argmax(1) == labels).sum()
+            likeliest = labels if labels.ndim == 1 else labels.argmax(1)
+            correct = (outputs.logits.detach().argmax(1) == likeliest).sum()
             self._sums = self._sums.to(labels.device)
             self._sums += torch.stack([loss.detach() * len(labels), correct, labels.new_tensor(len(labels))])
         return (loss, outputs) if return_outputs else loss
@@ -126,7 +150,8 @@ class SliceTrainer(Trainer):
         loss, correct, samples = self.accelerator.reduce(self._sums, "sum").tolist()
         self._start_epoch()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
-        self.log(figures | {"learning_rate": self._get_learning_rate()})
+        highest = max(group["lr"] for group in cast(torch.optim.Optimizer, self.optimizer).param_groups)
+        self.log(figures | {"learning_rate": highest})
 
     def out_of_time(self) -> bool:
         """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
@@ -144,7 +169,8 @@ class SliceTrainer(Trainer):
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self._aside_since = time.perf_counter()
         try:
-            return super().evaluate(*args, **kwargs)
+            with self.average.in_place() if self.average else nullcontext():
+                return super().evaluate(*args, **kwargs)
         finally:
             self._end_aside()
 
@@ -161,7 +187,22 @@ class SliceTrainer(Trainer):
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         self._aside_since = time.perf_counter()
         super()._save_checkpoint(*args, **kwargs)
+        if self.average and self.args.should_save:
+            self.average.save(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
         self._end_aside()
+
+    def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
+        super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
+        if self.average:
+            self.average.load(Path(resume_from_checkpoint))
+
+    def keep_average(self) -> None:
+        """Give the trained model the averaged weights, where the stage has them: the best ones or the last."""
+        if self.average is None:
+            return
+        if self.args.load_best_model_at_end and self.state.best_model_checkpoint:
+            self.average.load(Path(self.state.best_model_checkpoint))
+        self.average.hand_over()
 
     def _end_aside(self) -> None:
         self._aside, self._aside_since = self.aside_s, None
@@ -198,6 +239,10 @@ class EpochRecord(TrainerCallback):
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.train_dataset.set_epoch(int((state.epoch or 0) + 1e-6))
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.average:
+            self.trainer.average.update(state.global_step)
 
     def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.finish_epoch()

@@ -1,0 +1,55 @@
+"""A data set of several classes as one of two: the classes that count as positive against the rest."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import replace
+
+from brainmri.data.dataset import SPLITS, PreparedData
+
+# Labels of pictures without a tumour in the source layouts, without spaces and underscores.
+WITHOUT_TUMOR = {"notumor", "notumour", "healthy", "normal", "no"}
+
+
+def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
+    """`data` with two classes, the negative one first; one that has two already stays as it is.
+
+    positive: the labels to merge; by default all but the one whose name says that there is no tumour. The pictures and
+    their splits stay; the fingerprint changes, so that figures on two classes are never mixed with others.
+
+    Raises:
+        ValueError: if a label is unknown, none or all are named, or no label says that there is no tumour.
+    """
+    if positive is None:
+        if len(data.classes) == 2:
+            return data
+        negative = [name for name in data.classes if name.lower().replace(" ", "").replace("_", "") in WITHOUT_TUMOR]
+        if len(negative) != 1:
+            raise ValueError(
+                f"two classes are needed and the data has {', '.join(data.classes)}: say with --positive which count "
+                "as positive"
+            )
+        positive = [name for name in data.classes if name not in negative]
+    if unknown := [name for name in positive if name not in data.classes]:
+        raise ValueError(f"--positive {' '.join(unknown)}: the classes are {', '.join(data.classes)}")
+    chosen = [name for name in data.classes if name in positive]
+    rest = [name for name in data.classes if name not in positive]
+    if not chosen or not rest:
+        raise ValueError(f"--positive: name some of the classes {', '.join(data.classes)}, but not all")
+    classes = [" or ".join(rest), " or ".join(chosen)]
+    index = data.index.assign(label=data.index["label"].map(lambda name: classes[name in chosen]))
+    counts = {
+        split: {
+            classes[0]: sum(data.info["counts"][split][name] for name in rest),
+            classes[1]: sum(data.info["counts"][split][name] for name in chosen),
+        }
+        for split in SPLITS
+    }
+    fingerprint = hashlib.sha256(f"{data.info['fingerprint']} {classes}".encode()).hexdigest()[:16]
+    info = data.info | {
+        "name": f"{data.info['name']}, two classes",
+        "fingerprint": fingerprint,
+        "classes": classes,
+        "counts": counts,
+    }
+    return replace(data, index=index, info=info, classes=classes)

@@ -1,0 +1,49 @@
+"""Configuration of the hybrid of a convolutional stem and a transformer encoder."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from transformers import PreTrainedConfig
+
+
+class HybridCnnVitConfig(PreTrainedConfig):
+    """Residual convolutions down to a sixteenth of the picture's side, then a transformer over what is left.
+
+    Args:
+        image_size: side of the square picture in pixels, a multiple of 16.
+        stem_channels: channels at a half, a quarter and an eighth of the side.
+        stem_depths: residual blocks at a quarter and an eighth of the side.
+        hidden_size: features of each of the (image_size / 16) ** 2 tokens.
+        layers: transformer layers.
+        heads: attention heads of each layer.
+        drop_path: probability with which the last layer is left out in training; it falls to 0 at the first.
+        dropout: before the classifier.
+    """
+
+    model_type = "brainmri_hybrid_cnn_vit"
+
+    def __init__(
+        self,
+        image_size: int = 128,
+        stem_channels: list[int] | None = None,
+        stem_depths: list[int] | None = None,
+        hidden_size: int = 192,
+        layers: int = 4,
+        heads: int = 6,
+        drop_path: float = 0.1,
+        dropout: float = 0.1,
+        **kwargs: Any,
+    ) -> None:
+        if image_size % 16:
+            raise ValueError(f"image_size is {image_size}: expected a multiple of 16")
+        self.image_size = image_size
+        self.stem_channels = stem_channels or [32, 64, 128]
+        self.stem_depths = stem_depths or [2, 2]
+        self.hidden_size = hidden_size
+        self.layers = layers
+        self.heads = heads
+        self.drop_path = drop_path
+        self.dropout = dropout
+        kwargs.setdefault("problem_type", "single_label_classification")
+        super().__init__(**kwargs)
