@@ -161,6 +161,64 @@ def test_a_killed_run_resumes_to_the_same_end(
         np.testing.assert_allclose(tensor, weights[name], atol=1e-6)
 
 
+def test_accumulated_gradients_are_those_of_the_larger_batch(
+    train: Train, finished: Path, phantom: Path, tmp_path: Path
+) -> None:
+    run = tmp_path / "accumulated"
+    arguments = ["--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(run)]
+    done = train(*TINY, *arguments, "--gradient_accumulation_steps", "4")
+    assert done.returncode == 0, done.stderr
+    assert "The global batch is" not in done.stdout  # 4 x 8 is the recipe's 32
+    figures = ["epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+    first, second = (pd.read_csv(folder / "history.csv")[figures] for folder in (finished, run))
+    np.testing.assert_allclose(first, second, atol=1e-5)
+    assert result_of(run)["test"]["loss"] == pytest.approx(result_of(finished)["test"]["loss"], abs=1e-5)
+
+
+def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
+    train: Train, phantom: Path, tmp_path: Path
+) -> None:
+    """Any timm model by its name, merged classes, bfloat16, a larger batch: everything that a user may join."""
+    from transformers import pipeline
+
+    run = tmp_path / "mixed"
+    changes = ["input.size=160", "batch_size=16", "stages.0={epochs: 3, ema: 0.9, learning_rate: 0.001}"]
+    changes += ["mix={mixup: 0.4, cutmix: 1.0}"]
+    arguments = ["--arch", "timm:test_vit", "--weights", "random", "--positive", "glioma", "meningioma"]
+    arguments += ["--recipe", *changes, "--data_dir", str(phantom), "--output_dir", str(run), "--bf16", "true"]
+    arguments += ["--per_device_train_batch_size", "32", "--save_total_limit", "9"]
+    done = train(*arguments, "--keep_checkpoints")
+    assert done.returncode == 0, done.stderr
+    assert "The global batch is 32, the recipe's 16" in done.stdout
+    result, whole = result_of(run), load_file(run / "model.safetensors")
+    assert (result["arch"], result["training"]["precision"]) == ("timm:test_vit", "bf16")
+    assert result["data"]["classes"] == ["notumor or pituitary", "glioma or meningioma"]
+    assert result["data"]["name"] == "phantom tiny, two classes"
+
+    # What is published: one label for each picture, and the probabilities of predictions.csv although bfloat16 trained.
+    assert json.loads((run / "config.json").read_text())["problem_type"] == "single_label_classification"
+    classify = pipeline("image-classification", model=str(run))
+    for row in pd.read_csv(run / "predictions.csv").query("split == 'test'").head(3).to_dict("records"):
+        scores = {score["label"]: score["score"] for score in classify(str(phantom / row["file_name"]))}
+        assert sum(scores.values()) == pytest.approx(1, abs=1e-5)
+        assert scores["glioma or meningioma"] == pytest.approx(row["p_glioma or meningioma"], abs=0.02)  # Pillow
+
+    # The kept weights are the averaged ones of the best checkpoint, not those that the optimiser left there.
+    checkpoints = sorted((run / "checkpoints" / "stage-1").glob("checkpoint-*"), key=lambda c: int(c.name[11:]))
+    best = checkpoints[result["training"]["best_epoch"] - 1]
+    average, optimised = load_file(best / "average.safetensors"), load_file(best / "model.safetensors")
+    for name, tensor in whole.items():
+        np.testing.assert_array_equal(tensor, average[f"timm_model.{name}"])
+    assert any(not np.array_equal(average[name], optimised[name]) for name in optimised)
+
+    before = pd.read_csv(run / "history.csv").drop(columns="seconds")
+    again = train(*arguments, "--resume_from_checkpoint", str(checkpoints[0]))
+    assert again.returncode == 0, again.stderr
+    pd.testing.assert_frame_equal(pd.read_csv(run / "history.csv").drop(columns="seconds"), before)
+    for name, tensor in load_file(run / "model.safetensors").items():
+        np.testing.assert_array_equal(tensor, whole[name])
+
+
 def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Path, tmp_path: Path) -> None:
     import timm
 
@@ -171,7 +229,8 @@ def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Pa
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
     run = tmp_path / "staged"
     arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stages, "--output_dir", str(run)]
-    done = train(*arguments, "--data_dir", str(phantom), "--keep_checkpoints")
+    arguments += ["--data_dir", str(phantom), "--save_total_limit", "9"]
+    done = train(*arguments, "--keep_checkpoints")
     assert done.returncode == 0, done.stderr
     result, history = result_of(run), pd.read_csv(run / "history.csv")
     counts = result["data"]["counts"]["train"]
@@ -188,6 +247,20 @@ def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Pa
     assert running
     assert all((tensor == 0).all() for tensor in running)
     assert timm.create_model(f"local-dir:{run}", pretrained=True).num_classes == 4
+
+    # Resumed after the second stage's second epoch, the first stage's weights, the patience and the best are known.
+    weights = load_file(run / "model.safetensors")
+    second = sorted((run / "checkpoints" / "stage-2").glob("checkpoint-*"), key=lambda c: int(c.name[11:]))[1]
+    again = train(*arguments, "--resume_from_checkpoint", str(second))
+    assert again.returncode == 0, again.stderr
+    resumed = result_of(run)
+    assert resumed["training"]["epochs_run"] == 4
+    assert resumed["training"]["best_epoch"] == result["training"]["best_epoch"]
+    pd.testing.assert_frame_equal(
+        pd.read_csv(run / "history.csv").drop(columns="seconds"), history.drop(columns="seconds")
+    )
+    for name, tensor in load_file(run / "model.safetensors").items():
+        np.testing.assert_array_equal(tensor, weights[name])
 
 
 def test_a_mistake_is_one_clear_line(train: Train, tmp_path: Path) -> None:
