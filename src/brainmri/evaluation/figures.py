@@ -1,8 +1,4 @@
-"""The figures of a run, as PNG files (150 dpi; colours of Okabe and Ito, which colour-blind readers can tell apart).
-
-matplotlib is used through its objects and not through pyplot: no window, no global state, and it is imported only when
-a figure is drawn.
-"""
+"""The figures of a run, as PNG files (colours of Okabe and Ito, which colour-blind readers can tell apart)."""
 
 from __future__ import annotations
 
@@ -13,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from brainmri.evaluation.drawing import new_figure, open_frame, save_figure, wrapped
 from brainmri.evaluation.results import DASH
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
     from brainmri.data.dataset import PreparedData
@@ -37,21 +32,21 @@ def class_counts(index: pd.DataFrame, path: Path, *, title: str = "Images per cl
     counts = pd.crosstab(index["label"], index["split"]).reindex(columns=list(SPLITS), fill_value=0)
     counts = counts.loc[:, counts.sum() > 0]
     thickness = 0.8 / counts.shape[1]
-    figure = _figure(8, 1.4 + 0.32 * counts.size)
+    figure = new_figure(8, 1.4 + 0.32 * counts.size)
     axes = figure.subplots()
     for number, split in enumerate(counts.columns):
         places = np.arange(len(counts)) - 0.4 + (number + 0.5) * thickness
         name = f"{split} ({counts[split].sum():,})"
         bars = axes.barh(places, counts[split], thickness * 0.94, color=SPLITS[split], label=name)
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=3)
-    axes.set_yticks(range(len(counts)), [_wrapped(label) for label in counts.index])
+    axes.set_yticks(range(len(counts)), [wrapped(label) for label in counts.index])
     axes.set_ylim(len(counts) - 0.5, -0.5)
     axes.set_xlim(0, counts.to_numpy().max() * 1.1)
     axes.set_xlabel("images")
     figure.suptitle(fill(title, 75))
     figure.legend(loc="outside lower center", ncols=counts.shape[1], frameon=False)
-    _open_frame(axes)
-    return _save(figure, path)
+    open_frame(axes)
+    return save_figure(figure, path)
 
 
 def sample_grid(data: PreparedData, path: Path) -> Path:
@@ -61,16 +56,16 @@ def sample_grid(data: PreparedData, path: Path) -> Path:
     train = data.index[data.index["split"] == "train"].drop_duplicates("picture_id").sample(frac=1, random_state=0)
     turn = train.groupby("label").cumcount()
     chosen = train.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(10)
-    figure = _figure(11, 5.3)
+    figure = new_figure(11, 5.3)
     grid = figure.subplots(2, 5, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, row in zip(grid, chosen.itertuples(), strict=False):
         with Image.open(data.root / str(row.file_name)) as image:
             axes.imshow(image.convert("RGB"))
-        axes.set_title(_wrapped(str(row.label), 20), fontsize=11)
+        axes.set_title(wrapped(str(row.label), 20), fontsize=11)
     figure.suptitle(f"{data.info['name']}: training images")
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def augmentation_grid(
@@ -86,19 +81,19 @@ def augmentation_grid(
         title: should name the data set and recipe.
     """
     n = min(len(before), 8)
-    figure = _figure(max(4.0, 1.7 * n + 0.5), 4.3)
+    figure = new_figure(max(4.0, 1.7 * n + 0.5), 4.3)
     grid = figure.subplots(2, n, squeeze=False)
     for column in range(n):
         grid[0, column].imshow(before[column])
         grid[1, column].imshow(np.clip(np.rint(after[column]), 0, 255).astype(np.uint8))
-        grid[0, column].set_title(_wrapped(labels[column], 14), fontsize=10)
+        grid[0, column].set_title(wrapped(labels[column], 14), fontsize=10)
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
     grid[0, 0].set_ylabel("as stored")
     grid[1, 0].set_ylabel("augmented")
     figure.suptitle(fill(title or "Training images before and after augmentation", max(30, 11 * n)))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def curves(history: pd.DataFrame, path: Path, *, best_epoch: int | None = None, title: str = "Training") -> Path:
@@ -114,7 +109,7 @@ def curves(history: pd.DataFrame, path: Path, *, best_epoch: int | None = None, 
 
     epoch = np.arange(1, len(history) + 1)
     stage_ends = np.flatnonzero(history["stage"].to_numpy()[1:] != history["stage"].to_numpy()[:-1]) + 1.5
-    figure = _figure(10, 4.2)
+    figure = new_figure(10, 4.2)
     panels = figure.subplots(1, 2)
     for axes, quantity, unit in zip(panels, ["loss", "accuracy"], ["loss (nats)", "accuracy (%)"], strict=True):
         scale = 100 if quantity == "accuracy" else 1
@@ -130,11 +125,11 @@ def curves(history: pd.DataFrame, path: Path, *, best_epoch: int | None = None, 
         axes.set_xlim(0.5, len(history) + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
         axes.set(xlabel="epoch", ylabel=unit)
-        _open_frame(axes)
+        open_frame(axes)
     handles, names = panels[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside lower center", ncols=len(names), frameon=False)
     figure.suptitle(fill(title, 90))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def confusion_matrix(matrix: ArrayLike, classes: list[str], path: Path, *, title: str = "Confusion matrix") -> Path:
@@ -151,19 +146,19 @@ def confusion_matrix(matrix: ArrayLike, classes: list[str], path: Path, *, title
     share = np.divide(counts, rows, out=np.zeros(counts.shape), where=rows > 0)
     many = len(classes) > 5
     side = 2.2 + (0.85 if many else 1.15) * len(classes)
-    figure = _figure(side + 0.3, side)
+    figure = new_figure(side + 0.3, side)
     axes = figure.subplots()
     axes.imshow(share, cmap="Blues", vmin=0, vmax=1)
     for (row, column), count in np.ndenumerate(counts):
         text = f"{count:,}\n{100 * share[row, column]:.1f} %" if rows[row, 0] else DASH
         colour = "white" if share[row, column] > 0.5 else "black"
         axes.text(column, row, text, ha="center", va="center", fontsize=10 if many else 12, color=colour)
-    names = [_wrapped(label, 14) for label in classes]
+    names = [wrapped(label, 14) for label in classes]
     axes.set_xticks(range(len(classes)), names, rotation=90 if many else 0)
     axes.set_yticks(range(len(classes)), names)
     axes.set(xlabel="predicted", ylabel="true")
     figure.suptitle(fill(title, round(10 * side)))
-    return _save(figure, path)
+    return save_figure(figure, path)
 
 
 def reliability(
@@ -190,7 +185,7 @@ def reliability(
     variants = [("as predicted", p, VERMILION, "o")]
     if temperature is not None:
         variants.append((f"temperature {temperature:.2f}", apply_temperature(p, temperature), BLUE, "s"))
-    figure = _figure(6.4, 6.6)
+    figure = new_figure(6.4, 6.6)
     axes, below = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect")
     for name, values, colour, marker in variants:
@@ -205,29 +200,5 @@ def reliability(
     below.set(xlabel="confidence (probability of the predicted class)", ylabel="images", yscale="log")
     below.set_ylim(bottom=0.7)  # one image is a visible bar
     for panel in (axes, below):
-        _open_frame(panel)
-    return _save(figure, path)
-
-
-def _figure(width: float, height: float) -> Figure:
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def _save(figure: Figure, path: Path) -> Path:
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})  # the same input gives the same bytes
-    return Path(path)
-
-
-def _open_frame(axes: Axes) -> None:
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def _wrapped(label: str, width: int = 16) -> str:
-    """A label broken into lines: at spaces, after underscores, and inside words that are longer than the width."""
-    return fill(label.replace("_", "_ "), width).replace("_ ", "_")
+        open_frame(panel)
+    return save_figure(figure, path)
