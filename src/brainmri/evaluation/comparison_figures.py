@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from brainmri.evaluation.comparison import machines
-from brainmri.evaluation.figures import BLUE, GREY, VERMILION, new_figure, open_frame, save_figure, wrapped
+from brainmri.evaluation.drawing import new_figure, open_frame, save_figure, wrapped
+from brainmri.evaluation.figures import BLUE, GREY, VERMILION
 from brainmri.evaluation.runs import by_test_split, system_labels
 
 if TYPE_CHECKING:

@@ -1,8 +1,4 @@
-"""The figures of a run, as PNG files (150 dpi; colours of Okabe and Ito, which colour-blind readers can tell apart).
-
-matplotlib is used through its objects and not through pyplot: no window, no global state, and it is imported only when
-a figure is drawn.
-"""
+"""The figures of a run, as PNG files (colours of Okabe and Ito, which colour-blind readers can tell apart)."""
 
 from __future__ import annotations
 
@@ -13,11 +9,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from brainmri.evaluation.drawing import new_figure, open_frame, save_figure, wrapped
 from brainmri.evaluation.results import DASH
 
 if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
     from numpy.typing import ArrayLike, NDArray
 
     from brainmri.data.dataset import PreparedData
@@ -207,30 +202,3 @@ def reliability(
     for panel in (axes, below):
         open_frame(panel)
     return save_figure(figure, path)
-
-
-def new_figure(width: float, height: float) -> Figure:
-    """An empty figure; width and height in inches."""
-    from matplotlib.figure import Figure
-
-    return Figure(figsize=(width, height), layout="constrained")
-
-
-def save_figure(figure: Figure, path: Path) -> Path:
-    """Write the figure as PNG, 150 dpi, making its folder."""
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    FigureCanvasAgg(figure)
-    figure.savefig(path, format="png", dpi=150, metadata={"Software": None})  # the same input gives the same bytes
-    return Path(path)
-
-
-def open_frame(axes: Axes) -> None:
-    """Leave out the upper and the right edge."""
-    axes.spines[["top", "right"]].set_visible(False)
-
-
-def wrapped(label: str, width: int = 16) -> str:
-    """A label broken into lines: at spaces, after underscores, and inside words that are longer than the width."""
-    return fill(label.replace("_", "_ "), width).replace("_ ", "_")

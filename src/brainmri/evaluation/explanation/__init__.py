@@ -1,0 +1,1 @@
+"""Looking inside one model, as source D does ("A Brain Tumor Magnetic Resonance Imaging (MRI) Classification")."""

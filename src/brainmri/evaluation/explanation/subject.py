@@ -1,0 +1,124 @@
+"""The model and the image that are looked into."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, cast
+
+import numpy as np
+import pandas as pd
+import torch
+import yaml
+from numpy.typing import NDArray
+from PIL import Image
+from transformers import AutoModelForImageClassification, PreTrainedModel, ViTImageProcessor
+
+from brainmri.data.dataset import open_prepared
+from brainmri.data.images import RejectedImage, read_image
+from brainmri.data.phantom import CLASSES, draw_slices, draw_subject
+from brainmri.evaluation.results import read_result
+from brainmri.models.build import OWN_NETWORKS, bare_network, build_model
+from brainmri.models.preprocessing import image_processor
+from brainmri.training.parameters import set_frozen
+from brainmri.training.recipe import Recipe, resolve
+
+RUN_FILES = [
+    *("config.json", "model.safetensors", "predictions.csv", "preprocessor_config.json", "recipe.yaml", "result.json")
+]
+
+
+@dataclass(frozen=True)
+class Subject:
+    """network: what timm or transformers computes, in evaluation mode. classes: the names of its logits.
+
+    title: of every figure and text; it says so where the weights are random.
+    """
+
+    network: torch.nn.Module
+    processor: ViTImageProcessor
+    classes: list[str]
+    title: str
+
+
+def trained(run_dir: Path) -> Subject:
+    """The model of a run folder. No code of the folder is executed.
+
+    Raises:
+        ValueError: if it is no finished run folder, or its weights are incomplete.
+    """
+    if missing := [name for name in RUN_FILES if not (run_dir / name).is_file()]:
+        raise ValueError(f"{run_dir} is not the folder of a finished run: it has no {', '.join(missing)}")
+    result = read_result(run_dir)
+    own: dict[str, Any] = {cast(Any, config).model_type: network for config, network in OWN_NETWORKS.values()}
+    kind = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["model_type"]
+    loader = own.get(kind, AutoModelForImageClassification)
+    model, loading = loader.from_pretrained(
+        run_dir, local_files_only=True, trust_remote_code=False, output_loading_info=True
+    )
+    if loading["missing_keys"]:
+        raise ValueError(f"{run_dir}: model.safetensors lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
+    recipe = Recipe.model_validate(yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8")))
+    processor = ViTImageProcessor.from_pretrained(run_dir, local_files_only=True)
+    title = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
+    return _subject(model, recipe, processor, title)
+
+
+def untrained(arch: str) -> Subject:
+    """The model of a recipe with random weights, always the same ones, for the classes of the phantom set.
+
+    Raises:
+        ValueError: if there is no such recipe.
+    """
+    recipe = resolve(arch)
+    torch.manual_seed(recipe.seed)
+    model, _ = build_model(recipe, list(CLASSES), "random")
+    processor = image_processor(recipe.input.size, recipe.input.normalize)
+    return _subject(model, recipe, processor, f"{arch}, UNTRAINED (random weights)")
+
+
+def _subject(model: PreTrainedModel, recipe: Recipe, processor: ViTImageProcessor, title: str) -> Subject:
+    set_frozen(model, recipe.stages[-1])  # so that the trainable parameters are those of result.json
+    names = cast(dict[int, str], model.config.id2label)
+    return Subject(bare_network(model.eval()), processor, [names[k] for k in range(len(names))], title)
+
+
+def read_slice(path: Path) -> Image.Image:
+    """An 8-bit picture, grey or RGB, read as the data preparation reads it.
+
+    Raises:
+        ValueError: if the file cannot serve as a picture.
+    """
+    try:
+        return read_image(path).image
+    except RejectedImage as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+def first_test_image(run_dir: Path, data_dir: Path) -> Path:
+    """The file of the first test image of a run's predictions.
+
+    Raises:
+        ValueError: if `data_dir` is no prepared folder, or does not hold that image.
+    """
+    data = open_prepared(data_dir)
+    table = pd.read_csv(run_dir / "predictions.csv", dtype=str, keep_default_na=False)
+    name = table.loc[table["split"] == "test", "file_name"].iloc[0]
+    if name not in set(data.index["file_name"]):
+        raise ValueError(f"{data_dir} is not the data that {run_dir} was scored on: it has no {name}")
+    return data_dir / name
+
+
+def phantom_slice() -> Image.Image:
+    """The first slice of the phantom set (a simulated glioma), 8-bit grey, 128x128, without making the others."""
+    rng = np.random.default_rng([0, 0])  # seed and subject, as `make_phantom` draws them
+    _, _, picture, _ = draw_slices(rng, draw_subject(rng, 0), 11, 128)[0]
+    return Image.fromarray(picture)
+
+
+def preprocessed(image: Image.Image, processor: ViTImageProcessor) -> tuple[torch.Tensor, NDArray[np.uint8]]:
+    """What the network gets, float (1, 3, H, W), and the same before scaling and normalisation, uint8 (H, W, 3)."""
+    pixels = processor(image, return_tensors="pt")["pixel_values"]
+    resized = processor(image, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"][0]
+    return pixels, resized.permute(1, 2, 0).to(torch.uint8).numpy()
