@@ -142,8 +142,9 @@ def test_the_first_test_image_of_the_data_that_the_run_saw(make_run: MakeRun, tm
     info = {"schema_version": 1, "classes": CLASSES, "fingerprint": "0123456789abcdef"}
     (data / "dataset.json").write_text(json.dumps(info))
     assert subject.first_test_image(run, data) == data / "test" / "0.png"
-    (data / "dataset.json").write_text(json.dumps(info | {"fingerprint": "another"}))
-    with pytest.raises(ValueError, match="is not the data that"):
+    (data / "test" / "1.png").write_bytes(b"")
+    (data / "index.csv").write_text("file_name,label,split\ntest/1.png,glioma,test\n")
+    with pytest.raises(ValueError, match=r"is not the data that .* it has no test/0\.png"):
         subject.first_test_image(run, data)
 
 
