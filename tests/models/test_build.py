@@ -13,6 +13,7 @@ from brainmri.models.parts import bare_network, classifier_names
 from brainmri.models.preprocessing import FORMULAS, image_processor, normalized
 from brainmri.models.saving import save_model
 from brainmri.models.weights import WeightsError
+from brainmri.training.parameters import set_frozen
 from brainmri.training.recipe import Recipe, recipe_names, resolve
 
 FOUR = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -237,11 +238,21 @@ def test_weights_of_an_earlier_run_load_and_a_classifier_of_another_size_is_new(
         build_model(recipe, FOUR, str(tmp_path / "missing"))
 
 
-def test_every_packaged_recipe_builds() -> None:
-    for name in recipe_names():
-        recipe = resolve(name)
-        model = build_model(recipe, FOUR, "random")[0].eval()
-        assert model(torch.zeros(1, 3, recipe.input.size, recipe.input.size)).logits.shape == (1, 4)
+@pytest.mark.parametrize("name", recipe_names())
+def test_the_readme_states_every_recipes_size(name: str) -> None:
+    recipe = resolve(name)
+    classes = FOUR[:2] if recipe.binary else FOUR
+    model = build_model(recipe, classes, "random")[0].eval()
+    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    row = next(
+        line for line in readme.splitlines() if line.startswith("|") and f"`{name}`" in line and "|---" not in line
+    )
+    assert f"{parameter_counts(model)['total']:,}" in row
+    set_frozen(model, recipe.stages[0])
+    trainable = parameter_counts(model)["trainable"]
+    assert "trainable" not in row or f"{trainable:,}" in row or recipe.stages[0].freeze == "none"
+    if name == "hybrid_cnn_vit":
+        assert trainable <= 6_000_000
 
 
 def test_wrong_model_arguments_are_named() -> None:
