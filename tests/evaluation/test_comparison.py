@@ -18,7 +18,7 @@ from brainmri.evaluation.comparison import (
     write_comparison,
 )
 from brainmri.evaluation.results import find_runs
-from brainmri.evaluation.runs import read_runs, short_weights, system_labels, write_seeds
+from brainmri.evaluation.runs import changes_of, read_runs, short_weights, system_labels, write_seeds
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 
@@ -54,6 +54,40 @@ def test_one_run_gives_one_row_with_interval_and_floors_beneath(make_run, tmp_pa
         "*floor: Trees on 7 global statistics*",
     ]
     assert [row[5] for row in rows[1:]] == ["31.0 %", "82.3 %", "77.4 %"]
+
+
+@pytest.mark.parametrize(
+    ("flags", "changes"),
+    [
+        ("--arch resnet50 --data_dir d --seed 3 --normalize unit --max_minutes 20 --overwrite", ""),
+        ("--recipe stages.0.epochs=3 input.size=96 --arch a", "stages.0.epochs=3, input.size=96"),
+        ("--learning-rate 0.01 --recipe 'mix={mixup: 0.4}'", "learning_rate=0.01, mix={mixup: 0.4}"),
+        ("--weight_decay=0.1", "weight_decay=0.1"),
+    ],
+)
+def test_what_the_command_line_changed(flags, changes):
+    assert changes_of(f"scripts/train.py {flags}") == changes
+
+
+def test_a_changed_recipe_is_another_system_and_says_so(make_run, tmp_path):
+    plain = "scripts/train.py --arch resnet50"
+    runs = [make_run("a", command=plain), make_run("b", command=f"{plain} --recipe input.size=96")]
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [row[0] for row in rows[:2]] == ["`resnet50`", "`resnet50` with input.size=96"]
+    assert list(read_runs(runs)["run"]) == ["resnet50 clean seed 1, as it is", "resnet50 clean seed 1, input.size=96"]
+
+
+def test_a_limit_of_time_that_cut_two_splits_differently_leaves_one_row(make_run, tmp_path):
+    cut = {"training__schedule_fraction": 0.18, "training__epochs_run": 18, "training__epochs_scheduled": 100}
+    more = cut | {"training__schedule_fraction": 0.2, "training__epochs_run": 20}
+    runs = [make_run("a", **cut), make_run("b", **more, data__split="source", data__fingerprint="f")]
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [row[3] for row in rows[:-3]] == ["18–20/100 (18–20 % of the schedule)"]
+    assert "–" not in rows[0][5:7]
+    # On one split they are two systems.
+    runs = [make_run("c", **cut), make_run("d", **more)]
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert len(rows[:-3]) == 2
 
 
 def test_seeds_collapse_to_mean_and_sd_by_hand(make_run, tmp_path):

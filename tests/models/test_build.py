@@ -167,7 +167,8 @@ def test_a_library_model_brings_its_own_input(tmp_path: Path) -> None:
     save_model(build_model(recipe, FOUR, "random")[0], image_processor(64, "half"), tmp_path)
     pulled = resolve(f"hf:{tmp_path}")
     assert (pulled.input.size, pulled.input.normalize) == (64, "half")
-    model, _ = build_model(pulled, ["a", "b"], str(tmp_path))
+    model, origin = build_model(pulled, ["a", "b"], "auto")
+    assert origin.startswith(str(tmp_path))
     assert model(torch.zeros(1, 3, 64, 64)).logits.shape == (1, 2)
     with pytest.raises(ValueError, match="no image processor here or on the Hub"):
         resolve("hf:somebody/something")

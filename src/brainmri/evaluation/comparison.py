@@ -19,7 +19,18 @@ START, END = "<!-- results:start -->", "<!-- results:end -->"
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
 MEASURED += ["images_per_second", "parameters", "hardware"]
 COLUMNS = ["kind", *SYSTEM, "recipe_title", *PUBLISHED, *TEST_SPLIT, *MEASURED]
-TEXT = ["kind", "source", "recipe", "protocol", "weights", "normalize", "precision", "recipe_title", *PUBLISHED[1:]]
+TEXT = [
+    "kind",
+    "source",
+    "recipe",
+    "protocol",
+    "changes",
+    "weights",
+    "normalize",
+    "precision",
+    "recipe_title",
+    *PUBLISHED[1:],
+]
 TEXT += ["data", "split", "fingerprint", "fold", "hardware"]
 
 
@@ -85,9 +96,13 @@ def comparison_markdown(table: pd.DataFrame) -> str:
     header += [f"test: {split.title}, {split.rows['test_images'].iloc[0]:,} images" for split in splits]
     header += ["time to converge (min)", "images/s", "parameters"] + ["hardware"] * several_machines
     rows = []
-    for _, system in models.groupby(SYSTEM, dropna=False):
+    # A limit of time gives one system another share of its schedule on each split: still one row, if one a split.
+    across = [key for key in SYSTEM if key != "schedule_fraction"]
+    several = models.duplicated([*across, *TEST_SPLIT]).any()
+    for _, system in models.groupby(SYSTEM if several else across, dropna=False):
         first = system.iloc[0]
-        row = [f"`{first['recipe']}`", first["protocol"], short_weights(first["weights"]) or DASH, _epochs(system)]
+        name = f"`{first['recipe']}`" + f" with {first['changes']}" * bool(first["changes"])
+        row = [name, first["protocol"], short_weights(first["weights"]) or DASH, _epochs(system)]
         row += [_published(first), *(_accuracy(_of_split(system, split.rows)) for split in splits)]
         row += [_joined(system["minutes"], ".1f"), _joined(system["images_per_second"], ",.0f")]
         row += [_joined(system["parameters"], ",.0f")] + ["; ".join(machines(system).unique())] * several_machines
@@ -162,8 +177,8 @@ def _published(row: pd.Series) -> str:
 def _epochs(system: pd.DataFrame) -> str:
     low, high, scheduled = system["epochs_min"].min(), system["epochs_max"].max(), system["epochs_scheduled"].iloc[0]
     done = f"{low:g}" if low == high else f"{low:g}–{high:g}"
-    fraction = system["schedule_fraction"].iloc[0]
-    return f"{done}/{scheduled:g}" + (f" ({100 * fraction:.2g} % of the schedule)" if fraction < 1 else "")
+    shares = list(dict.fromkeys(f"{round(100 * share, 1):g}" for share in sorted(system["schedule_fraction"])))
+    return f"{done}/{scheduled:g}" + f" ({'–'.join(shares)} % of the schedule)" * (shares != ["100"])
 
 
 def _joined(values: pd.Series, form: str) -> str:

@@ -5,6 +5,7 @@ two test splits may never stand in one column, plot or test.
 """
 
 import re
+import shlex
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -14,7 +15,8 @@ import pandas as pd
 from brainmri.evaluation.results import data_title, read_result
 
 # What makes two runs the same system, so that they may differ in their seed only.
-SYSTEM = ["source", "recipe", "protocol", "weights", "normalize", "epochs_scheduled", "schedule_fraction", "precision"]
+SYSTEM = ["source", "recipe", "protocol", "changes", "weights", "normalize", "epochs_scheduled", "schedule_fraction"]
+SYSTEM += ["precision"]
 # What makes two test splits the same, so that their accuracies may stand in one column. The counts follow from the
 # fingerprint.
 TEST_SPLIT = ["data", "split", "leaky", "fingerprint", "split_seed", "fold", "test_images", "test_groups"]
@@ -22,6 +24,23 @@ PUBLISHED = ["published_accuracy", "published_data", "published_split", "publish
 SEEDS = ["run", *SYSTEM, *TEST_SPLIT, "seed", "accuracy", "ci_low", "ci_high", "minutes", "epochs_run"]
 SEEDS += ["best_train_accuracy", "best_train_epoch", "validation_accuracy_then", "images_per_second", "parameters"]
 SEEDS += ["hardware"]
+
+
+# Flags of train.py that do not make another system of a recipe, or whose effect stands in another column.
+NEUTRAL = {
+    "arch",
+    "protocol",
+    "seed",
+    "data_seed",
+    "data_dir",
+    "output_dir",
+    "weights",
+    "normalize",
+    "positive",
+    "bf16",
+}
+NEUTRAL |= {"fp16", "max_minutes", "max_steps", "num_train_epochs", "overwrite", "keep_checkpoints", "evaluate_train"}
+NEUTRAL |= {"resume_from_checkpoint", "save_total_limit", "disable_tqdm", "use_cpu", "sync_batchnorm"}
 
 
 class SplitPart(NamedTuple):
@@ -52,6 +71,21 @@ def read_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
     runs = runs.sort_values([*SYSTEM, *TEST_SPLIT, "seed"], ignore_index=True)
     runs.insert(0, "run", _base(runs) + " seed " + runs["seed"].astype(str) + _details(runs))
     return runs
+
+
+def changes_of(command: str) -> str:
+    """What a run's command line changed in its recipe, such as "stages.0.epochs=3, learning_rate=0.01"."""
+    changes: list[str] = []
+    flag = ""
+    for word in shlex.split(command):
+        if word.startswith("--"):
+            flag, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
+            words = [value] if equals else []
+        else:
+            words = [word]
+        if flag and flag not in NEUTRAL:
+            changes += words if flag == "recipe" else [f"{flag}={value}" for value in words]
+    return ", ".join(changes)
 
 
 def write_seeds(runs: pd.DataFrame, path: Path) -> None:
@@ -121,6 +155,7 @@ def _row(run_dir: Path) -> dict[str, Any]:
         "recipe_title": result["recipe_title"] or "",
         "source": result["source"] or "",
         **{key: result[key] or "" for key in ("protocol", "weights", "normalize")},
+        "changes": changes_of(result["command"]),
         **{key: training[key] for key in ("epochs_scheduled", "schedule_fraction", "precision")},
         **{key: training[key] for key in ("epochs_run", "images_per_second", "best_train_accuracy")},
         "best_train_epoch": int(history["train_accuracy"].argmax()) + 1,
@@ -159,6 +194,7 @@ def _details(table: pd.DataFrame) -> pd.Series:
         dtype=str,
     )
     told_apart_by = [
+        systems["changes"].where(systems["changes"] != "", "as it is"),
         ("weights " + systems["weights"].map(short_weights)),
         ("normalize " + systems["normalize"]),
         systems["precision"],

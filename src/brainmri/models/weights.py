@@ -75,7 +75,10 @@ def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
         return None  # trained from scratch by design
     architecture = repository.rpartition("/")[2].partition(".")[0]
     try:
-        found = _packaged(architecture) if architecture in PACKAGED_WEIGHTS else _from_hub(repository)
+        if architecture in PACKAGED_WEIGHTS:
+            found = _packaged(architecture)
+        else:
+            found = _named(repository) if Path(repository).is_dir() else _from_hub(repository)
     except WeightsError as error:
         if insist:
             raise

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import shlex
 import sys
 from datetime import UTC, datetime
 from pathlib import Path
@@ -123,7 +124,7 @@ def write_run(
         "fold": None,
         "weights": weights,
         "normalize": recipe.input.normalize,
-        "command": " ".join(["scripts/train.py", *sys.argv[1:]]),
+        "command": shlex.join(["scripts/train.py", *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
             key: data.info[key] for key in ("name", "fingerprint", "layout", "split", "leaky", "classes", "counts")
