@@ -8,7 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
-from brainmri.models.build import build_model, parameter_counts
+from brainmri.models.build import build_model, parameter_counts, synchronized
 from brainmri.models.parts import bare_network, classifier_names
 from brainmri.models.preprocessing import FORMULAS, image_processor, normalized
 from brainmri.models.saving import save_model
@@ -43,7 +43,7 @@ def tiny(name: str = "resnet50") -> Recipe:
         ("resnet_small", 5, 176_325, 175_205),
         ("resnet50", 4, 23_569_348, 23_516_228),
         ("vit_base", 5, 85_802_501, 85_802_501),
-        ("hybrid_cnn_vit", 4, 2_849_124, 2_846_756),
+        ("hybrid_cnn_vit", 4, 4_330_468, 4_327_716),
     ],
 )
 def test_parameter_counts_are_those_of_the_sources(name: str, classes: int, total: int, trainable: int) -> None:
@@ -254,6 +254,21 @@ def test_the_readme_states_every_recipes_size(name: str) -> None:
     assert "trainable" not in row or f"{trainable:,}" in row or recipe.stages[0].freeze == "none"
     if name == "hybrid_cnn_vit":
         assert trainable <= 6_000_000
+
+
+def test_synchronised_batch_norms_compute_the_same_and_need_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
+    model = build_model(resolve("hybrid_resnet_cnn", overrides=SMALL["hybrid_resnet_cnn"]), FOUR, "random")[0].eval()
+    pixels = torch.rand(2, 3, 64, 64)
+    before = model(pixels).logits
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="--sync_batchnorm needs GPUs"):
+        synchronized(model)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    converted = synchronized(model)
+    kinds = [type(m) for m in converted.modules() if isinstance(m, torch.nn.modules.batchnorm._BatchNorm)]
+    assert kinds
+    assert all(issubclass(kind, torch.nn.SyncBatchNorm) for kind in kinds)
+    torch.testing.assert_close(converted(pixels).logits, before)  # timm's norms keep their activations
 
 
 def test_wrong_model_arguments_are_named() -> None:

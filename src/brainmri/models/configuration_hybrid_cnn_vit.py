@@ -13,11 +13,12 @@ class HybridCnnVitConfig(PreTrainedConfig):
     Args:
         image_size: side of the square picture in pixels, a multiple of 16.
         stem_channels: channels at a half, a quarter and an eighth of the side.
-        stem_depths: residual blocks at a quarter and an eighth of the side.
-        hidden_size: features of each of the (image_size / 16) ** 2 tokens.
+        stem_depths: residual blocks at a half, a quarter, an eighth and a sixteenth of the side.
+        hidden_size: channels at a sixteenth, and features of each of the (image_size / 16) ** 2 tokens.
         layers: transformer layers.
         heads: attention heads of each layer.
-        drop_path: probability with which the last layer is left out in training; it falls to 0 at the first.
+        layer_scale: what each transformer layer's changes are multiplied by at first: little, so that training starts
+            as that of a residual CNN, which learns from few pictures, and the attention comes in as it helps.
         dropout: before the classifier.
     """
 
@@ -28,22 +29,22 @@ class HybridCnnVitConfig(PreTrainedConfig):
         image_size: int = 128,
         stem_channels: list[int] | None = None,
         stem_depths: list[int] | None = None,
-        hidden_size: int = 192,
-        layers: int = 4,
-        heads: int = 6,
-        drop_path: float = 0.1,
-        dropout: float = 0.1,
+        hidden_size: int = 256,
+        layers: int = 3,
+        heads: int = 8,
+        layer_scale: float = 0.1,
+        dropout: float = 0.0,
         **kwargs: Any,
     ) -> None:
         if image_size % 16:
             raise ValueError(f"image_size is {image_size}: expected a multiple of 16")
         self.image_size = image_size
         self.stem_channels = stem_channels or [32, 64, 128]
-        self.stem_depths = stem_depths or [2, 2]
+        self.stem_depths = stem_depths or [0, 1, 1, 1]
         self.hidden_size = hidden_size
         self.layers = layers
         self.heads = heads
-        self.drop_path = drop_path
+        self.layer_scale = layer_scale
         self.dropout = dropout
         kwargs.setdefault("problem_type", "single_label_classification")
         super().__init__(**kwargs)

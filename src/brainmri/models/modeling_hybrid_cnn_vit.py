@@ -41,16 +41,18 @@ class HybridCnnVitForImageClassification(PreTrainedModel):
 
     def __init__(self, config: HybridCnnVitConfig) -> None:
         super().__init__(config)
-        half, quarter, eighth = config.stem_channels
-        layers = [*convolution(3, half, 2), nn.ReLU(inplace=True)]
-        for before, channels, depth in zip([half, quarter], [quarter, eighth], config.stem_depths, strict=True):
+        widths = [*config.stem_channels, config.hidden_size]
+        layers: list[nn.Module] = []
+        for before, channels, depth in zip([3, *widths], widths, config.stem_depths, strict=False):
             layers += [*convolution(before, channels, 2), nn.ReLU(inplace=True)]
             layers += [ResidualBlock(channels) for _ in range(depth)]
-        self.stem = nn.Sequential(*layers, *convolution(eighth, config.hidden_size, 2))
+        self.stem = nn.Sequential(*layers)
         self.position = nn.Parameter(torch.zeros(1, (config.image_size // 16) ** 2, config.hidden_size))
-        rates = torch.linspace(0, config.drop_path, config.layers).tolist()
         self.encoder = nn.Sequential(
-            *(Block(config.hidden_size, config.heads, qkv_bias=True, drop_path=rate) for rate in rates)
+            *(
+                Block(config.hidden_size, config.heads, qkv_bias=True, init_values=config.layer_scale)
+                for _ in range(config.layers)
+            )
         )
         self.norm = nn.LayerNorm(config.hidden_size)
         self.dropout = nn.Dropout(config.dropout)
