@@ -1,5 +1,8 @@
 """Recipes: strict keys, protocols, overrides, and how they become TrainingArguments."""
 
+from pathlib import Path
+
+import pandas as pd
 import pytest
 
 from brainmri.training.arguments import parse, stage_arguments
@@ -123,3 +126,23 @@ def test_unknown_training_arguments_of_a_recipe_are_refused() -> None:
     recipe = resolve("cnn_4x4", overrides=["training_arguments.warmup_ratio=0.1"])
     with pytest.raises(ValueError, match="training_arguments has no warmup_ratio"):
         stage_arguments(recipe, recipe.stages[0], {}, 1, "x")
+
+
+RESULTS = Path(__file__).parents[2] / "results" / "comparison.csv"
+RECIPES = Path(__file__).parents[2] / "src" / "brainmri" / "recipes"
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_recipes_header_tells_its_command_its_figure_and_what_was_measured(name: str) -> None:
+    lines = (RECIPES / f"{name}.yaml").read_text(encoding="utf-8").splitlines()
+    header = " ".join(
+        line.removeprefix("#").strip() for line in lines[: next(i for i, x in enumerate(lines) if x[0] != "#")]
+    )
+    assert f"accelerate launch scripts/train.py --arch {name} --data_dir DIR" in header
+    published = resolve(name).published
+    if published and published.accuracy:
+        assert f"Published: {published.accuracy:.2f}" in header
+    table = pd.read_csv(RESULTS)
+    rows = table[(table["recipe"] == name) & (table["protocol"] == "clean") & table["changes"].isna()]
+    measured = [f"{100 * row.accuracy:.1f} % {row.split} ({row.minutes:.0f} min)" for row in rows.itertuples()]
+    assert (f"Measured here: {', '.join(measured)}" if measured else "Not trained here") in header
