@@ -256,6 +256,24 @@ def test_the_readme_states_every_recipes_size(name: str) -> None:
         assert trainable <= 6_000_000
 
 
+def test_a_transformers_backbone_takes_its_weights_and_only_those_that_fit(tmp_path: Path) -> None:
+    recipe = resolve("vit_base", overrides=SMALL["vit_base"])
+    pulled = build_model(recipe, ["cat", "dog"], "random")[0]
+    save_model(pulled, image_processor(64, "half"), tmp_path)
+    repository = f"model.arguments.repository={tmp_path}"
+    two_stage = resolve("vit_two_stage", overrides=[*SMALL["vit_two_stage"], repository])
+    model, origin = build_model(two_stage, FOUR, "imagenet")
+    assert origin.startswith(str(tmp_path))
+    for name, tensor in pulled.vit.state_dict().items():
+        assert torch.equal(tensor, model.vit.state_dict()[name])
+    deeper = resolve("vit_two_stage", overrides=[*SMALL["vit_two_stage"], "model.arguments.vit.num_hidden_layers=3"])
+    with pytest.raises(WeightsError, match=r"missing vit\.layers\.2\."):
+        build_model(deeper, FOUR, str(tmp_path))
+    shallower = resolve("vit_two_stage", overrides=[*SMALL["vit_two_stage"], "model.arguments.vit.num_hidden_layers=1"])
+    with pytest.raises(WeightsError, match="no place for"):
+        build_model(shallower, FOUR, str(tmp_path))
+
+
 def test_synchronised_batch_norms_compute_the_same_and_need_a_gpu(monkeypatch: pytest.MonkeyPatch) -> None:
     model = build_model(resolve("hybrid_resnet_cnn", overrides=SMALL["hybrid_resnet_cnn"]), FOUR, "random")[0].eval()
     pixels = torch.rand(2, 3, 64, 64)

@@ -175,7 +175,7 @@ def load_weights(model: PreTrainedModel, weights: Weights) -> None:
 def _in_current_names(model: PreTrainedModel, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """Saved tensors in the names of transformers' modules, which are not those it saves under.
 
-    What the model has no place for is left as it is; its missing tensors stay missing.
+    What the saved file lacks stays missing, and what the base model has no place for stays, empty.
     """
     from transformers.utils import logging as transformers_logging
 
@@ -191,8 +191,8 @@ def _in_current_names(model: PreTrainedModel, state: dict[str, torch.Tensor]) ->
         )
     finally:
         transformers_logging.set_verbosity(before)
-    head = model.base_model_prefix + "."
     absent = {*report["missing_keys"], *(name for name, *_ in report["mismatched_keys"])}
     names = {name: tensor for name, tensor in loaded.state_dict().items() if name not in absent}
-    # An old classifier in other layers than ours is dropped; anything else without a place is an error.
-    return names | {name: state[name] for name in report["unexpected_keys"] if name.startswith(head)}
+    # An old classifier in other layers than ours is dropped; what else has no place stays, for the caller to find.
+    base = f"{model.base_model_prefix}."
+    return names | {name: torch.empty(0) for name in report["unexpected_keys"] if name.startswith(base)}
