@@ -18,6 +18,7 @@ from safetensors.numpy import load_file
 from brainmri.data.dataset import open_prepared
 from brainmri.evaluation.floors import compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
+from brainmri.training.stages import _complete, resume_point
 
 from .conftest import ROOT, TINY, Train
 
@@ -139,7 +140,7 @@ def test_a_killed_run_resumes_to_the_same_end(
         stderr=subprocess.DEVNULL,
     )
     deadline = time.monotonic() + 120
-    while not list(run.glob("checkpoints/stage-1/checkpoint-*/trainer_state.json")):
+    while not any(map(_complete, run.glob("checkpoints/stage-1/checkpoint-*"))):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
         time.sleep(0.005)
@@ -151,6 +152,10 @@ def test_a_killed_run_resumes_to_the_same_end(
     assert refused.returncode == 2
     assert "is not empty: give another --output_dir, --resume_from_checkpoint true, or --overwrite" in refused.stderr
 
+    # Of a checkpoint that was being written when the run was killed, the trainer's state is missing or cut off.
+    half = run / "checkpoints" / "stage-1" / "checkpoint-99999"
+    half.mkdir()
+    (half / "trainer_state.json").write_text("")
     resumed = train(*arguments, "--resume_from_checkpoint", "true")
     assert resumed.returncode == 0, resumed.stderr
     figures = ["epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
@@ -159,6 +164,15 @@ def test_a_killed_run_resumes_to_the_same_end(
     weights = load_file(finished / "model.safetensors")
     for name, tensor in load_file(run / "model.safetensors").items():
         np.testing.assert_allclose(tensor, weights[name], atol=1e-6)
+
+
+def test_a_run_that_left_no_whole_checkpoint_says_so(tmp_path: Path) -> None:
+    half = tmp_path / "stage-1" / "checkpoint-5"
+    half.mkdir(parents=True)
+    (half / "trainer_state.json").write_text('{"epoch": 1.')
+    for asked in ("true", str(half)):
+        with pytest.raises(ValueError, match="complete checkpoint"):
+            resume_point(tmp_path, asked)
 
 
 def test_accumulated_gradients_are_those_of_the_larger_batch(

@@ -40,6 +40,7 @@ class MovingAverage:
         self.model.load_state_dict(self.ema.module.state_dict())
 
     def save(self, checkpoint: Path) -> None:
+        checkpoint.mkdir(parents=True, exist_ok=True)
         save_file({n: t.contiguous() for n, t in self.ema.module.state_dict().items()}, checkpoint / FILE)
 
     def load(self, checkpoint: Path) -> None:

@@ -49,19 +49,29 @@ def resume_point(checkpoints: Path, asked: str) -> tuple[int, str | None]:
     """
     if asked.lower() not in ("true", "last", "latest"):
         path = Path(asked)
-        if not (path / "trainer_state.json").is_file() or not path.parent.name.startswith("stage-"):
+        if not _complete(path) or not path.parent.name.startswith("stage-"):
             raise ValueError(
-                f"--resume_from_checkpoint {asked}: not a checkpoint (DIR/checkpoints/stage-N/checkpoint-M)"
+                f"--resume_from_checkpoint {asked}: not a complete checkpoint (DIR/checkpoints/stage-N/checkpoint-M)"
             )
         return int(path.parent.name.removeprefix("stage-")), str(path)
     finished = len(list(checkpoints.glob("stage-*/outcome.json")))
     found = sorted(
-        (path.parent for path in checkpoints.glob(f"stage-{finished + 1}/checkpoint-*/trainer_state.json")),
+        (path for path in checkpoints.glob(f"stage-{finished + 1}/checkpoint-*") if _complete(path)),
         key=lambda path: int(path.name.removeprefix("checkpoint-")),
     )
     if not found and not finished:
-        raise ValueError(f"--resume_from_checkpoint {asked}: no checkpoint under {checkpoints}")
+        raise ValueError(
+            f"--resume_from_checkpoint {asked}: no complete checkpoint under {checkpoints}; --overwrite starts anew"
+        )
     return finished + 1, str(found[-1]) if found else None
+
+
+def _complete(checkpoint: Path) -> bool:
+    """Whether a checkpoint was written to its end: the trainer's state comes last, and a killed run may leave half."""
+    try:
+        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
+    except (OSError, ValueError):
+        return False
 
 
 def run_stages(

@@ -187,9 +187,9 @@ class SliceTrainer(Trainer):
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         self._aside_since = time.perf_counter()
-        super()._save_checkpoint(*args, **kwargs)
-        if self.average and self.args.should_save:
+        if self.average and self.args.should_save:  # first, as the trainer's state, which comes last, says: complete
             self.average.save(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
+        super()._save_checkpoint(*args, **kwargs)
         self._end_aside()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
