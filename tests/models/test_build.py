@@ -292,6 +292,11 @@ def test_synchronised_batch_norms_compute_the_same_and_need_a_gpu(monkeypatch: p
 def test_wrong_model_arguments_are_named() -> None:
     with pytest.raises(ValueError, match="plain_cnn does not take depth"):
         build_model(resolve("cnn_4x4", overrides=["model.arguments.depth=3"]), FOUR, "random")
+    for name in ("test_vit", "swin_tiny_patch4_window7_224"):
+        with pytest.raises(ValueError, match=f"{name} gives tokens"):
+            build_model(resolve("hybrid_resnet_cnn", overrides=[f"model.arguments.backbone={name}"]), FOUR, "random")
+    with pytest.raises(ValueError, match="backbone: timm has no model named 'resnet999'"):
+        build_model(resolve("vgg16_binary", overrides=["model.arguments.backbone=resnet999"]), FOUR, "random")
     with pytest.raises(ValueError, match="set both alike"):
         build_model(resolve("cnn_4x4", overrides=["input.size=128"]), FOUR, "random")
     with pytest.raises(ValueError, match="cannot be halved 4 times"):

@@ -24,7 +24,11 @@ class BackboneCnnForImageClassification(PreTrainedModel):
 
     def __init__(self, config: BackboneCnnConfig) -> None:
         super().__init__(config)
+        if not timm.is_model(config.backbone.partition(".")[0]):
+            raise ValueError(f"backbone: timm has no model named {config.backbone!r}")
         backbone: Any = timm.create_model(config.backbone, pretrained=False, num_classes=0)
+        if not backbone.pretrained_cfg.get("pool_size") or getattr(backbone, "output_fmt", "NCHW") != "NCHW":
+            raise ValueError(f"backbone: {config.backbone} gives tokens, and a network with feature maps is needed")
         if hasattr(backbone, "pre_logits"):  # VGG's two wide layers, which come after the feature maps
             backbone.pre_logits = nn.Identity()
         for module in backbone.modules():
