@@ -2,6 +2,7 @@
 
 import copy
 import json
+import os
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,9 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import pytest
+
+if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; torch, imported later, would take them all
+    os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 MakeRun = Callable[..., Path]
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
