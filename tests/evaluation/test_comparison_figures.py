@@ -4,7 +4,6 @@ import numpy as np
 import pandas as pd
 import pytest
 from matplotlib.colors import to_hex
-from matplotlib.figure import Figure
 from matplotlib.text import Text
 from PIL import Image
 
@@ -44,15 +43,6 @@ SYSTEMS = [
     {"recipe": "cut", "accuracy": 0.8, "minutes": 5.0, "parameters": 176_260, "schedule_fraction": 0.02},
     {"recipe": "untimed", "accuracy": 0.81, "parameters": 200_000, "seeds": 3},
 ]
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved, so that a test can read their texts and bars."""
-    saved = []
-    original = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), original(self, *a, **k))[1])
-    return saved
 
 
 def bars_of(axes):

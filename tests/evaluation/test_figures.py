@@ -4,22 +4,12 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
-from matplotlib.figure import Figure
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
 from brainmri.evaluation import figures
 
 LONG = ["Tumor (Unspecified)", "a_class_with_a_very_long_name", "Meningioma"]
-
-
-@pytest.fixture
-def drawn(monkeypatch):
-    """The figures that were saved, so that a test can read their texts and lines."""
-    saved = []
-    original = Figure.savefig
-    monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (saved.append(self), original(self, *a, **k))[1])
-    return saved
 
 
 def nothing_is_cut_off(figure):

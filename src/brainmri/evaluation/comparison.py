@@ -19,19 +19,8 @@ START, END = "<!-- results:start -->", "<!-- results:end -->"
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
 MEASURED += ["images_per_second", "parameters", "hardware"]
 COLUMNS = ["kind", *SYSTEM, "recipe_title", *PUBLISHED, *TEST_SPLIT, *MEASURED]
-TEXT = [
-    "kind",
-    "source",
-    "recipe",
-    "protocol",
-    "changes",
-    "weights",
-    "normalize",
-    "precision",
-    "recipe_title",
-    *PUBLISHED[1:],
-]
-TEXT += ["data", "split", "fingerprint", "fold", "hardware"]
+TEXT = ["kind", "source", "recipe", "protocol", "changes", "weights", "normalize", "precision", "recipe_title"]
+TEXT += [*PUBLISHED[1:], "data", "split", "fingerprint", "fold", "hardware"]
 
 
 def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:

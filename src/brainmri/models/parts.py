@@ -32,6 +32,4 @@ def classifier_names(model: PreTrainedModel) -> list[str]:
 
 def uses_transformers(model: PreTrainedModel) -> bool:
     """Whether tensors are saved under other names than the modules have, as transformers does with its own networks."""
-    if model.config.model_type == "timm_wrapper":
-        return False
-    return any(type(module).__module__.startswith("transformers.models.") for module in model.modules())
+    return any(type(module).__module__.startswith("transformers.models.") for module in bare_network(model).modules())

@@ -19,7 +19,8 @@ from brainmri.data.dataset import open_prepared
 from brainmri.data.images import RejectedImage, read_image
 from brainmri.data.phantom import CLASSES, draw_slices, draw_subject
 from brainmri.evaluation.results import read_result
-from brainmri.models.build import OWN_NETWORKS, bare_network, build_model
+from brainmri.models.build import OWN_NETWORKS, build_model
+from brainmri.models.parts import bare_network
 from brainmri.models.preprocessing import image_processor
 from brainmri.training.parameters import set_frozen
 from brainmri.training.recipe import Recipe, resolve
