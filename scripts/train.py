@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 from brainmri.training.arguments import parse
-from brainmri.training.machine import keep_freed_memory
+from brainmri.training.machine import keep_freed_memory, use_cpu_well
 
 
 def main() -> None:
@@ -27,6 +27,8 @@ def main() -> None:
 
     from brainmri.training.arguments import batch_advice, stage_arguments
     from brainmri.training.recipe import resolve
+
+    use_cpu_well()
 
     # ------------------------------------------------------------------ recipe and run folder, before any work
     changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
@@ -64,6 +66,7 @@ def main() -> None:
     from brainmri.models.saving import save_model
     from brainmri.training.outcome import predict, write_run
     from brainmri.training.parameters import set_frozen
+    from brainmri.training.precision import bf16_is_faster, precision_probe
     from brainmri.training.stages import run_stages
 
     disable_progress_bar()  # of loading and saving weights; the training has its own
@@ -71,14 +74,15 @@ def main() -> None:
     # ------------------------------------------------------------------ data
     with state.main_process_first():
         data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
-        pixels = pixel_cache(data, recipe.input.size)
+        by_size = {size: pixel_cache(data, size) for size in recipe.sizes}
+    pixels = by_size[recipe.input.size]
     if recipe.binary or run.positive:
         data = as_binary(data, run.positive)
     plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
     train_rows = plain["train"].rows
     if recipe.oversample:
         train_rows = oversampled(train_rows, plain["train"].labels, seed)
-    train = SliceBatches(pixels, train_rows, data.labels(train_rows), augmentation_seed=seed)
+    train = SliceBatches(pixels, train_rows, data.labels(train_rows), seed, by_size)
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
     logging.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
     if data.info["leaky"]:
@@ -100,6 +104,12 @@ def main() -> None:
 
     # ------------------------------------------------------------------ training, then test is read once
     checkpoints = run_dir / "checkpoints"
+    probe = None
+    if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
+        probe = precision_probe(model, recipe, arguments, len(train), checkpoints / "precision.json")
+    if probe:
+        given["bf16"] = bf16_is_faster(probe)
+        logging.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
     trainer, stages = run_stages(model, recipe, train, plain["validation"], given, checkpoints, seed, run.max_minutes)
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
     probabilities = {split: predict(trainer, plain[split]) for split in scored}
@@ -121,6 +131,7 @@ def main() -> None:
             weights=weights,
             parameters=parameters,
             trainer=trainer,
+            precision_probe=probe,
             stages=stages,
             probabilities=probabilities,
         )

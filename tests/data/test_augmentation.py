@@ -73,6 +73,21 @@ def test_turn_zoom_shift_and_flip_together_equal_torch_affine_grid() -> None:
     torch.testing.assert_close(augment(pixels, numbers, widths), expected, atol=1e-2, rtol=0)
 
 
+def test_grey_and_coloured_pictures_of_one_batch_are_moved_alike() -> None:
+    grey = torch.randint(0, 256, (1, 1, 20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
+    coloured = torch.cat([grey, grey.flip(-1), grey.flip(-2)], 1)
+    numbers = torch.from_numpy(draws(1, seed=3, epoch=1)).repeat(2, 1)
+    widths = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2, contrast=0.3, brightness=0.2)
+    both = augment(torch.cat([grey.repeat(1, 3, 1, 1), coloured]), numbers, widths)
+    alone = augment(grey, numbers[:1], widths)
+    torch.testing.assert_close(both[:1], alone.repeat(1, 3, 1, 1))
+    geometry = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2)
+    moved = augment(torch.cat([grey.repeat(1, 3, 1, 1), coloured]), numbers, geometry)[1]
+    for channel in range(3):
+        expected = augment(coloured[:, channel : channel + 1], numbers[:1], geometry)[0, 0]
+        torch.testing.assert_close(moved[channel], expected)
+
+
 def test_draws_depend_on_seed_and_epoch_only() -> None:
     np.testing.assert_array_equal(draws(100, 1, 2), draws(100, 1, 2))
     assert not np.array_equal(draws(100, 1, 2), draws(100, 1, 3))

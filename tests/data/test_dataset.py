@@ -1,6 +1,9 @@
 """A prepared folder opened: table, DatasetDict, pixel cache and batches."""
 
 import json
+import subprocess
+import sys
+import time
 from pathlib import Path
 
 import numpy as np
@@ -57,11 +60,33 @@ def test_an_unfinished_or_damaged_folder_is_refused(data: PreparedData, tmp_path
 
 def test_the_pixel_cache_holds_each_image_resized_in_the_order_of_the_index(data: PreparedData) -> None:
     pixels = pixel_cache(data, 32)
-    assert pixels.shape == (len(data.index), 32, 32, 3)
+    assert len(pixels) == len(data.index)
     for row in (0, len(data.index) - 1):
         with Image.open(data.root / data.index["file_name"].iloc[row]) as image:
-            expected = np.asarray(image.convert("RGB").resize((32, 32), Image.Resampling.BILINEAR), dtype=int)
-        assert np.abs(pixels[row].astype(int) - expected).max() <= 2  # torchvision's rounding against Pillow's
+            expected = np.asarray(image.convert("L").resize((32, 32), Image.Resampling.BILINEAR), dtype=int)
+        found = pixels.read(np.array([row]))
+        assert found.shape == (1, 1, 32, 32)
+        assert np.abs(found[0, 0].astype(int) - expected).max() <= 2  # torchvision's rounding against Pillow's
+
+
+def test_coloured_images_keep_their_channels_beside_grey_ones(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path / "cache"))
+    random = np.random.default_rng(0)
+    for label in ("a", "b"):
+        (tmp_path / "raw" / label).mkdir(parents=True)
+        for number in range(12):
+            drawn = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
+            picture = Image.fromarray(drawn if number % 3 == 0 else drawn[:, :, 0])
+            picture.save(tmp_path / "raw" / label / f"{number}.png")
+    data = open_prepared(prepare(tmp_path / "raw", tmp_path / "ready", layout="imagefolder"))
+    pixels = pixel_cache(data, 16)
+    rows = np.arange(len(data.index))
+    for row, found in zip(rows, pixels.read(rows), strict=True):
+        with Image.open(data.root / data.index["file_name"].iloc[row]) as image:
+            expected = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        np.testing.assert_array_equal(found, expected)
+        assert pixels.read(rows[[row]]).shape[1] == (1 if (expected == expected[0]).all() else 3)
+    assert len(pixels.colour) == 8
 
 
 def test_a_second_call_reads_the_same_file_and_a_failed_one_leaves_none(
@@ -74,24 +99,59 @@ def test_a_second_call_reads_the_same_file_and_a_failed_one_leaves_none(
         patch.setattr("brainmri.data.cache.load_prepared", broken)
         with pytest.raises(RuntimeError, match="killed"):
             pixel_cache(data, 16)
-    assert not list((tmp_path / "cache" / "pixels").iterdir())
+    assert not [path for path in (tmp_path / "cache" / "pixels").iterdir() if path.suffix != ".lock"]
     first = pixel_cache(data, 16)
     monkeypatch.setattr("brainmri.data.cache.load_prepared", broken)  # not needed any more
-    np.testing.assert_array_equal(first, pixel_cache(data, 16))
+    np.testing.assert_array_equal(first.first, pixel_cache(data, 16).first)
+
+
+WRITER = "import sys; from brainmri.data.dataset import open_prepared; from brainmri.data.cache import pixel_cache"
+WRITER += "; pixel_cache(open_prepared(sys.argv[1]), 64)"
+
+
+def test_writers_at_once_and_a_killed_one_leave_one_whole_cache(data: PreparedData, tmp_path: Path) -> None:
+    command = [sys.executable, "-c", WRITER, str(data.root)]
+    killed = subprocess.Popen(command, stderr=subprocess.DEVNULL)
+    folder = tmp_path / "cache" / "pixels"
+    unfinished = folder / f"{data.info['fingerprint']}-64.unfinished"
+    while not unfinished.exists() and killed.poll() is None:
+        time.sleep(0.001)
+    killed.kill()
+    killed.wait()
+    unfinished.mkdir(exist_ok=True)  # what it left, even where it had just finished
+    (unfinished / "first.npy").write_bytes(b"half")
+    writers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
+    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    pixels = pixel_cache(data, 64)
+    assert (pixels.read(np.arange(len(pixels))).reshape(len(pixels), -1).max(1) > 0).all()
+    with Image.open(data.root / data.index["file_name"].iloc[-1]) as image:
+        expected = np.asarray(image.convert("L").resize((64, 64), Image.Resampling.BILINEAR), dtype=int)
+    assert np.abs(pixels.first[-1].astype(int) - expected).max() <= 2
 
 
 def test_a_batch_is_one_gather_of_pixels_labels_and_draws(data: PreparedData) -> None:
     pixels, rows = pixel_cache(data, 16), data.rows("train")
     batches = SliceBatches(pixels, rows, data.labels(rows), augmentation_seed=7)
     batch = batches.__getitems__([3, 0])
-    assert batch["pixel_values"].shape == (2, 3, 16, 16)
-    np.testing.assert_array_equal(batch["pixel_values"][0].permute(1, 2, 0), pixels[rows[3]])
+    assert batch["pixel_values"].shape == (2, 1, 16, 16)
+    np.testing.assert_array_equal(batch["pixel_values"][0, 0], pixels.first[rows[3]])
     assert batch["labels"].tolist() == data.labels(rows[[3, 0]]).tolist()
     assert batch["positions"].tolist() == [3, 0]
     before = batch["uniform"].clone()
     batches.set_epoch(1)
     assert not np.array_equal(batches.__getitems__([3, 0])["uniform"], before)
     assert set(SliceBatches(pixels, rows, data.labels(rows))[0]) == {"pixel_values", "labels"}
+
+
+def test_pictures_grow_from_epoch_to_epoch(data: PreparedData) -> None:
+    rows, by_size = data.rows("train"), {size: pixel_cache(data, size) for size in (16, 24)}
+    batches = SliceBatches(by_size[24], rows, data.labels(rows), 7, by_size)
+    batches.sizes = (16, 16, 24)
+    sides = []
+    for epoch in range(5):
+        batches.set_epoch(epoch)
+        sides.append(batches.__getitems__([0])["pixel_values"].shape[-1])
+    assert sides == [16, 16, 24, 24, 24]
 
 
 def test_oversampling_reaches_the_largest_class_and_keeps_every_row() -> None:

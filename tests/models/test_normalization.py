@@ -41,7 +41,7 @@ def probe(data: PreparedData, formula: str, cache: Path, monkeypatch: pytest.Mon
 
     @torch.no_grad()
     def features(rows: np.ndarray) -> np.ndarray:
-        pictures = torch.from_numpy(pixels[rows]).permute(0, 3, 1, 2).float()
+        pictures = torch.from_numpy(pixels.read(rows)).float()
         maps = network.forward_features(normalized(pictures, recipe.input.normalize))
         return network.forward_head(maps, pre_logits=True).numpy()
 

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from brainmri.data.batches import SliceBatches
+from brainmri.data.cache import PixelCache
 from brainmri.models.build import build_model
 from brainmri.models.parts import bare_network
 from brainmri.training.parameters import set_frozen
@@ -24,7 +25,8 @@ SIZES = {
 
 
 def some_slices(count: int, size: int, seed: int | None) -> SliceBatches:
-    pixels = np.random.default_rng(0).integers(0, 256, (count, size, size, 3), dtype=np.uint8)
+    drawn = np.random.default_rng(0).integers(0, 256, (count, 3, size, size), dtype=np.uint8)
+    pixels = PixelCache(drawn[:, 0], drawn, np.arange(count))
     return SliceBatches(pixels, np.arange(count), np.arange(count) % 4, augmentation_seed=seed)
 
 

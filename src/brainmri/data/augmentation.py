@@ -56,9 +56,19 @@ def draws(rows: int, seed: int, epoch: int) -> np.ndarray:
 def augment(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -> torch.Tensor:
     """Transform each picture by its own draws.
 
-    pixels: float (B, C, H, W), 0..255. uniform: (B, DRAWS) in [0, 1). One bilinear resampling does flip, turn, zoom and
-    shift together; what comes from outside the picture is black. The result stays within 0..255.
+    pixels: uint8 or float (B, C, H, W), 0..255. uniform: (B, DRAWS) in [0, 1). One bilinear resampling does flip, turn,
+    zoom and shift together; what comes from outside the picture is black. Returns float (B, C, H, W) within 0..255.
     """
+    if pixels.shape[1] == 1:
+        return _transformed(pixels.float(), uniform, widths)
+    # Grey pictures have equal channels, before and after: one is enough to transform.
+    coloured = (pixels[:, 1:] != pixels[:, :1]).flatten(1).any(1)
+    result = _transformed(pixels[:, :1].float(), uniform, widths).repeat(1, pixels.shape[1], 1, 1)
+    result[coloured] = _transformed(pixels[coloured].float(), uniform[coloured], widths)
+    return result
+
+
+def _transformed(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -> torch.Tensor:
     signed = 2 * uniform - 1
     flip_x = torch.where(uniform[:, 0] < widths.horizontal_flip, -1.0, 1.0)
     flip_y = torch.where(uniform[:, 1] < widths.vertical_flip, -1.0, 1.0)
@@ -66,14 +76,11 @@ def augment(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -
     zoom = 1 + torch.where(signed[:, 3] > 0, signed[:, 3] * widths.zoom_in, signed[:, 3] * widths.zoom_out)
     cosine, sine = torch.cos(angle) / zoom, torch.sin(angle) / zoom
     # The inverse map, in coordinates of -1..1 at the picture's edges: from the new picture's place to the old one's.
-    y, x = (torch.arange(1 - side, side, 2, device=pixels.device) / side for side in pixels.shape[-2:])
-    grid = torch.stack(
-        [
-            _plane(flip_x * cosine, x, -flip_x * sine, y, 2 * widths.translate * signed[:, 4]),
-            _plane(flip_y * sine, x, flip_y * cosine, y, 2 * widths.translate * signed[:, 5]),
-        ],
-        -1,
-    )
+    height, width = pixels.shape[-2:]
+    y, x = (torch.arange(1 - side, side, 2, device=pixels.device) / side for side in (height, width))
+    grid = torch.empty(len(pixels), height, width, 2, device=pixels.device)
+    _plane(flip_x * cosine, x, -flip_x * sine, y, 2 * widths.translate * signed[:, 4], out=grid[..., 0])
+    _plane(flip_y * sine, x, flip_y * cosine, y, 2 * widths.translate * signed[:, 5], out=grid[..., 1])
     moved = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if widths.contrast:
         mean = moved.mean((1, 2, 3), keepdim=True)
@@ -83,6 +90,11 @@ def augment(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -
     return moved.clamp_(0, 255) if widths.contrast or widths.brightness else moved
 
 
-def _plane(a: torch.Tensor, x: torch.Tensor, b: torch.Tensor, y: torch.Tensor, c: torch.Tensor) -> torch.Tensor:
-    """a x + b y + c for each sample on the grid of x (W,) and y (H,): (B, H, W). By sums, as affine_grid is slow."""
-    return (a[:, None] * x)[:, None, :] + (b[:, None] * y + c[:, None])[:, :, None]
+def _plane(
+    a: torch.Tensor, x: torch.Tensor, b: torch.Tensor, y: torch.Tensor, c: torch.Tensor, out: torch.Tensor
+) -> None:
+    """Write a x + b y + c for each sample on the grid of x (W,) and y (H,) into `out` (B, H, W).
+
+    By sums and in place: affine_grid, or stacking two planes, costs more than the resampling itself.
+    """
+    torch.add((a[:, None] * x)[:, None, :], (b[:, None] * y + c[:, None])[:, :, None], out=out)

@@ -2,44 +2,56 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
 
 from brainmri.data.augmentation import draws
+from brainmri.data.cache import PixelCache
 
 
 class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     """Rows of the pixel cache with their labels.
 
-    pixels: uint8 (N, size, size, 3). rows: positions in it, repeated where oversampled. labels: their class numbers.
+    pixels: the images. rows: positions among them, repeated where oversampled. labels: their class numbers.
     augmentation_seed: None for a split that is read as it is; else each batch also carries its samples' `positions`,
     and `uniform`, their random numbers in the current epoch, by which the trainer transforms the pictures.
+    other_sizes: the images at the further sizes that `sizes` names, the side of the pictures in each epoch (its last
+    one stays); without `sizes` all epochs see `pixels`.
     """
 
     def __init__(
-        self, pixels: np.ndarray, rows: np.ndarray, labels: np.ndarray, augmentation_seed: int | None = None
+        self,
+        pixels: PixelCache,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        augmentation_seed: int | None = None,
+        other_sizes: Mapping[int, PixelCache] | None = None,
     ) -> None:
         self.pixels, self.rows, self.labels = pixels, rows, labels
         self.augmentation_seed = augmentation_seed
+        self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
+        self.sizes: Sequence[int] = ()
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the random numbers of `epoch` (counted from 0)."""
+        """Draw the random numbers of `epoch` (counted from 0), and take the pictures at its size."""
         if self.augmentation_seed is not None:
             self.uniform = draws(len(self.rows), self.augmentation_seed, epoch)
+        if self.sizes:
+            self.pixels = self.by_size[self.sizes[min(epoch, len(self.sizes) - 1)]]
 
     def __len__(self) -> int:
         return len(self.rows)
 
     def __getitems__(self, positions: Sequence[int]) -> dict[str, torch.Tensor]:
-        """`pixel_values` uint8 (B, 3, size, size) in channels-last memory, `labels` int64 (B,); in training
-        also `uniform` and `positions`."""
+        """`pixel_values` uint8 (B, 1, size, size) where all pictures are grey, else (B, 3, size, size); `labels` int64
+        (B,); in training also `uniform` and `positions`."""
         chosen = np.asarray(positions)
         batch = {
-            "pixel_values": torch.from_numpy(self.pixels[self.rows[chosen]]).permute(0, 3, 1, 2),
+            "pixel_values": torch.from_numpy(self.pixels.read(self.rows[chosen])),
             "labels": torch.from_numpy(self.labels[chosen]),
         }
         if self.augmentation_seed is not None:

@@ -1,11 +1,14 @@
-"""Each image decoded and resized once, into a memory-mapped uint8 array shared by processes and runs."""
+"""Each image decoded and resized once, into memory-mapped uint8 arrays shared by processes and runs."""
 
 from __future__ import annotations
 
 import os
+import shutil
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from filelock import FileLock
 from tqdm.auto import tqdm
 
 from brainmri.data.dataset import SPLITS, PreparedData, load_prepared
@@ -16,36 +19,79 @@ def cache_folder() -> Path:
     return Path(os.environ.get("BRAINMRI_CACHE", "~/.cache/brainmri")).expanduser()
 
 
-def pixel_cache(data: PreparedData, size: int) -> np.ndarray:
-    """Memory-mapped uint8 array (N, size, size, 3), RGB, in the order of `data.index`; built where it is not there yet.
+@dataclass(frozen=True)
+class PixelCache:
+    """Every image of a data set at one size. Nearly all slices are grey, and those have their one channel stored once.
+
+    first: uint8 (N, size, size), the only channel of a grey image, the red one of a coloured image.
+    colour: uint8 (K, 3, size, size), the coloured images. colour_row: int64 (N,), where an image stands in `colour`, -1
+    for a grey one.
+    """
+
+    first: np.ndarray
+    colour: np.ndarray
+    colour_row: np.ndarray
+
+    def __len__(self) -> int:
+        return len(self.first)
+
+    def read(self, rows: np.ndarray) -> np.ndarray:
+        """The images at `rows` in one gather, uint8: (B, 1, size, size) where all are grey, else (B, 3, size, size)."""
+        first = self.first[rows][:, None]
+        place = self.colour_row[rows]
+        coloured = place >= 0
+        if not coloured.any():
+            return first
+        pixels = np.repeat(first, 3, 1)
+        pixels[coloured] = self.colour[place[coloured]]
+        return pixels
+
+
+def pixel_cache(data: PreparedData, size: int) -> PixelCache:
+    """The images of `data` at size x size, in the order of `data.index`; decoded where that was not done yet.
 
     Resizing is torchvision's antialiased bilinear one on uint8 tensors, the same that the saved image processor does,
-    so that a published pipeline sees the pixels that the model was trained on. The file is written beside its final
-    name and renamed, so a killed or a second writer does no harm.
+    so that a published pipeline sees the pixels that the model was trained on. One process writes while others wait;
+    what a killed one left is written anew, as only a finished folder gets its name.
     """
-    path = cache_folder() / "pixels" / f"{data.info['fingerprint']}-{size}.npy"
-    if not path.exists():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_name(f"{path.stem}.{os.getpid()}.tmp")
-        try:
-            _write(data, size, unfinished)
-            unfinished.replace(path)
-        finally:
-            unfinished.unlink(missing_ok=True)
-    return np.load(path, mmap_mode="r")
+    folder = cache_folder() / "pixels" / f"{data.info['fingerprint']}-{size}"
+    if not folder.exists():
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(folder.with_suffix(".lock")):
+            if not folder.exists():
+                _write(data, size, folder.with_suffix(".unfinished"), folder)
+    colour_row = np.load(folder / "colour_row.npy")
+    coloured = int((colour_row >= 0).sum())
+    shape = (coloured, 3, size, size)  # an empty file cannot be mapped
+    colour = np.memmap(folder / "colour.bin", np.uint8, "r", shape=shape) if coloured else np.empty(shape, np.uint8)
+    return PixelCache(np.load(folder / "first.npy", mmap_mode="r"), colour, colour_row)
 
 
-def _write(data: PreparedData, size: int, path: Path) -> None:
+def _write(data: PreparedData, size: int, unfinished: Path, folder: Path) -> None:
     from torchvision.transforms.v2 import functional
 
-    shape = (len(data.index), size, size, 3)
-    pixels = np.lib.format.open_memmap(path, mode="w+", dtype=np.uint8, shape=shape)
-    splits = load_prepared(data.root)
-    with tqdm(total=len(data.index), desc=f"decoding to {size}x{size}", unit="image") as progress:
-        for split in SPLITS:
-            for row, image in zip(data.rows(split), splits[split]["image"], strict=True):
-                tensor = functional.pil_to_tensor(image.convert("RGB"))
-                resized = functional.resize(tensor, [size, size], antialias=True)
-                pixels[row] = resized.permute(1, 2, 0).numpy()
-                progress.update()
-    pixels.flush()
+    shutil.rmtree(unfinished, ignore_errors=True)
+    unfinished.mkdir()
+    try:
+        splits = load_prepared(data.root)
+        first = np.lib.format.open_memmap(unfinished / "first.npy", "w+", np.uint8, (len(data.index), size, size))
+        colour_row = np.full(len(data.index), -1, np.int64)
+        with (
+            (unfinished / "colour.bin").open("wb") as colour,
+            tqdm(total=len(data.index), desc=f"decoding to {size}x{size}", unit="image") as progress,
+        ):
+            for split in SPLITS:
+                for row, image in zip(data.rows(split), splits[split]["image"], strict=True):
+                    mode = "L" if image.mode == "L" else "RGB"
+                    tensor = functional.pil_to_tensor(image.convert(mode))
+                    resized = functional.resize(tensor, [size, size], antialias=True).numpy()
+                    first[row] = resized[0]
+                    if (resized != resized[0]).any():
+                        colour_row[row] = colour.tell() // resized.size
+                        colour.write(resized.tobytes())
+                    progress.update()
+        first.flush()
+        np.save(unfinished / "colour_row.npy", colour_row)
+        unfinished.rename(folder)
+    finally:
+        shutil.rmtree(unfinished, ignore_errors=True)

@@ -140,6 +140,7 @@ def stage_arguments(
         "restore_callback_states_from_checkpoint": True,
         "use_cpu": not accelerated,
         "dataloader_pin_memory": torch.cuda.is_available(),
+        "tf32": True if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8 else None,
         "average_tokens_across_devices": False,
     }
     if stage.plateau:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import platform
 import subprocess
@@ -37,14 +38,38 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
+def available_cpus() -> int:
+    """Processors that this process may use: its affinity, and the share that a container (cgroup v2) gives it."""
+    cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1
+    quota = Path("/sys/fs/cgroup/cpu.max")
+    if quota.is_file():
+        granted, period = quota.read_text(encoding="utf-8").split()
+        if granted != "max":
+            cpus = min(cpus, math.ceil(int(granted) / int(period)))
+    return cpus
+
+
+def use_cpu_well() -> None:
+    """Share the processors among the processes of this machine, and treat numbers next to zero as zero.
+
+    torch takes every processor it sees, more than a container may use, and torchrun allows each process one thread.
+    OMP_NUM_THREADS wins, except the 1 that torchrun sets itself. Subnormal numbers cost many times the time of others.
+    """
+    import torch
+
+    torch.set_flush_denormal(True)  # before the threads start, which take it over
+    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    if "OMP_NUM_THREADS" not in os.environ or (local > 1 and os.environ["OMP_NUM_THREADS"] == "1"):
+        torch.set_num_threads(max(1, available_cpus() // local))
+
+
 def environment() -> dict[str, Any]:
     """Hardware, versions and the commit of the code, for `result.json`."""
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    cores = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count()
     return {
-        "hardware": accelerator or f"{_cpu_name()}, {cores} cores",
+        "hardware": accelerator or f"{_cpu_name()}, {available_cpus()} cores",
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),

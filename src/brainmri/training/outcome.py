@@ -88,12 +88,14 @@ def write_run(
     weights: str,
     parameters: dict[str, int],
     trainer: SliceTrainer,
+    precision_probe: dict[str, float] | None,
     stages: list[StageOutcome],
     probabilities: dict[str, NDArray[np.float64]],
 ) -> dict[str, Any]:
     """Write every file of the run folder but the model, and return the contents of `result.json`.
 
-    probabilities: of the splits that were scored (`validation` and `test`, perhaps `train`).
+    precision_probe: seconds of a step in each precision, where they decided. probabilities: of the splits that were
+    scored (`validation` and `test`, perhaps `train`).
     """
     (run_dir / "recipe.yaml").write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -131,7 +133,7 @@ def write_run(
         }
         | {"train_after_oversampling": len(train) if recipe.oversample else None, "groups": data.info["groups"]},
         "parameters": parameters,
-        "training": _training(stages, history, trainer, epochs_scheduled),
+        "training": _training(stages, history, trainer, epochs_scheduled) | {"precision_probe": precision_probe},
         "test": scores["test"],
         "validation": scores["validation"],
         "train": scores.get("train"),
@@ -185,13 +187,12 @@ def _data_figures(folder: Path, arch: str, recipe: Recipe, data: PreparedData, t
     figures.class_counts(data.index, folder / "class_counts.png", title=f"{name}: images per class and split")
     figures.sample_grid(data, folder / "samples.png")
     chosen = np.random.default_rng(0).choice(len(train), min(8, len(train)), replace=False)
-    before = train.pixels[train.rows[chosen]]
-    pixels = torch.from_numpy(before).permute(0, 3, 1, 2).float()
-    uniform = torch.from_numpy(draws(len(chosen), 0, 0))
-    after = augment(pixels, uniform, recipe.augmentations()).permute(0, 2, 3, 1).numpy()
+    before = torch.from_numpy(train.pixels.read(train.rows[chosen])).expand(-1, 3, -1, -1)
+    after = augment(before, torch.from_numpy(draws(len(chosen), 0, 0)), recipe.augmentations())
+    before, after = (pictures.permute(0, 2, 3, 1) for pictures in (before, after))
     labels = [data.classes[k] for k in train.labels[chosen]]
     title = f"{name}: augmentation of {arch}"
-    figures.augmentation_grid(before, after, labels, folder / "augmentation.png", title=title)
+    figures.augmentation_grid(before.numpy(), after.numpy(), labels, folder / "augmentation.png", title=title)
 
 
 def _json(content: Any) -> str:

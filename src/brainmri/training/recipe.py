@@ -94,6 +94,10 @@ class Stage(Strict):
     warmup: share of the steps in which the learning rate rises from 0.
     trainable: modules of a frozen backbone that train all the same, by the start of their parameters' names.
     learning_rate_factors: for each start of a parameter's name, what its learning rate is multiplied by.
+    feature_views: with a frozen backbone, the number of augmented views of each picture over which it runs once, for
+        what follows it to train on (`brainmri.training.features`); none to run it anew in every epoch.
+    sizes: side of the training pictures in each epoch, in pixels; the recipe's input size where none are given. What is
+        validated and tested has that size always.
     layer_decay: factor from each layer's learning rate to that of the layer below; 1 for one rate.
     ema: decay of the exponential moving average of the weights that is validated and kept; none for the weights as they
         are.
@@ -109,6 +113,8 @@ class Stage(Strict):
     keep: Literal["best", "last"] = "best"
     freeze: Literal["none", "backbone"] = "none"
     trainable: list[str] = []
+    feature_views: PositiveInt | None = None
+    sizes: list[PositiveInt] = []
     learning_rate_factors: dict[str, NonNegativeFloat] = {}
     layer_decay: float = Field(default=1.0, gt=0, le=1)
     ema: float | None = Field(default=None, gt=0, lt=1)
@@ -117,6 +123,16 @@ class Stage(Strict):
     def _only_a_frozen_backbone_has_exceptions(self) -> Stage:
         if self.trainable and self.freeze == "none":
             raise ValueError("trainable names exceptions to `freeze: backbone`, which this stage lacks")
+        if self.feature_views and self.freeze == "none":
+            raise ValueError("feature_views are those of a frozen backbone, and this stage has none")
+        return self
+
+    @model_validator(mode="after")
+    def _a_size_for_each_epoch(self) -> Stage:
+        if self.sizes and len(self.sizes) != self.epochs:
+            raise ValueError(f"sizes has {len(self.sizes)} entries for {self.epochs} epochs")
+        if self.sizes and self.feature_views:
+            raise ValueError("feature_views are all of the recipe's input size: leave out sizes")
         return self
 
 
@@ -160,6 +176,20 @@ class Recipe(Strict):
     seed: NonNegativeInt = 42
     training_arguments: dict[str, Any] = {}
     stages: Annotated[list[Stage], Field(min_length=1)]
+
+    @model_validator(mode="after")
+    def _views_differ(self) -> Recipe:
+        views = max((stage.feature_views or 0 for stage in self.stages), default=0)
+        if views and self.mix:
+            raise ValueError("mixing needs pictures, and feature_views keeps features only")
+        if views > 1 and not self.augmentations():
+            raise ValueError("feature_views above 1 would repeat the same view: this recipe augments nothing")
+        return self
+
+    @property
+    def sizes(self) -> set[int]:
+        """Every side, in pixels, at which pictures are needed."""
+        return {self.input.size, *(size for stage in self.stages for size in stage.sizes)}
 
     def augmentations(self) -> Augmentation:
         """The widths of the random transformations; ValueError for an unknown name or an impossible width."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +15,7 @@ from transformers import EarlyStoppingCallback
 from brainmri.data.batches import SliceBatches
 from brainmri.evaluation.metrics import compute_metrics
 from brainmri.training.arguments import stage_arguments
+from brainmri.training.features import AfterFrozen, feature_batches
 from brainmri.training.parameters import set_frozen
 from brainmri.training.trainer import SliceTrainer
 
@@ -97,31 +100,44 @@ def run_stages(
         set_frozen(model, stage)
         assert train.augmentation_seed is not None
         train.augmentation_seed = seed + 1000 * (number - 1)
-        trainer = SliceTrainer(
-            model=model,
-            args=stage_arguments(recipe, stage, given, seed, str(folder)),
-            recipe=recipe,
-            stage=stage,
-            max_minutes=max_minutes,
-            train_dataset=train,
-            eval_dataset=validation,
-            compute_metrics=compute_metrics,
-        )
-        if stage.early_stopping:
-            trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
+        train.sizes = stage.sizes or (recipe.input.size,)
+        shared: dict[str, Any] = {"recipe": recipe, "stage": stage, "max_minutes": max_minutes, "whole": model}
+        shared |= {
+            "args": stage_arguments(recipe, stage, given, seed, str(folder)),
+            "compute_metrics": compute_metrics,
+        }
+        on_pictures = SliceTrainer(model=model, train_dataset=train, eval_dataset=validation, **shared)
         if number < first:
             _load_finished(model, folder)
             outcomes.append(StageOutcome(**json.loads((folder / "outcome.json").read_text(encoding="utf-8"))))
             continue
+        features = folder / "features"
+        trainer = _on_features(on_pictures, features, shared) if stage.feature_views else on_pictures
+        if stage.early_stopping:
+            trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
         trainer.train(resume_from_checkpoint=checkpoint if number == first else None)
         trainer.keep_average()
         outcome = _outcome(trainer, number, stage)
         outcomes.append(outcome)
-        if number < len(recipe.stages) and trainer.is_world_process_zero():
-            model.save_pretrained(folder / "finished")
-            (folder / "outcome.json").write_text(json.dumps(vars(outcome)), encoding="utf-8")
+        if trainer.is_world_process_zero():
+            if number < len(recipe.stages):
+                model.save_pretrained(folder / "finished")
+                (folder / "outcome.json").write_text(json.dumps(vars(outcome)), encoding="utf-8")
+            shutil.rmtree(features, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
-    return trainer, outcomes
+    return on_pictures, outcomes
+
+
+def _on_features(on_pictures: SliceTrainer, folder: Path, shared: dict[str, Any]) -> SliceTrainer:
+    """A trainer of what follows the frozen part, on the features that this gives; its clock starts before them."""
+    started = time.perf_counter()
+    after = AfterFrozen(on_pictures.whole)
+    views, pictures = on_pictures.stage.feature_views, on_pictures.train_dataset
+    assert views and isinstance(pictures, SliceBatches) and isinstance(on_pictures.eval_dataset, SliceBatches)
+    validation = feature_batches(on_pictures, after, on_pictures.eval_dataset, 1, folder / "validation.npy")
+    train = feature_batches(on_pictures, after, pictures, views, folder / "train.npy")
+    spent = time.perf_counter() - started
+    return SliceTrainer(model=after, train_dataset=train, eval_dataset=validation, spent_s=spent, **shared)
 
 
 def _load_finished(model: PreTrainedModel, folder: Path) -> None:

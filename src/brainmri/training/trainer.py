@@ -20,6 +20,7 @@ from brainmri.data.batches import SliceBatches
 from brainmri.models.preprocessing import normalized
 from brainmri.training.averaging import MovingAverage
 from brainmri.training.callbacks import EpochRecord, LossProgress
+from brainmri.training.features import AfterFrozen, FeatureBatches
 from brainmri.training.mixing import mixer
 from brainmri.training.parameters import parameter_groups
 from brainmri.training.recipe import Recipe, Stage
@@ -28,18 +29,29 @@ BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNor
 
 
 class SliceTrainer(Trainer):
-    """Trains on `SliceBatches`.
+    """Trains on `SliceBatches`, or an `AfterFrozen` on `FeatureBatches`.
 
-    Each epoch's training loss and accuracy (of the augmented batches as they passed), the seconds since the first step
-    and the share of them that was not training stand in `state.log_history`, so that they survive a resume.
+    whole: the model that has every parameter, where `model` is only the part of it that trains. spent_s: seconds that
+    went into this stage already. Each epoch's training loss and accuracy (of the augmented batches as they passed), the
+    seconds since the first step and the share of them that was not training stand in `state.log_history`, so that they
+    survive a resume.
     """
 
-    model: PreTrainedModel
-    train_dataset: SliceBatches
+    model: PreTrainedModel | AfterFrozen
+    train_dataset: SliceBatches | FeatureBatches
 
-    def __init__(self, *, recipe: Recipe, stage: Stage, max_minutes: float | None, **kwargs: Any) -> None:
+    def __init__(
+        self,
+        *,
+        recipe: Recipe,
+        stage: Stage,
+        max_minutes: float | None,
+        whole: PreTrainedModel,
+        spent_s: float = 0.0,
+        **kwargs: Any,
+    ) -> None:
         super().__init__(data_collator=_as_it_is, **kwargs)
-        self.stage = stage
+        self.stage, self.whole, self.spent_s = stage, whole, spent_s
         self.augmentation = recipe.augmentations()
         self.normalize = recipe.input.normalize
         self.mix = mixer(recipe.mix, cast(int, self.model.config.num_labels)) if recipe.mix else None
@@ -55,7 +67,7 @@ class SliceTrainer(Trainer):
         self.samples_by_rank: list[int] = []  # of the latest epoch
         self._start_epoch()
         self._started: float | None = None
-        self._before = self._aside = 0.0
+        self._before, self._aside = spent_s, 0.0
         self._aside_since: float | None = None
         self.remove_callback(ProgressCallback)
         if not self.args.disable_tqdm:
@@ -79,15 +91,17 @@ class SliceTrainer(Trainer):
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
         uniform, positions = inputs.pop("uniform", None), inputs.pop("positions", None)
-        pixels = inputs["pixel_values"].float()
-        if uniform is not None and self.augmentation:
-            pixels = augment(pixels, uniform, self.augmentation)
         if positions is not None:
             self._positions.append(positions)
-        pixels = normalized(pixels, self.normalize)
+        if "features" in inputs:
+            return inputs
+        pixels = inputs["pixel_values"]
+        if uniform is not None and self.augmentation:
+            pixels = augment(pixels, uniform, self.augmentation)
+        pixels = normalized(pixels.float(), self.normalize)
         if uniform is not None and self.mix:
             pixels, inputs["labels"] = self.mix(pixels, inputs["labels"])
-        # Convolutions on a CPU take about half the time in this memory order (as do the weights: see run_stages).
+        # For the mixer's sake; in this memory order are the weights too (see run_stages).
         inputs["pixel_values"] = pixels.contiguous(memory_format=torch.channels_last)
         return inputs
 
@@ -97,8 +111,8 @@ class SliceTrainer(Trainer):
         The Trainer's would let the weights of batch norms, class tokens and position embeddings decay.
         """
         if self.optimizer is None:
-            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.model)
-            groups = parameter_groups(self.model, self.stage, self.args.learning_rate, self.args.weight_decay)
+            kind, options = self.get_optimizer_cls_and_kwargs(self.args, self.whole)
+            groups = parameter_groups(self.whole, self.stage, self.args.learning_rate, self.args.weight_decay)
             self.optimizer = kind(groups, **options)
         return self.optimizer
 
@@ -120,8 +134,8 @@ class SliceTrainer(Trainer):
         """
         for module in self.frozen_norms:
             module.eval()  # model.train() has just woken them
-        outputs = model(pixel_values=inputs["pixel_values"])
         labels = inputs["labels"]
+        outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
         smoothing = self.args.label_smoothing_factor if model.training else 0.0
         loss = functional.cross_entropy(outputs.logits, labels, label_smoothing=smoothing)
         if model.training:
@@ -158,7 +172,7 @@ class SliceTrainer(Trainer):
         """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
         if self.max_minutes is None:
             return False
-        projected = self.elapsed_s * (1 + 1 / (self.state.epoch or 1))
+        projected = self.elapsed_s + (self.elapsed_s - self.spent_s) / (self.state.epoch or 1)
         self.cut_short = bool(
             broadcast(torch.tensor(projected, device=self.args.device)).item() > 60 * self.max_minutes
         )
@@ -184,6 +198,11 @@ class SliceTrainer(Trainer):
             functional.cross_entropy(logits.double(), labels)
         )
         return output
+
+    def _save(self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None) -> None:
+        if isinstance(self.model, AfterFrozen):  # the Trainer cannot save channels-last weights of a plain module
+            state_dict = {name: tensor.contiguous() for name, tensor in self.model.state_dict().items()}
+        super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         self._aside_since = time.perf_counter()

@@ -1,0 +1,92 @@
+"""Frozen backbones: features once, then the trained part alone, against the whole network on the same pictures."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from transformers import PreTrainedModel
+
+from brainmri.models.build import build_model
+from brainmri.models.parts import bare_network
+from brainmri.training.features import AfterFrozen, FeatureBatches
+from brainmri.training.parameters import set_frozen
+from brainmri.training.recipe import Recipe, recipe_names, resolve
+from brainmri.training.stages import run_stages
+from tests.training.test_recipes_train import FOUR, SIZES, some_slices
+
+FROZEN = [name for name in recipe_names() if any(stage.feature_views for stage in resolve(name).stages)]
+
+
+def small(name: str, *overrides: str) -> tuple[Recipe, PreTrainedModel]:
+    recipe = resolve(name, overrides=["input.size=32", *SIZES.get(name, []), *overrides])
+    torch.manual_seed(0)
+    return recipe, build_model(recipe, FOUR, "random")[0]
+
+
+def test_every_recipe_with_a_frozen_backbone_keeps_its_features() -> None:
+    frozen = {name for name in recipe_names() if resolve(name).stages[0].freeze == "backbone"}
+    assert frozen - set(FROZEN) == {"hybrid_resnet_cnn"}  # whose own branch trains beside the frozen one
+
+
+@pytest.mark.parametrize("name", FROZEN)
+def test_what_trains_follows_the_frozen_part_in_a_chain(name: str) -> None:
+    recipe, model = small(name)
+    stage = next(stage for stage in recipe.stages if stage.feature_views)
+    set_frozen(model, stage)
+    after = AfterFrozen(model)
+    after.check(model, torch.randn(2, 3, 32, 32))
+    trainable = {id(p) for p in model.parameters() if p.requires_grad}
+    assert trainable == {id(p) for p in after.parameters() if p.requires_grad}
+
+
+def test_a_branch_beside_the_frozen_part_is_refused() -> None:
+    recipe, model = small("hybrid_resnet_cnn")
+    set_frozen(model, recipe.stages[0])
+    with pytest.raises(ValueError, match="not a chain"):
+        AfterFrozen(model).check(model, torch.randn(2, 3, 32, 32))
+
+
+def run(recipe: Recipe, model: PreTrainedModel, folder: Path, **given: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+    given = {"per_device_train_batch_size": 8, "disable_tqdm": True} | given
+    train, validation = some_slices(24, 32, seed=0), some_slices(8, 32, None)
+    _, outcomes = run_stages(model, recipe, train, validation, given, folder, seed=0, max_minutes=None)
+    return outcomes, bare_network(model).state_dict()
+
+
+PARTIAL = ["layer4.0.conv3", "layer4.0.bn3", "layer4.0.downsample.1", "layer4.1", "layer4.2"]
+
+
+@pytest.mark.parametrize("name", ["resnet50_frozen", "resnet50_partial", "vit_two_stage"])
+def test_features_train_to_the_weights_that_pictures_train_to(name: str, tmp_path: Path) -> None:
+    runs = []
+    for views in (1, None):
+        recipe, model = small(name)
+        stage = recipe.stages[0].model_copy(
+            update={"epochs": 2, "learning_rate": 1e-4, "keep": "last", "plateau": None, "feature_views": views}
+        )
+        recipe = recipe.model_copy(update={"augmentation": {}, "stages": [stage]})
+        for module in model.modules():
+            if isinstance(module, torch.nn.Dropout):
+                module.p = 0.0
+        outcomes, state = run(recipe, model, tmp_path / str(views))
+        runs.append(([row["train_loss"] for row in outcomes[0].history], state))
+    (losses, weights), (expected_losses, expected_weights) = runs
+    assert len(losses) == 2
+    assert losses == pytest.approx(expected_losses, rel=1e-3)
+    for key, tensor in expected_weights.items():
+        limit = 1e-6
+        if "partial" in name:  # maps are kept in float16, and Adam makes much of small gradients
+            limit = 1e-3 if "running" in key else 2e-5
+        assert float((weights[key] - tensor).float().abs().mean()) < limit, key
+
+
+def test_copies_of_a_picture_and_epochs_take_turns_through_its_views() -> None:
+    views = np.arange(6, dtype=np.float32).reshape(3, 2, 1)  # three views of two pictures
+    batches = FeatureBatches(views, np.array([0, 1, 0, 0]), np.zeros(4, np.int64), training=True)
+    seen = []
+    for epoch in range(3):
+        batches.set_epoch(epoch)
+        seen.append(batches.__getitems__([0, 1, 2, 3])["features"][:, 0].tolist())
+    assert seen == [[0, 1, 2, 4], [2, 3, 4, 0], [4, 5, 0, 2]]
