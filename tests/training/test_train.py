@@ -233,6 +233,33 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
         np.testing.assert_array_equal(tensor, whole[name])
 
 
+def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, phantom: Path, tmp_path: Path) -> None:
+    stage = "stages=[{epochs: 4, learning_rate: 0.01, freeze: backbone, feature_views: 3, keep: last}]"
+    tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
+    arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stage, "--data_dir", str(phantom)]
+    arguments += ["--save_total_limit", "9", "--keep_checkpoints"]
+    one, two = tmp_path / "one", tmp_path / "two"
+    done = train(*arguments, "--output_dir", str(one))
+    assert done.returncode == 0, done.stderr
+    assert "3 views of" in done.stdout
+    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29518")
+    done = train(*arguments, "--output_dir", str(two), launcher=launcher)
+    assert done.returncode == 0, done.stderr
+    assert not list(two.rglob("*.npy"))  # features go with the stage that they are for
+    figures = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
+    before = pd.read_csv(one / "history.csv")
+    np.testing.assert_allclose(before[figures], pd.read_csv(two / "history.csv")[figures], atol=1e-5)
+    # The whole network is what is saved and scored: its probabilities on pictures give the features' validation loss.
+    rows = pd.read_csv(one / "predictions.csv").query("split == 'validation'")
+    own = -np.log([row[f"p_{row['label']}"] for row in rows.to_dict("records")]).mean()
+    assert own == pytest.approx(before["validation_loss"].iloc[-1], abs=1e-4)
+
+    checkpoint = sorted((one / "checkpoints" / "stage-1").glob("checkpoint-*"), key=lambda c: int(c.name[11:]))[1]
+    done = train(*arguments, "--output_dir", str(one), "--resume_from_checkpoint", str(checkpoint))
+    assert done.returncode == 0, done.stderr
+    np.testing.assert_allclose(pd.read_csv(one / "history.csv")[figures], before[figures], atol=1e-6)
+
+
 def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Path, tmp_path: Path) -> None:
     import timm
 
