@@ -27,6 +27,7 @@ def main() -> None:
 
     from brainmri.training.arguments import batch_advice, stage_arguments
     from brainmri.training.recipe import resolve
+    from brainmri.training.run_folder import claim, summary
 
     use_cpu_well()
 
@@ -42,16 +43,8 @@ def main() -> None:
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
     for noisy in ("httpx", "datasets", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    resume = bool(given.get("resume_from_checkpoint"))
-    if run_dir.exists() and any(run_dir.iterdir()) and not resume:
-        if not run.overwrite:
-            raise ValueError(
-                f"{run_dir} is not empty: give another --output_dir, --resume_from_checkpoint true, or --overwrite"
-            )
-        state.wait_for_everyone()
-        if main_process:
-            _clear(run_dir)
-    state.wait_for_everyone()
+    if not given.get("resume_from_checkpoint"):
+        claim(run_dir, state, overwrite=run.overwrite)
 
     from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
@@ -137,29 +130,9 @@ def main() -> None:
         )
         if not run.keep_checkpoints:
             shutil.rmtree(checkpoints, ignore_errors=True)
-        _summarize(result, run_dir)
+        print(summary(result, run_dir))
     state.wait_for_everyone()
     state.destroy_process_group()
-
-
-def _clear(run_dir: Path) -> None:
-    """Remove an earlier run, but nothing that does not look like one."""
-    if not any((run_dir / name).exists() for name in ("result.json", "checkpoints", "recipe.yaml")):
-        raise ValueError(f"--overwrite: {run_dir} does not look like a run folder, so it stays as it is")
-    shutil.rmtree(run_dir)
-
-
-def _summarize(result: dict, run_dir: Path) -> None:
-    from brainmri.evaluation.results import duration, floors_of, percent, warnings_of, with_interval
-
-    print(f"\nTest accuracy {with_interval(result['test'])} (95 % interval, resampled by group)")
-    for name, accuracy in floors_of(result):
-        print(f"  floor: {name:45s} {percent(accuracy)}")
-    training = result["training"]
-    print(f"Time to converge {duration(training['time_to_converge_s'])}, {training['images_per_second']:.0f} images/s")
-    for headline, sentence in warnings_of(result):
-        print(f"{headline}: {sentence}")
-    print(f"Everything is in {run_dir}: open {run_dir / 'report.html'}")
 
 
 if __name__ == "__main__":
