@@ -1,11 +1,23 @@
 """Near duplicates and groups, on pictures made here whose relations are known."""
 
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from PIL import Image
+from threadpoolctl import threadpool_limits
 
-from brainmri.data.groups import SAME_GROUP, find_groups, near_pairs
+from brainmri.benchmarks.grouping import extended, phantom_thumbnails, recall
+from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, find_groups
+from brainmri.data.images import thumbnail
+from brainmri.data.neighbours import near_pairs
+
+from .sources import REPOSITORY
+
+REAL_DATA = Path(os.environ.get("BRAINMRI_REAL_DATA", REPOSITORY.parent / "shared/data/brain-tumor-mri-224"))
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:
@@ -61,17 +73,116 @@ def test_pictures_without_contrast_group_with_each_other_only() -> None:
     assert find_groups(np.concatenate([flat, pictures(2)]), [""] * 4).group.tolist() == [0, 0, 1, 2]
 
 
-def test_blocks_do_not_change_the_pairs(monkeypatch: pytest.MonkeyPatch) -> None:
-    some = pictures(40)
-    thumbnails = np.concatenate([some, some[:, ::-1], some[::-1]])
-    whole = near_pairs(thumbnails, SAME_GROUP)
-    monkeypatch.setattr("brainmri.data.groups.BLOCK", 7)
-    blocks = near_pairs(thumbnails, SAME_GROUP)
-    order = np.lexsort((blocks[1], blocks[0]))
-    expected = np.lexsort((whole[1], whole[0]))
-    assert len(whole[0]) == 3 * 40
-    for a, b in zip(whole, blocks, strict=True):
-        np.testing.assert_allclose(a[expected], b[order], atol=1e-5)
+def brute_force(thumbnails: np.ndarray, threshold: float) -> set[tuple[int, int]]:
+    """All pairs i < j that reach the threshold, by the textbook."""
+    small = thumbnails.reshape(-1, 32, 2, 32, 2).mean((2, 4))
+    upright = small.reshape(len(small), -1)
+    best = np.full((len(small), len(small)), -1.0)
+    for pose in (small, small[:, ::-1], small[:, :, ::-1], small[:, ::-1, ::-1]):
+        best = np.maximum(best, np.corrcoef(pose.reshape(len(small), -1), upright)[: len(small), len(small) :])
+    return {(int(i), int(j)) for i, j in np.argwhere(np.triu(best, 1) >= threshold)}
+
+
+def partition(count: int, pairs: set[tuple[int, int]]) -> list[int]:
+    """The components of the pairs, numbered by first appearance."""
+    label = list(range(count))
+    for i, j in sorted(pairs):
+        low, high = sorted((label[i], label[j]))
+        if low != high:
+            label = [low if own == high else own for own in label]
+    numbers: dict[int, int] = {}
+    return [numbers.setdefault(own, len(numbers)) for own in label]
+
+
+@pytest.fixture(scope="module")
+def collection() -> np.ndarray:
+    """Phantom slices and new pictures made of them, a third of them near duplicates: uint8 (5000, 64, 64)."""
+    return np.concatenate(list(extended(phantom_thumbnails(), 5000)))
+
+
+@pytest.mark.parametrize("threshold", [0.85, 0.95, 0.98])
+def test_the_pairs_are_those_of_comparing_all_with_all(collection: np.ndarray, threshold: float) -> None:
+    thumbnails = collection[:900]
+    first, second, correlation = near_pairs(thumbnails, threshold)
+    pairs = list(zip(first.tolist(), second.tolist(), strict=True))
+    assert len(pairs) > 100
+    assert len(set(pairs)) == len(pairs)
+    assert brute_force(thumbnails, threshold + 1e-5) <= set(pairs) <= brute_force(thumbnails, threshold - 1e-5)
+    assert correlation.min() >= threshold
+    assert correlation.max() <= 1 + 1e-5
+
+
+def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> None:
+    thumbnails = collection[:2500]
+    grouping = find_groups(thumbnails, [""] * len(thumbnails))
+    assert grouping.picture.tolist() == partition(len(thumbnails), brute_force(thumbnails, SAME_PICTURE))
+    assert grouping.group.tolist() == partition(len(thumbnails), brute_force(thumbnails, SAME_GROUP))
+
+
+def test_among_more_pictures_than_are_looked_through_hardly_a_pair_is_missed(collection: np.ndarray) -> None:
+    (result,) = recall(collection, [SAME_GROUP])
+    assert result["pairs"] > 1500
+    assert result["recall"] >= 0.99
+    assert result["wrong"] == 0
+
+
+@settings(max_examples=25, deadline=None)
+@given(st.lists(st.tuples(st.integers(0, 199), st.booleans(), st.booleans()), min_size=1, max_size=20))
+def test_every_pose_of_a_picture_is_found_among_many(poses: list[tuple[int, bool, bool]]) -> None:
+    others = pictures(200)
+    copies = np.stack([others[k][:: -1 if v else 1, :: -1 if h else 1] for k, v, h in poses])
+    grouping = find_groups(np.concatenate([others, copies // 2 + 30]), [""] * (200 + len(poses)))
+    assert grouping.picture.tolist() == [*range(200), *(k for k, _, _ in poses)]
+
+
+def test_a_crowd_of_pictures_all_alike_is_one_and_hides_no_other() -> None:
+    rng = np.random.default_rng(0)
+    one, twin, *others = phantom_thumbnails()[:40]
+    crowd = np.clip(one + rng.normal(0, 4, (700, 64, 64)), 0, 255).astype(np.uint8)
+    thumbnails = np.concatenate([crowd, [twin, twin[:, ::-1]], others])
+    shuffled = rng.permutation(len(thumbnails))
+    grouping = find_groups(thumbnails[shuffled], [""] * len(thumbnails))
+    picture = grouping.picture[np.argsort(shuffled)]
+    assert len(set(picture[:700])) == 1
+    assert picture[700] == picture[701]
+    assert picture[700] not in picture[:700]
+
+
+def test_thousands_of_blank_or_equal_pictures_are_one_each() -> None:
+    one, other = pictures(2)
+    blank = np.arange(20_000, dtype=np.uint8)[:, None, None].repeat(64, axis=1).repeat(64, axis=2)
+    grouping = find_groups(np.concatenate([blank, np.stack([one] * 5000), [other]]), [""] * 25_001)
+    assert grouping.picture.tolist() == [0] * 20_000 + [1] * 5000 + [2]
+
+
+def test_an_unidentified_copy_links_what_its_identified_copy_may_not() -> None:
+    one, other = pictures(2)
+    near = similar(one, other, 0.965)
+    assert find_groups(np.stack([one, near]), ["patient 1", "patient 2"]).group.tolist() == [0, 1]
+    assert find_groups(np.stack([one, near, one]), ["patient 1", "patient 2", ""]).group.tolist() == [0, 0, 0]
+
+
+def test_the_groups_do_not_depend_on_the_number_of_threads(collection: np.ndarray) -> None:
+    with threadpool_limits(1):
+        one = find_groups(collection, [""] * len(collection))
+    with threadpool_limits(4):
+        four = find_groups(collection, [""] * len(collection))
+    np.testing.assert_array_equal(one.picture, four.picture)
+    np.testing.assert_array_equal(one.group, four.group)
+
+
+def test_nothing_has_no_groups() -> None:
+    nothing = np.empty((0, 64, 64), np.uint8)
+    assert find_groups(nothing, []).group.tolist() == []
+    assert [len(column) for column in near_pairs(nothing, 0.9)] == [0, 0, 0]
+
+
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the 7,023 real images are not here (set BRAINMRI_REAL_DATA)")
+def test_recall_on_the_real_set() -> None:
+    files = sorted(file for file in REAL_DATA.rglob("*") if file.suffix.lower() in (".jpg", ".jpeg", ".png"))
+    for result in recall(np.stack([thumbnail(Image.open(file)) for file in files])):
+        assert result["recall"] >= 0.99
+        assert result["wrong"] <= 2  # rounding, right at the threshold
 
 
 def test_the_two_arguments_must_fit() -> None:
