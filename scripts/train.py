@@ -75,7 +75,8 @@ def main() -> None:
     train_rows = plain["train"].rows
     if recipe.oversample:
         train_rows = oversampled(train_rows, plain["train"].labels, seed)
-    train = SliceBatches(pixels, train_rows, data.labels(train_rows), seed, by_size)
+    pictures = data.index["picture_id"].to_numpy()[train_rows] if recipe.one_file_per_picture else None
+    train = SliceBatches(pixels, train_rows, data.labels(train_rows), seed, by_size, pictures)
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
     logging.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
     if data.info["leaky"]:

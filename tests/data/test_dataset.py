@@ -154,6 +154,26 @@ def test_pictures_grow_from_epoch_to_epoch(data: PreparedData) -> None:
     assert sides == [16, 16, 24, 24, 24]
 
 
+def test_an_epoch_may_hold_one_file_of_each_picture(data: PreparedData) -> None:
+    rows = data.rows("train")
+    pictures = np.arange(len(rows)) // 3  # three files each
+    batches = SliceBatches(pixel_cache(data, 16), rows, data.labels(rows), 7, pictures=pictures)
+    place = {row: position for position, row in enumerate(rows.tolist())}
+    seen: set[int] = set()
+    for epoch in range(12):
+        batches.set_epoch(epoch)
+        assert len(batches) == pictures.max() + 1
+        shown = [pictures[place[row]] for row in batches.rows.tolist()]
+        assert sorted(shown) == list(range(len(batches)))
+        np.testing.assert_array_equal(batches.labels, data.labels(batches.rows))
+        seen |= set(batches.rows.tolist())
+    assert seen == set(rows.tolist())
+    again = batches.rows
+    batches.set_epoch(0)
+    batches.set_epoch(11)
+    np.testing.assert_array_equal(batches.rows, again)
+
+
 def test_oversampling_reaches_the_largest_class_and_keeps_every_row() -> None:
     rows, labels = np.arange(10, 20), np.array([0] * 6 + [1] * 3 + [3])
     drawn = oversampled(rows, labels, seed=42)

@@ -20,6 +20,8 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     and `uniform`, their random numbers in the current epoch, by which the trainer transforms the pictures.
     other_sizes: the images at the further sizes that `sizes` names, the side of the pictures in each epoch (its last
     one stays); without `sizes` all epochs see `pixels`.
+    pictures: the picture that each row shows; an epoch then holds one row of each picture, drawn anew each time, instead
+    of all rows. A data set may hold one picture many times, mirrored or with another contrast.
     """
 
     def __init__(
@@ -29,15 +31,22 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
         labels: np.ndarray,
         augmentation_seed: int | None = None,
         other_sizes: Mapping[int, PixelCache] | None = None,
+        pictures: np.ndarray | None = None,
     ) -> None:
         self.pixels, self.rows, self.labels = pixels, rows, labels
+        self.files = None if pictures is None else (rows, labels, pictures)
         self.augmentation_seed = augmentation_seed
         self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
         self.sizes: Sequence[int] = ()
         self.set_epoch(0)
 
     def set_epoch(self, epoch: int) -> None:
-        """Draw the random numbers of `epoch` (counted from 0), and take the pictures at its size."""
+        """Draw the rows and random numbers of `epoch` (counted from 0), and take the pictures at its size."""
+        if self.files and self.augmentation_seed is not None:
+            rows, labels, pictures = self.files
+            order = np.random.default_rng([self.augmentation_seed, epoch, 1]).permutation(len(rows))
+            drawn = order[np.unique(pictures[order], return_index=True)[1]]
+            self.rows, self.labels = rows[drawn], labels[drawn]
         if self.augmentation_seed is not None:
             self.uniform = draws(len(self.rows), self.augmentation_seed, epoch)
         if self.sizes:
