@@ -20,7 +20,7 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     and `uniform`, their random numbers in the current epoch, by which the trainer transforms the pictures.
     other_sizes: the images at the further sizes that `sizes` names, the side of the pictures in each epoch (its last
     one stays); without `sizes` all epochs see `pixels`.
-    pictures: the picture that each row shows; an epoch then holds one row of each picture, drawn anew each time, instead
+    pictures: the picture that each row shows; an epoch then holds one row of each, drawn anew each time, instead
     of all rows. A data set may hold one picture many times, mirrored or with another contrast.
     """
 
