@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from brainmri.benchmarks.tables import target_text
 from brainmri.evaluation.drawing import new_figure, open_frame, save_figure, wrapped
 from brainmri.evaluation.figures import BLUE, GREY, VERMILION
 
@@ -21,7 +22,7 @@ def bars(comparisons: list[dict[str, Any]], path: Path, *, title: str) -> Path:
         title: names the part and the machine.
     """
     counts = [len(one["medians"]) for one in comparisons]
-    figure = new_figure(10, 0.9 + 0.95 * len(comparisons) + 0.36 * sum(counts))
+    figure = new_figure(10, 0.9 + 1.15 * len(comparisons) + 0.36 * sum(counts))
     panels = figure.subplots(len(comparisons), 1, squeeze=False, height_ratios=[count + 1 for count in counts])[:, 0]
     for axes, one in zip(panels, comparisons, strict=True):
         names = list(one["medians"])
@@ -39,9 +40,10 @@ def bars(comparisons: list[dict[str, Any]], path: Path, *, title: str) -> Path:
             axes.text(all_times.max() + 0.015 * longest, place, f"{value:.3g}{ratio}", va="center", fontsize=10)
         if one["reference"] is None and one["target"]:
             axes.axvline(one["target"]["at_most"], color=GREY, linestyle="--", linewidth=1)
-        axes.set_yticks(range(len(names)), [wrapped(name, 34) for name in names])
+        axes.set_yticks(range(len(names)), [wrapped(name, 40) for name in names])
         axes.set(xlim=(0, 1.22 * longest), ylim=(len(names) - 0.4, -0.6), xlabel=unit)
-        axes.set_title(one["title"], loc="left", fontsize=11)
+        heading = f"{one['title']}\n{target_text(one)}" if one["target"] else one["title"]
+        axes.set_title(heading, loc="left", fontsize=11)
         open_frame(axes)
     figure.suptitle(fill(title, 90))
     return save_figure(figure, path)
@@ -55,7 +57,7 @@ def grouping_curves(rows: list[dict[str, Any]], path: Path, *, title: str) -> Pa
         path: the PNG file to write.
         title: names the part and the machine.
     """
-    from matplotlib.ticker import EngFormatter, NullFormatter
+    from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
     figure = new_figure(10, 4.4)
     panels = figure.subplots(1, 2)
@@ -68,6 +70,9 @@ def grouping_curves(rows: list[dict[str, Any]], path: Path, *, title: str) -> Pa
         axes.set_xticks(sizes)
         axes.xaxis.set_major_formatter(EngFormatter(sep=""))
         axes.xaxis.set_minor_formatter(NullFormatter())
+        axes.yaxis.set_major_locator(LogLocator(subs=(1, 2, 5)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_formatter(NullFormatter())
         axes.tick_params(axis="x", labelrotation=45)
         axes.set(xlabel="images", ylabel=unit)
         axes.margins(x=0.12, y=0.12)

@@ -40,7 +40,7 @@ def measure(material: Material, repeats: int) -> list[dict[str, Any]]:
         seconds = in_turns(ways, repeats, f"pipeline {title}")
     return [
         comparison(
-            f"{title}, usual way with the {kind}'s transformations",
+            f"{title}, against the {kind}'s transformations",
             {name: values for name, values in seconds.items() if name == "ours" or name.startswith(kind)},
             reference="ours",
             images=len(material),

@@ -16,7 +16,7 @@ TARGETS = {"train.py": 3.0}  # its flags are those of TrainingArguments, whose i
 
 
 def measure(folder: Path, repeats: int) -> list[dict[str, Any]]:
-    """Times of `python SCRIPT --help` for every script of `folder`, in a new process each.
+    """Times of `python SCRIPT --help` for every script of `folder`, in new processes; those of one target together.
 
     Raises:
         ValueError: if a script fails.
@@ -24,8 +24,12 @@ def measure(folder: Path, repeats: int) -> list[dict[str, Any]]:
     scripts = sorted(folder.glob("*.py"))
     seconds = in_turns({script.name: partial(_help, script) for script in scripts}, repeats, "start-up")
     return [
-        comparison(f"{name} --help", {name: values}, at_most=TARGETS.get(name, TARGET))
-        for name, values in seconds.items()
+        comparison(
+            "--help",
+            {name: values for name, values in seconds.items() if TARGETS.get(name, TARGET) == target},
+            at_most=target,
+        )
+        for target in sorted({TARGETS.get(name, TARGET) for name in seconds})
     ]
 
 

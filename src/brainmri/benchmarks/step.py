@@ -35,7 +35,8 @@ def measure(material: Material, repeats: int) -> dict[str, Any]:
     with tempfile.TemporaryDirectory() as scratch, redirect_stdout(StringIO()):
         trainer = our_trainer(material, material.model(), Path(scratch), max_steps=BLOCK * (repeats + 1))
         bare = material.model()
-        torch.nn.Module.to(bare, trainer.args.device, memory_format=torch.channels_last)
+        torch.nn.Module.to(bare, trainer.args.device)
+        torch.nn.Module.to(bare, memory_format=torch.channels_last)
         turns = Turns(bare_steps(bare, material, trainer.args))
         trainer.add_callback(turns)
         trainer.train()

@@ -10,6 +10,13 @@ def comparison_text(comparisons: list[dict[str, Any]]) -> str:
     return "\n".join(line for one in comparisons for line in _lines(one))
 
 
+def target_text(one: dict[str, Any]) -> str:
+    """What a comparison with a target was to reach, and whether it did."""
+    ((kind, value),) = one["target"].items()
+    unit = "x" if one["reference"] else " s"
+    return f"target {kind.replace('_', ' ')} {value:g}{unit}: {'met' if one['met'] else 'MISSED'}"
+
+
 def grouping_text(rows: list[dict[str, Any]]) -> str:
     """A line for each size, under the names of what was measured."""
     lines = ["".join(f"{name:>15}" for name in rows[0])]
@@ -33,7 +40,5 @@ def _lines(one: dict[str, Any]) -> list[str]:
         lines.append(text)
     lines += [f"    {name:<{width}}{sentence}" for name, sentence in missing.items()]
     if one["target"]:
-        ((kind, value),) = one["target"].items()
-        unit = "x" if one["reference"] else "s"
-        lines.append(f"    target {kind.replace('_', ' ')} {value:g} {unit}: {'met' if one['met'] else 'MISSED'}")
+        lines.append(f"    {target_text(one)}")
     return lines
