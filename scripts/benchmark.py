@@ -53,18 +53,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="bounds the training images in use (default: the train split)")
     parser.add_argument("--archs", nargs="+", metavar="NAME", help="recipes (default: what suits each part)")
     parser.add_argument("--recipe", nargs="+", default=[], metavar="KEY=VALUE", help="changes to those recipes")
-    parser.add_argument(
-        "--sizes",
-        nargs="+",
-        type=int,
-        default=[1000, 2000, 4000, 8000, 16000],
-        help="images to group (default: 1000 to 16000)",
-    )
+    parser.add_argument("--weights", default="auto", help="of the part inference, as of train.py (default: auto)")
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="(default: results/benchmark)")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.only if name not in PARTS]:
         raise ValueError(f"unknown part {', '.join(unknown)}: --only takes {', '.join(PARTS)}")
-    if arguments.repeats < 1 or (arguments.images or 1) < 1 or min(arguments.sizes) < 2:
+    bound = 1 if arguments.images is None else arguments.images
+    if min(arguments.repeats, bound) < 1 or min(arguments.sizes) < 2:
         raise ValueError("--repeats and --images take a number from 1 on, --sizes numbers from 2 on")
     return arguments
 

@@ -80,6 +80,16 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
             assert np.asarray(image.convert("L")).std() > 5
 
 
+def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
+    pytest.importorskip("brainmri.benchmarks.grouping")
+    done = benchmark("--only", "grouping", "--sizes", "50", "100", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["grouping"]
+    assert [row["size"] for row in rows] == [50, 100]
+    assert all(row["seconds"] >= 0 and 1 <= row["groups"] <= row["size"] for row in rows)
+    assert (tmp_path / "grouping.png").is_file()
+
+
 def _check(one: dict, repeats: int) -> None:
     reference = one["reference"]
     for name, seconds in one["seconds"].items():
@@ -107,6 +117,7 @@ def _check_predictions(one: dict) -> None:
         (["--only", "pipeline", "speed"], "unknown part speed"),
         (["--data_dir", "nowhere"], "no such folder"),
         (["--repeats", "0"], "--repeats"),
+        (["--images", "0"], "--images"),
     ],
 )
 def test_mistakes_are_named(benchmark: Benchmark, arguments: list[str], message: str, tmp_path: Path) -> None:
