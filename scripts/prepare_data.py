@@ -15,8 +15,7 @@ import io
 import sys
 from pathlib import Path
 
-from brainmri.data.layouts import LAYOUTS
-from brainmri.data.splits import SCHEMES
+from brainmri.data.choices import LAYOUTS, SCHEMES
 
 
 def parse_arguments() -> argparse.Namespace:

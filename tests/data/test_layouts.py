@@ -6,7 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainmri.data.layouts import LAYOUTS, detect_layout, left_out, read_layout
+from brainmri.data.choices import LAYOUTS
+from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.npz_layout import npz_pictures
 from brainmri.data.tables import add_groups
 

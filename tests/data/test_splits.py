@@ -4,7 +4,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainmri.data.splits import SCHEMES, assign
+from brainmri.data.choices import SCHEMES
+from brainmri.data.splits import assign
 
 
 def make_table(sizes: dict[str, list[int]], source_split: str = "") -> pd.DataFrame:

@@ -14,8 +14,8 @@ from typing import Any
 import pandas as pd
 import yaml
 
+from brainmri.data.choices import SCHEMES
 from brainmri.data.dataset import SPLITS
-from brainmri.data.splits import SCHEMES
 
 INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "picture_id", "site", "source"]
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows

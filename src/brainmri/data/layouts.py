@@ -13,11 +13,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from brainmri.data.choices import LAYOUTS
 from brainmri.data.images import PICTURE_SUFFIXES
 from brainmri.data.npz_layout import NPZ_FILES, read_npz_table
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
 
-LAYOUTS = ("kaggle-4class", "kaggle-multimodal", "imagefolder", "npz", "csv")
 KAGGLE_SPLITS = {"training": "train", "testing": "test"}
 MRI_FOLDER = "Brain Tumor MRI images"
 CT_FOLDER = "Brain Tumor CT scan Images"

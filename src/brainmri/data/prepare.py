@@ -47,7 +47,7 @@ def prepare(
     Args:
         source: a folder, or a CSV file (layout `csv`).
         out: the folder to make; it appears in one step, when it is complete.
-        layout: one of brainmri.data.layouts.LAYOUTS; found out from the source if None.
+        layout: one of brainmri.data.choices.LAYOUTS; found out from the source if None.
         split, val, test, split_seed: see brainmri.data.splits.assign.
         groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
         name: of the data set; that of the source folder if None.

@@ -14,14 +14,8 @@ from itertools import combinations
 import numpy as np
 import pandas as pd
 
-# What each scheme does, in the words of the data card.
-SCHEMES: Mapping[str, str] = {
-    "grouped": "by group, stratified by class: no group stands in two splits",
-    "source": "the source's own test split; validation is a part of its training split, by group",
-    "source_halved": "the source's training split; its test split halved into validation and test, stratified by class",
-    "oversample_then_split": "every class drawn with replacement up to the largest, then split, stratified by class",
-    "npz": "the source's own test split; validation is a part of its training split, by image, stratified by class",
-}
+from brainmri.data.choices import SCHEMES
+
 NEED_SOURCE_SPLIT = ("source", "source_halved", "npz")
 # The fractions that a scheme looks at; the others are set by the scheme itself.
 FRACTIONS_USED: Mapping[str, tuple[str, ...]] = {

@@ -1,0 +1,150 @@
+"""Measure how fast the parts of the project are on this machine, against what one would use instead.
+
+    python scripts/benchmark.py                                       # everything, on the simulated phantom set (long)
+    python scripts/benchmark.py --data_dir DIR --only pipeline step
+    python scripts/benchmark.py --only epoch --images 640 --repeats 3 # a part of an epoch
+
+parts:
+    pipeline      pictures without a network: ours and the per-picture pipeline of Hugging Face's example
+    epoch         an epoch of training: ours and that example's, both through transformers.Trainer
+    step          the training steps of our Trainer and of a bare PyTorch loop
+    augmentation  random transformations: ours, kornia's and torchvision's
+    inference     eager, bf16, ONNX Runtime, OpenVINO (pip install brainmri[export])
+    grouping      finding near duplicates and neighbouring slices: seconds and memory against the number of images
+    startup       --help of every script
+
+The ways of a part take turns (A B A B ...), so that whatever else the machine does hits all of them. Written into
+--out: benchmark.json with every repetition, and a figure for each part.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from brainmri.data.dataset import PreparedData
+
+PARTS = ["pipeline", "epoch", "step", "augmentation", "inference", "grouping", "startup"]
+ARCHS = {  # of the parts that take a network
+    "pipeline": ["cnn_4to32", "efficientnet_lite0"],
+    "epoch": ["cnn_4to32", "efficientnet_lite0", "resnet50"],
+    "step": ["cnn_4to32", "efficientnet_lite0"],
+    "inference": ["efficientnet_lite0", "cnn_4to32"],
+}
+PIXELS = (160, 256)  # sides of the pictures to augment
+SIZES = [1_000, 7_000, 20_000, 100_000]  # images to group
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
+    )
+    parser.add_argument("--data_dir", "--data-dir", metavar="DIR", help="as of train.py (default: the phantom set)")
+    parser.add_argument("--only", nargs="+", default=PARTS, metavar="PART", help="some of the parts (default: all)")
+    parser.add_argument("--repeats", type=int, default=5, help="how often each is measured (default: 5)")
+    parser.add_argument("--images", type=int, help="bounds the training images in use (default: the train split)")
+    parser.add_argument("--archs", nargs="+", metavar="NAME", help="recipes (default: what suits each part)")
+    parser.add_argument("--recipe", nargs="+", default=[], metavar="KEY=VALUE", help="changes to those recipes")
+    parser.add_argument("--weights", default="auto", help="of the part inference, as of train.py (default: auto)")
+    parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
+    parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="(default: results/benchmark)")
+    arguments = parser.parse_args()
+    if unknown := [name for name in arguments.only if name not in PARTS]:
+        raise ValueError(f"unknown part {', '.join(unknown)}: --only takes {', '.join(PARTS)}")
+    bound = 1 if arguments.images is None else arguments.images
+    if min(arguments.repeats, bound) < 1 or min(arguments.sizes) < 2:
+        raise ValueError("--repeats and --images take a number from 1 on, --sizes numbers from 2 on")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+    from brainmri.training.machine import environment, keep_freed_memory
+
+    keep_freed_memory()  # as train.py does
+    logging.basicConfig(level=logging.WARNING, format="%(message)s")
+    from brainmri.benchmarks.figures import bars, grouping_curves
+    from brainmri.benchmarks.tables import comparison_text, grouping_text
+    from brainmri.data.source import prepared_data
+
+    data = prepared_data(arguments.data_dir, "grouped", insist=False)
+    report: dict[str, Any] = {
+        "command": " ".join(sys.argv),
+        "environment": environment(),
+        "data": data.info["name"],
+        "repeats": arguments.repeats,
+        "parts": {},
+    }
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    for part in dict.fromkeys(arguments.only):
+        rows = list(measured(part, data, arguments))
+        title = f"{part}: {data.info['name']}, {report['environment']['hardware']}"
+        draw, text = (grouping_curves, grouping_text) if part == "grouping" else (bars, comparison_text)
+        draw(rows, arguments.out / f"{part}.png", title=title)
+        print(f"\n{part}\n{text(rows)}", flush=True)
+        report["parts"][part] = rows
+        # After every part, so that what was measured stays if the rest is stopped.
+        (arguments.out / "benchmark.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    print(f"\nEverything is in {arguments.out}")
+
+
+def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:
+    """The comparisons of one part (for grouping: a row for each size)."""
+    from transformers.utils.logging import disable_progress_bar
+
+    disable_progress_bar()  # of weights
+    if part == "startup":
+        from brainmri.benchmarks import startup
+
+        yield from startup.measure(Path(__file__).parent, arguments.repeats)
+    elif part == "grouping":
+        from brainmri.benchmarks.grouping import measure
+
+        yield from measure(arguments.sizes, _thumbnails(data))
+    elif part == "augmentation":
+        from brainmri.benchmarks import augmentation
+
+        for size in PIXELS:
+            yield augmentation.measure(data, size, arguments.repeats, arguments.images)
+    else:
+        from brainmri.benchmarks import epoch, inference, pipeline, step
+        from brainmri.benchmarks.material import material
+
+        for arch in arguments.archs or ARCHS[part]:
+            chosen = material(data, arch, arguments.recipe, arguments.images)
+            if part == "pipeline":
+                yield from pipeline.measure(chosen, arguments.repeats)
+            elif part == "epoch":
+                yield epoch.measure(chosen, arguments.repeats)
+            elif part == "step":
+                yield step.measure(chosen, arguments.repeats)
+            else:
+                yield from inference.measure(chosen, arguments.repeats, arguments.weights)
+
+
+def _thumbnails(data: PreparedData) -> np.ndarray:
+    """Of every image, in the order of the index: uint8 (N, 64, 64)."""
+    import numpy as np
+    from PIL import Image
+    from tqdm.auto import tqdm
+
+    from brainmri.data.images import thumbnail
+
+    names = tqdm(data.index["file_name"], desc="thumbnails", unit="image")
+    return np.stack([thumbnail(Image.open(data.root / name)) for name in names])
+
+
+if __name__ == "__main__":
+    try:
+        main()
+    except (ValueError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)

@@ -1,0 +1,44 @@
+"""The results of the benchmark as plain text."""
+
+from __future__ import annotations
+
+from typing import Any
+
+
+def comparison_text(comparisons: list[dict[str, Any]]) -> str:
+    """Each comparison under its title: medians, speeds, ratios, and whether the target was met."""
+    return "\n".join(line for one in comparisons for line in _lines(one))
+
+
+def target_text(one: dict[str, Any]) -> str:
+    """What a comparison with a target was to reach, and whether it did."""
+    ((kind, value),) = one["target"].items()
+    unit = "x" if one["reference"] else " s"
+    return f"target {kind.replace('_', ' ')} {value:g}{unit}: {'met' if one['met'] else 'MISSED'}"
+
+
+def grouping_text(rows: list[dict[str, Any]]) -> str:
+    """A line for each size, under the names of what was measured."""
+    lines = ["".join(f"{name:>15}" for name in rows[0])]
+    for row in rows:
+        lines.append("".join(f"{'-' if value is None else format(value, ',.6g'):>15}" for value in row.values()))
+    return "\n".join(lines)
+
+
+def _lines(one: dict[str, Any]) -> list[str]:
+    missing = one.get("not_installed", {})
+    width = max(len(name) for name in [*one["medians"], *missing]) + 2
+    lines = [f"  {one['title']}"]
+    for name, median in one["medians"].items():
+        text = f"    {name:<{width}}{median:9.3f} s"
+        if one["images"]:
+            text += f"{one['images'] / median:10,.1f} images/s{1000 * median / one['images']:9.3f} ms per image"
+        if name in one["ratios"]:
+            text += f"{one['ratios'][name]:8.2f} x {one['reference']}"
+        if "largest_difference" in one and name != one["reference"]:
+            text += f"; probabilities differ by up to {one['largest_difference'][name]:.1e}"
+        lines.append(text)
+    lines += [f"    {name:<{width}}{sentence}" for name, sentence in missing.items()]
+    if one["target"]:
+        lines.append(f"    {target_text(one)}")
+    return lines

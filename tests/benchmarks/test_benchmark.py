@@ -1,0 +1,140 @@
+"""scripts/benchmark.py in a subprocess, on a tiny phantom set. Times are not tested, only what is said of them."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainmri.benchmarks.timing import comparison
+from brainmri.data.phantom import make_phantom
+from brainmri.data.prepare import prepare
+
+ROOT = Path(__file__).parents[2]
+TINY = ["--archs", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32", "batch_size=8"]
+TINY += ["--images", "16", "--repeats", "2"]
+ENTRIES = {"title", "reference", "images", "seconds", "medians", "images_per_second", "ratios", "target", "met"}
+WAYS = {
+    "pipeline": [
+        {"ours", *(f"{kind}'s transformations, {workers} workers" for workers in (0, 2))}
+        for kind in ("recipe", "example")
+    ],
+    "epoch": [{"ours", "usual, 0 workers", "usual, 2 workers"}],
+    "step": [{"SliceTrainer", "bare loop"}],
+    "augmentation": [{"ours", "torchvision v2, one by one", "kornia"}] * 2,
+    "inference": [{"eager fp32", "bf16 autocast", "ONNX Runtime", "OpenVINO"}] * 2,
+    "startup": [{path.name for path in (ROOT / "scripts").glob("*.py")} - {"train.py"}, {"train.py"}],
+}
+Benchmark = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture(scope="module")
+def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
+    """benchmark(*arguments): run the script to its end, on the tiny set unless --data_dir is given."""
+    folder = tmp_path_factory.mktemp("benchmark")
+    raw = make_phantom(folder / "raw", subjects=24, size=32, slices_per_subject=6, progress=False)
+    ready = prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
+    cache = str(folder / "cache")
+    environment = os.environ | {
+        "BRAINMRI_CACHE": cache,
+        "HF_HOME": cache,
+        "HF_HUB_OFFLINE": "1",
+        "OMP_NUM_THREADS": "1",
+    }
+
+    def run(*arguments: str) -> subprocess.CompletedProcess[str]:
+        data = () if "--data_dir" in arguments else ("--data_dir", str(ready))
+        command = [sys.executable, str(ROOT / "scripts" / "benchmark.py"), *arguments, *data]
+        return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
+
+    return run
+
+
+@pytest.mark.parametrize("parts", [["pipeline", "epoch", "step"], ["augmentation", "inference"], ["startup"]])
+def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_path: Path) -> None:
+    done = benchmark("--only", *parts, *TINY, "--out", str(tmp_path / "out"))
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / "out" / "benchmark.json").read_text())
+    assert set(report) == {"command", "environment", "data", "repeats", "parts"}
+    assert (report["data"], report["repeats"]) == ("phantom tiny", 2)
+    assert {"hardware", "threads", "torch", "git_commit"} <= set(report["environment"])
+    assert list(report["parts"]) == parts
+    for part in parts:
+        assert part in done.stdout
+        found = report["parts"][part]
+        assert [set(one["medians"]) | set(one.get("not_installed", {})) for one in found] == WAYS[part]
+        for one in found:
+            assert set(one) >= ENTRIES
+            assert one["title"] in done.stdout
+            _check(one, repeats=2)
+            if part == "inference":
+                _check_predictions(one)
+        with Image.open(tmp_path / "out" / f"{part}.png") as image:
+            assert min(image.size) > 200
+            assert np.asarray(image.convert("L")).std() > 5
+
+
+def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
+    pytest.importorskip("brainmri.benchmarks.grouping")
+    done = benchmark("--only", "grouping", "--sizes", "50", "100", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    rows = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["grouping"]
+    assert [row["size"] for row in rows] == [50, 100]
+    assert all(row["seconds"] >= 0 and 1 <= row["groups"] <= row["size"] for row in rows)
+    assert (tmp_path / "grouping.png").is_file()
+
+
+def _check(one: dict, repeats: int) -> None:
+    reference = one["reference"]
+    for name, seconds in one["seconds"].items():
+        assert len(seconds) == repeats
+        assert min(seconds) > 0
+        assert one["medians"][name] == median(seconds)
+        if one["images"]:
+            assert one["images_per_second"][name] == pytest.approx(one["images"] / median(seconds))
+    assert set(one["ratios"]) == (set(one["medians"]) - {reference} if reference else set())
+    for name, ratio in one["ratios"].items():
+        assert ratio == pytest.approx(one["medians"][name] / one["medians"][reference])
+
+
+def _check_predictions(one: dict) -> None:
+    differences = dict(one["largest_difference"])
+    assert set(differences) == set(one["medians"])
+    assert differences.pop("eager fp32") == 0
+    assert differences.pop("bf16 autocast") < 0.05
+    assert all(value < 1e-4 for value in differences.values())
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--only", "pipeline", "speed"], "unknown part speed"),
+        (["--data_dir", "nowhere"], "no such folder"),
+        (["--repeats", "0"], "--repeats"),
+        (["--images", "0"], "--images"),
+    ],
+)
+def test_mistakes_are_named(benchmark: Benchmark, arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = benchmark(*arguments, "--out", str(tmp_path))
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith("error: ")
+    assert message in done.stderr
+
+
+def test_all_ratios_have_to_meet_the_target() -> None:
+    seconds = {"ours": [1.0, 3.0, 2.0], "slow": [20.0] * 3, "less slow": [9.0, 8.0, 10.0]}
+    one = comparison("one", seconds, reference="ours", images=4, at_least=5)
+    assert one["ratios"] == {"slow": 10, "less slow": 4.5}
+    assert one["images_per_second"]["ours"] == 2
+    assert one["target"] == {"at_least": 5}
+    assert one["met"] is False
+    assert comparison("one", seconds, reference="ours", at_least=4.5)["met"] is True
+    assert comparison("one", seconds, reference="ours", at_most=9)["met"] is False
+    assert comparison("one", seconds, at_most=20)["met"] is True
+    assert comparison("one", seconds, reference="ours")["met"] is None

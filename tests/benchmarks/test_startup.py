@@ -1,0 +1,22 @@
+"""--help waits for nothing that it does not need. What is imported is tested, and not the time, which is measured."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
+HEAVY = {"numpy", "pandas", "PIL", "scipy", "torch", "torchvision", "transformers", "timm", "datasets", "accelerate"}
+# Its flags are those of TrainingArguments, whose import brings these.
+NEEDS = {"train.py": {"numpy", "PIL", "torch", "transformers", "accelerate"}}
+
+
+@pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
+def test_help_imports_nothing_heavy(script: Path) -> None:
+    command = [sys.executable, "-X", "importtime", str(script), "--help"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    assert "usage: " in done.stdout
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert imported & HEAVY <= NEEDS.get(script.name, set())
