@@ -67,9 +67,10 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    from brainmri.training.machine import environment, keep_freed_memory
+    from brainmri.training.machine import environment, keep_freed_memory, use_cpu_well
 
     keep_freed_memory()  # as train.py does
+    use_cpu_well()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     from brainmri.benchmarks.figures import bars, grouping_curves
     from brainmri.benchmarks.tables import comparison_text, grouping_text

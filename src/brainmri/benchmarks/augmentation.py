@@ -53,7 +53,7 @@ def measure(data: PreparedData, size: int, repeats: int, images: int | None) -> 
 
 def _ours(batches: list[dict[str, torch.Tensor]]) -> None:
     for batch in batches:
-        augment(batch["pixel_values"].float(), batch["uniform"], WIDTHS)
+        augment(batch["pixel_values"], batch["uniform"], WIDTHS)
 
 
 def _torchvision() -> v2.Transform:

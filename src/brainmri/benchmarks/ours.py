@@ -18,6 +18,7 @@ def our_trainer(material: Material, model: PreTrainedModel, folder: Path, **give
     torch.nn.Module.to(model, memory_format=torch.channels_last)
     return SliceTrainer(
         model=model,
+        whole=model,
         args=stage_arguments(material.recipe, material.stage, PLAIN | given, SEED, str(folder)),
         recipe=material.recipe,
         stage=material.stage,

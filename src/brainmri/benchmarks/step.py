@@ -72,6 +72,7 @@ class Turns(TrainerCallback):
 def bare_steps(model: PreTrainedModel, material: Material, arguments: TrainingArguments) -> Iterator[None]:
     """Train `model` step by step, for ever, with nothing but the work itself: no loader, no clipping, no records."""
     recipe, slices, device = material.recipe, material.slices(), arguments.device
+    widths = recipe.augmentations()
     kind, options = Trainer.get_optimizer_cls_and_kwargs(arguments, model)
     trainable = [parameter for parameter in model.parameters() if parameter.requires_grad]
     optimizer = kind(trainable, **options, weight_decay=arguments.weight_decay)
@@ -80,8 +81,8 @@ def bare_steps(model: PreTrainedModel, material: Material, arguments: TrainingAr
         slices.set_epoch(epoch)
         for positions in torch.randperm(len(slices)).split(arguments.per_device_train_batch_size):
             batch = {name: tensor.to(device) for name, tensor in slices.__getitems__(positions.tolist()).items()}
-            pixels = augment(batch["pixel_values"].float(), batch["uniform"], recipe.augmentations())
-            pixels = normalized(pixels, recipe.input.normalize).contiguous(memory_format=torch.channels_last)
+            pixels = augment(batch["pixel_values"], batch["uniform"], widths) if widths else batch["pixel_values"]
+            pixels = normalized(pixels.float(), recipe.input.normalize)
             with torch.autocast(device.type, torch.bfloat16, enabled=bool(arguments.bf16)):
                 logits = model(pixel_values=pixels).logits
             smoothing = arguments.label_smoothing_factor
