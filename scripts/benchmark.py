@@ -8,6 +8,7 @@ parts:
     pipeline      pictures without a network: ours and the per-picture pipeline of Hugging Face's example
     epoch         an epoch of training: ours and that example's, both through transformers.Trainer
     step          the training steps of our Trainer and of a bare PyTorch loop
+    features      50 epochs of a frozen backbone's recipe, and its features alone
     augmentation  random transformations: ours, kornia's and torchvision's
     inference     eager, bf16, ONNX Runtime, OpenVINO (pip install brainmri[export])
     grouping      finding near duplicates and neighbouring slices: seconds and memory against the number of images
@@ -32,11 +33,12 @@ if TYPE_CHECKING:
 
     from brainmri.data.dataset import PreparedData
 
-PARTS = ["pipeline", "epoch", "step", "augmentation", "inference", "grouping", "startup"]
+PARTS = ["pipeline", "epoch", "step", "features", "augmentation", "inference", "grouping", "startup"]
 ARCHS = {  # of the parts that take a network
     "pipeline": ["cnn_4to32", "efficientnet_lite0"],
     "epoch": ["cnn_4to32", "efficientnet_lite0", "resnet50"],
     "step": ["cnn_4to32", "efficientnet_lite0"],
+    "features": ["efficientnet_lite0_frozen", "resnet50_frozen"],
     "inference": ["efficientnet_lite0", "cnn_4to32"],
 }
 PIXELS = (160, 256)  # sides of the pictures to augment
@@ -116,7 +118,7 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
         for size in PIXELS:
             yield augmentation.measure(data, size, arguments.repeats, arguments.images)
     else:
-        from brainmri.benchmarks import epoch, inference, pipeline, step
+        from brainmri.benchmarks import epoch, features, inference, pipeline, step
         from brainmri.benchmarks.material import material
 
         for arch in arguments.archs or ARCHS[part]:
@@ -127,6 +129,8 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
                 yield epoch.measure(chosen, arguments.repeats)
             elif part == "step":
                 yield step.measure(chosen, arguments.repeats)
+            elif part == "features":
+                yield features.measure(chosen, arguments.repeats)
             else:
                 yield from inference.measure(chosen, arguments.repeats, arguments.weights)
 

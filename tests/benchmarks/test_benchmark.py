@@ -90,6 +90,17 @@ def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Pat
     assert (tmp_path / "grouping.png").is_file()
 
 
+def test_features_are_measured_against_their_own_cost(benchmark: Benchmark, tmp_path: Path) -> None:
+    tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "batch_size=8"]
+    options = ["--archs", "resnet50_frozen", "--recipe", *tiny, "--images", "16", "--repeats", "1"]
+    done = benchmark("--only", "features", *options, "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    (one,) = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["features"]
+    assert set(one["medians"]) == {"one pass over the views", "50 epochs on features"}
+    assert one["images"] == 4 * 16
+    _check(one, repeats=1)
+
+
 def _check(one: dict, repeats: int) -> None:
     reference = one["reference"]
     for name, seconds in one["seconds"].items():

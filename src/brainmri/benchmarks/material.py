@@ -85,7 +85,6 @@ def material(data: PreparedData, arch: str, changes: list[str], images: int | No
         "early_stopping": None,
         "ema": None,
         "sizes": [],
-        "feature_views": None,
     }
     recipe = recipe.model_copy(update={"stages": [recipe.stages[-1].model_copy(update=plain)]})
     order = np.random.default_rng(SEED).permutation(len(data.rows("train")))
