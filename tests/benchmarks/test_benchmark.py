@@ -81,7 +81,6 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
 
 
 def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
-    pytest.importorskip("brainmri.benchmarks.grouping")
     done = benchmark("--only", "grouping", "--sizes", "50", "100", "--out", str(tmp_path))
     assert done.returncode == 0, done.stderr
     rows = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["grouping"]
