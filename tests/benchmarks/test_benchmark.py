@@ -56,7 +56,14 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     return run
 
 
-@pytest.mark.parametrize("parts", [["pipeline", "epoch", "step"], ["augmentation", "inference"], ["startup"]])
+@pytest.mark.parametrize(
+    "parts",
+    [
+        ["pipeline", "epoch", "step"],
+        pytest.param(["augmentation", "inference"], marks=pytest.mark.slow),
+        pytest.param(["startup"], marks=pytest.mark.slow),
+    ],
+)
 def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_path: Path) -> None:
     done = benchmark("--only", *parts, *TINY, "--out", str(tmp_path / "out"))
     assert done.returncode == 0, done.stderr
@@ -89,6 +96,7 @@ def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Pat
     assert (tmp_path / "grouping.png").is_file()
 
 
+@pytest.mark.slow
 def test_features_are_measured_against_their_own_cost(benchmark: Benchmark, tmp_path: Path) -> None:
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "batch_size=8"]
     options = ["--archs", "resnet50_frozen", "--recipe", *tiny, "--images", "16", "--repeats", "1"]

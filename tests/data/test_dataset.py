@@ -120,8 +120,8 @@ def test_writers_at_once_and_a_killed_one_leave_one_whole_cache(data: PreparedDa
     killed.wait()
     unfinished.mkdir(exist_ok=True)  # what it left, even where it had just finished
     (unfinished / "first.npy").write_bytes(b"half")
-    writers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(3)]
-    assert [writer.wait() for writer in writers] == [0, 0, 0]
+    writers = [subprocess.Popen(command, stderr=subprocess.DEVNULL) for _ in range(2)]
+    assert [writer.wait() for writer in writers] == [0, 0]
     pixels = pixel_cache(data, 64)
     assert (pixels.read(np.arange(len(pixels))).reshape(len(pixels), -1).max(1) > 0).all()
     with Image.open(data.root / data.index["file_name"].iloc[-1]) as image:

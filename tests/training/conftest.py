@@ -1,5 +1,6 @@
 """A tiny prepared phantom set, and the real command line run on it in a subprocess."""
 
+import json
 import os
 import subprocess
 import sys
@@ -16,6 +17,10 @@ ROOT = Path(__file__).parents[2]
 TINY = ["--arch", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32", "model.arguments.dropout=0"]
 TINY += ["stages.0.learning_rate=0.003"]
 Train = Callable[..., subprocess.CompletedProcess[str]]
+
+
+def result_of(run: Path) -> dict:
+    return json.loads((run / "result.json").read_text())
 
 
 @pytest.fixture(scope="session")
