@@ -10,7 +10,9 @@ from transformers import PreTrainedModel
 
 from brainmri.models.build import build_model
 from brainmri.models.parts import bare_network
+from brainmri.models.preprocessing import normalized
 from brainmri.training.features import AfterFrozen, FeatureBatches
+from brainmri.training.outcome import predict
 from brainmri.training.parameters import set_frozen
 from brainmri.training.recipe import Recipe, recipe_names, resolve
 from brainmri.training.stages import run_stages
@@ -53,6 +55,22 @@ def run(recipe: Recipe, model: PreTrainedModel, folder: Path, **given: Any) -> t
     train, validation = some_slices(24, 32, seed=0), some_slices(8, 32, None)
     _, outcomes = run_stages(model, recipe, train, validation, given, folder, seed=0, max_minutes=None)
     return outcomes, bare_network(model).state_dict()
+
+
+def test_bfloat16_ends_with_training_although_its_trainer_saw_no_picture(tmp_path: Path) -> None:
+    """Every split is scored in float32: the trainer of pictures comes to its first one without having trained."""
+    recipe, model = small("resnet50_frozen", "stages.0.epochs=1", "stages.0.feature_views=1")
+    given = {"per_device_train_batch_size": 8, "disable_tqdm": True, "bf16": True}
+    pictures = some_slices(8, 32, None)
+    trainer, _ = run_stages(model, recipe, some_slices(24, 32, seed=0), pictures, given, tmp_path, 0, None)
+    assert trainer.args.bf16
+    scored = [predict(trainer, pictures) for _ in ("validation", "test")]
+    model.eval()
+    pixels = normalized(pictures.__getitems__(range(8))["pixel_values"].float(), recipe.input.normalize)
+    with torch.no_grad():
+        expected = model(pixel_values=pixels).logits.double().softmax(1).numpy()
+    for probabilities in scored:
+        np.testing.assert_allclose(probabilities, expected, atol=1e-5)
 
 
 PARTIAL = ["layer4.0.conv3", "layer4.0.bn3", "layer4.0.downsample.1", "layer4.1", "layer4.2"]

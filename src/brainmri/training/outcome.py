@@ -45,6 +45,7 @@ def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]
 
     The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities.
     """
+    trainer.accelerator.native_amp = False  # else a trainer that has not trained (features did) wraps its model anew
     trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     logits = trainer.predict(batches).predictions
     return softmax(np.asarray(logits, dtype=np.float64), axis=1)
