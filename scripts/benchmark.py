@@ -28,6 +28,8 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainmri.command import call
+
 if TYPE_CHECKING:
     import numpy as np
 
@@ -148,8 +150,4 @@ def _thumbnails(data: PreparedData) -> np.ndarray:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    call(main)

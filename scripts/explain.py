@@ -10,9 +10,10 @@ Writes layers.txt, layers.csv, features/*.png, dropout.png, dropout.csv and clas
 from __future__ import annotations
 
 import argparse
-import sys
 from pathlib import Path
 from typing import TYPE_CHECKING
+
+from brainmri.command import call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -109,8 +110,4 @@ def _dropout_summary(table: pd.DataFrame) -> str:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except (ValueError, OSError) as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    call(main)

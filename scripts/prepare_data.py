@@ -15,6 +15,7 @@ import io
 import sys
 from pathlib import Path
 
+from brainmri.command import call
 from brainmri.data.choices import LAYOUTS, SCHEMES
 
 
@@ -35,19 +36,14 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
-def main() -> int:
+def main() -> None:
     arguments = parse_arguments()
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="replace")  # names that an old Windows code page lacks must not stop the work
     from brainmri.data.prepare import prepare
 
-    try:
-        prepare(**vars(arguments))
-    except (ValueError, OSError) as error:
-        print("error:", " ".join(str(error).splitlines()), file=sys.stderr)
-        return 2
-    return 0
+    prepare(**vars(arguments))
 
 
 if __name__ == "__main__":
-    sys.exit(main())
+    call(main)

@@ -13,6 +13,7 @@ import shutil
 import sys
 from pathlib import Path
 
+from brainmri.command import call
 from brainmri.training.arguments import parse
 from brainmri.training.machine import keep_freed_memory, use_cpu_well
 
@@ -137,8 +138,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except ValueError as error:
-        print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
+    call(main)

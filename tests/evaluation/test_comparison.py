@@ -364,5 +364,5 @@ def test_script_explains_wrong_use(tmp_path):
     assert "give either RUNS" in compare("--readme", "runs", cwd=tmp_path).stderr
     assert "--check needs --readme" in compare("runs", "--check", cwd=tmp_path).stderr
     missing = compare("nowhere", cwd=tmp_path)
-    assert missing.returncode == 1
+    assert missing.returncode == 2
     assert missing.stderr.strip().startswith("error: nowhere: no result.json")

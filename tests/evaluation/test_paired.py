@@ -96,23 +96,6 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8]).tolist() == [1, 1]
 
 
-@pytest.fixture
-def make_scored(make_run):
-    """make_scored(name, wrong, **changes): a run that misses the given test images of 240, four to a group."""
-
-    def make(name, wrong, **changes):
-        run = make_run(name, **changes)
-        table = pd.read_csv(run / "predictions.csv", dtype=str, keep_default_na=False)
-        number = table["file_name"].str.extract(r"(\d+)")[0].astype(int)
-        table["label"] = "glioma"
-        missed = (table["split"] == "test") & number.isin(wrong)
-        table["predicted"] = np.where(missed | (table["split"] != "test"), "notumor", "glioma")
-        table.sample(frac=1, random_state=changes.get("seed", 1)).to_csv(run / "predictions.csv", index=False)
-        return run
-
-    return make
-
-
 def test_runs_are_paired_within_their_test_set_only(make_scored, tmp_path):
     other = {"data__split": "source", "data__leaky": True, "data__fingerprint": "f" * 16}
     dirs = [

@@ -38,7 +38,7 @@ def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:
             "kind": "floor",
             "recipe": floor,
             **{key: last[key] for key in TEST_SPLIT},
-            "accuracy": last["floors"].get(floor),
+            "accuracy": last[f"floor_{floor}"],
         }
         for _, group in runs.groupby(TEST_SPLIT, dropna=False)
         for last in [group.sort_values("created").iloc[-1]]

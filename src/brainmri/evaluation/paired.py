@@ -5,6 +5,7 @@ image claims too much; the one by group is the headline. Both ask whether the di
 are equally good: then it is a coin toss, for each image or for each whole group, which of the two got the better of it.
 """
 
+import math
 from collections.abc import Sequence
 from itertools import combinations
 from pathlib import Path
@@ -107,6 +108,11 @@ def paired_markdown(tests: pd.DataFrame) -> str:
         f"Bold: below {SIGNIFICANT} also after Holm's correction over all pairs of the test set. "
         "A test compares two trained networks, not two recipes: another seed may decide otherwise."
     )
+    if any(
+        len(split.rows) < math.comb(len({*split.rows["run_a"], *split.rows["run_b"]}), 2)
+        for split in by_test_split(tests)
+    ):
+        note += " An empty cell above the diagonal: not tested, as the predictions of one of the two were not at hand."
     return "\n\n".join([*sections, note])
 
 

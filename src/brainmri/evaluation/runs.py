@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from brainmri.evaluation.results import data_title, read_result
+from brainmri.evaluation.results import FLOORS, data_title, read_result
 
 # What makes two runs the same system, so that they may differ in their seed only.
 SYSTEM = ["source", "recipe", "protocol", "changes", "weights", "normalize", "epochs_scheduled", "schedule_fraction"]
@@ -23,7 +23,9 @@ TEST_SPLIT = ["data", "split", "leaky", "fingerprint", "split_seed", "fold", "te
 PUBLISHED = ["published_accuracy", "published_data", "published_split", "published_note"]
 SEEDS = ["run", *SYSTEM, *TEST_SPLIT, "seed", "accuracy", "ci_low", "ci_high", "minutes", "epochs_run"]
 SEEDS += ["best_train_accuracy", "best_train_epoch", "validation_accuracy_then", "images_per_second", "parameters"]
-SEEDS += ["hardware"]
+SEEDS += ["hardware", "recipe_title", *PUBLISHED, *(f"floor_{floor}" for floor in FLOORS), "created"]
+TEXT = ["run", "source", "recipe", "protocol", "changes", "weights", "normalize", "precision", "data", "split"]
+TEXT += ["fingerprint", "fold", "hardware", "recipe_title", *PUBLISHED[1:], "created"]
 
 
 # Flags of train.py that do not make another system of a recipe, or whose effect stands in another column.
@@ -52,7 +54,7 @@ class SplitPart(NamedTuple):
 
 
 def read_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
-    """One row per run: the columns of `seeds.csv`, those of the recipe's published figure, `floors` and `folder`.
+    """One row per run: the columns of `seeds.csv`, and `folder`.
 
     `run` is a name without paths ("resnet50 clean seed 42"), unique within a test split. Accuracies are in 0..1;
     `minutes` is the time to converge; `best_train_epoch` counts over all stages from 1. The order is that of the
@@ -62,7 +64,15 @@ def read_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
         FileNotFoundError: a run lacks `result.json`, `history.csv` or `predictions.csv`.
         ValueError: a run has no test figures, or two runs of one system on one split have the same seed.
     """
-    runs = pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs])
+    return named(pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs]))
+
+
+def named(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs in their order, with the column `run` that tells them apart.
+
+    Raises:
+        ValueError: two runs of one system on one split have the same seed.
+    """
     same = runs[runs.duplicated([*SYSTEM, *TEST_SPLIT, "seed"], keep=False)]
     if len(same):
         raise ValueError(
@@ -89,7 +99,7 @@ def changes_of(command: str) -> str:
 
 
 def write_seeds(runs: pd.DataFrame, path: Path) -> None:
-    """Write `seeds.csv`, from which the means and standard deviations of `comparison.csv` can be made again."""
+    """Write `seeds.csv`, from which `comparison.csv` can be made again."""
     path.parent.mkdir(parents=True, exist_ok=True)
     runs[SEEDS].to_csv(path, index=False, float_format="%.9g", lineterminator="\n")
 
@@ -150,7 +160,7 @@ def _row(run_dir: Path) -> dict[str, Any]:
         "folder": str(run_dir),
         "created": result["created"],
         "seed": result["seed"],
-        "floors": result["floors"] or {},
+        **{f"floor_{floor}": (result["floors"] or {}).get(floor) for floor in FLOORS},
         "recipe": result["arch"],
         "recipe_title": result["recipe_title"] or "",
         "source": result["source"] or "",

@@ -1,0 +1,57 @@
+"""Results that are kept without their run folders: an update says what a comparison of all runs would say."""
+
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+SOURCE = {"data__split": "source", "data__leaky": True, "data__fingerprint": "f" * 16}
+
+
+def compare(*arguments: object) -> str:
+    done = subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return done.stdout
+
+
+def test_an_update_keeps_the_results_of_the_other_recipes(make_scored, tmp_path):
+    kept = [make_scored(f"kept{seed}", range(4 * seed), seed=seed) for seed in (1, 2)]
+    kept.append(make_scored("kept-source", range(9), **SOURCE))
+    old = [make_scored("old", range(100), arch="cnn_4x4", training__epochs_scheduled=5)]
+    new = [make_scored(f"new{seed}", range(30 + 20 * seed), arch="cnn_4x4", seed=seed) for seed in (1, 2)]
+    new.append(make_scored("new-source", range(5), arch="cnn_4x4", **SOURCE))
+
+    compare(*kept, *new, "--out", tmp_path / "whole")
+    compare(*kept, *old, "--out", tmp_path / "updated")
+    for folder in (*kept, *old):
+        shutil.rmtree(folder)
+    compare(*new, "--update", "--out", tmp_path / "updated")
+
+    whole, updated = tmp_path / "whole", tmp_path / "updated"
+    for name in ("comparison.csv", "seeds.csv", "best_epochs.md"):
+        assert (updated / name).read_text() == (whole / name).read_text(), name
+    expected, tests = (pd.read_csv(out / "paired_tests.csv") for out in (whole, updated))
+    of_one_recipe = expected["run_a"].str.split().str[0] == expected["run_b"].str.split().str[0]
+    figures = [name for name in expected.columns if name != "p_group_holm"]
+    pd.testing.assert_frame_equal(tests[figures], expected[of_one_recipe][figures].reset_index(drop=True))
+    grouped = tests[~tests["leaky"]]
+    assert len(grouped) == 2
+    assert grouped["p_group_holm"].min() == pytest.approx(2 * grouped["p_group"].min())  # over two pairs now
+    assert "An empty cell above the diagonal: not tested" in (updated / "paired_tests.md").read_text()
+    assert "An empty cell" not in (whole / "paired_tests.md").read_text()
+
+
+def test_an_update_of_nothing_says_so(make_scored, tmp_path):
+    done = subprocess.run(
+        [sys.executable, SCRIPT, make_scored("one", [1]), "--update", "--out", tmp_path / "none"],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert done.returncode == 2
+    assert "seeds.csv" in done.stderr
+    assert not (tmp_path / "none").exists()
