@@ -60,6 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--weights", default="auto", help="of the part inference, as of train.py (default: auto)")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="(default: results/benchmark)")
+    parser.add_argument("--readme", nargs="?", type=Path, const=Path("README.md"), help="put a table into this file")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.only if name not in PARTS]:
         raise ValueError(f"unknown part {', '.join(unknown)}: --only takes {', '.join(PARTS)}")
@@ -77,8 +78,9 @@ def main() -> None:
     use_cpu_well()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
     from brainmri.benchmarks.figures import bars, grouping_curves
-    from brainmri.benchmarks.tables import comparison_text, grouping_text
+    from brainmri.benchmarks.tables import benchmark_markdown, comparison_text, grouping_text
     from brainmri.data.source import prepared_data
+    from brainmri.evaluation.markdown import insert
 
     data = prepared_data(arguments.data_dir, "grouped", insist=False)
     report: dict[str, Any] = {
@@ -98,6 +100,10 @@ def main() -> None:
         report["parts"][part] = rows
         # After every part, so that what was measured stays if the rest is stopped.
         (arguments.out / "benchmark.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if arguments.readme:
+        text = arguments.readme.read_text(encoding="utf-8")
+        text = insert(text, benchmark_markdown(report), "benchmark")
+        arguments.readme.write_text(text, encoding="utf-8", newline="\n")
     print(f"\nEverything is in {arguments.out}")
 
 

@@ -52,12 +52,12 @@ def main() -> int:
     from brainmri.evaluation.comparison import (
         compare_runs,
         comparison_markdown,
-        insert_results,
         read_comparison,
         write_comparison,
     )
     from brainmri.evaluation.comparison_figures import write_comparison_figures
     from brainmri.evaluation.earlier import with_earlier, with_earlier_tests
+    from brainmri.evaluation.markdown import insert
     from brainmri.evaluation.paired import paired_markdown, paired_tests, write_paired_tests
     from brainmri.evaluation.results import find_runs
     from brainmri.evaluation.runs import read_runs, write_seeds
@@ -97,7 +97,7 @@ def main() -> int:
     # The README.
     if arguments.readme:
         old = arguments.readme.read_text(encoding="utf-8")
-        new = insert_results(old, sections[0])
+        new = insert(old, sections[0], "results")
         if arguments.check:
             if new != old:
                 print(f"{arguments.readme} differs from the table; run without --check.", file=sys.stderr)

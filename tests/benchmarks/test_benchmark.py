@@ -65,7 +65,9 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
     ],
 )
 def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_path: Path) -> None:
-    done = benchmark("--only", *parts, *TINY, "--out", str(tmp_path / "out"))
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- benchmark:start -->\n<!-- benchmark:end -->\n")
+    done = benchmark("--only", *parts, *TINY, "--out", str(tmp_path / "out"), "--readme", str(readme))
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "benchmark.json").read_text())
     assert set(report) == {"command", "environment", "data", "repeats", "parts"}
@@ -79,6 +81,7 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
         for one in found:
             assert set(one) >= ENTRIES
             assert one["title"] in done.stdout
+            assert f"| {part} | {one['title']} | " in readme.read_text()
             _check(one, repeats=2)
             if part == "inference":
                 _check_predictions(one)

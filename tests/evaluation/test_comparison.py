@@ -9,11 +9,8 @@ import pytest
 
 from brainmri.evaluation.best_epochs import best_epochs_markdown
 from brainmri.evaluation.comparison import (
-    END,
-    START,
     compare_runs,
     comparison_markdown,
-    insert_results,
     read_comparison,
     write_comparison,
 )
@@ -301,19 +298,6 @@ def test_other_csv_files_are_refused(tmp_path):
         read_comparison(tmp_path / "x.csv")
 
 
-@pytest.mark.parametrize("readme", ["no markers", START, f"{END}\n{START}", f"{START}{END}{START}{END}"])
-def test_markers_must_be_there_once_in_order(readme):
-    with pytest.raises(ValueError, match="each exactly once"):
-        insert_results(readme, "table")
-
-
-def test_inserting_changes_nothing_else_and_is_stable():
-    readme = f"before\n{START}\nold\n{END}\nafter\n"
-    once = insert_results(readme, "| new |")
-    assert once == f"before\n{START}\n| new |\n{END}\nafter\n"
-    assert insert_results(once, "| new |") == once
-
-
 def compare(*arguments, cwd):
     environment = {**os.environ, "PYTHONIOENCODING": "utf-8"}
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
@@ -324,7 +308,7 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     make_run("runs/one", test__accuracy=0.123456789)
     make_run("runs/two", seed=2)
     readme = tmp_path / "README.md"
-    readme.write_text(f"# x\n{START}\n{END}\n", encoding="utf-8")
+    readme.write_text("# x\n<!-- results:start -->\n<!-- results:end -->\n", encoding="utf-8")
 
     assert compare("runs", "--readme", "--check", cwd=tmp_path).returncode == 1
     assert not (tmp_path / "results").exists()
@@ -333,7 +317,7 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     assert first.returncode == 0, first.stderr
     filled = readme.read_text(encoding="utf-8")
     table, best, paired = re.split(r"\n\n(?=###)", first.stdout.strip())
-    assert filled == f"# x\n{START}\n{table}\n{END}\n"
+    assert filled == f"# x\n<!-- results:start -->\n{table}\n<!-- results:end -->\n"
     assert "± " in filled
 
     # Everything else is written too, says the same as what was printed, and knows nothing of this machine.

@@ -83,6 +83,16 @@ def test_overrides_reach_nested_keys_and_leave_the_rest() -> None:
     assert recipe.augmentation["rotation_degrees"] == 10  # {} merges nothing
 
 
+@pytest.mark.parametrize(
+    ("epochs", "expected"),
+    [(4, [96, 96, 128, 160]), (1, [160]), (2, [96, 160]), (8, [96, 96, 96, 96, 128, 128, 160, 160])],
+)
+def test_the_last_epoch_has_the_last_size_however_many_there_are(epochs: int, expected: list[int]) -> None:
+    stage = resolve("cnn_4x4", overrides=["stages.0.sizes=[96, 96, 128, 160]"]).stages[0]
+    assert stage.size_of_each(epochs) == expected
+    assert resolve("cnn_4x4").stages[0].size_of_each(epochs) == []
+
+
 def test_the_command_line_wins_over_the_recipe_and_dashes_equal_underscores() -> None:
     run, given = parse(["--arch", "cnn_4x4", "--data-dir", "d", "--learning-rate", "0.01", "--max_steps", "3"])
     assert (run.arch, run.data_dir, run.protocol) == ("cnn_4x4", "d", "clean")

@@ -1,8 +1,10 @@
-"""The results of the benchmark as plain text."""
+"""The results of the benchmark as plain text and as the README's table."""
 
 from __future__ import annotations
 
 from typing import Any
+
+from brainmri.evaluation.markdown import markdown_table
 
 
 def comparison_text(comparisons: list[dict[str, Any]]) -> str:
@@ -23,6 +25,32 @@ def grouping_text(rows: list[dict[str, Any]]) -> str:
     for row in rows:
         lines.append("".join(f"{'-' if value is None else format(value, ',.6g'):>15}" for value in row.values()))
     return "\n".join(lines)
+
+
+def benchmark_markdown(report: dict[str, Any]) -> str:
+    """The README's table, from what `benchmark.json` holds: medians, ratios, and the targets met or missed."""
+    rows = []
+    for part, comparisons in report["parts"].items():
+        if part == "grouping":
+            rows += [[part, f"{row['size']:,} images", _grouped(row), ""] for row in comparisons]
+            continue
+        for one in comparisons:
+            target = target_text(one).removeprefix("target ") if one["target"] else ""
+            rows.append([part, one["title"], "; ".join(_median(one, name) for name in one["medians"]), target])
+    environment = report["environment"]
+    note = f"Medians of {report['repeats']} repetitions in turns, on {environment['hardware']}; data: {report['data']}."
+    return markdown_table(["part", "what", "median (ratio)", "target"], rows) + f"\n\n{note}"
+
+
+def _median(one: dict[str, Any], name: str) -> str:
+    scale, unit = (1000 / one["images"], "ms per image") if one["images"] else (1, "s")
+    text = f"{name} {scale * one['medians'][name]:.3g} {unit}"
+    return text + (f" ({one['ratios'][name]:.2f}x)" if name in one["ratios"] else "")
+
+
+def _grouped(row: dict[str, Any]) -> str:
+    memory = "" if row["peak_mib"] is None else f", {row['peak_mib']:,.0f} MiB"
+    return f"{row['seconds']:,.1f} s{memory}"
 
 
 def _lines(one: dict[str, Any]) -> list[str]:

@@ -14,8 +14,6 @@ from brainmri.evaluation.markdown import markdown_table
 from brainmri.evaluation.results import DASH, FLOORS, is_simulated, percent, published_figure
 from brainmri.evaluation.runs import PUBLISHED, SYSTEM, TEST_SPLIT, by_test_split, short_weights
 
-START, END = "<!-- results:start -->", "<!-- results:end -->"
-
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
 MEASURED += ["images_per_second", "parameters", "hardware"]
 COLUMNS = ["kind", *SYSTEM, "recipe_title", *PUBLISHED, *TEST_SPLIT, *MEASURED]
@@ -101,18 +99,6 @@ def comparison_markdown(table: pd.DataFrame) -> str:
         cells = [_floor_accuracy(_of_split(values, split.rows)) for split in splits]
         rows.append([f"*floor: {name}*", "", "", "", "", *cells, "", "", ""] + [""] * several_machines)
     return markdown_table(header, rows) + "\n\n" + _legend(models)
-
-
-def insert_results(readme: str, table: str) -> str:
-    """The README's text with `table` between the two markers.
-
-    Raises:
-        ValueError: the markers do not stand exactly once each, in their order.
-    """
-    if readme.count(START) != 1 or readme.count(END) != 1 or readme.index(START) > readme.index(END):
-        raise ValueError(f"The README must hold {START} and, after it, {END}, each exactly once; put them in.")
-    before, after = readme.split(START)[0], readme.split(END)[1]
-    return f"{before}{START}\n{table}\n{END}{after}"
 
 
 def _collapsed(seeds: pd.DataFrame) -> dict[str, Any]:

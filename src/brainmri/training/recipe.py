@@ -96,8 +96,8 @@ class Stage(Strict):
     learning_rate_factors: for each start of a parameter's name, what its learning rate is multiplied by.
     feature_views: with a frozen backbone, the number of augmented views of each picture over which it runs once, for
         what follows it to train on (`brainmri.training.features`); none to run it anew in every epoch.
-    sizes: side of the training pictures in each epoch, in pixels; the recipe's input size where none are given. What is
-        validated and tested has that size always.
+    sizes: sides of the training pictures, in pixels, spread evenly over the epochs (the last epoch has the last one);
+        the recipe's input size where none are given. What is validated and tested has that size always.
     layer_decay: factor from each layer's learning rate to that of the layer below; 1 for one rate.
     ema: decay of the exponential moving average of the weights that is validated and kept; none for the weights as they
         are.
@@ -128,12 +128,16 @@ class Stage(Strict):
         return self
 
     @model_validator(mode="after")
-    def _a_size_for_each_epoch(self) -> Stage:
-        if self.sizes and len(self.sizes) != self.epochs:
-            raise ValueError(f"sizes has {len(self.sizes)} entries for {self.epochs} epochs")
+    def _features_have_one_size(self) -> Stage:
         if self.sizes and self.feature_views:
             raise ValueError("feature_views are all of the recipe's input size: leave out sizes")
         return self
+
+    def size_of_each(self, epochs: int) -> list[int]:
+        """`sizes` spread over so many epochs; empty where none are given."""
+        last = len(self.sizes) - 1
+        places = [last - round(last * left / max(epochs - 1, 1)) for left in reversed(range(epochs))]
+        return [self.sizes[place] for place in places if self.sizes]
 
 
 class Mix(Strict):

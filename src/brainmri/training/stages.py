@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 import shutil
 import time
 from dataclasses import dataclass
@@ -100,12 +101,10 @@ def run_stages(
         set_frozen(model, stage)
         assert train.augmentation_seed is not None
         train.augmentation_seed = seed + 1000 * (number - 1)
-        train.sizes = stage.sizes or (recipe.input.size,)
+        arguments = stage_arguments(recipe, stage, given, seed, str(folder))
+        train.sizes = stage.size_of_each(math.ceil(arguments.num_train_epochs)) or (recipe.input.size,)
         shared: dict[str, Any] = {"recipe": recipe, "stage": stage, "max_minutes": max_minutes, "whole": model}
-        shared |= {
-            "args": stage_arguments(recipe, stage, given, seed, str(folder)),
-            "compute_metrics": compute_metrics,
-        }
+        shared |= {"args": arguments, "compute_metrics": compute_metrics}
         on_pictures = SliceTrainer(model=model, train_dataset=train, eval_dataset=validation, **shared)
         if number < first:
             _load_finished(model, folder)

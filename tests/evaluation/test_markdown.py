@@ -1,0 +1,29 @@
+import json
+from pathlib import Path
+
+import pytest
+
+from brainmri.benchmarks.tables import benchmark_markdown
+from brainmri.evaluation.markdown import insert
+
+ROOT = Path(__file__).parents[2]
+START, END = "<!-- part:start -->", "<!-- part:end -->"
+
+
+@pytest.mark.parametrize("readme", ["no markers", START, f"{END}\n{START}", f"{START}{END}{START}{END}"])
+def test_markers_must_be_there_once_in_order(readme):
+    with pytest.raises(ValueError, match="each exactly once"):
+        insert(readme, "table", "part")
+
+
+def test_inserting_changes_nothing_else_and_is_stable():
+    readme = f"before\n{START}\nold\n{END}\nafter\n<!-- other:start -->"
+    once = insert(readme, "| new |", "part")
+    assert once == f"before\n{START}\n| new |\n{END}\nafter\n<!-- other:start -->"
+    assert insert(once, "| new |", "part") == once
+
+
+def test_the_readme_states_the_benchmark_that_is_committed():
+    readme = (ROOT / "README.md").read_text(encoding="utf-8")
+    report = json.loads((ROOT / "results" / "benchmark" / "benchmark.json").read_text(encoding="utf-8"))
+    assert insert(readme, benchmark_markdown(report), "benchmark") == readme
