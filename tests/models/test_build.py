@@ -186,6 +186,15 @@ def test_the_packaged_imagenet_weights_are_used_with_no_network() -> None:
     assert smooth < (lambda k: (k[..., 1:] - k[..., :-1]).norm() / k.norm())(other["conv_stem.weight"])
 
 
+def test_a_new_head_starts_at_the_loss_of_a_guess() -> None:
+    model, _ = build_model(resolve("efficientnet_lite0"), FOUR, "auto")
+    pixels = torch.rand(16, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
+    with torch.no_grad():
+        logits = model(pixel_values=pixels).logits  # batch norms by the batch, as in training
+    losses = [torch.nn.functional.cross_entropy(logits, torch.full((16,), label)).item() for label in range(4)]
+    assert max(losses) < 2
+
+
 def test_the_hybrids_backbone_takes_the_same_weights() -> None:
     recipe = resolve("hybrid_resnet_cnn", overrides=["model.arguments.backbone=tf_efficientnet_lite0.in1k"])
     hybrid, origin = build_model(recipe, FOUR, "auto")

@@ -42,7 +42,9 @@ def test_every_recipe_trains(name: str, protocol: str, tmp_path: Path) -> None:
     size = 64 if name == "cnn_six_block" else 32
     overrides = [f"input.size={size}", *SIZES.get(name, [])]
     recipe = resolve(name, protocol, overrides)
-    recipe = resolve(name, protocol, [*overrides, *(f"stages.{k}.epochs=1" for k in range(len(recipe.stages)))])
+    recipe = resolve(
+        name, protocol, [*overrides, *(f"stages.{k}={{epochs: 1, sizes: []}}" for k in range(len(recipe.stages)))]
+    )
     torch.manual_seed(0)
     model = build_model(recipe, FOUR, "random")[0]
     before = {key: tensor.clone() for key, tensor in bare_network(model).state_dict().items()}

@@ -72,6 +72,8 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
             )
         return model, "random"
     load_weights(model, loaded)
+    if loaded.imagenet and recipe.model.family == "timm":
+        _small_head(model)
     if loaded.imagenet and recipe.input.normalize in CHANNELS_REVERSED:
         _reverse_input_channels(model)
     return model, loaded.origin
@@ -158,6 +160,17 @@ def _transformers(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     except (OSError, ValueError) as error:
         reason = str(error).strip().splitlines()[0]
         raise ValueError(f"{repository}: not an image classifier that transformers can build ({reason})") from error
+
+
+def _small_head(model: PreTrainedModel) -> None:
+    """Draw the new classifier as torch does, from +-1/sqrt(features).
+
+    timm's EfficientNets have it from +-1/sqrt(classes) instead, so that four classes start at a loss of about 3 in
+    place of 1.4, and shake the weights below before they learn anything.
+    """
+    head = cast(Any, bare_network(model)).get_classifier()
+    if isinstance(head, torch.nn.Linear):
+        head.reset_parameters()
 
 
 def _reverse_input_channels(model: PreTrainedModel) -> None:
