@@ -159,13 +159,13 @@ class Mix(Strict):
 
 
 class Recipe(Strict):
-    """batch_size: over all processes. split: of `scripts/prepare_data.py`, used when a raw folder is given.
+    """Everything of a system.
 
+    batch_size: over all processes.
+    split: of `scripts/prepare_data.py`, used when a raw folder is given.
     one_file_per_picture: an epoch shows each picture once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different pictures.
-
     binary: a data set with more classes has them merged into two (`--positive`).
-
     training_arguments: further fields of `transformers.TrainingArguments` (weight decay, clipping, ...).
     """
 

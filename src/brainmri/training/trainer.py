@@ -101,7 +101,7 @@ class SliceTrainer(Trainer):
         pixels = normalized(pixels.float(), self.normalize)
         if uniform is not None and self.mix:
             pixels, inputs["labels"] = self.mix(pixels, inputs["labels"])
-        # For the mixer's sake; in this memory order are the weights too (see run_stages).
+        # As the weights are (see run_stages); a mixer gives its pictures back in another order.
         inputs["pixel_values"] = pixels.contiguous(memory_format=torch.channels_last)
         return inputs
 
