@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from brainmri.data.images import CheckedImage, RejectedImage, check_array, read_image, thumbnail
+from brainmri.data.images import CheckedImage, RejectedImage, check_array, pixel_hash, read_image, thumbnail
 from brainmri.data.npz_layout import NPZ_FILES, npz_pictures
 
 # Threads, not processes: they end with the process that is killed, and a script that calls `prepare` needs no
@@ -29,19 +29,24 @@ NO_LABEL = "no label: it stands outside the class folders, or its label in the t
 
 
 class Picture(NamedTuple):
-    """What is kept of a picture: its thumbnail, uint8 (64, 64); suffix and SHA-256 of the bytes that were put aside."""
+    """What is kept of a picture: its thumbnail, uint8 (64, 64); suffix and SHA-256 of the bytes that were put aside.
+
+    pixels: see `pixel_hash`.
+    """
 
     thumbnail: np.ndarray
     suffix: str
     sha256: str
+    pixels: str
 
 
 @dataclass(frozen=True)
 class Checked:
     """What the check found.
 
-    usable: the rows of the table that hold a picture, with the new columns `staged` (the file with the bytes to write),
-    `suffix` and `sha256`. thumbnails: uint8, (N, 64, 64), in the same order. rejected: columns path and reason.
+    usable: the rows of the table that hold a picture, with the new columns `staged` (the file with the bytes to
+    write), `suffix`, `sha256` and `pixels`. thumbnails: uint8, (N, 64, 64), in the same order. rejected: columns path
+    and reason.
     """
 
     usable: pd.DataFrame
@@ -74,7 +79,7 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     if not kept:
         first = "; ".join(f"{path}: {reason}" for path, reason in rejected.head(3).itertuples(index=False))
         raise ValueError(f"not one usable picture among {len(table)} files" + (f": {first}" if first else ""))
-    columns = {"suffix": [picture.suffix for picture in kept], "sha256": [picture.sha256 for picture in kept]}
+    columns = {name: [getattr(picture, name) for picture in kept] for name in ("suffix", "sha256", "pixels")}
     usable_rows = table.assign(staged=[str(file) for file in files])[usable].assign(**columns).reset_index(drop=True)
     return Checked(usable_rows, np.stack([picture.thumbnail for picture in kept]), rejected)
 
@@ -85,7 +90,9 @@ def _check(read: Callable[[], CheckedImage], file: Path) -> Picture | str:
     except RejectedImage as error:
         return str(error)
     file.write_bytes(checked.encoded)
-    return Picture(thumbnail(checked.image), checked.suffix, hashlib.sha256(checked.encoded).hexdigest())
+    return Picture(
+        thumbnail(checked.image), checked.suffix, hashlib.sha256(checked.encoded).hexdigest(), pixel_hash(checked.image)
+    )
 
 
 def _files(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable[[], CheckedImage]]]:

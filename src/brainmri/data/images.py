@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
 import threading
 import warnings
@@ -102,6 +103,14 @@ def check_array(values: np.ndarray) -> CheckedImage:
 def thumbnail(image: Image.Image, size: int = 64) -> np.ndarray:
     """Greyscale, then box-resized: uint8, shape (size, size)."""
     return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """SHA-256 of size and pixels; a grey picture has the same one whether it is kept as L or as RGB."""
+    if image.mode == "RGB":
+        red, green, blue = image.split()
+        image = red if red.tobytes() == green.tobytes() == blue.tobytes() else image
+    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
 
 
 def _decode(data: bytes) -> CheckedImage:

@@ -1,0 +1,95 @@
+"""What an audit found, as `audit.json` and in words."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pandas as pd
+
+from brainmri.audit.repetitions import counts
+from brainmri.audit.scan import Scan
+from brainmri.data.groups import SAME_GROUP, SAME_PICTURE
+
+SCHEMA_VERSION = 1
+NAMES = {
+    "exact": "equal pixels",
+    "same_picture": "the same picture (mirrored, turned, re-contrasted, re-encoded)",
+    "neighbour": "looks like a slice of the same patient",
+}
+GROUPS = ["file_name", "label", "picture_id", "group_id", "kind", "score"]  # columns of groups.csv
+EXAMPLES = {
+    "exact": "Equal pixels",
+    "same_picture": "The same picture, from the least alike to the most",
+    "neighbour": "Look-alike slices, from the least alike to the most",
+    "contradictory": "One picture under two labels",
+    "other": "One picture in both data sets",
+}
+
+
+def summary(scan: Scan, table: pd.DataFrame) -> dict[str, Any]:
+    """The contents of `audit.json`. table: of `brainmri.audit.repetitions.repetitions`."""
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": scan.name,
+        "against": scan.against,
+        "images": len(table),
+        "parts": {part: int(number) for part, number in table["part"].value_counts(sort=False).items()},
+        "classes": {label: int(number) for label, number in table["label"].value_counts().sort_index().items()},
+        "thresholds": {"same_picture": SAME_PICTURE, "neighbour": SAME_GROUP},
+        "kinds": counts(table),
+        "rejected": scan.rejected.to_dict("records"),
+    }
+
+
+def verdicts(audit: dict[str, Any]) -> list[str]:
+    """Sentences on what matters before anything is trained, the worst first; one that nothing was found if so."""
+    same = next(kind for kind in audit["kinds"] if kind["kind"] == "same_picture")
+    found = []
+    for row in sorted(same["across"], key=lambda row: -row["images"] / row["of"]):
+        if not row["images"] or (row["part"] == "train" and row["in"] != audit["against"]):
+            continue  # what stands in train and elsewhere too is told from the other side
+        share = (
+            f"{row['images']:,} of {row['of']:,} pictures ({percent(row)}) of {row['part']} stand in {row['in']} too"
+        )
+        found.append(f"NOT EXTERNAL: {share}." if audit["against"] in (row["part"], row["in"]) else f"LEAK: {share}.")
+    if doubtful := same["contradictory"]:
+        found.append(
+            f"CONTRADICTORY LABELS: pictures with more than one: {len(doubtful)}, first {', '.join(doubtful[0])}."
+        )
+    return found or ["No picture stands in two parts or under two labels."]
+
+
+def audit_text(audit: dict[str, Any]) -> str:
+    """The audit for the terminal: verdicts, a line for each kind, and what each part shares with each other one."""
+    parts = ", ".join(f"{part} {number:,}" for part, number in audit["parts"].items())
+    lines = [f"{audit['name']}: {audit['images']:,} pictures ({parts}), {len(audit['rejected'])} files rejected", ""]
+    lines += [
+        *verdicts(audit),
+        "",
+        f"{'pictures that share':<64}{'images':>8}{'sets':>8}{'largest':>9}{'labels >1':>11}",
+    ]
+    for kind in audit["kinds"]:
+        lines.append(
+            f"{NAMES[kind['kind']]:<64}{kind['images']:>8,}{kind['sets']:>8,}{kind['largest']:>9,}"
+            f"{len(kind['contradictory']):>11,}"
+        )
+    header, *rows = across_table(audit)
+    if rows:
+        lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>24}" for cell in row[1:])]) for row in [header, *rows])]
+    return "\n".join(lines)
+
+
+def across_table(audit: dict[str, Any]) -> list[list[str]]:
+    """Header and rows: for each ordered pair of parts, how much of the one stands in the other, by kind."""
+    header = ["of ... stand in ...", *(kind["kind"].replace("_", " ") for kind in audit["kinds"])]
+    rows = [
+        [f"{first['part']} in {first['in']}", *(f"{row['images']:,} ({percent(row)})" for row in same_pair)]
+        for first, *others in zip(*(kind["across"] for kind in audit["kinds"]), strict=True)
+        for same_pair in [[first, *others]]
+    ]
+    return [header, *rows]
+
+
+def percent(row: dict[str, Any]) -> str:
+    """The share of a part's pictures that stand in another one: "76.3 %"."""
+    return f"{100 * row['images'] / row['of']:.1f} %"

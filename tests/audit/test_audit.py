@@ -1,0 +1,138 @@
+"""The real command on folders whose repetitions are known, because the test made them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from PIL import Image
+
+from brainmri.audit.repetitions import counts
+from brainmri.data.images import pixel_hash
+from brainmri.data.phantom import draw_slices, draw_subject
+
+SCRIPT = Path(__file__).parents[2] / "scripts" / "audit.py"
+
+
+def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
+    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+
+
+@pytest.fixture(scope="module")
+def pictures() -> list[Image.Image]:
+    """Slices of different subjects and planes, none like another."""
+    found = []
+    for number in range(8):
+        rng = np.random.default_rng([5, number])
+        found.append(draw_slices(rng, draw_subject(rng, number), 1, 96)[0][2])
+    return [Image.fromarray(picture) for picture in found]
+
+
+@pytest.fixture(scope="module")
+def data(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    root = tmp_path_factory.mktemp("audit") / "scans"
+
+    def save(name: str, picture: Image.Image) -> None:
+        (root / name).parent.mkdir(parents=True, exist_ok=True)
+        picture.save(root / name)
+
+    for number, picture in enumerate(pictures):
+        save(f"train/{'glioma' if number % 2 else 'notumor'}/s{number}.png", picture)
+    save("test/glioma/copy.png", pictures[1].convert("RGB"))  # equal pixels, in another mode
+    mirrored = pictures[3].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    save("test/glioma/mirrored.jpg", mirrored.point(lambda value: min(255, round(value * 1.2))))
+    save("test/notumor/turned.png", pictures[5].transpose(Image.Transpose.ROTATE_180))  # a glioma in train
+    rng = np.random.default_rng([6, 0])
+    save("test/notumor/own.png", Image.fromarray(draw_slices(rng, draw_subject(rng, 99), 1, 96)[0][2]))
+    (root / "test" / "notumor" / "broken.png").write_bytes(b"no picture")
+    return root
+
+
+def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: Path) -> None:
+    before = sorted((path, path.read_bytes()) for path in data.rglob("*.*"))
+    done = audit(data, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "LEAK: 3 of 4 pictures (75.0 %) of test stand in train too." in done.stdout
+    assert "CONTRADICTORY LABELS: pictures with more than one: 1, first test/notumor/turned.png" in done.stdout
+    found = json.loads((tmp_path / "audit.json").read_text())
+    assert (found["images"], found["parts"]) == (12, {"test": 4, "train": 8})
+    assert [file["file_name"] for file in found["rejected"]] == ["test/notumor/broken.png"]
+    kinds = {kind["kind"]: kind for kind in found["kinds"]}
+    assert (kinds["exact"]["images"], kinds["exact"]["sets"]) == (2, 1)
+    assert (kinds["same_picture"]["images"], kinds["same_picture"]["sets"]) == (6, 3)
+    assert kinds["same_picture"]["contradictory"] == [["test/notumor/turned.png", "train/glioma/s5.png"]]
+    assert {"part": "test", "in": "train", "images": 1, "of": 4} in kinds["exact"]["across"]
+
+    groups = pd.read_csv(tmp_path / "groups.csv").set_index("file_name")
+    assert list(groups.columns) == ["label", "picture_id", "group_id", "kind", "score"]
+    assert len(groups) == 12
+    assert groups.loc["test/glioma/copy.png", "kind"] == groups.loc["train/glioma/s1.png", "kind"] == "exact"
+    assert groups.loc["test/glioma/copy.png", "score"] == pytest.approx(1, abs=1e-3)
+    for one, other in (("copy.png", "s1.png"), ("mirrored.jpg", "s3.png")):
+        pair = groups.loc[[f"test/glioma/{one}", f"train/glioma/{other}"]]
+        assert pair["picture_id"].nunique() == pair["group_id"].nunique() == 1
+    assert groups.loc["test/notumor/own.png", "kind"] == "alone"
+    assert np.isnan(groups.loc["test/notumor/own.png", "score"])
+
+    page = (tmp_path / "audit.html").read_text()
+    assert page.count("data:image/png;base64,") == 3  # equal pixels, the same picture, contradictory
+    assert "test/notumor/broken.png" in page
+    assert "http" not in page
+    for name in ("exact", "same_picture", "contradictory"):
+        assert min(Image.open(tmp_path / f"{name}.png").size) > 200
+    assert not (tmp_path / "other.png").exists()
+    assert sorted((path, path.read_bytes()) for path in data.rglob("*.*")) == before
+
+
+def test_an_external_set_that_is_none_is_named(data: Path, pictures: list[Image.Image], tmp_path: Path) -> None:
+    other = tmp_path / "clinic"
+    for name, picture in (
+        ("tumour/a.png", pictures[2].resize((200, 200))),
+        ("healthy/b.png", pictures[0].crop((4, 4, 60, 60))),
+    ):
+        (other / name).parent.mkdir(parents=True)
+        picture.save(other / name)
+    done = audit(data, "--against", other, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    assert "NOT EXTERNAL: 1 of 2 pictures (50.0 %) of clinic stand in train too." in done.stdout
+    groups = pd.read_csv(tmp_path / "out" / "groups.csv")
+    assert len(groups) == 12  # of the first set alone
+    assert (tmp_path / "out" / "other.png").is_file()
+
+
+def test_mistakes_are_one_clear_line_and_leave_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    for place, message in ((tmp_path / "nowhere", "does not exist"), (tmp_path / "empty", "no layout fits")):
+        done = audit(place, "--out", tmp_path / "out")
+        assert done.returncode == 2
+        assert done.stderr.startswith("error: ")
+        assert message in done.stderr
+        assert not (tmp_path / "out").exists()
+
+
+def test_counts_by_hand() -> None:
+    rows = [("a", "x", "train", "1", "p", "g"), ("b", "x", "test", "1", "p", "g"), ("c", "y", "test", "2", "p", "g")]
+    rows += [("d", "x", "train", "3", "q", "g"), ("e", "x", "train", "4", "r", "h")]
+    table = pd.DataFrame(rows, columns=["file_name", "label", "part", "pixels", "picture_id", "group_id"])
+    exact, same, neighbour = counts(table)
+    assert [(kind["images"], kind["sets"], kind["largest"]) for kind in (exact, same, neighbour)] == [
+        (2, 1, 2),
+        (3, 1, 3),
+        (4, 1, 4),
+    ]
+    assert same["contradictory"] == [["a", "b", "c"]]
+    assert exact["contradictory"] == []
+    across = {(row["part"], row["in"]): (row["images"], row["of"]) for row in neighbour["across"]}
+    assert across == {("train", "test"): (2, 3), ("test", "train"): (2, 2)}
+
+
+def test_equal_pixels_have_one_hash_in_grey_and_colour(pictures: list[Image.Image]) -> None:
+    grey, turned = pictures[0], pictures[0].transpose(Image.Transpose.ROTATE_90)
+    assert pixel_hash(grey) == pixel_hash(grey.convert("RGB"))
+    assert pixel_hash(grey) != pixel_hash(turned)
+    coloured = grey.convert("RGB")
+    coloured.putpixel((0, 0), (9, 0, 0))
+    assert pixel_hash(coloured) != pixel_hash(grey)
