@@ -101,9 +101,8 @@ def main() -> None:
         # After every part, so that what was measured stays if the rest is stopped.
         (arguments.out / "benchmark.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.readme:
-        text = arguments.readme.read_text(encoding="utf-8")
-        text = insert(text, benchmark_markdown(report), "benchmark")
-        arguments.readme.write_text(text, encoding="utf-8", newline="\n")
+        readme = insert(arguments.readme.read_text(encoding="utf-8"), benchmark_markdown(report), "benchmark")
+        arguments.readme.write_text(readme, encoding="utf-8", newline="\n")
     print(f"\nEverything is in {arguments.out}")
 
 
