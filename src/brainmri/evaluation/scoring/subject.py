@@ -157,7 +157,7 @@ def read_predictions_csv(path: Path) -> pd.DataFrame:
     columns = [column for column in table.columns if column.startswith("p_")]
     if len(columns) < 2:
         raise ValueError(f"{path}: a column p_CLASS for each class is needed; its columns: {', '.join(table.columns)}")
-    table.index = table["file_name"].str.replace("\\", "/").str.removeprefix("./")  # type: ignore[assignment]
+    table.index = table["file_name"].str.replace("\\", "/").str.removeprefix("./")
     if twice := sorted(set(table.index[table.index.duplicated()])):
         raise ValueError(f"{path}: {len(twice)} files stand there more than once, {twice[0]} the first")
     try:
