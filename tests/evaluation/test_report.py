@@ -6,7 +6,8 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from brainmri.evaluation.report import read_predictions, write_figures, write_report
+from brainmri.evaluation.predictions import read_predictions
+from brainmri.evaluation.report import write_figures, write_report
 from brainmri.evaluation.results import read_result
 
 

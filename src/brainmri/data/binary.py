@@ -9,6 +9,7 @@ from brainmri.data.dataset import SPLITS, PreparedData
 
 # Labels of pictures without a tumour in the source layouts, without spaces and underscores.
 WITHOUT_TUMOR = {"notumor", "notumour", "healthy", "normal", "no"}
+NAME_SUFFIX = ", two classes"  # of the name of a data set whose classes were merged
 
 
 def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
@@ -45,11 +46,15 @@ def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
         }
         for split in SPLITS
     }
-    fingerprint = hashlib.sha256(f"{data.info['fingerprint']} {classes}".encode()).hexdigest()[:16]
     info = data.info | {
-        "name": f"{data.info['name']}, two classes",
-        "fingerprint": fingerprint,
+        "name": data.info["name"] + NAME_SUFFIX,
+        "fingerprint": merged_fingerprint(data.info["fingerprint"], classes),
         "classes": classes,
         "counts": counts,
     }
     return replace(data, index=index, info=info, classes=classes)
+
+
+def merged_fingerprint(fingerprint: str, classes: list[str]) -> str:
+    """The fingerprint of a data set whose labels were merged into `classes`."""
+    return hashlib.sha256(f"{fingerprint} {classes}".encode()).hexdigest()[:16]

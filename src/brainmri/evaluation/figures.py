@@ -168,6 +168,7 @@ def reliability(
     path: Path,
     *,
     title: str = "Reliability of the confidence",
+    calibrated: ArrayLike | None = None,
 ) -> Path:
     """Accuracy against confidence in 15 equal-mass bins, before and (if given) after temperature scaling.
 
@@ -177,6 +178,7 @@ def reliability(
         temperature: from `trust.json`, or None.
         path: the PNG file to write.
         title: should name the data set and split.
+        calibrated: (N, C) after scaling, where the temperature belongs to finer classes that were then added up.
     """
     from brainmri.evaluation.calibration import apply_temperature
     from brainmri.evaluation.metrics import calibration_bins, expected_calibration_error
@@ -184,7 +186,8 @@ def reliability(
     y, p = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     variants = [("as predicted", p, VERMILION, "o")]
     if temperature is not None:
-        variants.append((f"temperature {temperature:.2f}", apply_temperature(p, temperature), BLUE, "s"))
+        scaled = apply_temperature(p, temperature) if calibrated is None else np.asarray(calibrated, dtype=np.float64)
+        variants.append((f"temperature {temperature:.2f}", scaled, BLUE, "s"))
     figure = new_figure(6.4, 6.6)
     axes, below = figure.subplots(2, 1, height_ratios=[3.2, 1], sharex=True)
     axes.plot([0, 1], [0, 1], color=GREY, linestyle=":", label="perfect")

@@ -1,20 +1,18 @@
 """`report.html`: everything about one run on one page that opens without a network."""
 
-import base64
 import json
 from pathlib import Path
 
 import pandas as pd
 
+from brainmri.evaluation.pages import embedded_figures, write_page
+from brainmri.evaluation.predictions import read_predictions
 from brainmri.evaluation.results import (
     DASH,
     data_title,
-    duration,
     floors_of,
     leak_statement,
     limits,
-    number,
-    percent,
     published_figure,
     read_result,
     warnings_of,
@@ -64,25 +62,6 @@ def write_figures(run_dir: Path) -> list[Path]:
     return drawn
 
 
-def read_predictions(path: Path, split: str, classes: list[str]) -> tuple[list[int], list[list[float]]]:
-    """Class numbers (N,) and probabilities (N, C) of one split of a `predictions.csv`.
-
-    Raises:
-        ValueError: no rows of the split, a class of `classes` has no column, or a label is not in `classes`.
-    """
-    # Labels stay text: a class may be called "1" or "NA".
-    table = pd.read_csv(path, dtype={"split": str, "label": str}, keep_default_na=False)
-    columns = [f"p_{label}" for label in classes]
-    missing = [column for column in columns if column not in table]
-    unknown = sorted(set(table["label"]) - set(classes))
-    if missing or unknown:
-        raise ValueError(f"{path}: columns missing: {missing}, unknown labels: {unknown}; the classes are {classes}.")
-    rows = table[table["split"] == split]
-    if rows.empty:
-        raise ValueError(f"{path}: no rows of the {split} split found; make the run again.")
-    return rows["label"].map(classes.index).tolist(), rows[columns].astype(float).to_numpy().tolist()
-
-
 def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
 
@@ -92,19 +71,12 @@ def write_report(run_dir: Path) -> Path:
         FileNotFoundError: `result.json` or `trust.json` is missing.
         ValueError: `result.json` is of another version or lacks keys.
     """
-    import jinja2
-
     run_dir = Path(run_dir)
     result = read_result(run_dir)
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("brainmri", "evaluation"),
-        autoescape=True,
-        undefined=jinja2.StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
-    environment.filters.update(percent=percent, duration=duration, number=number)
-    page = environment.get_template("report.html.jinja").render(
+    return write_page(
+        run_dir / "report.html",
+        "report.html.jinja",
+        figures=embedded_figures(run_dir / "figures", FIGURES),
         result=result,
         trust=json.loads((run_dir / "trust.json").read_text(encoding="utf-8")),
         title=result["recipe_title"] or result["arch"],
@@ -115,19 +87,5 @@ def write_report(run_dir: Path) -> Path:
         warnings=warnings_of(result),
         leak_statement=leak_statement(result),
         limits=limits(result),
-        figures=_embedded(run_dir / "figures"),
         dash=DASH,
     )
-    path = run_dir / "report.html"
-    path.write_text(page, encoding="utf-8", newline="\n")
-    return path
-
-
-def _embedded(folder: Path) -> list[tuple[str, str, str]]:
-    """(key, caption, data URI) of the figures that are there."""
-    found = []
-    for key, caption in FIGURES.items():
-        path = folder / f"{key}.png"
-        if path.is_file():
-            found.append((key, caption, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")))
-    return found

@@ -31,6 +31,13 @@ FLOORS = {
     "global_statistics": "Trees on 7 global statistics",
 }
 DASH = "–"
+RESEARCH_ONLY = (
+    "This is research software, not a medical device. It must not be used to diagnose or to decide on treatment."
+)
+SINGLE_SLICES = (
+    "The network sees single slices and knows only its own classes; it gives one of them to any picture, even one that "
+    "is no brain MRI."
+)
 
 
 def read_result(run_dir: Path) -> dict[str, Any]:
@@ -123,11 +130,25 @@ def floors_of(result: dict[str, Any]) -> list[tuple[str, float | None]]:
 
 def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
     """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
+    return [*simulation_warning(result["data"]), *training_warnings(result), *leak_warning(result["data"])]
+
+
+def simulation_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """The warning that the scored images are simulated, where they are."""
+    text = "The images are simulated (phantom set). No figure on this page is a clinical one."
+    return [("Simulated images", text)] if is_simulated(data["name"]) else []
+
+
+def leak_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """The warning that the split of the data leaks, where it does."""
+    text = "Images of one group stand in more than one split. The accuracy is inflated and cannot rank models."
+    return [("Leaky split", text)] if data["leaky"] else []
+
+
+def training_warnings(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Warnings about how the network of a run was trained, whatever it is scored on."""
     found = []
     fraction = result["training"]["schedule_fraction"]
-    if is_simulated(result["data"]["name"]):
-        text = "The images are simulated (phantom set). No figure on this page is a clinical one."
-        found.append(("Simulated images", text))
     if result["weights"] == "random":
         text = "No pretrained weights were used: the network was trained from random initialisation."
         found.append(("Random weights", text))
@@ -137,9 +158,6 @@ def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
             f"{result['training']['epochs_scheduled']} epochs). The recipe does not count as trained."
         )
         found.append(("Partial schedule", text))
-    if result["data"]["leaky"]:
-        text = "Images of one group stand in more than one split. The accuracy is inflated and cannot rank models."
-        found.append(("Leaky split", text))
     return found
 
 
@@ -160,11 +178,10 @@ def leak_statement(result: dict[str, Any]) -> str:
 def limits(result: dict[str, Any]) -> list[str]:
     """What the figures do not show, one sentence or two each."""
     found = [
-        "This is research software, not a medical device. It must not be used to diagnose or to decide on treatment.",
+        RESEARCH_ONLY,
         "The test images come from the same data set as the training images. Images from other scanners, hospitals or "
         "sources can be classified far worse: a network can learn the source of an image instead of the disease.",
-        "The network sees single slices and knows only its own classes; it gives one of them to any picture, even one "
-        "that is no brain MRI.",
+        SINGLE_SLICES,
     ]
     if is_simulated(result["data"]["name"]):
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")

@@ -14,17 +14,24 @@ def timm_model(name: str) -> dict[str, Any]:
     Raises:
         ValueError: if timm has no such model.
     """
-    import timm
-
-    known = timm.models.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
-    if known is None:
-        similar = ", ".join(get_close_matches(name, timm.list_models())) or "none has a name like it"
-        raise ValueError(f"timm:{name}: timm has no such model (similar: {similar})")
+    known = _known_to_timm(name)
     architecture = f"{known.architecture}.{known.tag}" if known.tag else name
     return {
         "model": {"arguments": {"architecture": architecture}},
         "input": {"size": known.input_size[-1], "normalize": _formula(f"timm:{name}", 1 / 255, known.mean, known.std)},
     }
+
+
+def timm_repository(name: str) -> str:
+    """Where the weights of timm's model `name` lie on the Hub, with the classifier that they were trained with.
+
+    Raises:
+        ValueError: if timm has no such model, or no weights of it on the Hub.
+    """
+    repository = _known_to_timm(name).hf_hub_id
+    if not repository:
+        raise ValueError(f"timm:{name}: timm has no weights for it on the Hub")
+    return str(repository)
 
 
 def hub_model(repository: str) -> dict[str, Any]:
@@ -51,6 +58,16 @@ def hub_model(repository: str) -> dict[str, Any]:
             "normalize": _formula(f"hf:{repository}", factor, mean, std),
         },
     }
+
+
+def _known_to_timm(name: str) -> Any:
+    import timm
+
+    known = timm.models.get_pretrained_cfg(name) if timm.is_model(name.partition(".")[0]) else None
+    if known is None:
+        similar = ", ".join(get_close_matches(name, timm.list_models())) or "none has a name like it"
+        raise ValueError(f"timm:{name}: timm has no such model (similar: {similar})")
+    return known
 
 
 def _formula(model: str, factor: float, mean: Any, std: Any) -> Normalization:

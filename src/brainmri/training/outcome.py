@@ -23,6 +23,7 @@ from brainmri.evaluation import figures
 from brainmri.evaluation.calibration import make_trust
 from brainmri.evaluation.floors import FLOORS_VERSION, compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
+from brainmri.evaluation.predictions import predictions_table, write_predictions
 from brainmri.evaluation.report import write_figures, write_report
 from brainmri.hub.cards import write_card
 from brainmri.training.arguments import RunArguments, world_size
@@ -49,21 +50,6 @@ def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]
     trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
     logits = trainer.predict(batches).predictions
     return softmax(np.asarray(logits, dtype=np.float64), axis=1)
-
-
-def write_predictions(run_dir: Path, data: PreparedData, probabilities: dict[str, NDArray[np.float64]]) -> None:
-    """`predictions.csv`: a row for each image of the splits in `probabilities`, 9 significant digits."""
-    parts = []
-    for split, values in probabilities.items():
-        index = data.index.iloc[data.rows(split)]
-        part = pd.DataFrame(
-            {"file_name": index["file_name"], "split": split, "fold": "", "group_id": index["group_id"]}
-        )
-        part["label"] = index["label"]
-        part["predicted"] = [data.classes[k] for k in values.argmax(1)]
-        part[[f"p_{name}" for name in data.classes]] = values
-        parts.append(part)
-    pd.concat(parts).to_csv(run_dir / "predictions.csv", index=False, float_format="%.9g", lineterminator="\n")
 
 
 def floors_of(data: PreparedData) -> dict[str, float]:
@@ -103,7 +89,11 @@ def write_run(
     )
     history = pd.DataFrame([row for stage in stages for row in stage.history])
     history[list(HISTORY)].to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
-    write_predictions(run_dir, data, {split: probabilities[split] for split in ("validation", "test")})
+    tables = [
+        predictions_table(data.index.iloc[data.rows(split)], probabilities[split], data.classes)
+        for split in ("validation", "test")
+    ]
+    write_predictions(pd.concat(tables), run_dir / "predictions.csv")
     truth = {split: data.labels(data.rows(split)) for split in probabilities}
     trust = make_trust(
         truth["validation"], probabilities["validation"], truth["test"], probabilities["test"], data.classes

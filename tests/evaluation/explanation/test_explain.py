@@ -127,7 +127,7 @@ def test_a_run_that_lacks_weights_is_refused(make_run: MakeRun) -> None:
     state = load_file(run / "model.safetensors")
     del state["hidden.bias"]
     save_file(state, run / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(ValueError, match=r"model\.safetensors lacks hidden\.bias"):
+    with pytest.raises(ValueError, match=r"its weights lack hidden\.bias"):
         subject.trained(run)
     (run / "recipe.yaml").unlink()
     with pytest.raises(ValueError, match=r"not the folder of a finished run: it has no recipe\.yaml"):

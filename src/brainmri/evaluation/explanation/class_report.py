@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 from sklearn.metrics import classification_report
 
-from brainmri.evaluation.report import read_predictions
+from brainmri.evaluation.predictions import read_predictions
 from brainmri.evaluation.results import data_title, leak_statement, read_result, warnings_of, with_interval
 
 

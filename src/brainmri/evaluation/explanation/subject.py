@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
 
 import numpy as np
 import pandas as pd
@@ -13,13 +11,14 @@ import torch
 import yaml
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import AutoModelForImageClassification, PreTrainedModel, ViTImageProcessor
+from transformers import PreTrainedModel, ViTImageProcessor
 
 from brainmri.data.dataset import open_prepared
 from brainmri.data.images import RejectedImage, read_image
 from brainmri.data.phantom import CLASSES, draw_slices, draw_subject
 from brainmri.evaluation.results import read_result
-from brainmri.models.build import OWN_NETWORKS, build_model
+from brainmri.models.build import build_model
+from brainmri.models.loading import class_names, load_classifier
 from brainmri.models.parts import bare_network
 from brainmri.models.preprocessing import image_processor
 from brainmri.training.parameters import set_frozen
@@ -52,14 +51,7 @@ def trained(run_dir: Path) -> Subject:
     if missing := [name for name in RUN_FILES if not (run_dir / name).is_file()]:
         raise ValueError(f"{run_dir} is not the folder of a finished run: it has no {', '.join(missing)}")
     result = read_result(run_dir)
-    own: dict[str, Any] = {cast(Any, config).model_type: network for config, network in OWN_NETWORKS.values()}
-    kind = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))["model_type"]
-    loader = own.get(kind, AutoModelForImageClassification)
-    model, loading = loader.from_pretrained(
-        run_dir, local_files_only=True, trust_remote_code=False, output_loading_info=True
-    )
-    if loading["missing_keys"]:
-        raise ValueError(f"{run_dir}: model.safetensors lacks {', '.join(sorted(loading['missing_keys'])[:3])}")
+    model = load_classifier(str(run_dir))
     recipe = Recipe.model_validate(yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8")))
     processor = ViTImageProcessor.from_pretrained(run_dir, local_files_only=True)
     title = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
@@ -81,8 +73,7 @@ def untrained(arch: str) -> Subject:
 
 def _subject(model: PreTrainedModel, recipe: Recipe, processor: ViTImageProcessor, title: str) -> Subject:
     set_frozen(model, recipe.stages[-1])  # so that the trainable parameters are those of result.json
-    names = cast(dict[int, str], model.config.id2label)
-    return Subject(bare_network(model.eval()), processor, [names[k] for k in range(len(names))], title)
+    return Subject(bare_network(model.eval()), processor, class_names(model), title)
 
 
 def read_slice(path: Path) -> Image.Image:

@@ -1,0 +1,97 @@
+"""Score a model, or anybody's predictions, on a prepared data set.
+
+    python scripts/evaluate.py runs/cnn_4to32-clean-seed42 --data DIR              # a run, on its own or other data
+    python scripts/evaluate.py OWNER/NAME@REVISION --data DIR --split all          # any image classifier of the Hub
+    python scripts/evaluate.py FOLDER --data DIR --map no_tumor=notumor,glioma_tumor=glioma
+    python scripts/evaluate.py predictions.csv --data DIR                          # file_name, p_CLASS, ...
+
+MODEL is a run folder, a folder with a saved model of transformers or timm, a repository of the Hub, timm:NAME, or a
+CSV of predictions. Class names match whatever their case, spaces, - and _ are; --map names the others, as
+MODEL_CLASS=DATA_CLASS. Several classes of the model may be mapped to one of the data, and "a or b" merges classes of
+the data: --map "tumor=glioma or meningioma or pituitary".
+
+Writes evaluation.json (brainmri/evaluation/scoring/scores.py lists its keys), predictions.csv, figures/ and
+evaluation.html.
+"""
+
+import argparse
+import re
+from pathlib import Path
+
+from brainmri.command import call
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("model", metavar="MODEL", help="what is scored")
+    parser.add_argument("--data", "--data_dir", "--data-dir", required=True, type=Path, help="a prepared data set")
+    parser.add_argument("--split", default="test", choices=["test", "validation", "train", "all"])
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="MODEL_CLASS=DATA_CLASS,...", help="class names that differ"
+    )
+    parser.add_argument("--batch_size", "--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--out", type=Path, help="folder to write into (default: FOLDER/evaluations/DATA, or evaluations/MODEL/DATA)"
+    )
+    parser.add_argument(
+        "--trust_remote_code",
+        "--trust-remote-code",
+        action="store_true",
+        help="execute code that comes with the model (networks of this project need none)",
+    )
+    arguments = parser.parse_args()
+    if arguments.batch_size < 1:
+        raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+
+    # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
+    from brainmri.data.dataset import open_prepared
+    from brainmri.evaluation.scoring.classes import match_classes, read_map
+
+    pairs = read_map(",".join(arguments.map))
+    data = open_prepared(arguments.data)
+
+    from transformers.utils.logging import disable_progress_bar
+
+    from brainmri.evaluation.scoring.page import check_folder, summary, write_evaluation
+    from brainmri.evaluation.scoring.scores import evaluate
+    from brainmri.evaluation.scoring.subject import open_subject
+    from brainmri.training.machine import use_cpu_well
+
+    disable_progress_bar()  # of loading weights; the scoring has its own
+    use_cpu_well()
+
+    # ------------------------------------------------------------------ the model, and whose class is whose
+    subject = open_subject(
+        arguments.model, batch_size=arguments.batch_size, trust_remote_code=arguments.trust_remote_code
+    )
+    match = match_classes(subject.classes, data.classes, pairs)
+    for line in match.renamed:
+        print(line)
+    if unused := match.unknown_to_data:
+        print(f"No class of the data: {', '.join(unused[:8])} (model); an image that is given it counts as wrong")
+
+    # ------------------------------------------------------------------ the folder, before any work
+    part = "" if arguments.split == "test" else f"-{arguments.split}"
+    folder = (subject.folder or Path()) / "evaluations"
+    if subject.folder is None:
+        folder /= _file_name(arguments.model)
+    out = arguments.out or folder / (_file_name(data.info["name"]) + part)
+    check_folder(out)
+
+    # ------------------------------------------------------------------ scoring
+    evaluation = evaluate(subject, data, arguments.split, match)
+    write_evaluation(evaluation, out)
+    print(summary(evaluation.contents, out))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text)
+
+
+if __name__ == "__main__":
+    call(main)

@@ -1,0 +1,37 @@
+"""How every page is made: from a template, with its figures inside, so that it opens without a network."""
+
+import base64
+from pathlib import Path
+from typing import Any
+
+from brainmri.evaluation.results import duration, number, percent
+
+
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Write the HTML file `path` from a template of this package (`NAME.html.jinja`) and return the path.
+
+    Raises:
+        jinja2.UndefinedError: if the template uses a name that is not in `values`.
+    """
+    import jinja2
+
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("brainmri", "evaluation"),
+        autoescape=True,
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    environment.filters.update(percent=percent, duration=duration, number=number)
+    path.write_text(environment.get_template(template).render(values), encoding="utf-8", newline="\n")
+    return path
+
+
+def embedded_figures(folder: Path, captions: dict[str, str]) -> list[tuple[str, str, str]]:
+    """(key, caption, data URI) of the figures `KEY.png` that the folder has; the others are left out."""
+    found = []
+    for key, caption in captions.items():
+        path = folder / f"{key}.png"
+        if path.is_file():
+            found.append((key, caption, "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode("ascii")))
+    return found

@@ -1,0 +1,1 @@
+"""Scoring any model, or anybody's predictions, on any prepared data set."""

@@ -1,0 +1,201 @@
+"""The figures of an evaluation: what `evaluation.json` holds.
+
+Keys (always present, null where not applicable):
+
+    schema_version, name, kind ("run", "model" or "predictions"), command, created
+    run: {arch, protocol, seed, weights, data}             # of a run only; data: name and fingerprint it was trained on
+    data: {name, fingerprint, layout, split, leaky, classes, counts, groups}       # of the whole data set
+    split: "train", "validation", "test" or "all"          # what was scored
+    own_data, relation: whether the data are those of the run, and the same in a sentence
+    classes: the scored classes; missing: those that no scored image has
+    model_classes: [[name, scored as], ...]; data_classes: {label: scored as, or null where the model does not know it}
+    left_out: {label: images that were not scored because the model does not know their class}
+    scores: as in result.json, without what missing classes make meaningless; missing_reason: why, in a sentence
+    calibration: {temperature, fitted_on, loss_before, loss_after, ece_before, ece_after, brier_before, brier_after}
+    calibration_reason: why there is none
+    floors: {majority, nearest_neighbour, global_statistics}
+    warnings: [[headline, sentence], ...]
+    environment: as in result.json
+"""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
+from brainmri.data.dataset import SPLITS
+from brainmri.evaluation.calibration import apply_temperature
+from brainmri.evaluation.metrics import checked_predictions, evaluate_predictions
+from brainmri.evaluation.predictions import predictions_table
+from brainmri.evaluation.results import leak_warning, simulation_warning, training_warnings
+from brainmri.evaluation.scoring.own_data import Relation, relation
+from brainmri.training.machine import environment
+
+if TYPE_CHECKING:
+    from brainmri.data.dataset import PreparedData
+    from brainmri.evaluation.scoring.classes import ClassMatch
+    from brainmri.evaluation.scoring.subject import Subject
+
+SCHEMA_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """contents: of `evaluation.json`. predictions: of `predictions.csv`. labels: (N,) class numbers.
+
+    probabilities, calibrated: (N, C) before and after temperature scaling (None without a temperature).
+    """
+
+    contents: dict[str, Any]
+    predictions: pd.DataFrame
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    calibrated: NDArray[np.float64] | None
+
+
+def rows_to_score(data: PreparedData, split: str, match: ClassMatch) -> tuple[NDArray[np.int64], dict[str, int]]:
+    """Positions in the index of the images of `split` ("all": every one) whose class the model knows.
+
+    Returns also how many images of which class are left out.
+
+    Raises:
+        ValueError: if no image is left.
+    """
+    rows = np.arange(len(data.index)) if split == "all" else data.rows(split)
+    labels = data.index["label"].iloc[rows]
+    known = ~labels.isin(match.unknown_to_model).to_numpy()
+    if not known.any():
+        there = ", ".join(f"{name} {len(data.rows(name))}" for name in SPLITS)
+        unknown = f" of a class that the model knows ({', '.join(match.model_classes[:8])})" if len(rows) else ""
+        raise ValueError(f"{data.root} has no image in --split {split}{unknown}; images: {there}")
+    return rows[known], {str(label): int(n) for label, n in labels[~known].value_counts().sort_index().items()}
+
+
+def evaluate(subject: Subject, data: PreparedData, split: str, match: ClassMatch) -> Evaluation:
+    """Score `subject` on a split of `data`.
+
+    Raises:
+        ValueError: if there is nothing to score, or what should be probabilities are none.
+    """
+    rows, left_out = rows_to_score(data, split, match)
+    index = data.index.iloc[rows]
+    index = index.assign(label=index["label"].map(match.data_classes))
+    labels = index["label"].map(match.classes.index).to_numpy(np.int64)
+    own = subject.probabilities(data, rows)
+    # Checked as the model gave them, so that the message shows its own row.
+    checked_predictions(np.zeros(len(own)), own, len(subject.classes))
+    probabilities = match.scored(own)
+    scores = evaluate_predictions(labels, probabilities, index["group_id"].tolist(), match.classes)
+    missing = [name for name in match.classes if not scores["per_class"][name]["support"]]
+    temperature = subject.trust["calibration"] if subject.trust else None
+    calibrated = match.scored(apply_temperature(own, temperature["temperature"])) if temperature else None
+    stand = relation(subject.result, data, split)
+    own_test = stand.own_data and split == "test" and not left_out
+    contents = {
+        "schema_version": SCHEMA_VERSION,
+        "name": subject.name,
+        "kind": subject.kind,
+        "command": shlex.join(["scripts/evaluate.py", *sys.argv[1:]]),
+        "created": datetime.now(UTC).isoformat(timespec="seconds"),
+        "run": _run(subject.result),
+        "data": {
+            key: data.info[key]
+            for key in ("name", "fingerprint", "layout", "split", "leaky", "classes", "counts", "groups")
+        },
+        "split": split,
+        "own_data": stand.own_data,
+        "relation": stand.statement,
+        "classes": match.classes,
+        "missing": missing,
+        "model_classes": list(zip(match.model_classes, match.scored_as, strict=True)),
+        "data_classes": match.data_classes,
+        "left_out": left_out,
+        "scores": sensitivity_only(scores) if missing else scores,
+        "missing_reason": _missing_reason(missing) if missing else None,
+        "calibration": _calibration(temperature, scores, labels, calibrated, index, match.classes),
+        "calibration_reason": None if temperature else "No temperature was stored with what is scored.",
+        "floors": _floors(subject.result if own_test else None, match.classes, scores),
+        "warnings": _warnings(subject, data, stand, match, left_out),
+        "environment": environment(),
+    }
+    table = predictions_table(index, probabilities, match.classes)
+    return Evaluation(contents, table, labels, probabilities, calibrated)
+
+
+def sensitivity_only(scores: dict[str, Any]) -> dict[str, Any]:
+    """The figures that stay meaningful where images of some class are missing: those of what was found.
+
+    Precision, specificity, F1 and the area under the ROC curve depend on the images that are not there.
+    """
+    gone = dict.fromkeys(("precision", "specificity", "f1"))
+    per_class = {label: figures | gone for label, figures in scores["per_class"].items()}
+    return scores | {"macro_f1": None, "auroc": None, "per_class": per_class}
+
+
+def _missing_reason(missing: list[str]) -> str:
+    return (
+        f"No scored image is of the class {', '.join(missing)}, so that false alarms in such images cannot be counted: "
+        "recall (sensitivity) is given, and precision, specificity, F1 and the area under the ROC curve are not."
+    )
+
+
+def _run(result: dict[str, Any] | None) -> dict[str, Any] | None:
+    if result is None:
+        return None
+    data = {key: result["data"][key] for key in ("name", "fingerprint")}
+    return {key: result[key] for key in ("arch", "protocol", "seed", "weights")} | {"data": data}
+
+
+def _calibration(
+    fitted: dict[str, Any] | None,
+    before: dict[str, Any],
+    labels: NDArray[np.int64],
+    calibrated: NDArray[np.float64] | None,
+    index: pd.DataFrame,
+    classes: list[str],
+) -> dict[str, Any] | None:
+    if fitted is None or calibrated is None:
+        return None
+    after = evaluate_predictions(labels, calibrated, index["group_id"].tolist(), classes)
+    effect = {
+        f"{key}_{when}": figures[key]
+        for key in ("loss", "ece", "brier")
+        for when, figures in (("before", before), ("after", after))
+    }
+    return {key: fitted[key] for key in ("temperature", "fitted_on")} | effect
+
+
+def _floors(result: dict[str, Any] | None, classes: list[str], scores: dict[str, Any]) -> dict[str, float | None]:
+    """Those of the run (`result`: only where exactly its test split is scored), else the share of the largest class."""
+    if result and result["floors"] and set(classes) == set(result["data"]["classes"]):
+        return dict(result["floors"])
+    largest = max(figures["support"] for figures in scores["per_class"].values())
+    return {"majority": largest / scores["n"], "nearest_neighbour": None, "global_statistics": None}
+
+
+def _warnings(
+    subject: Subject,
+    data: PreparedData,
+    stand: Relation,
+    match: ClassMatch,
+    left_out: dict[str, int],
+) -> list[tuple[str, str]]:
+    found = [*stand.warnings, *simulation_warning(data.info)]
+    if subject.result:
+        found += training_warnings(subject.result)
+    if stand.own_data is not False:  # it may have been trained on these data
+        found += leak_warning(data.info)
+    if left_out:
+        counts = ", ".join(f"{label} ({count:,})" for label, count in left_out.items())
+        text = f"The model does not know these classes, so that their images are not in any figure: {counts}."
+        unused = match.unknown_to_data
+        hint = f" If it calls them otherwise ({', '.join(unused[:8])}?), say so with --map." if unused else ""
+        found.append(("Images left out", text + hint))
+    return found

@@ -1,0 +1,181 @@
+"""What is scored: a run, a model of a folder or the Hub, or a table of somebody's predictions."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.special import softmax
+from tqdm.auto import tqdm
+
+from brainmri.data.tables import read_csv
+from brainmri.evaluation.results import read_result
+from brainmri.models.loading import class_names, load_classifier, load_processor
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+    from brainmri.data.dataset import PreparedData
+
+REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
+RECORD = ("trust.json", "result.json")  # other projects may have a result.json too, but hardly both
+Record = tuple[dict[str, Any] | None, dict[str, Any] | None]  # result.json, trust.json
+
+
+@dataclass(frozen=True)
+class Subject:
+    """What is scored.
+
+    name: for every figure and text. kind: "run", "model" or "predictions". classes: the names of its outputs.
+    probabilities: of images, given as a `PreparedData` and (N,) positions in its index: float64 (N, C), uncalibrated.
+    folder: where it lies, None for the Hub. result, trust: `result.json` and `trust.json` of a run, else None.
+    """
+
+    name: str
+    kind: str
+    classes: list[str]
+    probabilities: Callable[[PreparedData, NDArray[np.int64]], NDArray[np.float64]]
+    folder: Path | None = None
+    result: dict[str, Any] | None = None
+    trust: dict[str, Any] | None = None
+
+
+def open_subject(place: str, *, batch_size: int, trust_remote_code: bool = False) -> Subject:
+    """Open a run folder, a folder with a saved model, a Hub repository `OWNER/NAME[@REVISION]`, `timm:NAME` or a CSV.
+
+    A model is read and, on first use, its pictures are; nothing of the data is needed yet.
+
+    Raises:
+        ValueError: if there is no such thing, or it cannot be used; see `load_classifier` and `read_predictions_csv`.
+    """
+    path = Path(place)
+    if path.is_file():
+        return _predictions(path)
+    if path.is_dir():
+        if not (path / "config.json").is_file():
+            raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
+        result, trust = _record(path)
+        name = f"{result['arch']} ({result['protocol']}, seed {result['seed']})" if result else path.resolve().name
+        return _model(name, place, None, batch_size, trust_remote_code, folder=path, result=result, trust=trust)
+    repository, _, revision = _repository(place).partition("@")
+    if not REPOSITORY.fullmatch(repository):
+        raise ValueError(
+            f"{place}: no such folder or file, and no repository on the Hub (OWNER/NAME[@REVISION]) or timm:NAME"
+        )
+    subject = _model(place, repository, revision or None, batch_size, trust_remote_code)
+    result, trust = _record_on_hub(repository, revision or None)
+    return replace(subject, kind="run" if result else "model", result=result, trust=trust)
+
+
+def _record(folder: Path) -> Record:
+    """What a run left beside its model; (None, None) for a model that is no run of this project."""
+    if not all((folder / name).is_file() for name in RECORD):
+        return None, None
+    return read_result(folder), json.loads((folder / "trust.json").read_text(encoding="utf-8"))
+
+
+def _record_on_hub(repository: str, revision: str | None) -> Record:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError
+
+    try:
+        files = [hf_hub_download(repository, name, revision=revision) for name in RECORD]
+    except EntryNotFoundError:  # most repositories have none; offline: not in the cache
+        return None, None
+    return _record(Path(files[0]).parent)
+
+
+def _repository(place: str) -> str:
+    """The Hub's name of what was asked for: timm:NAME and hf:NAME as scripts/train.py takes them."""
+    if not place.startswith("timm:"):
+        return place.removeprefix("hf:")
+    from brainmri.models.described import timm_repository
+
+    return timm_repository(place.removeprefix("timm:"))
+
+
+def _model(
+    name: str, place: str, revision: str | None, batch_size: int, trust_remote_code: bool, **run: Any
+) -> Subject:
+    model = load_classifier(place, revision, trust_remote_code=trust_remote_code)
+    processor = load_processor(place, revision, trust_remote_code=trust_remote_code)
+    classes = class_names(model)
+    if len(classes) < 2 or model.config.problem_type == "multi_label_classification":
+        raise ValueError(f"{place}: its outputs ({', '.join(classes[:8])}) are not the probabilities of classes")
+    compute = partial(model_probabilities, model, processor, batch_size)
+    return Subject(name, "run" if run.get("result") else "model", classes, compute, **run)
+
+
+def _predictions(path: Path) -> Subject:
+    table = read_predictions_csv(path)
+    classes = [column.removeprefix("p_") for column in table.columns]
+    return Subject(path.name, "predictions", classes, partial(given_probabilities, path, table), folder=path.parent)
+
+
+@torch.inference_mode()
+def model_probabilities(
+    model: PreTrainedModel,
+    processor: BaseImageProcessor,
+    batch_size: int,
+    data: PreparedData,
+    rows: NDArray[np.int64],
+) -> NDArray[np.float64]:
+    """Softmax of the model's logits for the images at `rows`, read as its image processor says, in float32."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    model = model.to(device)  # type: ignore[arg-type]
+    names = data.index["file_name"].to_numpy()[rows]
+    parts = []
+    with tqdm(total=len(names), desc="scoring", unit="image", disable=None) as progress:
+        for start in range(0, len(names), batch_size):
+            pictures = []
+            for name in names[start : start + batch_size]:
+                with Image.open(data.root / name) as image:
+                    pictures.append(image.convert("RGB"))  # as a pipeline does; some processors want three channels
+            inputs = processor(images=pictures, return_tensors="pt").to(device)
+            parts.append(model(**inputs).logits.double().cpu().numpy())
+            progress.update(len(pictures))
+    return np.asarray(softmax(np.concatenate(parts), axis=1))
+
+
+def read_predictions_csv(path: Path) -> pd.DataFrame:
+    """The probabilities of a `predictions.csv`: columns p_CLASS, float64, by file name. Its other columns are not read.
+
+    Raises:
+        ValueError: if it is no such table, names a file twice, or holds something that is no number.
+    """
+    table = read_csv(path, ["file_name"])
+    columns = [column for column in table.columns if column.startswith("p_")]
+    if len(columns) < 2:
+        raise ValueError(f"{path}: a column p_CLASS for each class is needed; its columns: {', '.join(table.columns)}")
+    table.index = table["file_name"].str.replace("\\", "/").str.removeprefix("./")
+    if twice := sorted(set(table.index[table.index.duplicated()])):
+        raise ValueError(f"{path}: {len(twice)} files stand there more than once, {twice[0]} the first")
+    try:
+        return table[columns].astype(np.float64)
+    except ValueError as error:
+        raise ValueError(f"{path}: a probability is no number ({error})") from error
+
+
+def given_probabilities(
+    path: Path, table: pd.DataFrame, data: PreparedData, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """The rows of a table of predictions (see `read_predictions_csv`) for the images at `rows`.
+
+    Raises:
+        ValueError: if an image is missing.
+    """
+    names = data.index["file_name"].iloc[rows]
+    missing = names[~names.isin(table.index)].tolist()
+    if missing:
+        raise ValueError(f"{path} lacks {len(missing)} of the {len(names)} images, {missing[0]} the first")
+    return table.loc[names].to_numpy()

@@ -1,0 +1,49 @@
+"""What a run has seen of the data that it is scored on."""
+
+from pathlib import Path
+
+import pandas as pd
+import pytest
+
+from brainmri.data.binary import as_binary
+from brainmri.data.dataset import PreparedData
+from brainmri.evaluation.scoring.own_data import relation
+
+from ...conftest import CLASSES
+
+SPLITS = ["train", "train", "validation", "test"]
+
+
+@pytest.fixture
+def data() -> PreparedData:
+    index = pd.DataFrame({"label": CLASSES, "split": SPLITS})
+    counts = {split: dict.fromkeys(CLASSES, 1) for split in ("train", "validation", "test")}
+    return PreparedData(Path(), index, {"name": "x", "fingerprint": "0123", "counts": counts}, CLASSES)
+
+
+def test_the_own_data_and_its_parts(data: PreparedData) -> None:
+    result = {"data": {"name": "x", "fingerprint": "0123", "classes": CLASSES}}
+    stand = relation(result, data, "test")
+    assert (stand.own_data, stand.warnings) == (True, [])
+    assert "the split scored is the run's test split" in stand.statement
+    headline, sentence = relation(result, data, "train").warnings[0]
+    assert headline == "Training images"
+    assert sentence.startswith("All of these images were in the run's training set")
+    assert "2 of these 4 images were in the run's training set" in relation(result, data, "all").warnings[0][1]
+    assert relation(result, data, "validation").warnings[0][0] == "Validation images"
+
+
+def test_a_run_on_two_merged_classes_knows_its_data_again(data: PreparedData) -> None:
+    binary = as_binary(data, None)
+    result = {"data": binary.info}
+    assert relation(result, data, "test").own_data is True
+    stand = relation(result, PreparedData(Path(), data.index, data.info | {"fingerprint": "9"}, CLASSES), "test")
+    assert (stand.own_data, stand.warnings[0][0]) == (False, "Perhaps training images")
+
+
+def test_other_data_and_unknown_training(data: PreparedData) -> None:
+    result = {"data": {"name": "y", "fingerprint": "9", "classes": CLASSES}}
+    stand = relation(result, data, "all")
+    assert (stand.own_data, stand.warnings) == (False, [])
+    assert "trained on y (fingerprint 9)" in stand.statement
+    assert relation(None, data, "all").own_data is None
