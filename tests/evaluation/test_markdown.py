@@ -1,12 +1,7 @@
-import json
-from pathlib import Path
-
 import pytest
 
-from brainmri.benchmarks.tables import benchmark_markdown
 from brainmri.evaluation.markdown import insert
 
-ROOT = Path(__file__).parents[2]
 START, END = "<!-- part:start -->", "<!-- part:end -->"
 
 
@@ -21,9 +16,3 @@ def test_inserting_changes_nothing_else_and_is_stable():
     once = insert(readme, "| new |", "part")
     assert once == f"before\n{START}\n| new |\n{END}\nafter\n<!-- other:start -->"
     assert insert(once, "| new |", "part") == once
-
-
-def test_the_readme_states_the_benchmark_that_is_committed():
-    readme = (ROOT / "README.md").read_text(encoding="utf-8")
-    report = json.loads((ROOT / "results" / "benchmark" / "benchmark.json").read_text(encoding="utf-8"))
-    assert insert(readme, benchmark_markdown(report), "benchmark") == readme
