@@ -49,3 +49,42 @@ def group_bootstrap(
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn_hits / drawn_totals, [tail, 1 - tail])
     return [float(low), float(high)]
+
+
+def group_bootstrap_mean(
+    values: ArrayLike, groups: Sequence[str], *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> list[float] | None:
+    """Percentile bootstrap interval of the mean of any values, drawing whole groups with replacement.
+
+    Values that are all 0 or 1 are an accuracy, and get the interval of `group_bootstrap`.
+
+    Args:
+        values: (N,) one number for each image.
+        groups: (N,) group ids.
+        resamples: number of bootstrap samples.
+        confidence: coverage of the two-sided interval, 0..1.
+        seed: of the random draw; the same input gives the same interval.
+
+    Returns:
+        [low, high], or None where there is only one group.
+
+    Raises:
+        ValueError: `values` and `groups` differ in length, or are empty.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if np.isin(numbers, (0, 1)).all():
+        return group_bootstrap(numbers == 1, groups, resamples=resamples, confidence=confidence, seed=seed)
+    if len(numbers) != len(groups):
+        raise ValueError(f"{len(numbers)} values for {len(groups)} group ids; one each is expected.")
+    _, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    totals, sums = np.bincount(group), np.bincount(group, weights=numbers)
+    if len(totals) == 1:
+        return None
+    generator = np.random.default_rng(seed)
+    means = []
+    for _ in range(0, resamples, 1000):  # a thousand at a time bound the memory
+        drawn = generator.integers(len(totals), size=(1000, len(totals)))
+        means.append(sums[drawn].sum(axis=1) / totals[drawn].sum(axis=1))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means)[:resamples], [tail, 1 - tail])
+    return [float(low), float(high)]
