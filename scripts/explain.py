@@ -106,7 +106,7 @@ def main() -> None:
         from brainmri.evaluation.explanation import maps_study, pictures  # captum takes a while
 
         if arguments.data_dir:
-            seen_by_it = pictures.of_test_split(arguments.run, arguments.data_dir, model.recipe)
+            seen_by_it = pictures.of_test_split(arguments.run, arguments.data_dir, model.recipe, outlines)
         else:
             seen_by_it = pictures.of_one_image(image, seen, model.recipe)
         found = maps_study.study(model, seen_by_it, outlines, arguments.class_name, arguments.layer)

@@ -56,7 +56,7 @@ def group_bootstrap_mean(
 ) -> list[float] | None:
     """Percentile bootstrap interval of the mean of any values, drawing whole groups with replacement.
 
-    Values that are all 0 or 1 are an accuracy, and get the interval of `group_bootstrap`.
+    For shares of hits and misses take `group_bootstrap`: where all values are equal, this claims certainty.
 
     Args:
         values: (N,) one number for each image.
@@ -72,10 +72,8 @@ def group_bootstrap_mean(
         ValueError: `values` and `groups` differ in length, or are empty.
     """
     numbers = np.asarray(values, dtype=np.float64)
-    if np.isin(numbers, (0, 1)).all():
-        return group_bootstrap(numbers == 1, groups, resamples=resamples, confidence=confidence, seed=seed)
-    if len(numbers) != len(groups):
-        raise ValueError(f"{len(numbers)} values for {len(groups)} group ids; one each is expected.")
+    if len(numbers) != len(groups) or len(numbers) == 0:
+        raise ValueError(f"{len(numbers)} values for {len(groups)} group ids; one each and at least one are expected.")
     _, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
     totals, sums = np.bincount(group), np.bincount(group, weights=numbers)
     if len(totals) == 1:

@@ -38,11 +38,14 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
     figure = new_figure(max(6.5, 1.75 * columns + 1.2), 1.6 + 4.0 * len(names))
     grid = figure.subplots(2 * len(names), columns, squeeze=False)
     for axes in grid.ravel():
-        axes.set_axis_off()
+        axes.set(xticks=[], yticks=[])
+        axes.spines[:].set_visible(False)
     side = found.pictures.side
     drawn: Any = None
     for block, name in enumerate(names):
         rows = chosen.index[labels[chosen.index] == name]
+        grid[2 * block, 0].set_ylabel(wrapped(name), fontsize=10)
+        grid[2 * block + 1, 0].set_ylabel("map", fontsize=10)
         for column, row in enumerate(sorted(rows)):
             above, below = grid[2 * block : 2 * block + 2, column]
             picture = found.pictures.brightness(slice(row, row + 1))[0]
@@ -58,8 +61,7 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
                 place = np.unravel_index(one.argmax(), one.shape)
                 below.plot(place[1], place[0], "+", color=MAXIMUM, markersize=8)
             line = found.table.loc[row]
-            kind = f"{name}: " if name and column == 0 else ""
-            text = f"{kind}{'empty map, ' * (highest == 0)}{line['explained']} {line['probability']:.2f}"
+            text = f"{'empty map, ' * (highest == 0)}{line['explained']} {line['probability']:.2f}"
             above.set_title(wrapped(text, 20), fontsize=8, pad=3)
     colours = figure.colorbar(drawn, ax=list(grid.ravel()), shrink=0.4, aspect=40, pad=0.01)
     colours.set_label("evidence for the class, each map scaled to its own maximum", fontsize=9)
@@ -68,7 +70,8 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
         handles.append(Line2D([], [], color=OUTLINE, label="expert outline"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
     places = "x".join(map(str, found.record["places"]))
-    text = f"Below each picture Grad-CAM at {found.record['layer']} ({places} places); in words the class and its probability"
+    layer = f"{found.record['layer']} ({places} places)"
+    text = f"Below each picture the Grad-CAM map at {layer}; in words the class that it is of, and its probability"
     width = round(12 * figure.get_figwidth())
     figure.suptitle(f"{fill(title, width)}\n{fill(text, width)}", fontsize=10)
     return save_figure(figure, path)
@@ -99,7 +102,8 @@ def randomisation_curve(record: dict[str, Any], path: Path, *, title: str) -> Pa
     axes.axhline(HARDLY_CHANGED, color=GREY, linestyle=":", label=label)
     names = ["trained", *(f"{step['layer'] or 'input'} ({step['layers']})" for step in steps[1:])]
     axes.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
-    axes.set(ylabel="likeness to the trained network's maps", ylim=(-0.35, 1.05))
+    axes.set_ylabel("likeness to the trained network's maps")
+    axes.set_ylim(min(-0.25, axes.get_ylim()[0]), 1.05)
     axes.set_xlabel("random weights down to this layer (number of layers)")
     axes.legend(frameon=False, fontsize=9)
     open_frame(axes)

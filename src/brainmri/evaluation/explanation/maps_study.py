@@ -27,11 +27,11 @@ from brainmri.evaluation.explanation.pointing import (
 )
 from brainmri.evaluation.explanation.randomisation import layers_from_the_top, randomisation_check, verdict
 from brainmri.evaluation.explanation.subject import Subject, stranger
-from brainmri.evaluation.intervals import group_bootstrap_mean
+from brainmri.evaluation.intervals import group_bootstrap, group_bootstrap_mean
 from brainmri.evaluation.results import number, with_interval
 
 BATCH = 32
-CHECKED = 64  # pictures of the randomisation check; its ten steps would take long on all
+CHECKED = 32  # pictures of the randomisation check; its ten steps with each stranger would take long on all
 STRANGERS = 3  # networks with random weights, as one alone may point at the middle by luck
 METHODS = {
     "network": "Grad-CAM of the network",
@@ -66,30 +66,22 @@ def study(
     class_name: str | None = None,
     layer_name: str | None = None,
 ) -> MapsStudy:
-    """The maps of all pictures that have an outline, or, without outlines, of up to 64 of all classes.
+    """The maps of the pictures: of all of them against their outlines, or, without outlines, of up to 32.
 
     Args:
+        pictures: with outlines, those that have one.
         outlines: of `read_outlines`; a picture is known by its `source`.
         class_name: the class whose evidence is shown; None takes the predicted one of each picture.
         layer_name: the layer to compute the maps at; None takes `target_layer`.
 
     Raises:
-        ValueError: no picture has an outline, or there is no such class or layer.
+        ValueError: there is no such class or layer.
     """
     if class_name is not None and class_name not in model.classes:
         raise ValueError(f"--class {class_name}: the model knows {', '.join(model.classes)}")
-    everything = len(pictures)
     if outlines is None:
         pictures = pictures.chosen(_spread(pictures.table["label"], CHECKED))
-        polygons = None
-    else:
-        pictures = pictures.chosen(np.flatnonzero(pictures.table["source"].isin(outlines.keys())))
-        polygons = [outlines[source] for source in pictures.table["source"]]
-        if not polygons:
-            raise ValueError(
-                f"none of the {len(outlines):,} outlined pictures ({next(iter(outlines))!r}, ...) is among the "
-                f"{everything:,} test images: a path must be that of the column `source` of the data's index.csv"
-            )
+    polygons = None if outlines is None else [outlines[source] for source in pictures.table["source"]]
     sample = pictures.network_input(slice(0, 2))
     layer = layer_named(model.network, sample, layer_name) if layer_name else target_layer(model.network, sample)
 
@@ -111,20 +103,22 @@ def study(
         "places": [layer.side, layer.side],
         "class": class_name or "predicted",
         "images": len(pictures),
-        "test_images": everything,
+        "test_images": pictures.among,
         "empty_maps": int(table["empty"].sum()),
+        "empty_random_maps": None,
         "tolerance_pixels": None,
         "gaussian_standard_deviation": None,
         "scores": None,
     }
-    strangers = [stranger(model, seed) for seed in range(STRANGERS if polygons else 1)]
-    if polygons is not None:
-        others = [_maps(net, layer, pictures, explained, "Grad-CAM, random weights")[0] for net in strangers]
+    strangers = [stranger(model, seed) for seed in range(STRANGERS)]
+    if polygons is not None:  # a stranger is asked as the network was: for its own prediction, if no class was given
+        others = [_maps(network, layer, pictures, classes, "Grad-CAM, random weights")[0] for network in strangers]
+        record["empty_random_maps"] = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(pictures))
         table = table.join(_scored(pictures, polygons, maps, others))
         record["tolerance_pixels"] = tolerance_in_pixels(pictures.side)
         record["gaussian_standard_deviation"] = GAUSSIAN_WIDTH
         record["scores"] = _summary(table)
-    record["randomisation"] = _randomisation(model, strangers[0], layer, pictures, explained, sample)
+    record["randomisation"] = _randomisation(model, strangers, layer, pictures, explained, sample)
     return MapsStudy(record, table, pictures, maps, polygons, _text(record))
 
 
@@ -202,7 +196,9 @@ def _summary(table: pd.DataFrame) -> dict[str, Any]:
             values = {}
             for score in SCORES:
                 mine, network = (rows[f"{key}_{score}"].to_numpy() for key in (method, "network"))
-                values[score] = {"mean": float(mine.mean()), "ci95": group_bootstrap_mean(mine, groups)}
+                # Hits that are all 1, or all 0, need the exact interval.
+                interval = group_bootstrap if set(mine) <= {0.0, 1.0} and score != "energy" else group_bootstrap_mean
+                values[score] = {"mean": float(mine.mean()), "ci95": interval(mine, groups)}
                 if method != "network":
                     lead = network - mine
                     values[score]["lead"] = float(lead.mean())
@@ -214,13 +210,13 @@ def _summary(table: pd.DataFrame) -> dict[str, Any]:
 
 def _randomisation(
     model: Subject,
-    other: nn.Module,
+    strangers: list[nn.Module],
     layer: TargetLayer,
     pictures: Pictures,
     explained: NDArray[np.int64],
     sample: torch.Tensor,
 ) -> dict[str, Any]:
-    """`randomisation_check` on up to 64 pictures: means with intervals for each step, and the verdict."""
+    """`randomisation_check` on up to 32 pictures: means with intervals for each step, and the verdict."""
     which = _spread(pictures.table["label"], CHECKED)
     few, classes = pictures.chosen(which), explained[which]
     layers = layers_from_the_top(model.network, sample)
@@ -231,7 +227,7 @@ def _randomisation(
         return _maps(network, layer, few, classes, None)[0]
 
     with progress:
-        steps = randomisation_check(model.network, other, layers, explain)
+        steps = randomisation_check(model.network, strangers, layers, explain)
     record: dict[str, Any] = {"images": len(few), "layers": len(layers), "steps": []}
     for step in steps:
         known = ~np.isnan(step["similarity"])
@@ -253,6 +249,10 @@ def _text(record: dict[str, Any]) -> str:
         lines[0] += f", {record['images']:,} of {record['test_images']:,} test images have an outline"
     if record["empty_maps"]:
         lines.append(f"{record['empty_maps']:,} maps are empty: nothing speaks for the class there (they miss).")
+    if record["empty_random_maps"]:
+        lines.append(
+            f"Of each network with random weights {record['empty_random_maps']:,.0f} maps are empty (they miss)."
+        )
     if record["scores"]:
         lines += ["", _score_table(record), "", *_leads(record["scores"]["all"]["methods"])]
     last = record["randomisation"]["steps"][-1]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,13 +21,14 @@ from brainmri.training.recipe import Recipe
 class Pictures:
     """table: `file_name`, `source`, `label` and `group_id` of each. cache: their pixels, at `rows`.
 
-    normalize: the formula by which the network gets them.
+    normalize: the formula by which the network gets them. among: how many they were chosen from.
     """
 
     table: pd.DataFrame
     cache: PixelCache
     rows: NDArray[np.int64]
     normalize: Normalization
+    among: int
 
     def __len__(self) -> int:
         return len(self.rows)
@@ -48,11 +50,12 @@ class Pictures:
         return np.asarray(self.cache.read(self.rows[which]).mean(axis=1, dtype=np.float64))
 
 
-def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe) -> Pictures:
-    """The test images that a run was scored on.
+def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe, outlined: Collection[str] | None = None) -> Pictures:
+    """The test images that a run was scored on; with `outlined` only those whose `source` is in it.
 
     Raises:
-        ValueError: if `data_dir` is no prepared folder, does not hold those images, or the run has no test split.
+        ValueError: if `data_dir` is no prepared folder, does not hold those images, none of them is outlined, or the
+            run has no test split.
     """
     data = open_prepared(data_dir)
     predictions = pd.read_csv(run_dir / "predictions.csv", dtype=str, keep_default_na=False)
@@ -64,8 +67,17 @@ def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe) -> Pictures:
         raise ValueError(
             f"{data_dir} is not the data that {run_dir} was scored on: it has no {names[rows < 0].iloc[0]}"
         )
+    among = len(rows)
+    if outlined is not None:
+        rows = rows[data.index["source"].iloc[rows].isin(outlined).to_numpy()]
+        if not len(rows):  # said before a picture is decoded
+            raise ValueError(
+                f"none of the {len(outlined):,} outlined pictures ({next(iter(outlined))!r}, ...) is among the "
+                f"{among:,} test images: a path must be that of the column `source` of the data's index.csv"
+            )
     table = data.index.iloc[rows][["file_name", "source", "label", "group_id"]].reset_index(drop=True)
-    return Pictures(table, pixel_cache(data, recipe.input.size), rows.astype(np.int64), recipe.input.normalize)
+    cache = pixel_cache(data, recipe.input.size)
+    return Pictures(table, cache, rows.astype(np.int64), recipe.input.normalize, among)
 
 
 def of_one_image(image: NDArray[np.uint8], name: str, recipe: Recipe) -> Pictures:
@@ -73,4 +85,4 @@ def of_one_image(image: NDArray[np.uint8], name: str, recipe: Recipe) -> Picture
     table = pd.DataFrame({"file_name": [name], "source": "", "label": "", "group_id": ""})
     channels = np.ascontiguousarray(image.transpose(2, 0, 1))[None]
     cache = PixelCache(channels[:, 0], channels, np.zeros(1, np.int64))
-    return Pictures(table, cache, np.zeros(1, np.int64), recipe.input.normalize)
+    return Pictures(table, cache, np.zeros(1, np.int64), recipe.input.normalize, 1)

@@ -6,10 +6,9 @@ Adebayo et al., "Sanity Checks for Saliency Maps", NeurIPS 2018: the cascading r
 from __future__ import annotations
 
 import copy
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from functools import partial
-from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -72,7 +71,7 @@ def cascade(
 
 def randomisation_check(
     network: nn.Module,
-    stranger: nn.Module,
+    strangers: Sequence[nn.Module],
     layers: list[tuple[str, list[str]]],
     explain: Callable[[nn.Module], Maps],
     steps: int = 10,
@@ -80,23 +79,34 @@ def randomisation_check(
     """How like the maps stay to those of `network` while it is randomised from the top.
 
     Args:
-        network, stranger, layers, steps: of `cascade`.
+        network, layers, steps: of `cascade`.
+        strangers: one or more; the scores of a picture are means over them, because a single one may, by chance, be
+            alike or the opposite.
         explain: gives the maps (N, H, W) of a network, always of the same pictures and classes.
 
     Returns:
         For each step `layer`, `layers` (how many), `rank_correlation` (N,) and `similarity` (N,); the first one, with
-        no layer, is the network itself. They are NaN where one of the two maps is constant (often 0 everywhere), which
-        says nothing about likeness.
+        no layer, is the network itself. Pairs of maps of which one is constant (often 0 everywhere) say nothing about
+        likeness: they are left out, and where none is left the scores are NaN.
     """
     original = explain(network)
+    scores: dict[tuple[str, int], list[NDArray[np.float64]]] = {("", 0): [_likeness(original, original)]}
+    for stranger in strangers:
+        for layer, number, mixed in cascade(network, stranger, layers, steps):
+            scores.setdefault((layer, number), []).append(_likeness(original, explain(mixed)))
     found = []
-    for layer, number, mixed in chain([("", 0, network)], cascade(network, stranger, layers, steps)):
-        maps = original if number == 0 else explain(mixed)
-        scores = {"rank_correlation": rank_correlation(original, maps), "similarity": similarity(original, maps)}
-        constant = (np.ptp(original, axis=(1, 2)) == 0) | (np.ptp(maps, axis=(1, 2)) == 0)
-        scores = {key: np.where(constant, np.nan, value) for key, value in scores.items()}
-        found.append({"layer": layer, "layers": number, **scores})
+    for (layer, number), drawn in scores.items():
+        known = ~np.isnan(drawn)
+        sums, counts = np.where(known, drawn, 0).sum(axis=0), known.sum(axis=0)
+        correlation, alike = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
+        found.append({"layer": layer, "layers": number, "rank_correlation": correlation, "similarity": alike})
     return found
+
+
+def _likeness(first: Maps, second: Maps) -> NDArray[np.float64]:
+    """Rank correlation and similarity of two sets of maps (N, H, W), (2, N); NaN where one of the two is constant."""
+    constant = (np.ptp(first, axis=(1, 2)) == 0) | (np.ptp(second, axis=(1, 2)) == 0)
+    return np.where(constant, np.nan, [rank_correlation(first, second), similarity(first, second)])
 
 
 def rank_correlation(first: Maps, second: Maps) -> NDArray[np.float64]:

@@ -34,8 +34,8 @@ RUN_FILES = [
 class Subject:
     """network: what timm or transformers computes, in evaluation mode. classes: the names of its logits.
 
-    title: of every figure and text; it says so where the weights are random. remarks: sentences that must stand beside its
-    figures. recipe: that it was built from.
+    title: of every figure and text; it says so where the weights are random. remarks: sentences that must stand beside
+    its figures. recipe: that it was built from.
     """
 
     network: torch.nn.Module
