@@ -128,7 +128,12 @@ def grad_cam(
 
 
 def enlarged(maps: torch.Tensor, side: int) -> torch.Tensor:
-    """Maps (B, s, s) at the size of the picture, (B, side, side), bilinear as in the paper."""
+    """Maps (B, s, s) at the size of the picture, (B, side, side), bilinear as in the paper.
+
+    Each place is taken to stand in the middle of its share of the picture, which a network's padding may belie by up to
+    half a place: the strided convolutions of TensorFlow's networks pad on the right and below only, so that what they
+    found lies further to the right and below than it is drawn.
+    """
     return functional.interpolate(maps[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
 
 

@@ -146,7 +146,8 @@ def _maps(
     network: nn.Module, layer: TargetLayer, pictures: Pictures, classes: NDArray[np.int64] | None, task: str | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Maps (N, s, s) and logits (N, C) of all pictures, with a progress bar where there is a terminal and a `task`."""
-    maps, logits = [], []
+    maps: list[NDArray[np.float32]] = []
+    logits: list[NDArray[np.float32]] = []
     with tqdm(total=len(pictures), desc=task, unit="image", disable=None if task else True) as progress:
         for start in range(0, len(pictures), BATCH):
             batch = slice(start, start + BATCH)

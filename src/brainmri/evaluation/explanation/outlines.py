@@ -18,7 +18,7 @@ def read_outlines(path: Path) -> dict[str, list[Polygon]]:
     """The outlines of each picture in a CSV file.
 
     Columns: `path` (of the picture in the source of the data, as in the column `source` of `index.csv`) and `polygon`
-    (JSON, `[[x, y], ...]`, 0..1, x to the right, y down). A picture may have several rows; others columns, such as a
+    (JSON, `[[x, y], ...]`, 0..1, x to the right, y down). A picture may have several rows; other columns, such as a
     box, are not read.
 
     Raises:
