@@ -1,10 +1,12 @@
-"""Look inside one model: its layers, what its convolutions see, what dropout does to it, its classification report.
+"""Look inside one model: its layers, what its convolutions see, what dropout does to it, where it looks, its report.
 
     python scripts/explain.py runs/cnn_4to32-clean-seed42                   # on a slice of the phantom set
-    python scripts/explain.py runs/cnn_4to32-clean-seed42 --data_dir DIR    # on the first test image of the run
+    python scripts/explain.py runs/cnn_4to32-clean-seed42 --data_dir DIR    # on the test images of the run
     python scripts/explain.py --arch resnet50 --image slice.png             # an untrained model, random weights
+    python scripts/explain.py RUN --studies maps --data_dir DIR --outlines CSV   # Grad-CAM against expert outlines
 
-Writes layers.txt, layers.csv, features/*.png, dropout.png, dropout.csv and classification_report.txt into RUN/explain.
+Writes layers.txt, layers.csv, features/*.png, dropout.png, dropout.csv, maps/* and classification_report.txt into
+RUN/explain.
 """
 
 from __future__ import annotations
@@ -18,7 +20,7 @@ from brainmri.command import call
 if TYPE_CHECKING:
     import pandas as pd
 
-STUDIES = ["layers", "features", "dropout", "report"]
+STUDIES = ["layers", "features", "dropout", "maps", "report"]
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -27,8 +29,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--arch", help="a recipe, in place of RUN: its untrained model with random weights")
     parser.add_argument("--image", type=Path, help="the picture to look at (default: a slice of the phantom set)")
     parser.add_argument(
-        "--data_dir", "--data-dir", type=Path, help="the run's prepared data: look at the first test image"
+        "--data_dir", "--data-dir", type=Path, help="the run's prepared data: look at its test images, or the first"
     )
+    parser.add_argument(
+        "--outlines", type=Path, metavar="CSV", help="maps: expert outlines of the test images (columns path, polygon)"
+    )
+    parser.add_argument("--class", dest="class_name", metavar="NAME", help="maps: of this class (default: predicted)")
+    parser.add_argument("--layer", metavar="NAME", help="maps: at this layer (default: the last that has places)")
     parser.add_argument("--out", type=Path, help="folder to write into (default: RUN/explain, or explain/ARCH)")
     parser.add_argument(
         "--studies", nargs="+", metavar="STUDY", help=f"some of {' '.join(STUDIES)}, after RUN (default: all)"
@@ -38,11 +45,17 @@ def parse_arguments() -> argparse.Namespace:
         raise ValueError("give either the folder of a run or --arch NAME")
     if arguments.data_dir and (arguments.image or arguments.arch):
         raise ValueError("--data_dir gives the first test image of RUN: it goes with neither --image nor --arch")
-    arguments.studies = arguments.studies or STUDIES[: 3 if arguments.arch else 4]
+    arguments.studies = arguments.studies or STUDIES[: 3 if arguments.arch else 5]
     if unknown := [name for name in arguments.studies if name not in STUDIES]:
         raise ValueError(f"unknown study {', '.join(unknown)}: --studies takes {', '.join(STUDIES)} (RUN goes before)")
-    if arguments.arch and "report" in arguments.studies:
-        raise ValueError("the study `report` needs the predictions of a finished run, and --arch has none")
+    if arguments.arch and {"maps", "report"} & set(arguments.studies):
+        raise ValueError(
+            "the studies `maps` and `report` need a finished run: its weights, its predictions; not --arch"
+        )
+    if (arguments.outlines or arguments.class_name or arguments.layer) and "maps" not in arguments.studies:
+        raise ValueError("--outlines, --class and --layer belong to the study `maps`: add it to --studies")
+    if arguments.outlines and not arguments.data_dir:
+        raise ValueError("--outlines needs --data_dir, the run's prepared data, whose test images they outline")
     arguments.out = arguments.out or (arguments.run / "explain" if arguments.run else Path("explain") / arguments.arch)
     return arguments
 
@@ -52,10 +65,12 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from brainmri.evaluation.explanation import class_report, dropout_study, feature_maps, figures, layers, subject
+    from brainmri.evaluation.explanation.outlines import read_outlines
 
     disable_progress_bar()  # of loading weights
 
     # ------------------------------------------------------------------ the model and the image
+    outlines = read_outlines(arguments.outlines) if arguments.outlines else None
     model = subject.trained(arguments.run) if arguments.run else subject.untrained(arguments.arch)
     file = subject.first_test_image(arguments.run, arguments.data_dir) if arguments.data_dir else arguments.image
     pixels, image = subject.preprocessed(subject.read_slice(file) if file else subject.phantom_slice(), model.processor)
@@ -86,6 +101,17 @@ def main() -> None:
         figures.dropout_figure(image, logits, table, out / "dropout.png", title=title)
         print(f"\nDropout on the {len(inputs)} inputs of the classifier, logits as mean ± standard deviation (theory):")
         print(_dropout_summary(table))
+
+    if "maps" in arguments.studies:
+        from brainmri.evaluation.explanation import maps_study, pictures  # captum takes a while
+
+        if arguments.data_dir:
+            seen_by_it = pictures.of_test_split(arguments.run, arguments.data_dir, model.recipe, outlines)
+        else:
+            seen_by_it = pictures.of_one_image(image, seen, model.recipe)
+        found = maps_study.study(model, seen_by_it, outlines, arguments.class_name, arguments.layer)
+        maps_study.write(found, out / "maps", model.title)
+        print(f"\n{found.text}", end="")
 
     if "report" in arguments.studies:
         text = class_report.classification_text(arguments.run)

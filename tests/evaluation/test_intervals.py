@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from brainmri.evaluation.intervals import group_bootstrap
+from brainmri.evaluation.intervals import group_bootstrap, group_bootstrap_mean
 
 
 def clustered(groups=80, size=10, seed=0):
@@ -78,3 +78,26 @@ def test_ten_thousand_resamples_of_a_large_test_set_take_less_than_a_second():
 def test_lengths_are_checked(correct, groups):
     with pytest.raises(ValueError, match="one each and at least one"):
         group_bootstrap(correct, groups)
+
+
+def test_the_mean_of_any_values_agrees_with_scipy_and_with_the_accuracy():
+    rng = np.random.default_rng(4)
+    totals = rng.integers(1, 12, size=150)
+    values = np.concatenate([rng.normal(rng.normal(), 0.1, size=n) for n in totals])
+    groups = [f"g{i}" for i, n in enumerate(totals) for _ in range(n)]
+    sums = [values[np.array(groups) == f"g{i}"].sum() for i in range(150)]
+    expected = bootstrap(
+        (sums, totals),
+        lambda k, n, axis: k.sum(axis=axis) / n.sum(axis=axis),
+        paired=True,
+        vectorized=True,
+        method="percentile",
+        n_resamples=10_000,
+        rng=1,
+    ).confidence_interval
+    assert group_bootstrap_mean(values, groups) == pytest.approx([expected.low, expected.high], abs=0.01)
+    assert group_bootstrap_mean(values > 0, groups) == pytest.approx(group_bootstrap(values > 0, groups), abs=0.01)
+    assert group_bootstrap_mean(values, groups) == group_bootstrap_mean(values, groups)
+    assert group_bootstrap_mean([0.5, 0.7], ["g", "g"]) is None
+    with pytest.raises(ValueError, match="1 values for 2 group ids"):
+        group_bootstrap_mean([0.5], ["g", "h"])

@@ -49,3 +49,40 @@ def group_bootstrap(
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn_hits / drawn_totals, [tail, 1 - tail])
     return [float(low), float(high)]
+
+
+def group_bootstrap_mean(
+    values: ArrayLike, groups: Sequence[str], *, resamples: int = 10_000, confidence: float = 0.95, seed: int = 0
+) -> list[float] | None:
+    """Percentile bootstrap interval of the mean of any values, drawing whole groups with replacement.
+
+    For shares of hits and misses take `group_bootstrap`: where all values are equal, this claims certainty.
+
+    Args:
+        values: (N,) one number for each image.
+        groups: (N,) group ids.
+        resamples: number of bootstrap samples.
+        confidence: coverage of the two-sided interval, 0..1.
+        seed: of the random draw; the same input gives the same interval.
+
+    Returns:
+        [low, high], or None where there is only one group.
+
+    Raises:
+        ValueError: `values` and `groups` differ in length, or are empty.
+    """
+    numbers = np.asarray(values, dtype=np.float64)
+    if len(numbers) != len(groups) or len(numbers) == 0:
+        raise ValueError(f"{len(numbers)} values for {len(groups)} group ids; one each and at least one are expected.")
+    _, group = np.unique(np.asarray(groups, dtype=str), return_inverse=True)
+    totals, sums = np.bincount(group), np.bincount(group, weights=numbers)
+    if len(totals) == 1:
+        return None
+    generator = np.random.default_rng(seed)
+    means = []
+    for _ in range(0, resamples, 1000):  # a thousand at a time bound the memory
+        drawn = generator.integers(len(totals), size=(1000, len(totals)))
+        means.append(sums[drawn].sum(axis=1) / totals[drawn].sum(axis=1))
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(means)[:resamples], [tail, 1 - tail])
+    return [float(low), float(high)]

@@ -58,7 +58,7 @@ def test_all_studies_of_a_run(make_run: MakeRun, slice_file: Path) -> None:
     out = run / "explain"
     names = [f"{k + 1:03d}_features.{3 * k}.png" for k in range(4)] + ["overview.png"]
     assert sorted(path.name for path in (out / "features").iterdir()) == names
-    others = ["classification_report.txt", "dropout.csv", "dropout.png", "features", "layers.csv", "layers.txt"]
+    others = ["classification_report.txt", "dropout.csv", "dropout.png", "features", "layers.csv", "layers.txt", "maps"]
     assert sorted(path.name for path in out.iterdir()) == others
     total = parameter_counts(model)["total"]
     assert pd.read_csv(out / "layers.csv")["parameters"].sum() == total
@@ -67,6 +67,7 @@ def test_all_studies_of_a_run(make_run: MakeRun, slice_file: Path) -> None:
     assert "Feature maps: 4 convolutions, from 4x32x32 to 4x4x4" in done.stdout
     assert pd.read_csv(out / "dropout.csv")["class"].drop_duplicates().tolist() == CLASSES
     assert (out / "classification_report.txt").read_text() in done.stdout
+    assert "Maps at features.10 (4x4 places) for the predicted class\n" in done.stdout
 
 
 def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ModuleType:
@@ -94,7 +95,10 @@ def test_an_untrained_model_is_called_so(
         ([], "give either the folder of a run or --arch NAME"),
         (["run", "--arch", "cnn_4x4"], "give either the folder of a run or --arch NAME"),
         (["run", "--studies", "layers", "gradients"], "unknown study gradients"),
-        (["--arch", "cnn_4x4", "--studies", "report"], "needs the predictions of a finished run"),
+        (["--arch", "cnn_4x4", "--studies", "report"], "need a finished run"),
+        (["--arch", "cnn_4x4", "--studies", "maps"], "need a finished run"),
+        (["run", "--class", "glioma", "--studies", "layers"], "belong to the study `maps`"),
+        (["run", "--outlines", "outlines.csv"], "--outlines needs --data_dir"),
         (["run", "--data_dir", "data", "--image", "a.png"], "neither --image nor --arch"),
         (["--arch", "resnet999"], "unknown recipe 'resnet999'"),
         (["no_such_run"], "no_such_run is not the folder of a finished run: it has no config.json"),

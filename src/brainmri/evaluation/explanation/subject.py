@@ -16,7 +16,7 @@ from transformers import PreTrainedModel, ViTImageProcessor
 from brainmri.data.dataset import open_prepared
 from brainmri.data.images import RejectedImage, read_image
 from brainmri.data.phantom import CLASSES, draw_slices, draw_subject
-from brainmri.evaluation.results import read_result
+from brainmri.evaluation.results import read_result, warnings_of
 from brainmri.models.build import build_model
 from brainmri.models.loading import class_names, load_classifier
 from brainmri.models.parts import bare_network
@@ -33,13 +33,16 @@ RUN_FILES = [
 class Subject:
     """network: what timm or transformers computes, in evaluation mode. classes: the names of its logits.
 
-    title: of every figure and text; it says so where the weights are random.
+    title: of every figure and text; it says so where the weights are random. remarks: sentences that must stand beside
+    its figures. recipe: that it was built from.
     """
 
     network: torch.nn.Module
+    recipe: Recipe
     processor: ViTImageProcessor
     classes: list[str]
     title: str
+    remarks: list[str]
 
 
 def trained(run_dir: Path) -> Subject:
@@ -55,7 +58,8 @@ def trained(run_dir: Path) -> Subject:
     recipe = Recipe.model_validate(yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8")))
     processor = ViTImageProcessor.from_pretrained(run_dir, local_files_only=True)
     title = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
-    return _subject(model, recipe, processor, title)
+    remarks = [f"{headline}: {sentence}" for headline, sentence in warnings_of(result)]
+    return _subject(model, recipe, processor, title, remarks)
 
 
 def untrained(arch: str) -> Subject:
@@ -68,12 +72,21 @@ def untrained(arch: str) -> Subject:
     torch.manual_seed(recipe.seed)
     model, _ = build_model(recipe, list(CLASSES), "random")
     processor = image_processor(recipe.input.size, recipe.input.normalize)
-    return _subject(model, recipe, processor, f"{arch}, UNTRAINED (random weights)")
+    return _subject(model, recipe, processor, f"{arch}, UNTRAINED (random weights)", [])
 
 
-def _subject(model: PreTrainedModel, recipe: Recipe, processor: ViTImageProcessor, title: str) -> Subject:
+def stranger(model: Subject, seed: int) -> torch.nn.Module:
+    """The same architecture with random weights of its own, in evaluation mode; the global random state stays."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(10_000_000 + seed)  # not a seed that anyone trains with: those weights would be no stranger's
+        return bare_network(build_model(model.recipe, model.classes, "random")[0].eval())
+
+
+def _subject(
+    model: PreTrainedModel, recipe: Recipe, processor: ViTImageProcessor, title: str, remarks: list[str]
+) -> Subject:
     set_frozen(model, recipe.stages[-1])  # so that the trainable parameters are those of result.json
-    return Subject(bare_network(model.eval()), processor, class_names(model), title)
+    return Subject(bare_network(model.eval()), recipe, processor, class_names(model), title, remarks)
 
 
 def read_slice(path: Path) -> Image.Image:
