@@ -59,7 +59,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 @pytest.mark.parametrize(
     "parts",
     [
-        ["pipeline", "epoch", "step"],
+        pytest.param(["pipeline", "epoch", "step"], marks=pytest.mark.slow),
         pytest.param(["augmentation", "inference"], marks=pytest.mark.slow),
         pytest.param(["startup"], marks=pytest.mark.slow),
     ],

@@ -50,6 +50,7 @@ def probe(data: PreparedData, formula: str, cache: Path, monkeypatch: pytest.Mon
     return float(classifier.score(features(held_out), data.labels(held_out)))
 
 
+@pytest.mark.slow
 def test_the_wrong_formula_costs_the_frozen_features_their_accuracy(
     phantoms: PreparedData, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -71,9 +71,9 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
                 "could not be reached: give --weights PATH, or --weights random for a smoke run"
             )
         return model, "random"
-    load_weights(model, loaded)
     if loaded.imagenet and recipe.model.family == "timm":
-        _small_head(model)
+        _small_head(model)  # before the weights, which may have a head that fits
+    load_weights(model, loaded)
     if loaded.imagenet and recipe.input.normalize in CHANNELS_REVERSED:
         _reverse_input_channels(model)
     return model, loaded.origin

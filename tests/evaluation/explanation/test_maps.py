@@ -236,7 +236,7 @@ def test_pointing_and_energy_by_hand() -> None:
 
 
 @given(
-    arrays(np.float32, (2, 5, 5), elements=st.floats(0, 1, width=32)),
+    arrays(np.float32, (2, 5, 5), elements=st.floats(0, 1, width=16)),
     arrays(np.bool_, (2, 5, 5)),
     st.sampled_from([0.25, 1.0, 8.0]),
 )
