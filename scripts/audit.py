@@ -33,15 +33,18 @@ def main() -> None:
     from brainmri.audit.repetitions import example_pairs, repetitions
     from brainmri.audit.scan import scan
     from brainmri.audit.summary import EXAMPLES, GROUPS, audit_text, summary
+    from brainmri.data.groups import SAME_GROUP
+    from brainmri.data.neighbours import near_pairs
 
     scanned = scan(arguments.data, arguments.against)
-    table = repetitions(scanned)
+    near = near_pairs(scanned.thumbnails, SAME_GROUP)
+    table = repetitions(scanned, near)
     audit = summary(scanned, table)
     out: Path = arguments.out or Path("audits") / scanned.name
     out.mkdir(parents=True, exist_ok=True)
     own = table[~table["other"]]
     own[GROUPS].to_csv(out / "groups.csv", index=False, float_format="%.4f", lineterminator="\n")
-    for kind, pairs in example_pairs(table, scanned.thumbnails, PAIRS).items():
+    for kind, pairs in example_pairs(table, near, PAIRS).items():
         file = out / f"{kind}.png"
         file.unlink(missing_ok=True)  # of an audit before
         if pairs:

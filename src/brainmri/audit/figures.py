@@ -6,8 +6,9 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from PIL import Image, ImageOps
+from PIL import ImageOps
 
+from brainmri.data.images import read_image
 from brainmri.data.likeness import best_correlation, mirror_parts
 from brainmri.evaluation.drawing import new_figure, save_figure
 
@@ -26,8 +27,8 @@ def pairs_figure(
         path: the PNG file to write.
         title: what the pairs have in common.
     """
-    first, second = np.array(pairs).T
-    scores = best_correlation(mirror_parts(thumbnails), first, second)
+    parts = mirror_parts(thumbnails[np.ravel(pairs)])
+    scores = best_correlation(parts, np.arange(0, len(parts), 2), np.arange(1, len(parts), 2))
     columns = 2
     rows = -(-len(pairs) // columns)
     figure = new_figure(9, 0.5 + 2.5 * rows)
@@ -44,9 +45,7 @@ def pairs_figure(
 
 
 def _picture(path: str) -> np.ndarray:
-    with Image.open(path) as image:
-        upright = ImageOps.exif_transpose(image)
-        return np.asarray(ImageOps.pad(upright.convert("L"), (SIDE, SIDE)))
+    return np.asarray(ImageOps.pad(read_image(Path(path)).image.convert("L"), (SIDE, SIDE)))
 
 
 def _short(name: str) -> str:

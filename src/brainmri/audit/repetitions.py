@@ -9,16 +9,17 @@ import numpy as np
 import pandas as pd
 
 from brainmri.audit.scan import Scan
-from brainmri.data.groups import SAME_GROUP, find_groups
-from brainmri.data.neighbours import near_pairs
+from brainmri.data.groups import find_groups
 
 # From the strictest to the loosest; each holds the one before it. The column tells which pictures belong together.
 KINDS = {"exact": "pixels", "same_picture": "picture_id", "neighbour": "group_id"}
+Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # of brainmri.data.neighbours.near_pairs
 
 
-def repetitions(scan: Scan) -> pd.DataFrame:
+def repetitions(scan: Scan, pairs: Pairs) -> pd.DataFrame:
     """`scan.table` with `picture_id`, `group_id`, `kind` and `score`.
 
+    pairs: those at or above the threshold of a group.
     kind: the strictest of `KINDS` that the picture shares with another one, or `alone`. score: its highest correlation
     (at the best of four poses) with any other picture, 0..1; NaN below the threshold of a group.
     """
@@ -29,7 +30,7 @@ def repetitions(scan: Scan) -> pd.DataFrame:
     kind = pd.Series("alone", index=table.index)
     for name, column in reversed(KINDS.items()):
         kind[table[column].duplicated(keep=False)] = name
-    return table.assign(kind=kind, score=_nearest(scan.thumbnails))
+    return table.assign(kind=kind, score=_nearest(pairs, len(table)))
 
 
 def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -53,12 +54,12 @@ def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def example_pairs(table: pd.DataFrame, thumbnails: np.ndarray, count: int) -> dict[str, list[tuple[int, int]]]:
+def example_pairs(table: pd.DataFrame, pairs: Pairs, count: int) -> dict[str, list[tuple[int, int]]]:
     """Up to `count` pairs of rows for each kind, spread evenly over its scores, the least alike first.
 
     Beside the kinds: `contradictory`, one picture under two labels, and `other`, one picture in both data sets.
     """
-    first, second, score = near_pairs(thumbnails, SAME_GROUP)
+    first, second, score = pairs
     order = np.lexsort((second, first, score))
     first, second = first[order], second[order]
     together = {kind: _equal(table[column], first, second) for kind, column in KINDS.items()}
@@ -95,11 +96,9 @@ def _equal(values: pd.Series, first: np.ndarray, second: np.ndarray) -> np.ndarr
     return codes[first] == codes[second]
 
 
-def _nearest(thumbnails: np.ndarray) -> np.ndarray:
-    """float64 (N,): the highest correlation of each with another one; equal thumbnails are searched as one."""
-    distinct, kind, copies = np.unique(thumbnails, axis=0, return_inverse=True, return_counts=True)
-    first, second, score = near_pairs(distinct, SAME_GROUP)
-    best = np.where(copies > 1, 1.0, np.nan)
-    for rows in (first, second):
-        np.fmax.at(best, rows, score.astype(np.float64))
-    return np.asarray(best[kind.reshape(-1)])
+def _nearest(pairs: Pairs, count: int) -> np.ndarray:
+    """float64 (count,): the highest correlation of each picture with another one; NaN where no pair has it."""
+    best = np.full(count, np.nan)
+    for rows in pairs[:2]:
+        np.fmax.at(best, rows, pairs[2].astype(np.float64))
+    return best

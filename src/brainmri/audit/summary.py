@@ -9,6 +9,7 @@ import pandas as pd
 from brainmri.audit.repetitions import counts
 from brainmri.audit.scan import Scan
 from brainmri.data.groups import SAME_GROUP, SAME_PICTURE
+from brainmri.evaluation.results import percent
 
 SCHEMA_VERSION = 1
 NAMES = {
@@ -48,9 +49,7 @@ def verdicts(audit: dict[str, Any]) -> list[str]:
     for row in sorted(same["across"], key=lambda row: -row["images"] / row["of"]):
         if not row["images"] or (row["part"] == "train" and row["in"] != audit["against"]):
             continue  # what stands in train and elsewhere too is told from the other side
-        share = (
-            f"{row['images']:,} of {row['of']:,} pictures ({percent(row)}) of {row['part']} stand in {row['in']} too"
-        )
+        share = f"{row['images']:,} of {row['of']:,} pictures ({_share(row)}) of {row['part']} stand in {row['in']} too"
         found.append(f"NOT EXTERNAL: {share}." if audit["against"] in (row["part"], row["in"]) else f"LEAK: {share}.")
     if doubtful := same["contradictory"]:
         found.append(
@@ -83,13 +82,11 @@ def across_table(audit: dict[str, Any]) -> list[list[str]]:
     """Header and rows: for each ordered pair of parts, how much of the one stands in the other, by kind."""
     header = ["of ... stand in ...", *(kind["kind"].replace("_", " ") for kind in audit["kinds"])]
     rows = [
-        [f"{first['part']} in {first['in']}", *(f"{row['images']:,} ({percent(row)})" for row in same_pair)]
-        for first, *others in zip(*(kind["across"] for kind in audit["kinds"]), strict=True)
-        for same_pair in [[first, *others]]
+        [f"{kinds[0]['part']} in {kinds[0]['in']}", *(f"{row['images']:,} ({_share(row)})" for row in kinds)]
+        for kinds in zip(*(kind["across"] for kind in audit["kinds"]), strict=True)
     ]
     return [header, *rows]
 
 
-def percent(row: dict[str, Any]) -> str:
-    """The share of a part's pictures that stand in another one: "76.3 %"."""
-    return f"{100 * row['images'] / row['of']:.1f} %"
+def _share(row: dict[str, Any]) -> str:
+    return percent(row["images"] / row["of"])

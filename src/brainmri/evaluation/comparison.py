@@ -12,7 +12,7 @@ import pandas as pd
 
 from brainmri.evaluation.markdown import markdown_table
 from brainmri.evaluation.results import DASH, FLOORS, is_simulated, percent, published_figure
-from brainmri.evaluation.runs import PUBLISHED, SYSTEM, TEST_SPLIT, by_test_split, short_weights
+from brainmri.evaluation.runs import PUBLISHED, SYSTEM, TEST_SPLIT, by_test_split, read_table, short_weights
 
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
 MEASURED += ["images_per_second", "parameters", "hardware"]
@@ -58,10 +58,7 @@ def read_comparison(path: Path) -> pd.DataFrame:
     Raises:
         ValueError: the columns are not those of a comparison table.
     """
-    table = pd.read_csv(path, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
-    if list(table.columns) != COLUMNS:
-        raise ValueError(f"{path}: columns {list(table.columns)} found, {COLUMNS} expected; make the file again.")
-    return table.fillna(dict.fromkeys(TEXT, ""))
+    return read_table(path, COLUMNS, TEXT)
 
 
 def machines(models: pd.DataFrame) -> pd.Series:

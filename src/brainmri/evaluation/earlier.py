@@ -5,7 +5,7 @@ from pathlib import Path
 import pandas as pd
 
 from brainmri.evaluation.paired import COLUMNS, SPLIT, holm
-from brainmri.evaluation.runs import SEEDS, TEXT, named
+from brainmri.evaluation.runs import SEEDS, TEXT, named, read_table
 
 
 def with_earlier(runs: pd.DataFrame, seeds: Path) -> pd.DataFrame:
@@ -16,10 +16,7 @@ def with_earlier(runs: pd.DataFrame, seeds: Path) -> pd.DataFrame:
     Raises:
         ValueError: the columns of the file are not those of `write_seeds`.
     """
-    earlier = pd.read_csv(seeds, dtype=dict.fromkeys(TEXT, str), keep_default_na=False, na_values=[""])
-    if list(earlier.columns) != SEEDS:
-        raise ValueError(f"{seeds}: columns {list(earlier.columns)} found, {SEEDS} expected; make the file again.")
-    earlier = earlier.fillna(dict.fromkeys(TEXT, "")).rename(columns={"run": "run_then"})
+    earlier = read_table(seeds, SEEDS, TEXT).rename(columns={"run": "run_then"})
     again = set(zip(runs["recipe"], runs["protocol"], strict=True))
     kept = [system not in again for system in zip(earlier["recipe"], earlier["protocol"], strict=True)]
     new = runs.drop(columns="run").assign(run_then="")

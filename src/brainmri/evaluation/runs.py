@@ -104,6 +104,18 @@ def write_seeds(runs: pd.DataFrame, path: Path) -> None:
     runs[SEEDS].to_csv(path, index=False, float_format="%.9g", lineterminator="\n")
 
 
+def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
+    """A CSV that a comparison wrote; empty cells of the columns `text` are "".
+
+    Raises:
+        ValueError: its columns are not `columns`.
+    """
+    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+    if list(table.columns) != columns:
+        raise ValueError(f"{path}: columns {list(table.columns)} found, {columns} expected; make the file again.")
+    return table.fillna(dict.fromkeys(text, ""))
+
+
 def system_labels(table: pd.DataFrame) -> pd.Series:
     """A short name of each row's system: "resnet50 clean", and more only where two systems would share the name.
 

@@ -70,16 +70,16 @@ class AfterFrozen(nn.Module):
         """
         model.eval()
         features, expected = self.features(model, pixel_values)
+        refusal = ValueError(
+            "feature_views: what trains in this network is not a chain behind what is frozen; "
+            "--recipe stages.N.feature_views=null trains it on pictures"
+        )
         try:
             logits = self(features).logits
-            same = logits.shape == expected.shape and torch.allclose(logits, expected, rtol=1e-3, atol=1e-4)
-        except (RuntimeError, NotImplementedError):  # shapes that do not fit, or a container that is none
-            same = False
-        if not same:
-            raise ValueError(
-                "feature_views: what trains in this network is not a chain behind what is frozen; "
-                "--recipe stages.N.feature_views=null trains it on pictures"
-            )
+        except (RuntimeError, NotImplementedError) as error:  # shapes that do not fit, or a container that is none
+            raise refusal from error
+        if logits.shape != expected.shape or not torch.allclose(logits, expected, rtol=1e-3, atol=1e-4):
+            raise refusal
         return features
 
 
