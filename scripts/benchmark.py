@@ -15,7 +15,8 @@ parts:
     startup       --help of every script
 
 The ways of a part take turns (A B A B ...), so that whatever else the machine does hits all of them. Written into
---out: benchmark.json with every repetition, and a figure for each part.
+--out: benchmark.json with every repetition, and a figure for each part. Parts that were measured before, with the same
+libraries on the same machine and data, stay in it.
 """
 
 from __future__ import annotations
@@ -83,13 +84,13 @@ def main() -> None:
     from brainmri.evaluation.markdown import insert
 
     data = prepared_data(arguments.data_dir, "grouped", insist=False)
-    report: dict[str, Any] = {
-        "command": " ".join(sys.argv),
-        "environment": environment(),
-        "data": data.info["name"],
-        "repeats": arguments.repeats,
-        "parts": {},
-    }
+    machine = environment()
+    made = {"command": " ".join(sys.argv), "git_commit": machine.pop("git_commit")}
+    setting = {"environment": machine, "data": data.info["name"], "repeats": arguments.repeats}
+    file = arguments.out / "benchmark.json"
+    earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
+    same = all(earlier.get(key) == value for key, value in setting.items())
+    report: dict[str, Any] = earlier if same else {**setting, "made": {}, "parts": {}}
     arguments.out.mkdir(parents=True, exist_ok=True)
     for part in dict.fromkeys(arguments.only):
         rows = list(measured(part, data, arguments))
@@ -97,9 +98,10 @@ def main() -> None:
         draw, text = (grouping_curves, grouping_text) if part == "grouping" else (bars, comparison_text)
         draw(rows, arguments.out / f"{part}.png", title=title)
         print(f"\n{part}\n{text(rows)}", flush=True)
+        report["made"][part] = made
         report["parts"][part] = rows
         # After every part, so that what was measured stays if the rest is stopped.
-        (arguments.out / "benchmark.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.readme:
         readme = insert(arguments.readme.read_text(encoding="utf-8"), benchmark_markdown(report), "benchmark")
         arguments.readme.write_text(readme, encoding="utf-8", newline="\n")

@@ -70,10 +70,10 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
     done = benchmark("--only", *parts, *TINY, "--out", str(tmp_path / "out"), "--readme", str(readme))
     assert done.returncode == 0, done.stderr
     report = json.loads((tmp_path / "out" / "benchmark.json").read_text())
-    assert set(report) == {"command", "environment", "data", "repeats", "parts"}
+    assert set(report) == {"environment", "data", "repeats", "made", "parts"}
     assert (report["data"], report["repeats"]) == ("phantom tiny", 2)
-    assert {"hardware", "threads", "torch", "git_commit"} <= set(report["environment"])
-    assert list(report["parts"]) == parts
+    assert {"hardware", "threads", "torch"} <= set(report["environment"])
+    assert list(report["parts"]) == list(report["made"]) == parts
     for part in parts:
         assert part in done.stdout
         found = report["parts"][part]
@@ -91,9 +91,14 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
 
 
 def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
-    done = benchmark("--only", "grouping", "--sizes", "50", "100", "--out", str(tmp_path))
-    assert done.returncode == 0, done.stderr
-    rows = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["grouping"]
+    earlier = {"title": "measured before"}
+    for repeats, kept in (("5", []), ("5", [earlier]), ("4", [])):  # another number of repeats is another report
+        done = benchmark("--only", "grouping", "--sizes", "50", "100", "--repeats", repeats, "--out", str(tmp_path))
+        assert done.returncode == 0, done.stderr
+        report = json.loads((tmp_path / "benchmark.json").read_text())
+        assert report["parts"].get("step", []) == kept
+        (tmp_path / "benchmark.json").write_text(json.dumps({**report, "parts": {"step": [earlier]}}))
+    rows = report["parts"]["grouping"]
     assert [row["size"] for row in rows] == [50, 100]
     assert all(row["seconds"] >= 0 and 1 <= row["groups"] <= row["size"] for row in rows)
     assert (tmp_path / "grouping.png").is_file()

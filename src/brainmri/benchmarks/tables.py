@@ -30,7 +30,7 @@ def grouping_text(rows: list[dict[str, Any]]) -> str:
 def benchmark_markdown(report: dict[str, Any]) -> str:
     """The README's table, from what `benchmark.json` holds: medians, ratios, and the targets met or missed."""
     rows = []
-    for part, comparisons in report["parts"].items():
+    for part, comparisons in sorted(report["parts"].items()):
         if part == "grouping":
             rows += [[part, f"{row['size']:,} images", _grouped(row), ""] for row in comparisons]
             continue
