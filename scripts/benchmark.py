@@ -150,7 +150,7 @@ def _thumbnails(data: PreparedData) -> np.ndarray:
     from PIL import Image
     from tqdm.auto import tqdm
 
-    from brainmri.data.images import thumbnail
+    from brainmri.data.thumbnails import thumbnail
 
     names = tqdm(data.index["file_name"], desc="thumbnails", unit="image")
     return np.stack([thumbnail(Image.open(data.root / name)) for name in names])

@@ -4,6 +4,7 @@
     python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor
     python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
     python scripts/prepare_data.py slices data/slices --groups patients.csv
+    python scripts/prepare_data.py slices data/without-oslo --sites hospitals.csv --holdout site=oslo
 
 SOURCE is a folder in one of the known layouts (found out by itself, or --layout), or a CSV file with the columns
 file_name and label. OUT gets train/, validation/ and test/ with one folder per class, index.csv, rejected.csv,
@@ -28,6 +29,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--layout", choices=LAYOUTS, help="layout of SOURCE (default: found out)")
     parser.add_argument("--split", choices=list(SCHEMES), default="grouped", help="how to split (default: grouped)")
     parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file_name,group_id of known patients")
+    parser.add_argument("--sites", type=Path, metavar="FILE", help="CSV file_name,site: where each picture comes from")
+    parser.add_argument("--holdout", metavar="site=NAME", help="test on that site, train without it")
     parser.add_argument("--val", type=float, default=0.1, help="fraction for validation (default: 0.1)")
     parser.add_argument("--test", type=float, default=0.2, help="fraction for the test (default: 0.2)")
     parser.add_argument("--split_seed", "--split-seed", type=int, default=42, help="seed of the split (default: 42)")

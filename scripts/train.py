@@ -2,6 +2,7 @@
 
     accelerate launch scripts/train.py --arch cnn_4to32                          # on the simulated phantom set
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR            # on a folder of images
+    accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds 5  # every image tested once
     torchrun --nproc_per_node 2 scripts/train.py --arch resnet_small             # two processes
 
 Every field of transformers.TrainingArguments is a flag too, and wins over the recipe.
@@ -9,7 +10,6 @@ Every field of transformers.TrainingArguments is a flag too, and wins over the r
 
 import logging
 import re
-import shutil
 import sys
 from pathlib import Path
 
@@ -26,7 +26,7 @@ def main() -> None:
     import torch
     from accelerate import PartialState
 
-    from brainmri.training.arguments import batch_advice, stage_arguments
+    from brainmri.training.arguments import stage_arguments
     from brainmri.training.recipe import resolve
     from brainmri.training.run_folder import claim, summary
 
@@ -38,7 +38,8 @@ def main() -> None:
     seed = int(given.get("seed", recipe.seed))
     name = re.sub(r"[^\w.-]+", "-", run.arch)  # timm:NAME and hf:OWNER/NAME
     run_dir = Path(given.get("output_dir", f"runs/{name}-{run.protocol}-seed{seed}"))
-    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
+    for stage in recipe.stages:
+        stage_arguments(recipe, stage, given, seed, str(run_dir))  # a mistake in them ends the run here
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     main_process = state.is_main_process
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
@@ -47,91 +48,37 @@ def main() -> None:
     if not given.get("resume_from_checkpoint"):
         claim(run_dir, state, overwrite=run.overwrite)
 
-    from transformers import set_seed
     from transformers.utils.logging import disable_progress_bar
 
-    from brainmri.data.batches import SliceBatches
     from brainmri.data.binary import as_binary
     from brainmri.data.cache import pixel_cache
-    from brainmri.data.dataset import SPLITS, oversampled
+    from brainmri.data.folds import fold_numbers, with_fold
     from brainmri.data.source import prepared_data
-    from brainmri.models.build import build_model, parameter_counts, synchronized
-    from brainmri.models.preprocessing import image_processor
-    from brainmri.models.saving import save_model
-    from brainmri.training.outcome import predict, write_run
-    from brainmri.training.parameters import set_frozen
-    from brainmri.training.precision import bf16_is_faster, precision_probe
-    from brainmri.training.stages import run_stages
+    from brainmri.evaluation.folds import pool
+    from brainmri.training.one_run import train_once
 
     disable_progress_bar()  # of loading and saving weights; the training has its own
 
-    # ------------------------------------------------------------------ data
+    # ------------------------------------------------------------------ data, and a run or one for each fold
     with state.main_process_first():
         data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
         by_size = {size: pixel_cache(data, size) for size in recipe.sizes}
-    pixels = by_size[recipe.input.size]
     if recipe.binary or run.positive:
         data = as_binary(data, run.positive)
-    plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
-    train_rows = plain["train"].rows
-    if recipe.oversample:
-        train_rows = oversampled(train_rows, plain["train"].labels, seed)
-    pictures = data.index["picture_id"].to_numpy()[train_rows] if recipe.one_file_per_picture else None
-    train = SliceBatches(pixels, train_rows, data.labels(train_rows), seed, by_size, pictures)
-    counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
-    logging.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
-    if data.info["leaky"]:
-        logging.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
-
-    # ------------------------------------------------------------------ model
-    set_seed(seed)
-    with state.main_process_first():
-        model, weights = build_model(recipe, data.classes, run.weights)
-    if run.sync_batchnorm:
-        model = synchronized(model)
-    set_frozen(model, recipe.stages[-1])
-    parameters = parameter_counts(model)
-    if advice := batch_advice(recipe, arguments[0]):
-        logging.info(advice)
-    logging.info(
-        "Model: %s, {total:,} parameters ({trainable:,} trainable), weights: %s".format(**parameters), run.arch, weights
-    )
-
-    # ------------------------------------------------------------------ training, then test is read once
-    checkpoints = run_dir / "checkpoints"
-    probe = None
-    if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
-        probe = precision_probe(model, recipe, arguments, len(train), checkpoints / "precision.json")
-    if probe:
-        given["bf16"] = bf16_is_faster(probe)
-        logging.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
-    trainer, stages = run_stages(model, recipe, train, plain["validation"], given, checkpoints, seed, run.max_minutes)
-    scored = ["validation", "test"] + ["train"] * run.evaluate_train
-    probabilities = {split: predict(trainer, plain[split]) for split in scored}
-
-    # ------------------------------------------------------------------ run folder
-    if main_process:
-        run_dir.mkdir(parents=True, exist_ok=True)
-        save_model(
-            trainer.accelerator.unwrap_model(model), image_processor(recipe.input.size, recipe.input.normalize), run_dir
-        )
-        result = write_run(
-            run_dir,
-            run=run,
-            recipe=recipe,
-            epochs_scheduled=resolve(run.arch, run.protocol).epochs,
-            seed=seed,
-            data=data,
-            train=train,
-            weights=weights,
-            parameters=parameters,
-            trainer=trainer,
-            precision_probe=probe,
-            stages=stages,
-            probabilities=probabilities,
-        )
-        if not run.keep_checkpoints:
-            shutil.rmtree(checkpoints, ignore_errors=True)
+    if run.folds is None:
+        result = train_once(run, given, recipe, seed, data, by_size, run_dir, state)
+    else:
+        numbers = fold_numbers(data, run.folds)
+        folders = [run_dir / f"fold{fold}" for fold in range(run.folds)]
+        for fold, folder in enumerate(folders):
+            if (folder / "result.json").is_file():  # of a command that goes on
+                continue
+            logging.info("\nFold %d of %d", fold + 1, run.folds)
+            started = (folder / "checkpoints").is_dir()
+            own = {key: value for key, value in given.items() if started or key != "resume_from_checkpoint"}
+            train_once(run, own, recipe, seed, with_fold(data, numbers, fold), by_size, folder, state, fold)
+        result = pool(run_dir, folders, data) if main_process else None
+    if result:
         print(summary(result, run_dir))
     state.wait_for_everyone()
     state.destroy_process_group()

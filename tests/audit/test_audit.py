@@ -113,6 +113,47 @@ def test_mistakes_are_one_clear_line_and_leave_nothing(tmp_path: Path) -> None:
         assert not (tmp_path / "out").exists()
 
 
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Sixty slices of as many subjects, in the layout of an array; those with a tumour are brighter."""
+    folder = tmp_path_factory.mktemp("audit-arrays") / "arrays"
+    folder.mkdir()
+    pictures, labels = [], []
+    for number in range(60):
+        rng = np.random.default_rng([7, number])
+        picture = draw_slices(rng, draw_subject(rng, number), 1, 64)[0][2]
+        labels.append(number % 2)
+        pictures.append(np.clip(picture * (1.0 if number % 2 else 0.5), 0, 255).astype(np.uint8))
+    for name, rows in (("train", slice(2, None)), ("test", slice(2))):
+        np.savez(folder / f"{name}_data.npz", X=np.stack(pictures[rows]), Y=np.array(labels[rows]))
+    return folder
+
+
+def test_what_gives_the_class_away_is_named(many: Path, tmp_path: Path) -> None:
+    done = audit(many, "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    assert "SHORTCUT: " in done.stdout
+    found = json.loads((tmp_path / "audit.json").read_text())["shortcuts"]
+    accuracy = {row["trait"]: row["accuracy"] for row in found["traits"]}
+    assert accuracy["brightness"] > 0.9
+    assert accuracy["size"] == accuracy["aspect"] == found["majority"] == 0.5
+    assert "What gives the class away" in (tmp_path / "audit.html").read_text()
+
+
+def test_a_calibration_says_what_is_found_and_what_is_glued(many: Path, tmp_path: Path) -> None:
+    done = audit(many, "--calibrate", "--out", tmp_path)
+    assert done.returncode == 0, done.stderr
+    found = json.loads((tmp_path / "audit.json").read_text())["calibration"]
+    changes = {row["change"]: row["found"] / row["pictures"] for row in found["changes"]}
+    assert min(changes[name] for name in ("mirrored", "turned by 180 degrees", "JPEG, quality 30")) == 1
+    assert changes["black frame of 15 %"] > 0.8
+    groups = [row["groups"] for row in found["thresholds"]]
+    assert groups == sorted(groups)  # the higher the threshold, the more groups
+    assert all(row["next_of"] > 50 and row["distant_of"] > 50 for row in found["thresholds"])
+    assert "How far this can be trusted" in (tmp_path / "audit.html").read_text()
+    assert "0.58 (in use)" in done.stdout
+
+
 def test_counts_by_hand() -> None:
     rows = [("a", "x", "train", "1", "p", "g"), ("b", "x", "test", "1", "p", "g"), ("c", "y", "test", "2", "p", "g")]
     rows += [("d", "x", "train", "3", "q", "g"), ("e", "x", "train", "4", "r", "h")]

@@ -92,12 +92,13 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
 
 def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
     earlier = {"title": "measured before"}
-    for repeats, kept in (("5", []), ("5", [earlier]), ("4", [])):  # another number of repeats is another report
+    report: dict = {"repeats": 5, "made": {}, "parts": {"step": [earlier]}}
+    for repeats, kept in (("5", []), ("5", [earlier])):  # what was measured by a report of another setting goes
+        (tmp_path / "benchmark.json").write_text(json.dumps({**report, "parts": {"step": [earlier]}}))
         done = benchmark("--only", "grouping", "--sizes", "50", "100", "--repeats", repeats, "--out", str(tmp_path))
         assert done.returncode == 0, done.stderr
         report = json.loads((tmp_path / "benchmark.json").read_text())
         assert report["parts"].get("step", []) == kept
-        (tmp_path / "benchmark.json").write_text(json.dumps({**report, "parts": {"step": [earlier]}}))
     rows = report["parts"]["grouping"]
     assert [row["size"] for row in rows] == [50, 100]
     assert all(row["seconds"] >= 0 and 1 <= row["groups"] <= row["size"] for row in rows)

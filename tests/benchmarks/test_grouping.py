@@ -3,12 +3,13 @@
 import numpy as np
 import pytest
 
-from brainmri.benchmarks.grouping import exact_pairs, extended, measure, phantom_thumbnails, recall
+from brainmri.benchmarks.grouping import exact_pairs, extended, measure, recall
+from brainmri.data.phantom import phantom_thumbnails
 
 
 @pytest.fixture(scope="module")
 def slices() -> np.ndarray:
-    return phantom_thumbnails()
+    return phantom_thumbnails(32)
 
 
 def test_measures_every_size_in_a_process_of_its_own() -> None:

@@ -8,7 +8,7 @@ import pytest
 from PIL import Image
 
 from brainmri.data import images
-from brainmri.data.images import RejectedImage, check_array, read_image, thumbnail
+from brainmri.data.images import RejectedImage, check_array, read_image
 
 from .sources import noise, save
 
@@ -277,14 +277,6 @@ def test_arrays(shape, kind):
 def test_unusable_arrays(values, words):
     with pytest.raises(RejectedImage, match=words):
         check_array(values)
-
-
-def test_thumbnail_is_the_mean_of_boxes():
-    values = noise(4, (128, 128))
-    small = thumbnail(Image.fromarray(values))
-    assert (small.shape, small.dtype) == ((64, 64), np.uint8)
-    assert np.abs(small - values.reshape(64, 2, 64, 2).mean((1, 3))).max() <= 1
-    assert thumbnail(Image.fromarray(COLOUR), 16).shape == (16, 16)
 
 
 def test_photograph_with_previews_is_read(tmp_path):

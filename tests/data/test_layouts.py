@@ -9,7 +9,7 @@ import pytest
 from brainmri.data.choices import LAYOUTS
 from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.npz_layout import npz_pictures
-from brainmri.data.tables import add_groups
+from brainmri.data.tables import add_groups, add_sites
 
 from .sources import class_folders, noise, save
 
@@ -350,3 +350,13 @@ def test_groups_given_twice(tmp_path, table):
     file = write_csv(tmp_path / "groups.csv", "file_name,group_id", "a/a_01.png,p1")
     with pytest.raises(ValueError, match="gives group ids itself"):
         add_groups(table.assign(group="p7"), file)
+
+
+def test_given_sites(tmp_path, table):
+    file = write_csv(tmp_path / "sites.csv", "file_name,site", "a/a_01.png,Oslo", "b/b_02.png,Lima")
+    sites = as_dict(add_sites(table, file), "site")
+    assert (sites["a/a_01.png"], sites["b/b_02.png"], sites["a/a_02.png"]) == ("Oslo", "Lima", "")
+    with pytest.raises(ValueError, match="gives sites itself"):
+        add_sites(add_sites(table, file), file)
+    with pytest.raises(ValueError, match="without a site"):
+        add_sites(table, write_csv(tmp_path / "empty.csv", "file_name,site", "a/a_01.png, "))

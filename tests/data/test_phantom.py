@@ -12,8 +12,8 @@ from PIL import Image
 
 from brainmri.data import phantom
 from brainmri.data.groups import find_groups
-from brainmri.data.images import thumbnail
 from brainmri.data.phantom import CLASSES, PLANES, draw_slices, draw_subject, make_phantom
+from brainmri.data.thumbnails import thumbnail
 from brainmri.evaluation.floors import (
     global_statistics,
     majority_accuracy,

@@ -202,3 +202,32 @@ def test_unknown_scheme():
     with pytest.raises(ValueError, match="unknown split 'random': expected one of grouped"):
         assign(make_table({"a": [1] * 9}), "random", val=0.1, test=0.2, seed=0)
     assert next(iter(SCHEMES)) == "grouped"
+
+
+@settings(max_examples=25, deadline=None)
+@given(sizes=classes, seed=st.integers(0, 2**31))
+def test_a_site_held_out_is_in_test_alone_with_all_its_groups(sizes, seed):
+    here = make_table(sizes | {"glioma": [1, 2, 1, 3, 1], "notumor": [2, 1, 1]}).assign(site="here")
+    away = make_table({"glioma": [2, 1], "notumor": [3]}).assign(site="away")
+    away["path"] = "away/" + away["path"]
+    away.loc[away["group_id"] != "glioma0", "group_id"] += "away"  # glioma0 has images of both sites
+    result = assign(pd.concat([here, away]), "grouped", val=0.1, test=0.2, seed=seed, holdout="away")
+    assert sorted(result["path"]) == sorted([*here["path"], *away["path"]])
+    assert set(result.loc[result["site"] == "away", "split"]) == {"test"}
+    assert (result.groupby("group_id")["split"].nunique() == 1).all()
+    shared = here["group_id"] == "glioma0"
+    rest = split_of(assign(here[~shared], "grouped", val=0.1, test=0.2, seed=seed))
+    assert {path: split for path, split in split_of(result).items() if path in rest} == rest
+
+
+def test_what_cannot_be_held_out():
+    table = make_table({"a": [1] * 5, "b": [1] * 5}).assign(site="here")
+    for holdout, scheme, words in (
+        ("away", "grouped", "no image has the site away; the sites are: here"),
+        ("here", "oversample_then_split", "of the split grouped only"),
+        ("here", "grouped", "too few"),
+    ):
+        with pytest.raises(ValueError, match=words):
+            assign(table, scheme, val=0.1, test=0.2, seed=0, holdout=holdout)
+    with pytest.raises(ValueError, match="give them with --sites"):
+        assign(table.assign(site=""), "grouped", val=0.1, test=0.2, seed=0, holdout="here")

@@ -114,6 +114,8 @@ def test_a_run_on_its_own_test_split_gives_the_figures_of_the_run(
     for key in ("loss", "ece", "brier", "auroc"):
         assert found["scores"][key] == pytest.approx(result["test"][key], abs=1e-4), key
     assert found["floors"] == result["floors"]
+    assert found["detection"] == result["detection"]
+    assert found["detection"]["all"]["tumours"] > 0
     assert found["calibration"]["temperature"] == result["calibration"]["temperature"]
     assert found["calibration"]["ece_after"] == pytest.approx(result["calibration"]["test_ece_after"], abs=1e-4)
     assert (found["kind"], found["own_data"], found["run"]["arch"]) == ("run", True, "resnet_small")
@@ -266,6 +268,7 @@ def test_data_without_a_class_give_sensitivity_only(
         assert (figures["specificity"], figures["precision"], figures["f1"]) == (None, None, None)
         assert (figures["recall"] is None) == (label in found["missing"])
     assert scores["n"] == len(open_prepared(data).index) - 5
+    assert (found["detection"]["all"]["tumours"], found["detection"]["all"]["specificity"]) == (scores["n"], None)
     assert found["own_data"] is False
     page, printed = (tmp_path / "out" / "evaluation.html").read_text(), capsys.readouterr().out
     reason = "No scored image is of the class meningioma, notumor"

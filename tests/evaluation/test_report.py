@@ -8,7 +8,7 @@ import pytest
 
 from brainmri.evaluation.predictions import read_predictions
 from brainmri.evaluation.report import write_figures, write_report
-from brainmri.evaluation.results import read_result
+from brainmri.evaluation.results import read_result, warnings_of
 
 
 class Page(HTMLParser):
@@ -154,3 +154,13 @@ def test_figures_are_drawn_from_the_files_of_the_run(make_run):
     (table[table["split"] == "validation"]).to_csv(run / "predictions.csv", index=False)
     with pytest.raises(ValueError, match="no rows of the test split"):
         write_figures(run)
+
+
+def test_a_floor_near_the_accuracy_is_a_warning(make_run):
+    def headlines(accuracy):
+        result = read_result(make_run(f"run{accuracy}", test__accuracy=accuracy))
+        return [headline for headline, _ in warnings_of(result)]
+
+    assert "Near a trivial floor" in headlines(0.86)  # the nearest neighbour has 82.3 %
+    assert "Near a trivial floor" in headlines(0.7)
+    assert "Near a trivial floor" not in headlines(0.9)

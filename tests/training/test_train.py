@@ -170,6 +170,7 @@ def test_a_run_that_left_no_whole_checkpoint_says_so(tmp_path: Path) -> None:
             resume_point(tmp_path, asked)
 
 
+@pytest.mark.slow
 def test_accumulated_gradients_are_those_of_the_larger_batch(
     train: Train, finished: Path, phantom: Path, tmp_path: Path
 ) -> None:

@@ -12,6 +12,7 @@ from safetensors.numpy import load_file
 from .conftest import Train, result_of
 
 
+@pytest.mark.slow
 def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
     train: Train, phantom: Path, tmp_path: Path
 ) -> None:
@@ -56,6 +57,7 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
         np.testing.assert_array_equal(tensor, whole[name])
 
 
+@pytest.mark.slow
 def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, phantom: Path, tmp_path: Path) -> None:
     stage = "stages=[{epochs: 4, learning_rate: 0.01, freeze: backbone, feature_views: 3, keep: last}]"
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]

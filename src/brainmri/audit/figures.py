@@ -10,6 +10,7 @@ from PIL import ImageOps
 
 from brainmri.data.images import read_image
 from brainmri.data.likeness import best_correlation, mirror_parts
+from brainmri.data.structure import structure_parts
 from brainmri.evaluation.drawing import new_figure, save_figure
 
 SIDE = 224  # pixels of each picture as drawn
@@ -19,7 +20,7 @@ PAIRS = 6
 def pairs_figure(
     pairs: list[tuple[int, int]], table: pd.DataFrame, thumbnails: np.ndarray, path: Path, *, title: str
 ) -> Path:
-    """Draw pairs of pictures with file names, labels and correlation.
+    """Draw pairs of pictures with file names, labels, correlation and likeness of their structure.
 
     Args:
         pairs: rows of `table`, whose `path` holds the pictures.
@@ -27,17 +28,19 @@ def pairs_figure(
         path: the PNG file to write.
         title: what the pairs have in common.
     """
-    parts = mirror_parts(thumbnails[np.ravel(pairs)])
-    scores = best_correlation(parts, np.arange(0, len(parts), 2), np.arange(1, len(parts), 2))
+    first, second = np.arange(0, 2 * len(pairs), 2), np.arange(1, 2 * len(pairs), 2)
+    drawn = thumbnails[np.ravel(pairs)]
+    correlations = best_correlation(mirror_parts(drawn), first, second)
+    structures = best_correlation(structure_parts(drawn), first, second)
     columns = 2
     rows = -(-len(pairs) // columns)
     figure = new_figure(9, 0.5 + 2.5 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
-    for axes, pair, score in zip(panels, pairs, scores, strict=False):
+    for axes, pair, correlation, structure in zip(panels, pairs, correlations, structures, strict=False):
         pictures = [_picture(table["path"].iloc[row]) for row in pair]
         axes.imshow(np.hstack(pictures), cmap="gray", vmin=0, vmax=255)
         names = "\n".join(f"{table['label'].iloc[row]}: {_short(table['file_name'].iloc[row])}" for row in pair)
-        axes.set_title(f"{names}\ncorrelation {score:.3f}", fontsize=8, loc="left")
+        axes.set_title(f"{names}\ncorrelation {correlation:.3f}, structure {structure:.2f}", fontsize=8, loc="left")
     for axes in panels:
         axes.set_axis_off()
     figure.suptitle(title)

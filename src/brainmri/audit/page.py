@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from brainmri.audit.summary import EXAMPLES, NAMES, across_table, verdicts
+from brainmri.audit.summary import EXAMPLES, NAMES, across_table, calibration_tables, shortcuts_tables, verdicts
 from brainmri.evaluation import pages
 
 SHOWN = 50  # contradictory pictures and rejected files that the page lists; audit.json has all
@@ -24,6 +24,8 @@ def write_page(audit: dict[str, Any], folder: Path) -> Path:
         names=NAMES,
         verdicts=verdicts(audit),
         across=across_table(audit),
+        shortcuts=shortcuts_tables(audit),
+        calibration=calibration_tables(audit),
         contradictory=same["contradictory"],
         figures=pages.embedded_figures(folder, EXAMPLES),
         shown=SHOWN,

@@ -9,28 +9,42 @@ import numpy as np
 import pandas as pd
 
 from brainmri.audit.scan import Scan
-from brainmri.data.groups import find_groups
+from brainmri.data.groups import LOOKS_ALIKE, SAME_GROUP, Grouping, find_groups
+from brainmri.data.likeness import SIGNS, best_correlation, mirror_parts
+from brainmri.data.neighbours import near_pairs
+from brainmri.data.structure import structure_parts
 
 # From the strictest to the loosest; each holds the one before it. The column tells which pictures belong together.
 KINDS = {"exact": "pixels", "same_picture": "picture_id", "neighbour": "group_id"}
-Pairs = tuple[np.ndarray, np.ndarray, np.ndarray]  # of brainmri.data.neighbours.near_pairs
+BLOCK = 512  # pictures of one group compared with all of it at once; bounds the memory
 
 
-def repetitions(scan: Scan, pairs: Pairs) -> pd.DataFrame:
+def groups_of(scan: Scan, same_group: float = SAME_GROUP) -> Grouping:
+    """As `prepare_data.py` groups them. same_group: as of `brainmri.data.groups.find_groups`."""
+    given = [""] * len(scan.table)
+    return find_groups(scan.thumbnails, given, contents=scan.contents, names=series_names(scan), same_group=same_group)
+
+
+def series_names(scan: Scan) -> list[str]:
+    """The files' names, with those of the second data set in a folder of their own: no series runs through both."""
+    names = scan.table["file_name"]
+    return names.where(~scan.table["other"], "other/" + names).tolist()
+
+
+def repetitions(scan: Scan) -> pd.DataFrame:
     """`scan.table` with `picture_id`, `group_id`, `kind` and `score`.
 
-    pairs: those at or above the threshold of a group.
     kind: the strictest of `KINDS` that the picture shares with another one, or `alone`. score: its highest correlation
-    (at the best of four poses) with any other picture, 0..1; NaN below the threshold of a group.
+    (at the best of four poses) with another picture of its group, -1..1; NaN if it is alone.
     """
-    found = find_groups(scan.thumbnails, [""] * len(scan.table))
+    found = groups_of(scan)
     table = scan.table.assign(
         picture_id=[f"p{number:05d}" for number in found.picture], group_id=[f"g{number:05d}" for number in found.group]
     )
     kind = pd.Series("alone", index=table.index)
     for name, column in reversed(KINDS.items()):
         kind[table[column].duplicated(keep=False)] = name
-    return table.assign(kind=kind, score=_nearest(pairs, len(table)))
+    return table.assign(kind=kind, score=_nearest(mirror_parts(scan.thumbnails), found.group))
 
 
 def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
@@ -54,27 +68,29 @@ def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
     return rows
 
 
-def example_pairs(table: pd.DataFrame, pairs: Pairs, count: int) -> dict[str, list[tuple[int, int]]]:
+def example_pairs(scan: Scan, table: pd.DataFrame, count: int) -> dict[str, list[tuple[int, int]]]:
     """Up to `count` pairs of rows for each kind, spread evenly over its scores, the least alike first.
 
-    Beside the kinds: `contradictory`, one picture under two labels, and `other`, one picture in both data sets.
+    Beside the kinds: `contradictory`, one picture under two labels, and `other`, one picture in both data sets. Pairs
+    whose pictures correlate below 0.90 are not among them.
     """
-    first, second, score = pairs
-    order = np.lexsort((second, first, score))
-    first, second = first[order], second[order]
+    first, second, correlation = near_pairs(scan.thumbnails, LOOKS_ALIKE)
     together = {kind: _equal(table[column], first, second) for kind, column in KINDS.items()}
     chosen = {
         "exact": together["exact"],
         "same_picture": together["same_picture"] & ~together["exact"],
-        "neighbour": ~together["same_picture"],
+        "neighbour": together["neighbour"] & ~together["same_picture"],
         "contradictory": together["same_picture"] & ~_equal(table["label"], first, second),
         "other": together["same_picture"] & ~_equal(table["other"], first, second),
     }
+    structure = structure_parts(scan.thumbnails)
     examples = {}
     for name, mask in chosen.items():
-        rows = np.flatnonzero(mask)
-        rows = rows[np.unique(np.linspace(0, len(rows) - 1, count).round().astype(int))] if len(rows) else rows
-        examples[name] = [(int(first[row]), int(second[row])) for row in rows]
+        pairs = first[mask], second[mask]
+        score = best_correlation(structure, *pairs) if name == "neighbour" else correlation[mask]
+        order = np.lexsort((pairs[1], pairs[0], score))
+        rows = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))] if len(order) else order
+        examples[name] = [(int(pairs[0][row]), int(pairs[1][row])) for row in rows]
     return examples
 
 
@@ -96,9 +112,15 @@ def _equal(values: pd.Series, first: np.ndarray, second: np.ndarray) -> np.ndarr
     return codes[first] == codes[second]
 
 
-def _nearest(pairs: Pairs, count: int) -> np.ndarray:
-    """float64 (count,): the highest correlation of each picture with another one; NaN where no pair has it."""
-    best = np.full(count, np.nan)
-    for rows in pairs[:2]:
-        np.fmax.at(best, rows, pairs[2].astype(np.float64))
+def _nearest(parts: np.ndarray, group: np.ndarray) -> np.ndarray:
+    """float64 (N,): the highest correlation of each picture with another one of its group; NaN where it is alone."""
+    best = np.full(len(parts), np.nan)
+    order = np.argsort(group, kind="stable")
+    for members in np.split(order, np.flatnonzero(np.diff(group[order])) + 1):
+        for start in range(0, len(members) if len(members) > 1 else 0, BLOCK):
+            rows = members[start : start + BLOCK]
+            dots = np.einsum("nkp,mkp->nmk", parts[rows], parts[members], optimize=True)
+            correlation = np.max(dots @ SIGNS.T, axis=2)
+            correlation[np.arange(len(rows)), start + np.arange(len(rows))] = -np.inf
+            best[rows] = correlation.max(axis=1)
     return best

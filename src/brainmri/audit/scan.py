@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import numpy as np
 import pandas as pd
 
-from brainmri.data.checking import check_files
+from brainmri.data.checking import Checked, check_files
 from brainmri.data.layouts import detect_layout, read_layout
 
 
@@ -19,32 +18,39 @@ class Scan:
 
     table: a row for each usable picture: `file_name` (relative to its data set), `label`, `part` (its split, or the
     data set's name where it has no splits or is the second one), `other` (whether it is of the second data set),
-    `pixels` (hash of the decoded pixels) and `path` (the file). thumbnails: uint8 (N, 64, 64), in the same order.
-    rejected: `file_name` and `reason` of the files of both that are no pictures.
+    `pixels` (hash of the decoded pixels) and `path` (a copy of the picture). thumbnails, contents: uint8
+    (N, 64, 64), in the same order: whole pictures, and without their borders. rejected: `file_name` and `reason` of the
+    files of both that are no pictures.
     """
 
     name: str
     against: str | None
     table: pd.DataFrame
     thumbnails: np.ndarray
+    contents: np.ndarray
     rejected: pd.DataFrame
 
 
-def scan(source: Path, against: Path | None = None) -> Scan:
+def scan(source: Path, against: Path | None, folder: Path) -> Scan:
     """Read every picture of `source` and, if given, of a second data set. Neither is changed.
+
+    folder: an empty one, where a copy of every picture is put; it must stay as long as the scan is used.
 
     Raises:
         ValueError: if one of them has no known layout, or no usable picture.
     """
     names = [_name(source)] + ([_name(against)] if against else [])
-    parts = [_read(source, other=None)] + ([_read(against, other=names[1])] if against else [])
-    tables, thumbnails, rejected = zip(*parts, strict=True)
+    parts = [_read(source, folder / "own", other=None)]
+    if against:
+        parts.append(_read(against, folder / "other", other=names[1]))
+    tables, checked = zip(*parts, strict=True)
     return Scan(
         name=names[0],
         against=names[1] if against else None,
         table=pd.concat(tables, ignore_index=True),
-        thumbnails=np.concatenate(thumbnails),
-        rejected=pd.concat(rejected, ignore_index=True),
+        thumbnails=np.concatenate([one.thumbnails for one in checked]),
+        contents=np.concatenate([one.contents for one in checked]),
+        rejected=pd.concat([one.rejected for one in checked], ignore_index=True).rename(columns={"path": "file_name"}),
     )
 
 
@@ -52,14 +58,14 @@ def _name(source: Path) -> str:
     return source.resolve().stem if source.is_file() else source.resolve().name
 
 
-def _read(source: Path, other: str | None) -> tuple[pd.DataFrame, np.ndarray, pd.DataFrame]:
+def _read(source: Path, folder: Path, other: str | None) -> tuple[pd.DataFrame, Checked]:
     layout = detect_layout(source)
     root = source.parent if source.is_file() else source
-    with TemporaryDirectory(prefix="brainmri-audit-") as folder:
-        checked = check_files(root, read_layout(source, layout), layout, Path(folder))
+    folder.mkdir()
+    checked = check_files(root, read_layout(source, layout), layout, folder)
     rows = checked.usable
     table = pd.DataFrame({"file_name": rows["path"], "label": rows["label"], "pixels": rows["pixels"]})
     table["part"] = other or rows["source_split"].where(rows["source_split"] != "", _name(source))
     table["other"] = other is not None
-    table["path"] = [str(root / name) for name in rows["path"]]
-    return table, checked.thumbnails, checked.rejected.rename(columns={"path": "file_name"})
+    table["path"] = rows["staged"]
+    return table, checked

@@ -11,7 +11,8 @@ from brainmri.audit.scan import Scan
 from brainmri.data.groups import SAME_GROUP, SAME_PICTURE
 from brainmri.evaluation.results import percent
 
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
+MUCH = 0.2  # of accuracy above the most frequent label, from which a shortcut is a verdict
 NAMES = {
     "exact": "equal pixels",
     "same_picture": "the same picture (mirrored, turned, re-contrasted, re-encoded)",
@@ -27,8 +28,14 @@ EXAMPLES = {
 }
 
 
-def summary(scan: Scan, table: pd.DataFrame) -> dict[str, Any]:
-    """The contents of `audit.json`. table: of `brainmri.audit.repetitions.repetitions`."""
+def summary(
+    scan: Scan, table: pd.DataFrame, shortcuts: dict[str, Any] | None, calibration: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The contents of `audit.json`.
+
+    table: of `brainmri.audit.repetitions.repetitions`. shortcuts: of `brainmri.audit.shortcuts.shortcuts`. calibration:
+    of `brainmri.audit.calibration.calibrate`, if it was asked for.
+    """
     return {
         "schema_version": SCHEMA_VERSION,
         "name": scan.name,
@@ -36,8 +43,10 @@ def summary(scan: Scan, table: pd.DataFrame) -> dict[str, Any]:
         "images": len(table),
         "parts": {part: int(number) for part, number in table["part"].value_counts(sort=False).items()},
         "classes": {label: int(number) for label, number in table["label"].value_counts().sort_index().items()},
-        "thresholds": {"same_picture": SAME_PICTURE, "neighbour": SAME_GROUP},
+        "thresholds": {"same_picture_correlation": SAME_PICTURE, "neighbour_structure": SAME_GROUP},
         "kinds": counts(table),
+        "shortcuts": shortcuts,
+        "calibration": calibration,
         "rejected": scan.rejected.to_dict("records"),
     }
 
@@ -54,6 +63,12 @@ def verdicts(audit: dict[str, Any]) -> list[str]:
     if doubtful := same["contradictory"]:
         found.append(
             f"CONTRADICTORY LABELS: pictures with more than one: {len(doubtful)}, first {', '.join(doubtful[0])}."
+        )
+    if (given := audit["shortcuts"]) and given["traits"][0]["accuracy"] >= given["majority"] + MUCH:
+        best = given["traits"][0]
+        found.append(
+            f"SHORTCUT: {percent(best['accuracy'])} of the labels are told without a look at the brain, from "
+            f"{best['trait']} (always the most frequent label: {percent(given['majority'])})."
         )
     return found or ["No picture stands in two parts or under two labels."]
 
@@ -75,6 +90,8 @@ def audit_text(audit: dict[str, Any]) -> str:
     header, *rows = across_table(audit)
     if rows:
         lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>24}" for cell in row[1:])]) for row in [header, *rows])]
+    for table in [*shortcuts_tables(audit), *calibration_tables(audit)]:
+        lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>20}" for cell in row[1:])]) for row in table)]
     return "\n".join(lines)
 
 
@@ -86,6 +103,37 @@ def across_table(audit: dict[str, Any]) -> list[list[str]]:
         for kinds in zip(*(kind["across"] for kind in audit["kinds"]), strict=True)
     ]
     return [header, *rows]
+
+
+def shortcuts_tables(audit: dict[str, Any]) -> list[list[list[str]]]:
+    """Header and rows of the table of shortcuts; no table if there are too few pictures for one."""
+    found = audit["shortcuts"]
+    if found is None:
+        return []
+    rows = [[row["trait"], percent(row["accuracy"])] for row in found["traits"]]
+    return [[["the label told from", "accuracy"], *rows, ["the most frequent label", percent(found["majority"])]]]
+
+
+def calibration_tables(audit: dict[str, Any]) -> list[list[list[str]]]:
+    """Header and rows of the two tables of the calibration; no table if there was none."""
+    if audit["calibration"] is None:
+        return []
+    changes = [
+        [row["change"], f"{row['found']} of {row['pictures']} ({percent(row['found'] / row['pictures'])})"]
+        for row in audit["calibration"]["changes"]
+    ]
+    rows = [
+        [
+            f"{row['threshold']:.2f}" + (" (in use)" if row["threshold"] == SAME_GROUP else ""),
+            f"{row['groups']:,}",
+            f"{row['largest']:,}",
+            f"{row['mixed']:,}",
+            *(percent(row[name] / row[f"{name}_of"]) if row[f"{name}_of"] else "-" for name in ("next", "distant")),
+        ]
+        for row in audit["calibration"]["thresholds"]
+    ]
+    header = ["likeness of a group from", "groups", "largest", "in mixed groups", "next numbers", "distant numbers"]
+    return [[["changed pictures found to be the same", "found"], *changes], [header, *rows]]
 
 
 def _share(row: dict[str, Any]) -> str:

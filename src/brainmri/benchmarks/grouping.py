@@ -17,12 +17,14 @@ from typing import Any
 
 import numpy as np
 from numpy.lib.format import open_memmap
+from PIL import Image
 from scipy.ndimage import map_coordinates
 
 from brainmri.data.groups import find_groups
 from brainmri.data.likeness import SIGNS, mirror_parts
 from brainmri.data.neighbours import near_pairs
-from brainmri.data.phantom import draw_slices, draw_subject
+from brainmri.data.phantom import phantom_thumbnails
+from brainmri.data.thumbnails import content_thumbnail
 
 SIZES = (1_000, 7_000, 20_000, 100_000)
 THRESHOLDS = (0.85, 0.90, 0.95, 0.98)
@@ -47,18 +49,20 @@ def measure(sizes: Sequence[int] = SIZES, thumbnails: np.ndarray | None = None) 
     Raises:
         RuntimeError: with what the process wrote, if grouping failed in it.
     """
-    seeds = phantom_thumbnails() if thumbnails is None else thumbnails
+    seeds = phantom_thumbnails(PHANTOM_SUBJECTS) if thumbnails is None else thumbnails
     results = []
     with tempfile.TemporaryDirectory(prefix="brainmri-grouping-") as folder:
-        file = Path(folder) / "thumbnails.npy"
+        file = Path(folder) / "views.npy"
         for size in sizes:
             # To disk block by block: this process need not hold what the other one is to group.
-            rows = open_memmap(file, mode="w+", dtype=np.uint8, shape=(size, 64, 64))
+            views = open_memmap(file, mode="w+", dtype=np.uint8, shape=(2, size, 64, 64))
             start = 0
             for block in extended(seeds, size):
-                rows[start : start + len(block)] = block
-                start += len(block)
-            del rows
+                rows = slice(start, start + len(block))
+                views[0, rows] = block
+                views[1, rows] = [content_thumbnail(Image.fromarray(picture)) for picture in block]
+                start = rows.stop
+            del views
             process = subprocess.run(
                 [sys.executable, "-m", "brainmri.benchmarks.grouping", str(file)], capture_output=True, text=True
             )
@@ -140,15 +144,6 @@ def exact_pairs(
     return np.concatenate(firsts), np.concatenate(seconds), np.concatenate(correlations)
 
 
-def phantom_thumbnails() -> np.ndarray:
-    """Slices of the phantom set: uint8, shape (N, 64, 64), N about 290. The same at each call."""
-    slices = []
-    for number in range(PHANTOM_SUBJECTS):
-        rng = np.random.default_rng([0, number])
-        slices += [picture for _, _, picture, _ in draw_slices(rng, draw_subject(rng, number), 9, 64)]
-    return np.stack(slices)
-
-
 def extended(seeds: np.ndarray, size: int) -> Iterator[np.ndarray]:
     """`size` thumbnails in blocks, uint8 (n, 64, 64): the first of `seeds`, then made ones. The same at each call.
 
@@ -221,9 +216,9 @@ def _peak_mib() -> float | None:
 
 
 def _group(file: Path) -> dict[str, Any]:
-    thumbnails = np.load(file)
+    thumbnails, contents = np.load(file)
     start = time.perf_counter()
-    grouping = find_groups(thumbnails, [""] * len(thumbnails))
+    grouping = find_groups(thumbnails, [""] * len(thumbnails), contents=contents)
     seconds = time.perf_counter() - start
     sizes = np.bincount(grouping.group)
     return {

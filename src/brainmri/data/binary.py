@@ -24,13 +24,13 @@ def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
     if positive is None:
         if len(data.classes) == 2:
             return data
-        negative = [name for name in data.classes if name.lower().replace(" ", "").replace("_", "") in WITHOUT_TUMOR]
-        if len(negative) != 1:
+        negative = class_without_tumour(data.classes)
+        if negative is None:
             raise ValueError(
                 f"two classes are needed and the data has {', '.join(data.classes)}: say with --positive which count "
                 "as positive"
             )
-        positive = [name for name in data.classes if name not in negative]
+        positive = [name for name in data.classes if name != negative]
     if unknown := [name for name in positive if name not in data.classes]:
         raise ValueError(f"--positive {' '.join(unknown)}: the classes are {', '.join(data.classes)}")
     chosen = [name for name in data.classes if name in positive]
@@ -53,6 +53,12 @@ def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
         "counts": counts,
     }
     return replace(data, index=index, info=info, classes=classes)
+
+
+def class_without_tumour(classes: list[str]) -> str | None:
+    """The one label whose name says that there is no tumour; None if there is not exactly one."""
+    found = [name for name in classes if name.lower().replace(" ", "").replace("_", "") in WITHOUT_TUMOR]
+    return found[0] if len(found) == 1 else None
 
 
 def merged_fingerprint(fingerprint: str, classes: list[str]) -> str:

@@ -16,8 +16,9 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from brainmri.data.images import CheckedImage, RejectedImage, check_array, pixel_hash, read_image, thumbnail
+from brainmri.data.images import CheckedImage, RejectedImage, check_array, pixel_hash, read_image
 from brainmri.data.npz_layout import NPZ_FILES, npz_pictures
+from brainmri.data.thumbnails import content_thumbnail, thumbnail
 
 # Threads, not processes: they end with the process that is killed, and a script that calls `prepare` needs no
 # `if __name__ == "__main__"`. On 2 cores (2026-11-22), 3,500 JPEGs of 224x224 took 3.0 s in one thread or two, 2.0 s in
@@ -29,12 +30,13 @@ NO_LABEL = "no label: it stands outside the class folders, or its label in the t
 
 
 class Picture(NamedTuple):
-    """What is kept of a picture: its thumbnail, uint8 (64, 64); suffix and SHA-256 of the bytes that were put aside.
+    """What is kept of a picture: suffix and SHA-256 of the bytes that were put aside, and
 
-    pixels: see `pixel_hash`.
+    thumbnail, content: uint8 (64, 64), of the whole and without its border. pixels: see `pixel_hash`.
     """
 
     thumbnail: np.ndarray
+    content: np.ndarray
     suffix: str
     sha256: str
     pixels: str
@@ -45,12 +47,13 @@ class Checked:
     """What the check found.
 
     usable: the rows of the table that hold a picture, with the new columns `staged` (the file with the bytes to
-    write), `suffix`, `sha256` and `pixels`. thumbnails: uint8, (N, 64, 64), in the same order. rejected: columns path
-    and reason.
+    write), `suffix`, `sha256` and `pixels`. thumbnails, contents: uint8, (N, 64, 64), in the same order: whole
+    pictures, and without their borders. rejected: columns path and reason.
     """
 
     usable: pd.DataFrame
     thumbnails: np.ndarray
+    contents: np.ndarray
     rejected: pd.DataFrame
 
 
@@ -81,7 +84,8 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
         raise ValueError(f"not one usable picture among {len(table)} files" + (f": {first}" if first else ""))
     columns = {name: [getattr(picture, name) for picture in kept] for name in ("suffix", "sha256", "pixels")}
     usable_rows = table.assign(staged=[str(file) for file in files])[usable].assign(**columns).reset_index(drop=True)
-    return Checked(usable_rows, np.stack([picture.thumbnail for picture in kept]), rejected)
+    thumbnails, contents = (np.stack([getattr(picture, name) for picture in kept]) for name in ("thumbnail", "content"))
+    return Checked(usable_rows, thumbnails, contents, rejected)
 
 
 def _check(read: Callable[[], CheckedImage], file: Path) -> Picture | str:
@@ -91,7 +95,11 @@ def _check(read: Callable[[], CheckedImage], file: Path) -> Picture | str:
         return str(error)
     file.write_bytes(checked.encoded)
     return Picture(
-        thumbnail(checked.image), checked.suffix, hashlib.sha256(checked.encoded).hexdigest(), pixel_hash(checked.image)
+        thumbnail=thumbnail(checked.image),
+        content=content_thumbnail(checked.image),
+        suffix=checked.suffix,
+        sha256=hashlib.sha256(checked.encoded).hexdigest(),
+        pixels=pixel_hash(checked.image),
     )
 
 

@@ -133,7 +133,9 @@ def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
         f"MRI slices for image classification, prepared by `brainmri` from a source of the layout `{info['layout']}`. "
         "The licence of the images is not known to the program: look it up at their source.",
         table,
-        f"Split `{info['split']}` (seed {info['split_seed']}): {SCHEMES[info['split']]}. {leak_statement(info)} "
+        f"Split `{info['split']}` (seed {info['split_seed']}): {SCHEMES[info['split']]}. "
+        + (f"All images with `{info['holdout']}` are in test. " if info["holdout"] else "")
+        + f"{leak_statement(info)} "
         "A group holds the images of one patient, as far as given patient ids and the likeness of the pictures tell.",
         f"{info['pictures']} distinct pictures; the largest group has {info['largest_group']} images; "
         f"{len(info['contradictory_pictures'])} pictures occur under more than one label.",

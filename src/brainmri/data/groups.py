@@ -1,8 +1,9 @@
-"""Near duplicates and neighbouring slices, from greyscale thumbnails by normalised correlation.
+"""Near duplicates and neighbouring slices, from greyscale thumbnails.
 
-The thresholds were chosen on the 7,023 images of the Kaggle set by looking at pairs on both sides of each
-(docs/LOG.md, 2026-11-22): above 0.98 a pair is the same picture, or rarely the next slice of it; above 0.95 most pairs
-are slices of one patient; at 0.90 most pairs are strangers, and single linkage glues over a thousand of them together.
+The same picture: the correlation of two thumbnails, or of what is inside their borders, reaches 0.98. A group, hence
+one patient as far as pictures can tell: the same picture, or fine structures alike (brainmri.data.structure), or files
+of one series with neighbouring numbers and structures a little less alike (brainmri.data.sequences). What the
+thresholds find and what they glue together on the 7,023 images of the Kaggle set: docs/LOG.md, 2026-11-24.
 """
 
 from __future__ import annotations
@@ -17,9 +18,12 @@ from scipy.sparse.csgraph import connected_components
 
 from brainmri.data.likeness import best_correlation, mirror_parts
 from brainmri.data.neighbours import candidate_blocks
+from brainmri.data.sequences import sequence_pairs
+from brainmri.data.structure import structure_parts
 
-SAME_PICTURE = 0.98
-SAME_GROUP = 0.95
+SAME_PICTURE = 0.98  # correlation
+SAME_GROUP = 0.58  # likeness of the fine structure
+LOOKS_ALIKE = 0.90  # correlation below which structures are not compared: of the pairs at 0.58, 94 % reach it
 
 
 @dataclass(frozen=True)
@@ -33,11 +37,18 @@ class Grouping:
     group: np.ndarray
 
 
-def find_groups(thumbnails: np.ndarray, given: Sequence[str]) -> Grouping:
+def find_groups(
+    thumbnails: np.ndarray,
+    given: Sequence[str],
+    *,
+    contents: np.ndarray | None = None,
+    names: Sequence[str] | None = None,
+    same_group: float = SAME_GROUP,
+) -> Grouping:
     """Link images that are the same picture, and those that look like slices of one patient.
 
     Two images are compared under identity, left-right mirror, upside-down mirror and a turn by 180 degrees; the best of
-    the four correlations counts. Links are closed transitively (single linkage).
+    the four poses counts. Links are closed transitively (single linkage).
 
     No link is wrong, and up to 4,159 different thumbnails none is missing. Among more, the search for alike pictures
     may miss a few (see brainmri.data.neighbours): a group then falls apart only if all links between two parts of it
@@ -49,28 +60,45 @@ def find_groups(thumbnails: np.ndarray, given: Sequence[str]) -> Grouping:
         given: N group ids known beforehand (patients, say), "" where unknown. Equal ids always share a group. Two
             images with different ids share one only where they are the same picture: that two slices look alike does
             not outweigh an id that says they are of two patients.
+        contents: thumbnails without the border (brainmri.data.images.content_thumbnail); None: borders are not seen
+            through.
+        names: of the N files, relative paths; None: their numbers are not looked at.
+        same_group: likeness of the structure, from which two images are taken for slices of one patient.
 
     Raises:
-        ValueError: if the two arguments do not have the same length.
+        ValueError: if the arguments do not have the same length.
     """
-    if len(given) != len(thumbnails):
-        raise ValueError(
-            f"{len(thumbnails)} thumbnails but {len(given)} given group ids: one id (or an empty text) per image"
-        )
+    for what, values in (("given group ids", given), ("contents", contents), ("names", names)):
+        if values is not None and len(values) != len(thumbnails):
+            raise ValueError(f"{len(thumbnails)} thumbnails but {len(values)} {what}: one per image is needed")
     parts = mirror_parts(thumbnails)
     kept, kind = _copies(parts)  # from here on, one of each kind of equal thumbnails stands for all of them
-    parts = parts[kept]
+    parts, structure = parts[kept], structure_parts(thumbnails[kept])
     unidentified = np.zeros(len(kept), dtype=bool)
     unidentified[kind[[not name for name in given]]] = True
     picture = group = np.arange(len(kept))
-    for first, second in candidate_blocks(parts, SAME_GROUP):
+    for first, second in candidate_blocks(parts, LOOKS_ALIKE):
         # Where thousands are alike, a few pairs link them, and to measure the millions of others would take minutes.
         apart = picture[first] != picture[second]
         first, second = first[apart], second[apart]
-        correlation = best_correlation(parts, first, second)
-        same = correlation >= SAME_PICTURE
-        linked = same | (correlation >= SAME_GROUP) & (unidentified[first] | unidentified[second])
+        same = best_correlation(parts, first, second) >= SAME_PICTURE
         picture = _joined(picture, first[same], second[same])
+        group = _joined(group, first[same], second[same])
+        apart = (group[first] != group[second]) & (unidentified[first] | unidentified[second])
+        first, second = first[apart], second[apart]
+        alike = best_correlation(structure, first, second) >= same_group
+        group = _joined(group, first[alike], second[alike])
+    if contents is not None:
+        inside = mirror_parts(contents[kept])
+        for first, second in candidate_blocks(inside, SAME_PICTURE):
+            apart = picture[first] != picture[second]
+            first, second = first[apart], second[apart]
+            same = best_correlation(inside, first, second) >= SAME_PICTURE
+            picture = _joined(picture, first[same], second[same])
+            group = _joined(group, first[same], second[same])
+    if names is not None:
+        first, second = sequence_pairs(names, kind, structure, picture, same_group)
+        linked = unidentified[first] | unidentified[second]
         group = _joined(group, first[linked], second[linked])
     known: dict[str, int] = {}
     told = [(row, known.setdefault(name, row)) for row, name in enumerate(given) if name]

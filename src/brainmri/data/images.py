@@ -100,11 +100,6 @@ def check_array(values: np.ndarray) -> CheckedImage:
     return CheckedImage(image, ".png", _png(image))
 
 
-def thumbnail(image: Image.Image, size: int = 64) -> np.ndarray:
-    """Greyscale, then box-resized: uint8, shape (size, size)."""
-    return np.asarray(image.convert("L").resize((size, size), Image.Resampling.BOX))
-
-
 def pixel_hash(image: Image.Image) -> str:
     """SHA-256 of size and pixels; a grey picture has the same one whether it is kept as L or as RGB."""
     if image.mode == "RGB":

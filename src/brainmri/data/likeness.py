@@ -30,13 +30,21 @@ def mirror_parts(thumbnails: np.ndarray) -> np.ndarray:
     """
     parts = np.empty((len(thumbnails), 4, SIDE * SIDE // 4), dtype=np.float32)
     for start in range(0, len(thumbnails), BLOCK):
-        block = thumbnails[start : start + BLOCK]
-        small = block.reshape(len(block), SIDE, 64 // SIDE, SIDE, 64 // SIDE).mean((2, 4), dtype=np.float32)
-        pixels = _unit(small).reshape(small.shape)
-        above, below = pixels[:, : SIDE // 2], pixels[:, : SIDE // 2 - 1 : -1]
-        halves = [half for rows in (above + below, above - below) for half in _left_right(rows)]
-        parts[start : start + BLOCK] = np.stack(halves, axis=1).reshape(len(block), 4, -1) / 2
+        parts[start : start + BLOCK] = parts_of(reduced(thumbnails[start : start + BLOCK]))
     return parts
+
+
+def reduced(thumbnails: np.ndarray) -> np.ndarray:
+    """uint8 (N, 64, 64) to float32 (N, 32, 32), 0..255: the means of 2x2 pixels."""
+    return thumbnails.reshape(len(thumbnails), SIDE, 64 // SIDE, SIDE, 64 // SIDE).mean((2, 4), dtype=np.float32)
+
+
+def parts_of(pixels: np.ndarray) -> np.ndarray:
+    """As `mirror_parts`, of pictures that are reduced already: float32 (N, 32, 32)."""
+    pixels = _unit(pixels).reshape(pixels.shape)
+    above, below = pixels[:, : SIDE // 2], pixels[:, : SIDE // 2 - 1 : -1]
+    halves = [half for rows in (above + below, above - below) for half in _left_right(rows)]
+    return np.stack(halves, axis=1).reshape(len(pixels), 4, -1) / 2
 
 
 def best_correlation(parts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -122,6 +122,15 @@ def make_phantom(
     return out
 
 
+def phantom_thumbnails(subjects: int) -> np.ndarray:
+    """Slices of the first subjects, 9 of each on average: uint8, shape (N, 64, 64). The same at each call."""
+    slices = []
+    for number in range(subjects):
+        rng = np.random.default_rng([0, number])
+        slices += [picture for _, _, picture, _ in draw_slices(rng, draw_subject(rng, number), 9, 64)]
+    return np.stack(slices)
+
+
 def draw_subject(rng: np.random.Generator, number: int) -> Subject:
     """Subject `number`: its class, sequence and (if healthy) unseen lesion go in turn, all else comes from `rng`."""
     label = CLASSES[number % len(CLASSES)]

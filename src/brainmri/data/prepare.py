@@ -24,8 +24,9 @@ from brainmri.data.images import MAX_PIXELS, MIN_SIDE
 from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.staging import check_output, install, workshop
-from brainmri.data.tables import add_groups
+from brainmri.data.tables import add_groups, add_sites
 
+PREPARE_VERSION = 2  # raise it when a source is grouped or split in another way: what was prepared is made anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -36,6 +37,8 @@ def prepare(
     layout: str | None = None,
     split: str = "grouped",
     groups: Path | str | None = None,
+    sites: Path | str | None = None,
+    holdout: str | None = None,
     val: float = 0.1,
     test: float = 0.2,
     split_seed: int = 42,
@@ -50,6 +53,8 @@ def prepare(
         layout: one of brainmri.data.choices.LAYOUTS; found out from the source if None.
         split, val, test, split_seed: see brainmri.data.splits.assign.
         groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
+        sites: a CSV `file_name,site` of where the images come from.
+        holdout: `site=NAME`: all images of that site, and all groups that have one, are in test.
         name: of the data set; that of the source folder if None.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
 
@@ -66,7 +71,10 @@ def prepare(
     table = read_layout(source, layout)
     root = source.parent if source.is_file() else source
     _check_places(source, root, out, table)
-    check_scheme(table, split, val=val, test=test)
+    if sites is not None:
+        table = add_sites(table, Path(sites))
+    held_out = None if holdout is None else _site(holdout)
+    check_scheme(table, split, val=val, test=test, holdout=held_out)
     check_labels(set(table["label"]) - {""})
     if groups is not None:
         table = add_groups(table, Path(groups))
@@ -78,13 +86,13 @@ def prepare(
         checked = check_files(root, table, layout, folder / "staged")
         _check_classes(checked, table)
         grouped = _with_groups(checked)
-        result = assign(grouped, split, val=val, test=test, seed=split_seed)
+        result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
         result = result.assign(file_name=name_files(result))
         settings = {
             "groups_file": groups is not None,
             "images_with_given_group": int((grouped["group"] != "").sum()),
             "same_picture_correlation": SAME_PICTURE,
-            "same_group_correlation": SAME_GROUP,
+            "same_group_structure": SAME_GROUP,
             "max_pixels": MAX_PIXELS,
             "min_side": MIN_SIDE,
         }
@@ -93,12 +101,13 @@ def prepare(
         }
         info = {
             "schema_version": SCHEMA_VERSION,
-            "name": name or (source.stem if source.is_file() else source.name),
+            "name": name or _name(source, holdout),
             "fingerprint": fingerprint(result),
             "layout": layout,
             "classes": sorted(set(grouped["label"])),
             "split": split,
             "split_seed": split_seed,
+            "holdout": holdout,
             **fractions,
             **_facts(grouped, result),
             "rejected": len(checked.rejected),
@@ -110,6 +119,19 @@ def prepare(
     _print_summary(info, checked.rejected, grouped)
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
     return out
+
+
+def _name(source: Path, holdout: str | None) -> str:
+    """That of the source; figures on what is left of it without a site are no figures on the whole."""
+    name = source.stem if source.is_file() else source.name
+    return name if holdout is None else f"{name}, {holdout} held out"
+
+
+def _site(holdout: str) -> str:
+    column, equals, name = holdout.partition("=")
+    if column != "site" or not equals or not name:
+        raise ValueError(f"--holdout {holdout}: expected site=NAME")
+    return name
 
 
 def _check_places(source: Path, root: Path, out: Path, table: pd.DataFrame) -> None:
@@ -132,7 +154,12 @@ def _check_classes(checked: Checked, table: pd.DataFrame) -> None:
 
 
 def _with_groups(checked: Checked) -> pd.DataFrame:
-    found = find_groups(checked.thumbnails, checked.usable["group"].tolist())
+    found = find_groups(
+        checked.thumbnails,
+        checked.usable["group"].tolist(),
+        contents=checked.contents,
+        names=checked.usable["path"].tolist(),
+    )
     return checked.usable.assign(
         picture_id=[f"p{number:05d}" for number in found.picture], group_id=[f"g{number:05d}" for number in found.group]
     )
@@ -161,7 +188,8 @@ def _print_summary(info: dict[str, Any], rejected: pd.DataFrame, grouped: pd.Dat
     width = max(len(row[0]) for row in rows)
     print("\n".join([f"{row[0]:<{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]))
     print(f"{info['pictures']} distinct pictures in {info['groups']} groups, of up to {info['largest_group']} images.")
-    print(f"Split {info['split']}, seed {info['split_seed']}. {leak_statement(info)}")
+    held_out = f" All images with {info['holdout']} are in test." if info["holdout"] else ""
+    print(f"Split {info['split']}, seed {info['split_seed']}.{held_out} {leak_statement(info)}")
     for split, label in (
         (split, label) for split in SPLITS for label in info["classes"] if not info["counts"][split][label]
     ):

@@ -10,7 +10,7 @@ from pathlib import Path
 from brainmri.data.cache import cache_folder
 from brainmri.data.dataset import PreparedData, is_prepared, open_prepared
 from brainmri.data.phantom import PHANTOM_VERSION, make_phantom
-from brainmri.data.prepare import prepare
+from brainmri.data.prepare import PREPARE_VERSION, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
 
 
 def _phantom(split: str) -> Path:
-    root = cache_folder() / f"phantom-v{PHANTOM_VERSION}"
+    root = cache_folder() / f"phantom-v{PHANTOM_VERSION}.{PREPARE_VERSION}"
     ready = root / split
     if is_prepared(ready):
         return ready
@@ -57,7 +57,7 @@ def _prepared_once(folder: Path, split: str) -> Path:
     """The key holds every file's name, size and time of change, so a changed folder is prepared again."""
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
     listing = "\n".join(f"{p.as_posix()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)
-    key = hashlib.sha256(f"{folder.resolve()}\n{split}\n{listing}".encode()).hexdigest()[:16]
+    key = hashlib.sha256(f"{PREPARE_VERSION}\n{folder.resolve()}\n{split}\n{listing}".encode()).hexdigest()[:16]
     ready = cache_folder() / "prepared" / key
     if is_prepared(ready):
         logger.info("%s is a raw folder; it was prepared before: %s", folder, ready)

@@ -31,22 +31,30 @@ MOST_FOLDS = (
 )
 
 
-def assign(table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int) -> pd.DataFrame:
+def assign(
+    table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int, holdout: str | None = None
+) -> pd.DataFrame:
     """`table` sorted by `path`, with a column `split` (train, validation, test).
 
     Every row is there exactly once, except under `oversample_then_split`, which repeats rows and leaves others out.
 
     Args:
-        table: columns path, label, source_split and group_id at least.
+        table: columns path, label, source_split, group_id and, for a holdout, site at least.
         scheme: a key of `SCHEMES`.
         val, test: fractions of all images; of the source's training part, where the source's test split is kept. What a
             scheme does not look at (`FRACTIONS_USED`) is ignored.
+        holdout: a site. Its images are all in test, and so is every group that has one of them; the others are split as
+            without it.
 
     Raises:
         ValueError: as `check_scheme`, and for too few images or groups of a class.
     """
-    check_scheme(table, scheme, val=val, test=test)
+    check_scheme(table, scheme, val=val, test=test, holdout=holdout)
     table = table.sort_values("path", ignore_index=True)
+    if holdout is not None:
+        held = table["group_id"].isin(table.loc[table["site"] == holdout, "group_id"])
+        rest = assign(table[~held], scheme, val=val, test=test, seed=seed)
+        return pd.concat([rest, table[held].assign(split="test")]).sort_values("path", ignore_index=True)
     if scheme == "grouped":
         return _grouped(table, val, test, seed)
     if scheme == "source":
@@ -58,12 +66,12 @@ def assign(table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: i
     return _oversample_then_split(table, val, test, seed)
 
 
-def check_scheme(table: pd.DataFrame, scheme: str, *, val: float, test: float) -> None:
-    """What can be known before any image is opened. Of `table` only source_split is looked at.
+def check_scheme(table: pd.DataFrame, scheme: str, *, val: float, test: float, holdout: str | None = None) -> None:
+    """What can be known before any image is opened. Of `table` only source_split and site are looked at.
 
     Raises:
-        ValueError: for an unknown scheme, fractions that leave nothing for a split, or a scheme that needs splits which
-            the source does not have (naming those that work).
+        ValueError: for an unknown scheme, fractions that leave nothing for a split, a scheme that needs splits which
+            the source does not have (naming those that work), or a site to hold out that no image has.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"unknown split {scheme!r}: expected one of {', '.join(SCHEMES)}")
@@ -82,6 +90,11 @@ def check_scheme(table: pd.DataFrame, scheme: str, *, val: float, test: float) -
             f"the split {scheme} needs a source whose images all stand in a train or a test part; the parts found are: "
             f"{names}. Splits that work here: {working}"
         )
+    if holdout is not None and scheme != "grouped":
+        raise ValueError(f"a site is held out of the split grouped only, not of {scheme}")
+    if holdout is not None and holdout not in set(table["site"]):
+        sites = ", ".join(sorted(set(table["site"]) - {""})) or "none (give them with --sites)"
+        raise ValueError(f"no image has the site {holdout}; the sites are: {sites}")
 
 
 def _fits(scheme: str, found: set[str]) -> bool:
@@ -91,6 +104,8 @@ def _fits(scheme: str, found: set[str]) -> bool:
 
 
 def _grouped(table: pd.DataFrame, val: float, test: float, seed: int) -> pd.DataFrame:
+    if table.empty:
+        raise ValueError("too few groups: no image is left to train on")
     groups = table.groupby("label")["group_id"].nunique()
     if (groups < 3).any():
         few = ", ".join(f"{label} has {count}" for label, count in groups[groups < 3].items())
@@ -98,10 +113,10 @@ def _grouped(table: pd.DataFrame, val: float, test: float, seed: int) -> pd.Data
             f"too few groups for train, validation and test: {few}. Each class needs three groups at least: "
             "add images of other patients, or leave the class out"
         )
-    in_test = _part_by_group(table, test, seed)
+    in_test = part_by_group(table, test, seed)
     rest = table[~in_test]
     in_validation = pd.Series(False, index=table.index)
-    in_validation[rest.index] = _part_by_group(rest, val / (1 - test), seed)
+    in_validation[rest.index] = part_by_group(rest, val / (1 - test), seed)
     return table.assign(split=np.select([in_test, in_validation], ["test", "validation"], "train"))
 
 
@@ -109,7 +124,7 @@ def _source(table: pd.DataFrame, val: float, seed: int) -> pd.DataFrame:
     split = table["source_split"].copy()
     if not (split == "validation").any():  # a validation split of the source is kept
         train = table[split == "train"]
-        chosen = _part_by_group(train, val, seed)
+        chosen = part_by_group(train, val, seed)
         split[chosen.index[chosen]] = "validation"
     return table.assign(split=split)
 
@@ -156,7 +171,7 @@ def _part(table: pd.DataFrame, size: float, seed: int) -> pd.Index:
     return pd.Index(part)
 
 
-def _part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
+def part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
     """A boolean column: whole groups that make up about `fraction` of every class.
 
     The groups are dealt to n folds of equal size and class mix, of which the part takes k. Among all choices of k folds

@@ -85,15 +85,26 @@ def add_groups(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     """
     if (table["group"] != "").any():
         raise ValueError(f"the source gives group ids itself: leave {file} out, or the column group_id of the source")
-    given = read_csv(file, ("file_name", "group_id"))
+    return table.assign(group=_by_path(table, file, "group_id"))
+
+
+def add_sites(table: pd.DataFrame, file: Path) -> pd.DataFrame:
+    """As `add_groups`, for the column `site` and a CSV `file_name,site`: where each picture comes from."""
+    if (table["site"] != "").any():
+        raise ValueError(f"the source gives sites itself: leave {file} out, or the column site of the source")
+    return table.assign(site=_by_path(table, file, "site"))
+
+
+def _by_path(table: pd.DataFrame, file: Path, column: str) -> pd.Series:
+    given = read_csv(file, ("file_name", column))
     _complain(file, given["file_name"][given["file_name"].duplicated()], "file names that stand there more than once")
-    _complain(file, given["file_name"][given["group_id"].str.strip() == ""], "rows without a group_id (leave them out)")
+    _complain(file, given["file_name"][given[column].str.strip() == ""], f"rows without a {column} (leave them out)")
     known = set(table["path"])
     unmatched = [name for name in given["file_name"] if name not in known]
     shown = [f"{name}{_suggestion(name, known)}" for name in unmatched[:SHOWN]]
     _complain(file, shown + unmatched[SHOWN:], "file names that are not in the source")
-    ids = dict(zip(given["file_name"], given["group_id"].str.strip(), strict=True))
-    return table.assign(group=table["path"].map(ids).fillna(""))
+    values = dict(zip(given["file_name"], given[column].str.strip(), strict=True))
+    return table["path"].map(values).fillna("")
 
 
 def read_csv(file: Path, required: Sequence[str]) -> pd.DataFrame:

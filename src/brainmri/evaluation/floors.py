@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
-from brainmri.data.images import thumbnail
+from brainmri.data.thumbnails import thumbnail
 
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData

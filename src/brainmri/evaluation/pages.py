@@ -4,7 +4,7 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from brainmri.evaluation.results import duration, number, percent
+from brainmri.evaluation.results import duration, interval, number, percent
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:
@@ -22,7 +22,7 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, number=number)
+    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval)
     path.write_text(environment.get_template(template).render(values), encoding="utf-8", newline="\n")
     return path
 

@@ -6,15 +6,20 @@ import pandas as pd
 from numpy.typing import NDArray
 
 
-def predictions_table(index: pd.DataFrame, probabilities: NDArray, classes: list[str]) -> pd.DataFrame:
+def predictions_table(
+    index: pd.DataFrame, probabilities: NDArray, classes: list[str], fold: int | None = None
+) -> pd.DataFrame:
     """The columns file_name, split, fold, group_id, label, predicted and p_CLASS for each class.
 
     Args:
         index: rows of an `index.csv`, whose labels are among `classes`.
         probabilities: (N, C), uncalibrated, one row for each of `index`.
         classes: the C label names.
+        fold: of a cross-validation; None outside one.
     """
-    table = index[["file_name", "split"]].assign(fold="", group_id=index["group_id"], label=index["label"])
+    table = index[["file_name", "split"]].assign(
+        fold="" if fold is None else str(fold), group_id=index["group_id"], label=index["label"]
+    )
     table["predicted"] = [classes[k] for k in probabilities.argmax(1)]
     table[[f"p_{name}" for name in classes]] = probabilities
     return table

@@ -30,6 +30,7 @@ FLOORS = {
     "nearest_neighbour": "Nearest training image (64x64 pixels)",
     "global_statistics": "Trees on 7 global statistics",
 }
+NEAR_FLOOR = 0.05  # of accuracy; a network that is not further above a floor is shown with a warning
 DASH = "–"
 RESEARCH_ONLY = (
     "This is research software, not a medical device. It must not be used to diagnose or to decide on treatment."
@@ -95,8 +96,12 @@ def with_interval(figures: dict[str, Any]) -> str:
     """Accuracy and interval as text: "95.6 % [94.1, 96.9]"."""
     if figures["accuracy_ci95"] is None:
         return f"{percent(figures['accuracy'])} (no interval: one group)"
-    low, high = figures["accuracy_ci95"]
-    return f"{percent(figures['accuracy'])} [{100 * low:.1f}, {100 * high:.1f}]"
+    return f"{percent(figures['accuracy'])} {interval(figures['accuracy_ci95'])}"
+
+
+def interval(bounds: list[float] | None) -> str:
+    """Two shares in 0..1 as text: "[94.1, 96.9]", in percent; nothing for None."""
+    return "" if bounds is None else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
 
 
 def duration(seconds: float | None) -> str:
@@ -130,7 +135,12 @@ def floors_of(result: dict[str, Any]) -> list[tuple[str, float | None]]:
 
 def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
     """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
-    return [*simulation_warning(result["data"]), *training_warnings(result), *leak_warning(result["data"])]
+    return [
+        *simulation_warning(result["data"]),
+        *training_warnings(result),
+        *leak_warning(result["data"]),
+        *floor_warning(result),
+    ]
 
 
 def simulation_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -143,6 +153,21 @@ def leak_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
     """The warning that the split of the data leaks, where it does."""
     text = "Images of one group stand in more than one split. The accuracy is inflated and cannot rank models."
     return [("Leaky split", text)] if data["leaky"] else []
+
+
+def floor_warning(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The warning that a trivial floor comes near the accuracy on the test split, or passes it, where one does."""
+    floors = [(floor, name) for name, floor in floors_of(result) if floor is not None]
+    if result["test"] is None or not floors:
+        return []
+    highest, name = max(floors)
+    if highest < result["test"]["accuracy"] - NEAR_FLOOR:
+        return []
+    text = (
+        f"A method without a network (“{name}”) has {percent(highest)} of the test images right, the network "
+        f"{percent(result['test']['accuracy'])}. Its accuracy shows little about what it learnt."
+    )
+    return [("Near a trivial floor", text)]
 
 
 def training_warnings(result: dict[str, Any]) -> list[tuple[str, str]]:

@@ -43,6 +43,10 @@ class RunArguments:
             "help": "merge the classes into two: these against the rest (binary recipes: any tumour, by default)"
         },
     )
+    folds: int | None = field(
+        default=None,
+        metadata={"help": "cross-validation by group: that many runs, each tested on other images, pooled in the end"},
+    )
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "batch statistics over all GPUs, for small batches on each of them"}
     )

@@ -21,6 +21,7 @@ from brainmri.data.cache import cache_folder
 from brainmri.data.dataset import PreparedData
 from brainmri.evaluation import figures
 from brainmri.evaluation.calibration import make_trust
+from brainmri.evaluation.detection import detection
 from brainmri.evaluation.floors import FLOORS_VERSION, compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
 from brainmri.evaluation.predictions import predictions_table, write_predictions
@@ -78,11 +79,12 @@ def write_run(
     precision_probe: dict[str, float] | None,
     stages: list[StageOutcome],
     probabilities: dict[str, NDArray[np.float64]],
+    fold: int | None = None,
 ) -> dict[str, Any]:
     """Write every file of the run folder but the model, and return the contents of `result.json`.
 
     precision_probe: seconds of a step in each precision, where they decided. probabilities: of the splits that were
-    scored (`validation` and `test`, perhaps `train`).
+    scored (`validation` and `test`, perhaps `train`). fold: of a cross-validation.
     """
     (run_dir / "recipe.yaml").write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -90,7 +92,7 @@ def write_run(
     history = pd.DataFrame([row for stage in stages for row in stage.history])
     history[list(HISTORY)].to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
     tables = [
-        predictions_table(data.index.iloc[data.rows(split)], probabilities[split], data.classes)
+        predictions_table(data.index.iloc[data.rows(split)], probabilities[split], data.classes, fold)
         for split in ("validation", "test")
     ]
     write_predictions(pd.concat(tables), run_dir / "predictions.csv")
@@ -114,7 +116,7 @@ def write_run(
         "protocol": run.protocol,
         "seed": seed,
         "split_seed": data.info["split_seed"],
-        "fold": None,
+        "fold": fold,
         "weights": weights,
         "normalize": recipe.input.normalize,
         "command": shlex.join(["scripts/train.py", *sys.argv[1:]]),
@@ -128,6 +130,15 @@ def write_run(
         "test": scores["test"],
         "validation": scores["validation"],
         "train": scores.get("train"),
+        "detection": detection(
+            truth["validation"],
+            probabilities["validation"],
+            truth["test"],
+            probabilities["test"],
+            data.index["group_id"].iloc[data.rows("test")].tolist(),
+            data.index["site"].iloc[data.rows("test")].tolist(),
+            data.classes,
+        ),
         "calibration": trust["calibration"],
         "conformal": trust["conformal"],
         "reject": trust["reject"],

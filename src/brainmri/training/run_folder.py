@@ -23,7 +23,7 @@ def claim(run_dir: Path, state: PartialState, *, overwrite: bool) -> None:
             raise ValueError(
                 f"{run_dir} is not empty: give another --output_dir, --resume_from_checkpoint true, or --overwrite"
             )
-        if not any((run_dir / name).exists() for name in ("result.json", "checkpoints", "recipe.yaml")):
+        if not any((run_dir / name).exists() for name in ("result.json", "checkpoints", "recipe.yaml", "fold0")):
             raise ValueError(f"--overwrite: {run_dir} does not look like a run folder, so it stays as it is")
         state.wait_for_everyone()
         if state.is_main_process:

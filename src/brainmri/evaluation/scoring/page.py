@@ -14,6 +14,7 @@ from brainmri.evaluation.results import (
     FLOORS,
     RESEARCH_ONLY,
     SINGLE_SLICES,
+    interval,
     percent,
     with_interval,
 )
@@ -80,6 +81,10 @@ def summary(contents: dict[str, Any], out: Path) -> str:
     for label, one in scores["per_class"].items():
         if one["support"]:
             lines.append(f"  recall {label:38s} {percent(one['recall'])} of {one['support']:,} images")
+    if found := contents["detection"]:
+        for what, title in (("sensitivity", "tumours found"), ("specificity", "others left alone")):
+            if found["all"][what] is not None:
+                lines.append(f"  {title:44s} {percent(found['all'][what])} {interval(found['all'][f'{what}_ci95'])}")
     lines += [f"  floor: {name:37s} {percent(value)}" for name, value in _floors(contents) if value is not None]
     lines += [contents["relation"], *filter(None, [contents["missing_reason"]])]
     lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents["warnings"]]

@@ -10,6 +10,7 @@ Keys (always present, null where not applicable):
     classes: the scored classes; missing: those that no scored image has
     model_classes: [[name, scored as], ...]; data_classes: {label: scored as, or null where the model does not know it}
     left_out: {label: images that were not scored because the model does not know their class}
+    detection: as in result.json, with the threshold of the run; null for what has none
     scores: as in result.json, without what missing classes make meaningless; missing_reason: why, in a sentence
     calibration: {temperature, fitted_on, loss_before, loss_after, ece_before, ece_after, brier_before, brier_after}
     calibration_reason: why there is none
@@ -30,8 +31,10 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
+from brainmri.data.binary import class_without_tumour
 from brainmri.data.dataset import SPLITS
 from brainmri.evaluation.calibration import apply_temperature
+from brainmri.evaluation.detection import detection_at
 from brainmri.evaluation.metrics import checked_predictions, evaluate_predictions
 from brainmri.evaluation.predictions import predictions_table
 from brainmri.evaluation.results import leak_warning, simulation_warning, training_warnings
@@ -119,6 +122,7 @@ def evaluate(subject: Subject, data: PreparedData, split: str, match: ClassMatch
         "left_out": left_out,
         "scores": sensitivity_only(scores) if missing else scores,
         "missing_reason": _missing_reason(missing) if missing else None,
+        "detection": _detection(subject.result, labels, probabilities, index, match.classes),
         "calibration": _calibration(temperature, scores, labels, calibrated, index, match.classes),
         "calibration_reason": None if temperature else "No temperature was stored with what is scored.",
         "floors": _floors(subject.result if own_test else None, match.classes, scores),
@@ -151,6 +155,22 @@ def _run(result: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     data = {key: result["data"][key] for key in ("name", "fingerprint")}
     return {key: result[key] for key in ("arch", "protocol", "seed", "weights")} | {"data": data}
+
+
+def _detection(
+    result: dict[str, Any] | None,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    index: pd.DataFrame,
+    classes: list[str],
+) -> dict[str, Any] | None:
+    """Tumours found above the threshold that the run set on its own validation split; None where it set none."""
+    fixed = result.get("detection") if result else None
+    name = class_without_tumour(classes)  # the data may call it otherwise
+    if not fixed or name is None:
+        return None
+    fixed = fixed | {"without_tumour": name}
+    return detection_at(fixed, labels, probabilities, index["group_id"].tolist(), index["site"].tolist(), classes)
 
 
 def _calibration(

@@ -1,0 +1,111 @@
+"""One training run, from the pictures of a split to the finished run folder."""
+
+from __future__ import annotations
+
+import logging
+import shutil
+from pathlib import Path
+from typing import Any
+
+from accelerate import PartialState
+from transformers import set_seed
+
+from brainmri.data.batches import SliceBatches
+from brainmri.data.cache import PixelCache
+from brainmri.data.dataset import SPLITS, PreparedData, oversampled
+from brainmri.models.build import build_model, parameter_counts, synchronized
+from brainmri.models.preprocessing import image_processor
+from brainmri.models.saving import save_model
+from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
+from brainmri.training.outcome import predict, write_run
+from brainmri.training.parameters import set_frozen
+from brainmri.training.precision import bf16_is_faster, precision_probe
+from brainmri.training.recipe import Recipe, resolve
+from brainmri.training.stages import run_stages
+
+logger = logging.getLogger(__name__)
+
+
+def train_once(
+    run: RunArguments,
+    given: dict[str, Any],
+    recipe: Recipe,
+    seed: int,
+    data: PreparedData,
+    by_size: dict[int, PixelCache],
+    run_dir: Path,
+    state: PartialState,
+    fold: int | None = None,
+) -> dict[str, Any] | None:
+    """Train on `data`, whose pictures `by_size` holds, and fill `run_dir`.
+
+    Returns the contents of `result.json`, in the main process only.
+    """
+    given = dict(given)  # the precision that is chosen here is not that of the next run
+    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
+
+    # ------------------------------------------------------------------ pictures
+    pixels = by_size[recipe.input.size]
+    plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
+    train_rows = plain["train"].rows
+    if recipe.oversample:
+        train_rows = oversampled(train_rows, plain["train"].labels, seed)
+    pictures = data.index["picture_id"].to_numpy()[train_rows] if recipe.one_file_per_picture else None
+    train = SliceBatches(pixels, train_rows, data.labels(train_rows), seed, by_size, pictures)
+    counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
+    logger.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
+    if data.info["leaky"]:
+        logger.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
+
+    # ------------------------------------------------------------------ model
+    set_seed(seed)
+    with state.main_process_first():
+        model, weights = build_model(recipe, data.classes, run.weights)
+    if run.sync_batchnorm:
+        model = synchronized(model)
+    set_frozen(model, recipe.stages[-1])
+    parameters = parameter_counts(model)
+    if advice := batch_advice(recipe, arguments[0]):
+        logger.info(advice)
+    logger.info(
+        "Model: %s, {total:,} parameters ({trainable:,} trainable), weights: %s".format(**parameters), run.arch, weights
+    )
+
+    # ------------------------------------------------------------------ training, then test is read once
+    checkpoints = run_dir / "checkpoints"
+    probe = None
+    if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
+        probe = precision_probe(model, recipe, arguments, len(train), checkpoints / "precision.json")
+    if probe:
+        given["bf16"] = bf16_is_faster(probe)
+        logger.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
+    trainer, stages = run_stages(model, recipe, train, plain["validation"], given, checkpoints, seed, run.max_minutes)
+    scored = ["validation", "test"] + ["train"] * run.evaluate_train
+    probabilities = {split: predict(trainer, plain[split]) for split in scored}
+
+    # ------------------------------------------------------------------ run folder
+    if not state.is_main_process:
+        return None
+    run_dir.mkdir(parents=True, exist_ok=True)
+    save_model(
+        trainer.accelerator.unwrap_model(model), image_processor(recipe.input.size, recipe.input.normalize), run_dir
+    )
+    result = write_run(
+        run_dir,
+        run=run,
+        recipe=recipe,
+        epochs_scheduled=resolve(run.arch, run.protocol).epochs,
+        seed=seed,
+        data=data,
+        train=train,
+        weights=weights,
+        parameters=parameters,
+        trainer=trainer,
+        precision_probe=probe,
+        stages=stages,
+        probabilities=probabilities,
+        fold=fold,
+    )
+    if not run.keep_checkpoints:
+        shutil.rmtree(checkpoints, ignore_errors=True)
+    return result

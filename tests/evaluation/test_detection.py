@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+
+from brainmri.evaluation.detection import detection
+from brainmri.evaluation.intervals import group_bootstrap
+from brainmri.evaluation.report import write_report
+
+CLASSES = ["glioma", "no_tumor", "pituitary"]
+
+
+def probabilities(scores: list[float]) -> np.ndarray:
+    """score: the probability of any tumour; a third of it is glioma."""
+    return np.array([[score / 3, 1 - score, 2 * score / 3] for score in scores])
+
+
+def test_the_threshold_comes_from_validation_and_the_figures_from_test() -> None:
+    validation = [k / 100 for k in range(100)]  # 95 % of the pictures without a tumour score 0.95 or less
+    labels = np.array([1] * 100 + [0] * 5)
+    test = [0.99, 0.96, 0.9, 0.1, 0.97, 0.2, 0.94]
+    found = detection(
+        labels,
+        probabilities([*validation, *[0.0] * 5]),
+        np.array([0, 2, 0, 1, 1, 1, 2]),
+        probabilities(test),
+        ["a", "b", "c", "d", "e", "f", "b"],
+        ["north", "north", "south", "south", "north", "north", "south"],
+        CLASSES,
+    )
+    assert found is not None
+    assert found["without_tumour"] == "no_tumor"
+    assert found["threshold"] == pytest.approx(0.95)
+    everywhere = found["all"]
+    assert (everywhere["tumours"], everywhere["others"]) == (4, 3)
+    assert (everywhere["sensitivity"], everywhere["specificity"]) == (0.5, pytest.approx(2 / 3))
+    assert everywhere["sensitivity_ci95"] == group_bootstrap([True, True, False, False], ["a", "b", "c", "b"])
+    north, south = found["sites"]["north"], found["sites"]["south"]
+    assert (north["sensitivity"], north["specificity"], south["sensitivity"], south["specificity"]) == (1, 0.5, 0, 1)
+
+
+def test_a_site_without_tumours_has_no_sensitivity() -> None:
+    labels = np.array([1, 0])
+    scores = probabilities([0.1, 0.9])
+    found = detection(labels, scores, labels, scores, ["a", "b"], ["x", "y"], CLASSES)
+    assert found is not None
+    assert (found["sites"]["x"]["sensitivity"], found["sites"]["x"]["sensitivity_ci95"]) == (None, None)
+    assert found["sites"]["y"]["specificity"] is None
+
+
+@pytest.mark.parametrize(("classes", "labels"), [(["glioma", "meningioma", "pituitary"], [0, 1]), (CLASSES, [0, 2])])
+def test_without_pictures_that_have_no_tumour_nothing_is_said(classes, labels) -> None:
+    scores = probabilities([0.1, 0.9])
+    labels = np.array(labels)
+    assert detection(labels, scores, labels, scores, ["a", "b"], ["", ""], classes) is None
+
+
+def test_the_report_shows_each_site(make_run) -> None:
+    labels = np.array([1, 0, 1, 0])
+    scores = probabilities([0.1, 0.9, 0.2, 0.1])
+    found = detection(labels, scores, labels, scores, ["a", "b", "c", "d"], ["oslo", "oslo", "", ""], CLASSES)
+    page = write_report(make_run("a", detection=found)).read_text()
+    assert "Finding tumours" in page
+    assert "<td>oslo</td><td>1</td><td>100.0 %" in page
+    assert "<td>unknown</td>" in page
+    assert "Finding tumours" not in write_report(make_run("b")).read_text()

@@ -1,0 +1,82 @@
+"""Cross-validation by group: how images are dealt, and the command from beginning to end."""
+
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from brainmri.data.dataset import open_prepared
+from brainmri.data.folds import fold_numbers, with_fold
+
+from .conftest import ROOT, TINY, Train, result_of
+
+
+def test_every_image_is_tested_once_without_its_group(phantom: Path) -> None:
+    data = open_prepared(phantom)
+    numbers = fold_numbers(data, 4)
+    np.testing.assert_array_equal(numbers, fold_numbers(data, 4))
+    tested = []
+    for fold in range(4):
+        one = with_fold(data, numbers, fold)
+        assert (one.index.groupby("group_id")["split"].nunique() == 1).all()
+        tested += one.index.loc[one.rows("test"), "file_name"].tolist()
+        shares = one.index["split"].value_counts(normalize=True)
+        assert shares["test"] == pytest.approx(0.25, abs=0.05)
+        assert shares["validation"] == pytest.approx(0.1, abs=0.06)
+        for split, counts in one.info["counts"].items():
+            assert sum(counts.values()) == len(one.rows(split))
+            assert min(counts.values()) > 0
+    assert sorted(tested) == sorted(data.index["file_name"])
+    prints = {with_fold(data, numbers, fold).info["fingerprint"] for fold in range(4)}
+    assert len(prints | {data.info["fingerprint"]}) == 5
+
+
+def test_what_cannot_be_folded(phantom: Path) -> None:
+    data = open_prepared(phantom)
+    for folds in (1, 9):
+        with pytest.raises(ValueError, match=f"--folds {folds}: each class needs as many groups"):
+            fold_numbers(data, folds)
+    data.index.loc[1, "source"] = data.index.loc[0, "source"]
+    with pytest.raises(ValueError, match="repeats files"):
+        fold_numbers(data, 3)
+
+
+def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train: Train, phantom: Path, tmp_path: Path) -> None:
+    command = [*TINY, "--data_dir", str(phantom), "--num_train_epochs", "1", "--folds", "3", "--output_dir"]
+    run = tmp_path / "runs" / "folds"
+    done = train(*command, str(run))
+    assert done.returncode == 0, done.stderr
+    data = open_prepared(phantom)
+    predictions = pd.read_csv(run / "predictions.csv")
+    test = predictions[predictions["split"] == "test"]
+    assert sorted(test["file_name"]) == sorted(data.index["file_name"])
+    assert sorted(set(test["fold"])) == [0, 1, 2]
+    result, folds = result_of(run), [result_of(run / f"fold{fold}") for fold in range(3)]
+    assert [one["fold"] for one in [result, *folds]] == [None, 0, 1, 2]
+    assert (result["test"]["n"], result["data"]["split"]) == (len(data.index), "3 folds")
+    accuracy = (test["predicted"] == test["label"]).mean()
+    assert result["test"]["accuracy"] == pytest.approx(accuracy)
+    assert f"Test accuracy {100 * accuracy:.1f} %" in done.stdout
+    weighted = sum(one["floors"]["majority"] * one["test"]["n"] for one in folds) / len(data.index)
+    assert result["floors"]["majority"] == pytest.approx(weighted)
+    assert result["training"]["time_to_converge_s"] == sum(one["training"]["time_to_converge_s"] for one in folds)
+    assert (run / "report.html").is_file()
+
+    compare = [sys.executable, str(ROOT / "scripts" / "compare.py"), str(run.parent), "--out", str(tmp_path / "out")]
+    assert subprocess.run(compare, capture_output=True, check=False).returncode == 0
+    assert "3 folds" in (tmp_path / "out" / "comparison.csv").read_text()
+
+    shutil.rmtree(run / "fold2")
+    (run / "result.json").unlink()
+    before = (run / "fold0" / "result.json").read_bytes()
+    assert train(*command, str(run)).returncode == 2
+    again = train(*command, str(run), "--resume_from_checkpoint", "true")
+    assert again.returncode == 0, again.stderr
+    assert (run / "fold0" / "result.json").read_bytes() == before
+    pd.testing.assert_frame_equal(pd.read_csv(run / "predictions.csv"), predictions)
+    assert json.loads((run / "result.json").read_text())["test"] == result["test"]
