@@ -12,10 +12,10 @@ Written into --out, and the Markdown printed:
     paired_tests.csv and .md        exact paired tests of any two runs on one test set
     figures/*.png                   accuracy and minutes, accuracy against cost, for each test set
 
-With --update the earlier results in --out stay, but for the recipes and protocols of RUNS; their run folders are not
-needed, so that RUNS are not tested against them. With --readme the table goes between the two markers in README.md.
---from_csv makes the table again from its CSV, and nothing else. With --check nothing is written; the exit status is 1
-if the README differs from the table.
+With --update the earlier results in --out stay, but for the recipes and protocols of RUNS; with --add, all but the very
+same runs (recipe, split and seed). Their run folders are not needed, so that RUNS are not tested against them. With
+--readme the table goes between the two markers in README.md. --from_csv makes the table again from its CSV, and nothing
+else. With --check nothing is written; the exit status is 1 if the README differs from the table.
 """
 
 import argparse
@@ -30,7 +30,9 @@ def parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="run folders, or folders of run folders")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder to write into (default: results)")
-    parser.add_argument("--update", action="store_true", help="keep what --out holds of other recipes and protocols")
+    keep = parser.add_mutually_exclusive_group()
+    keep.add_argument("--update", action="store_true", help="keep what --out holds of other recipes and protocols")
+    keep.add_argument("--add", action="store_true", help="keep all that --out holds but the same runs: more seeds")
     parser.add_argument(
         "--from_csv", "--from-csv", type=Path, help="take the table from this comparison.csv, not from runs"
     )
@@ -39,8 +41,8 @@ def parse_arguments() -> argparse.Namespace:
     arguments = parser.parse_args()
     if bool(arguments.runs) == bool(arguments.from_csv):
         parser.error("give either RUNS (before --readme) or --from_csv")
-    if arguments.update and not arguments.runs:
-        parser.error("--update needs RUNS")
+    if (arguments.update or arguments.add) and not arguments.runs:
+        parser.error("--update and --add need RUNS")
     if arguments.check and not arguments.readme:
         parser.error("--check needs --readme")
     return arguments
@@ -56,7 +58,7 @@ def main() -> int:
         write_comparison,
     )
     from brainmri.evaluation.comparison_figures import write_comparison_figures
-    from brainmri.evaluation.earlier import with_earlier, with_earlier_tests
+    from brainmri.evaluation.earlier import RECIPE, RUN, with_earlier, with_earlier_tests
     from brainmri.evaluation.markdown import insert
     from brainmri.evaluation.paired import paired_markdown, paired_tests, write_paired_tests
     from brainmri.evaluation.results import find_runs
@@ -67,10 +69,10 @@ def main() -> int:
         table = read_comparison(arguments.from_csv)
     else:
         runs = read_runs(find_runs(arguments.runs))
-        if arguments.update:
-            runs = with_earlier(runs, arguments.out / "seeds.csv")
+        if arguments.update or arguments.add:
+            runs = with_earlier(runs, arguments.out / "seeds.csv", RUN if arguments.add else RECIPE)
         tests = paired_tests(runs[runs["folder"] != ""])  # runs that do not fit together end it here, nothing written
-        if arguments.update:
+        if arguments.update or arguments.add:
             tests = with_earlier_tests(tests, runs, arguments.out / "paired_tests.csv")
         with tempfile.TemporaryDirectory() as scratch:
             csv = (Path(scratch) if arguments.check else arguments.out) / "comparison.csv"

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from threadpoolctl import threadpool_limits
 
 from brainmri.benchmarks.grouping import extended, recall
-from brainmri.data.groups import LOOKS_ALIKE, SAME_GROUP, SAME_PICTURE, find_groups
+from brainmri.data.groups import LOOKS_ALIKE, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
 from brainmri.data.likeness import best_correlation
 from brainmri.data.neighbours import near_pairs
 from brainmri.data.phantom import phantom_thumbnails
@@ -118,10 +118,10 @@ def test_the_pairs_are_those_of_comparing_all_with_all(collection: np.ndarray, t
 def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> None:
     thumbnails = collection[:2500]
     grouping = find_groups(thumbnails, [""] * len(thumbnails))
-    same = brute_force(thumbnails, SAME_PICTURE)
     near = np.array(sorted(brute_force(thumbnails, LOOKS_ALIKE)))
     likeness = best_correlation(structure_parts(thumbnails), near[:, 0], near[:, 1])
-    alike = {(int(i), int(j)) for i, j in near[likeness >= SAME_GROUP]}
+    alike, own = ({(int(i), int(j)) for i, j in near[likeness >= least]} for least in (SAME_GROUP, SAME_STRUCTURE))
+    same = brute_force(thumbnails, SAME_PICTURE) | own
     assert grouping.picture.tolist() == partition(len(thumbnails), same)
     assert grouping.group.tolist() == partition(len(thumbnails), same | alike)
 

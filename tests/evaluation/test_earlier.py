@@ -45,6 +45,21 @@ def test_an_update_keeps_the_results_of_the_other_recipes(make_scored, tmp_path)
     assert "An empty cell" not in (whole / "paired_tests.md").read_text()
 
 
+def test_more_seeds_join_those_that_are_there(make_scored, tmp_path):
+    first, again, other = (
+        make_scored(name, range(wrong), seed=seed) for name, wrong, seed in (("a", 9, 1), ("b", 50, 1), ("c", 20, 2))
+    )
+    compare(first, "--out", tmp_path / "out")
+    compare(other, "--add", "--out", tmp_path / "out")
+    seeds = pd.read_csv(tmp_path / "out" / "seeds.csv")
+    assert seeds["seed"].tolist() == [1, 2]
+    assert "(2 seeds)" in compare("--from_csv", tmp_path / "out" / "comparison.csv")
+    compare(again, "--add", "--out", tmp_path / "out")
+    replaced = pd.read_csv(tmp_path / "out" / "seeds.csv")
+    assert replaced["seed"].tolist() == [1, 2]
+    assert replaced["accuracy"][0] < seeds["accuracy"][0]
+
+
 def test_an_update_of_nothing_says_so(make_scored, tmp_path):
     done = subprocess.run(
         [sys.executable, SCRIPT, make_scored("one", [1]), "--update", "--out", tmp_path / "none"],

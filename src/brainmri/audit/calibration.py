@@ -19,10 +19,11 @@ from tqdm.auto import tqdm
 
 from brainmri.audit.repetitions import groups_of, series_names
 from brainmri.audit.scan import Scan
-from brainmri.data.groups import SAME_GROUP, SAME_PICTURE
+from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE
 from brainmri.data.images import read_image
 from brainmri.data.likeness import best_correlation, mirror_parts
 from brainmri.data.sequences import DISTANT, pairs_apart
+from brainmri.data.structure import structure_parts
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 
 PICTURES = 300  # that are changed
@@ -87,11 +88,16 @@ def recall_of_changes(scan: Scan, seed: int = 0) -> list[dict[str, Any]]:
     found = []
     for name, change in tqdm(CHANGES.items(), desc="changed pictures", disable=None):
         changed = [change(image) for image in images]
+        whole = np.concatenate([scan.thumbnails[rows], np.stack([thumbnail(image) for image in changed])])
+        inside = np.concatenate([scan.contents[rows], np.stack([content_thumbnail(image) for image in changed])])
         same = np.zeros(len(images), dtype=bool)
-        for view, kept in ((thumbnail, scan.thumbnails), (content_thumbnail, scan.contents)):
-            parts = mirror_parts(np.concatenate([kept[rows], np.stack([view(image) for image in changed])]))
+        for parts, threshold in (
+            (mirror_parts(whole), SAME_PICTURE),
+            (mirror_parts(inside), SAME_PICTURE),
+            (structure_parts(whole), SAME_STRUCTURE),
+        ):
             first = np.arange(len(images))
-            same |= best_correlation(parts, first, first + len(images)) >= SAME_PICTURE
+            same |= best_correlation(parts, first, first + len(images)) >= threshold
         found.append({"change": name, "pictures": len(images), "found": int(same.sum())})
     return found
 

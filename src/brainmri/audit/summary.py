@@ -8,7 +8,7 @@ import pandas as pd
 
 from brainmri.audit.repetitions import counts
 from brainmri.audit.scan import Scan
-from brainmri.data.groups import SAME_GROUP, SAME_PICTURE
+from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE
 from brainmri.evaluation.results import percent
 
 SCHEMA_VERSION = 2
@@ -43,7 +43,11 @@ def summary(
         "images": len(table),
         "parts": {part: int(number) for part, number in table["part"].value_counts(sort=False).items()},
         "classes": {label: int(number) for label, number in table["label"].value_counts().sort_index().items()},
-        "thresholds": {"same_picture_correlation": SAME_PICTURE, "neighbour_structure": SAME_GROUP},
+        "thresholds": {
+            "same_picture_correlation": SAME_PICTURE,
+            "same_picture_structure": SAME_STRUCTURE,
+            "neighbour_structure": SAME_GROUP,
+        },
         "kinds": counts(table),
         "shortcuts": shortcuts,
         "calibration": calibration,

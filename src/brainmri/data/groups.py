@@ -1,9 +1,10 @@
 """Near duplicates and neighbouring slices, from greyscale thumbnails.
 
-The same picture: the correlation of two thumbnails, or of what is inside their borders, reaches 0.98. A group, hence
-one patient as far as pictures can tell: the same picture, or fine structures alike (brainmri.data.structure), or files
-of one series with neighbouring numbers and structures a little less alike (brainmri.data.sequences). What the
-thresholds find and what they glue together on the 7,023 images of the Kaggle set: docs/LOG.md, 2026-11-24.
+The same picture: the correlation of two thumbnails, or of what is inside their borders, reaches 0.98, or the likeness
+of their fine structures (brainmri.data.structure) 0.90, which other contrast and sharpening hardly change. A group,
+hence one patient as far as pictures can tell: the same picture, or structures a little less alike, or files of one
+series with neighbouring numbers and structures still less alike (brainmri.data.sequences). What the thresholds find and
+what they glue together on the 7,023 images of the Kaggle set: docs/LOG.md, 2026-11-24.
 """
 
 from __future__ import annotations
@@ -22,6 +23,7 @@ from brainmri.data.sequences import sequence_pairs
 from brainmri.data.structure import structure_parts
 
 SAME_PICTURE = 0.98  # correlation
+SAME_STRUCTURE = 0.90  # likeness of the fine structure: the same picture, in another contrast perhaps
 SAME_GROUP = 0.58  # likeness of the fine structure
 LOOKS_ALIKE = 0.90  # correlation below which structures are not compared: of the pairs at 0.58, 94 % reach it
 
@@ -81,13 +83,11 @@ def find_groups(
         # Where thousands are alike, a few pairs link them, and to measure the millions of others would take minutes.
         apart = picture[first] != picture[second]
         first, second = first[apart], second[apart]
-        same = best_correlation(parts, first, second) >= SAME_PICTURE
+        likeness = best_correlation(structure, first, second)
+        same = (best_correlation(parts, first, second) >= SAME_PICTURE) | (likeness >= SAME_STRUCTURE)
+        linked = same | (likeness >= same_group) & (unidentified[first] | unidentified[second])
         picture = _joined(picture, first[same], second[same])
-        group = _joined(group, first[same], second[same])
-        apart = (group[first] != group[second]) & (unidentified[first] | unidentified[second])
-        first, second = first[apart], second[apart]
-        alike = best_correlation(structure, first, second) >= same_group
-        group = _joined(group, first[alike], second[alike])
+        group = _joined(group, first[linked], second[linked])
     if contents is not None:
         inside = mirror_parts(contents[kept])
         for first, second in candidate_blocks(inside, SAME_PICTURE):

@@ -19,7 +19,7 @@ from brainmri.data.folder import (
     write_pictures,
     write_tables,
 )
-from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, find_groups
+from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
 from brainmri.data.images import MAX_PIXELS, MIN_SIDE
 from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
@@ -92,6 +92,7 @@ def prepare(
             "groups_file": groups is not None,
             "images_with_given_group": int((grouped["group"] != "").sum()),
             "same_picture_correlation": SAME_PICTURE,
+            "same_picture_structure": SAME_STRUCTURE,
             "same_group_structure": SAME_GROUP,
             "max_pixels": MAX_PIXELS,
             "min_side": MIN_SIDE,

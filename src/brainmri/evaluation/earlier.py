@@ -7,9 +7,14 @@ import pandas as pd
 from brainmri.evaluation.paired import COLUMNS, SPLIT, holm
 from brainmri.evaluation.runs import SEEDS, TEXT, named, read_table
 
+RECIPE = ["recipe", "protocol"]
+RUN = [*RECIPE, "fingerprint", "split_seed", "fold", "seed"]
 
-def with_earlier(runs: pd.DataFrame, seeds: Path) -> pd.DataFrame:
-    """`runs` and those rows of the earlier `seeds.csv` whose recipe and protocol `runs` does not hold.
+
+def with_earlier(runs: pd.DataFrame, seeds: Path, same: list[str] = RECIPE) -> pd.DataFrame:
+    """`runs` and those rows of the earlier `seeds.csv` that they do not replace.
+
+    same: a row is replaced if `runs` has one that is equal to it in these columns: `RECIPE` or `RUN`.
 
     The columns are those of `read_runs`, with an empty `folder` for an earlier run, and `run_then`, its earlier name.
 
@@ -17,8 +22,8 @@ def with_earlier(runs: pd.DataFrame, seeds: Path) -> pd.DataFrame:
         ValueError: the columns of the file are not those of `write_seeds`.
     """
     earlier = read_table(seeds, SEEDS, TEXT).rename(columns={"run": "run_then"})
-    again = set(zip(runs["recipe"], runs["protocol"], strict=True))
-    kept = [system not in again for system in zip(earlier["recipe"], earlier["protocol"], strict=True)]
+    again = set(runs[same].itertuples(index=False, name=None))
+    kept = [row not in again for row in earlier[same].itertuples(index=False, name=None)]
     new = runs.drop(columns="run").assign(run_then="")
     return named(pd.concat([new, earlier[kept].assign(folder="")], ignore_index=True))
 
