@@ -42,7 +42,7 @@ ARCHS = {  # of the parts that take a network
     "epoch": ["cnn_4to32", "efficientnet_lite0", "resnet50"],
     "step": ["cnn_4to32", "efficientnet_lite0"],
     "features": ["efficientnet_lite0_frozen", "resnet50_frozen"],
-    "inference": ["efficientnet_lite0", "cnn_4to32"],
+    "inference": ["efficientnet_lite0"],  # the one that --weights is likely to fit
 }
 PIXELS = (160, 256)  # sides of the pictures to augment
 SIZES = [1_000, 7_000, 20_000, 100_000]  # images to group

@@ -12,7 +12,7 @@ from threadpoolctl import threadpool_limits
 
 from brainmri.benchmarks.grouping import extended, recall
 from brainmri.data.groups import LOOKS_ALIKE, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
-from brainmri.data.likeness import best_correlation
+from brainmri.data.likeness import best_correlation, mirror_parts
 from brainmri.data.neighbours import near_pairs
 from brainmri.data.phantom import phantom_thumbnails
 from brainmri.data.structure import WHITENING, fit_whitening, structure_parts
@@ -208,6 +208,14 @@ def test_a_picture_with_another_border_is_the_same_one_where_the_border_is_known
     thumbnails, contents = (np.stack([view(image) for image in images]) for view in (thumbnail, content_thumbnail))
     assert find_groups(thumbnails, [""] * 3).picture.tolist() == [0, 1, 2]
     assert find_groups(thumbnails, [""] * 3, contents=contents).picture.tolist() == [0, 1, 0]
+
+
+def test_another_contrast_that_correlates_less_is_the_same_picture() -> None:
+    one, other = phantom_thumbnails(2)[[2, 13]]
+    burnt = np.clip(one * 2.5, 0, 255).astype(np.uint8)
+    thumbnails = np.stack([one, burnt[::-1], other])
+    assert best_correlation(mirror_parts(thumbnails), np.array([0]), np.array([1])) < SAME_PICTURE
+    assert find_groups(thumbnails, [""] * 3).picture.tolist() == [0, 0, 1]
 
 
 def test_fine_structure_tells_more_than_the_outline() -> None:

@@ -27,7 +27,7 @@ TARGET = 1.3
 def measure(material: Material, repeats: int) -> dict[str, Any]:
     """Times of one pass of the frozen network over all views of each training picture, and of the whole training.
 
-    The training holds that pass, the features of the validation part, 50 epochs with their validations and checkpoints,
+    The training holds that pass, the features of the validation part (as large a share as of the training images), 50 epochs with their validations and checkpoints,
     and the making of the trainers. Speed does not depend on the weights, which are random.
 
     Raises:
@@ -66,7 +66,9 @@ def _training(material: Material, folder: Path) -> Callable[[], object]:
     model, data = material.model(), material.data
     stage = material.stage.model_copy(update={"epochs": EPOCHS})
     recipe = material.recipe.model_copy(update={"stages": [stage]})
+    # As large a part of the validation images as of the training images: the whole beside a few would weigh too much.
     rows = data.rows("validation")
+    rows = rows[:: max(1, len(data.rows("train")) // len(material))]
     validation = SliceBatches(pixel_cache(data, recipe.input.size), rows, data.labels(rows))
     checkpoints = tempfile.mkdtemp(dir=folder)
     given: dict[str, Any] = {"disable_tqdm": True, "seed": SEED}
