@@ -27,8 +27,9 @@ TARGET = 1.3
 def measure(material: Material, repeats: int) -> dict[str, Any]:
     """Times of one pass of the frozen network over all views of each training picture, and of the whole training.
 
-    The training holds that pass, the features of the validation part (as large a share as of the training images), 50 epochs with their validations and checkpoints,
-    and the making of the trainers. Speed does not depend on the weights, which are random.
+    The training holds that pass, the features of the validation part (as large a share as of the training images), 50
+    epochs with their validations and checkpoints, and the making of the trainers. Speed does not depend on the weights,
+    which are random.
 
     Raises:
         ValueError: if the recipe keeps no features.
