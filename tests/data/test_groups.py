@@ -44,24 +44,21 @@ def test_a_quarter_turn_and_a_negative_are_other_pictures() -> None:
     assert grouping.group.tolist() == [0, 1, 2]
 
 
-def similar(one: np.ndarray, other: np.ndarray, correlation: float) -> np.ndarray:
-    """A picture whose correlation with `one` is about `correlation`."""
-    a, b = (picture - picture.mean() for picture in (one.astype(float), other.astype(float)))
-    b -= a * (a * b).sum() / (a * a).sum()
-    mixed = correlation * a / a.std() + np.sqrt(1 - correlation**2) * b / b.std()
-    return np.clip(128 + 40 * mixed, 0, 255).astype(np.uint8)
+def neighbour(one: np.ndarray, rows: int = 1) -> np.ndarray:
+    """The picture moved down: by one row its structure is alike to 0.7 or 0.8, by two it is another one."""
+    return np.roll(one, rows, axis=0)
 
 
 def test_neighbouring_slices_share_a_group_but_are_not_one_picture() -> None:
-    one, other, third = pictures(3)
-    grouping = find_groups(np.stack([one, similar(one, other, 0.965), similar(one, third, 0.80)]), [""] * 3)
+    (one,) = pictures(1)
+    grouping = find_groups(np.stack([one, neighbour(one), neighbour(one, 3)]), [""] * 3)
     assert grouping.picture.tolist() == [0, 1, 2]
     assert grouping.group.tolist() == [0, 0, 1]
 
 
 def test_given_ids_hold_together_and_outweigh_likeness_but_not_identity() -> None:
-    one, other, third = pictures(3)
-    near = similar(one, other, 0.965)
+    one, _, third = pictures(3)
+    near = neighbour(one)
     grouping = find_groups(np.stack([one, third, near]), ["patient 1", "patient 1", "patient 2"])
     assert grouping.group.tolist() == [0, 0, 1]
     grouping = find_groups(np.stack([one, third, near]), ["patient 1", "patient 1", ""])
@@ -163,8 +160,8 @@ def test_thousands_of_blank_or_equal_pictures_are_one_each() -> None:
 
 
 def test_an_unidentified_copy_links_what_its_identified_copy_may_not() -> None:
-    one, other = pictures(2)
-    near = similar(one, other, 0.965)
+    (one,) = pictures(1)
+    near = neighbour(one)
     assert find_groups(np.stack([one, near]), ["patient 1", "patient 2"]).group.tolist() == [0, 1]
     assert find_groups(np.stack([one, near, one]), ["patient 1", "patient 2", ""]).group.tolist() == [0, 0, 0]
 

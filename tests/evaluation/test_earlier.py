@@ -47,7 +47,8 @@ def test_an_update_keeps_the_results_of_the_other_recipes(make_scored, tmp_path)
 
 def test_more_seeds_join_those_that_are_there(make_scored, tmp_path):
     first, again, other = (
-        make_scored(name, range(wrong), seed=seed) for name, wrong, seed in (("a", 9, 1), ("b", 50, 1), ("c", 20, 2))
+        make_scored(name, range(9), seed=seed, test__accuracy=accuracy)
+        for name, seed, accuracy in (("a", 1, 0.9), ("b", 1, 0.5), ("c", 2, 0.8))
     )
     compare(first, "--out", tmp_path / "out")
     compare(other, "--add", "--out", tmp_path / "out")
@@ -57,7 +58,7 @@ def test_more_seeds_join_those_that_are_there(make_scored, tmp_path):
     compare(again, "--add", "--out", tmp_path / "out")
     replaced = pd.read_csv(tmp_path / "out" / "seeds.csv")
     assert replaced["seed"].tolist() == [1, 2]
-    assert replaced["accuracy"][0] < seeds["accuracy"][0]
+    assert replaced["accuracy"].tolist() == [0.5, 0.8]
 
 
 def test_an_update_of_nothing_says_so(make_scored, tmp_path):

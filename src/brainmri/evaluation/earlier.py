@@ -38,7 +38,10 @@ def with_earlier_tests(tests: pd.DataFrame, runs: pd.DataFrame, earlier: Path) -
     old = pd.read_csv(earlier, dtype={"fold": str, "fingerprint": str, "data": str}).fillna({"fold": ""})
     for side in ("run_a", "run_b"):
         old[side] = [now.get((*row[SPLIT], row[side])) for _, row in old.iterrows()]
-    together = pd.concat([part for part in (tests, old.dropna(subset=["run_a", "run_b"])) if len(part)])
+    parts = [part for part in (tests, old.dropna(subset=["run_a", "run_b"])) if len(part)]
+    if not parts:
+        return tests
+    together = pd.concat(parts)
     places = {(*row[SPLIT], row["run"]): place for place, (_, row) in enumerate(runs.iterrows())}
     order = [tuple(places[*row[SPLIT], row[side]] for side in ("run_a", "run_b")) for _, row in together.iterrows()]
     together = together.iloc[sorted(range(len(order)), key=order.__getitem__)].reset_index(drop=True)
