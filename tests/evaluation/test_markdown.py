@@ -1,6 +1,12 @@
+import json
+from pathlib import Path
+
 import pytest
 
+from brainmri.benchmarks.tables import benchmark_markdown
 from brainmri.evaluation.markdown import insert
+
+ROOT = Path(__file__).parents[2]
 
 START, END = "<!-- part:start -->", "<!-- part:end -->"
 
@@ -16,3 +22,10 @@ def test_inserting_changes_nothing_else_and_is_stable():
     once = insert(readme, "| new |", "part")
     assert once == f"before\n{START}\n| new |\n{END}\nafter\n<!-- other:start -->"
     assert insert(once, "| new |", "part") == once
+
+
+def test_the_readme_states_the_benchmark_that_is_committed():
+    report = json.loads((ROOT / "results" / "benchmark" / "benchmark.json").read_text())
+    assert set(report["made"]) == set(report["parts"])
+    readme = (ROOT / "README.md").read_text()
+    assert insert(readme, benchmark_markdown(report), "benchmark") == readme
