@@ -68,11 +68,12 @@ def main() -> int:
     if arguments.from_csv:
         table = read_comparison(arguments.from_csv)
     else:
+        keeps = arguments.update or arguments.add
         runs = read_runs(find_runs(arguments.runs))
-        if arguments.update or arguments.add:
+        if keeps:
             runs = with_earlier(runs, arguments.out / "seeds.csv", RUN if arguments.add else RECIPE)
         tests = paired_tests(runs[runs["folder"] != ""])  # runs that do not fit together end it here, nothing written
-        if arguments.update or arguments.add:
+        if keeps:
             tests = with_earlier_tests(tests, runs, arguments.out / "paired_tests.csv")
         with tempfile.TemporaryDirectory() as scratch:
             csv = (Path(scratch) if arguments.check else arguments.out) / "comparison.csv"

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import replace
 
-from brainmri.data.dataset import SPLITS, PreparedData
+from brainmri.data.dataset import SPLITS, PreparedData, derived_fingerprint
 
 # Labels of pictures without a tumour in the source layouts, without spaces and underscores.
 WITHOUT_TUMOR = {"notumor", "notumour", "healthy", "normal", "no"}
@@ -63,4 +62,4 @@ def class_without_tumour(classes: list[str]) -> str | None:
 
 def merged_fingerprint(fingerprint: str, classes: list[str]) -> str:
     """The fingerprint of a data set whose labels were merged into `classes`."""
-    return hashlib.sha256(f"{fingerprint} {classes}".encode()).hexdigest()[:16]
+    return derived_fingerprint(fingerprint, str(classes))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,6 +39,17 @@ class PreparedData:
         """Class numbers (int64) of the images at `rows`."""
         number = {name: position for position, name in enumerate(self.classes)}
         return self.index["label"].iloc[rows].map(number).to_numpy(np.int64)
+
+
+def split_counts(index: pd.DataFrame) -> dict[str, dict[str, int]]:
+    """How many rows of each label each split has; a split without any is there too."""
+    table = pd.crosstab(index["split"], index["label"]).reindex(list(SPLITS), fill_value=0)
+    return {str(split): {str(label): int(number) for label, number in row.items()} for split, row in table.iterrows()}
+
+
+def derived_fingerprint(fingerprint: str, change: str) -> str:
+    """The fingerprint of a prepared data set after a change that needs no other folder."""
+    return hashlib.sha256(f"{fingerprint} {change}".encode()).hexdigest()[:16]
 
 
 def is_prepared(root: Path) -> bool:

@@ -2,15 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import warnings
 from dataclasses import replace
 
 import numpy as np
 import pandas as pd
 
-from brainmri.data.dataset import SPLITS, PreparedData
-from brainmri.data.splits import part_by_group
+from brainmri.data.dataset import PreparedData, derived_fingerprint, split_counts
+from brainmri.data.splits import dealt_by_group, part_by_group
 
 VALIDATION = 0.1  # of all images, out of the folds that train
 
@@ -24,8 +22,6 @@ def fold_numbers(data: PreparedData, folds: int) -> np.ndarray:
         ValueError: if files stand in the data more than once, or a class has fewer groups than there are folds and
             something left to train on and to choose by.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     index = data.index
     if index["source"].duplicated().any():
         raise ValueError(f"--folds: the split {data.info['split']!r} repeats files; prepare the data with another one")
@@ -33,15 +29,7 @@ def fold_numbers(data: PreparedData, folds: int) -> np.ndarray:
     if folds < 2 or groups.min() < max(folds, 3):
         few = f"{groups.idxmin()} has {groups.min()}"
         raise ValueError(f"--folds {folds}: each class needs as many groups, and three at least; {few}")
-    labels, _ = pd.factorize(index["label"], sort=True)
-    ids = pd.factorize(index["group_id"])[0]
-    numbers = np.empty(len(index), dtype=np.int64)
-    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=data.info["split_seed"])
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # groups of several classes
-        for number, (_, rows) in enumerate(splitter.split(labels, labels, ids)):
-            numbers[rows] = number
-    return numbers
+    return dealt_by_group(index, folds, data.info["split_seed"])
 
 
 def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedData:
@@ -57,11 +45,10 @@ def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedDat
     split[test] = "test"
     split[validation.index[validation]] = "validation"
     index = data.index.assign(split=split)
-    table = pd.crosstab(index["split"], index["label"]).reindex(list(SPLITS), fill_value=0)
     info = data.info | {
         "split": f"{folds} folds",
-        "fingerprint": _hash(f"{data.info['fingerprint']} fold {fold} of {folds}"),
-        "counts": {part: {label: int(number) for label, number in row.items()} for part, row in table.iterrows()},
+        "fingerprint": derived_fingerprint(data.info["fingerprint"], f"fold {fold} of {folds}"),
+        "counts": split_counts(index),
         "groups_across_splits": 0,
         "leaky": False,
     }
@@ -70,8 +57,4 @@ def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedDat
 
 def folds_fingerprint(fingerprint: str, folds: int) -> str:
     """The fingerprint of a data set of which every image is tested once, in one of so many folds."""
-    return _hash(f"{fingerprint} {folds} folds")
-
-
-def _hash(text: str) -> str:
-    return hashlib.sha256(text.encode()).hexdigest()[:16]
+    return derived_fingerprint(fingerprint, f"{folds} folds")

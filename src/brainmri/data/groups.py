@@ -62,7 +62,7 @@ def find_groups(
         given: N group ids known beforehand (patients, say), "" where unknown. Equal ids always share a group. Two
             images with different ids share one only where they are the same picture: that two slices look alike does
             not outweigh an id that says they are of two patients.
-        contents: thumbnails without the border (brainmri.data.images.content_thumbnail); None: borders are not seen
+        contents: thumbnails without the border (brainmri.data.thumbnails.content_thumbnail); None: borders are not seen
             through.
         names: of the N files, relative paths; None: their numbers are not looked at.
         same_group: likeness of the structure, from which two images are taken for slices of one patient.

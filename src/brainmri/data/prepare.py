@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
-from brainmri.data.dataset import SCHEMA_VERSION, SPLITS
+from brainmri.data.dataset import SCHEMA_VERSION, SPLITS, split_counts
 from brainmri.data.folder import (
     check_labels,
     counts_table,
@@ -168,13 +168,12 @@ def _with_groups(checked: Checked) -> pd.DataFrame:
 
 def _facts(grouped: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
     """The counted part of dataset.json: of `grouped` (every usable file once) and of `result` (with repeated rows)."""
-    table = pd.crosstab(result["split"], result["label"]).reindex(list(SPLITS), fill_value=0)
     labels = grouped.groupby("picture_id")["label"].nunique()
     doubtful = grouped[grouped["picture_id"].isin(labels.index[labels > 1])]
     contradictory = [sorted(rows["path"]) for _, rows in doubtful.groupby("picture_id")]
     across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
     return {
-        "counts": {split: {label: int(number) for label, number in row.items()} for split, row in table.iterrows()},
+        "counts": split_counts(result),
         "groups": grouped["group_id"].nunique(),
         "largest_group": int(grouped["group_id"].value_counts().iloc[0]),
         "pictures": len(labels),

@@ -179,20 +179,12 @@ def part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
     comes closest to the fraction in every class. Large groups and classes of few groups make folds uneven, hence the
     choice. A class with at least n groups, none of them mixed with another class, has images in every fold.
     """
-    from sklearn.model_selection import StratifiedGroupKFold
-
     most = min(max(MOST_FOLDS, round(1 / fraction)), int(table.groupby("label")["group_id"].nunique().max()))
     if most < 2:
         raise ValueError("too few groups to split: every class of the training part is one single group")
     share = min(max(Fraction(fraction).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
-    folds = np.empty(len(table), dtype=np.int64)
+    folds = dealt_by_group(table, share.denominator, seed)
     labels, classes = pd.factorize(table["label"], sort=True)
-    groups = pd.factorize(table["group_id"])[0]  # numbered by first appearance: what the ids are called does not matter
-    splitter = StratifiedGroupKFold(share.denominator, shuffle=True, random_state=seed)
-    with warnings.catch_warnings():
-        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # dealt with by the choice of folds
-        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
-            folds[rows] = number
     counts = np.zeros((share.denominator, len(classes)), dtype=np.int64)
     np.add.at(counts, (folds, labels), 1)
     total = counts.sum(0)
@@ -203,3 +195,21 @@ def part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
     distance = np.abs(inside / total - fraction).sum(1)
     best = np.lexsort((distance, (inside == 0).sum(1), (inside == total).sum(1)))[0]
     return pd.Series(np.isin(folds, choices[best]), index=table.index)
+
+
+def dealt_by_group(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
+    """The fold of each row, int64 (N,), 0..folds-1: whole groups, in folds of about equal size and class mix.
+
+    A class with fewer groups than folds is missing in some of them.
+    """
+    from sklearn.model_selection import StratifiedGroupKFold
+
+    numbers = np.empty(len(table), dtype=np.int64)
+    labels = pd.factorize(table["label"], sort=True)[0]
+    groups = pd.factorize(table["group_id"])[0]  # numbered by first appearance: what the ids are called does not matter
+    splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # for the caller to deal with
+        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+            numbers[rows] = number
+    return numbers

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import shutil
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from brainmri.evaluation.detection import detection
 from brainmri.evaluation.metrics import evaluate_predictions
 from brainmri.evaluation.predictions import read_predictions, write_predictions
 from brainmri.evaluation.report import write_figures, write_report
-from brainmri.evaluation.results import FLOORS, read_result
+from brainmri.evaluation.results import FLOORS, json_text, read_result, write_result
 
 SUMS = ("time_to_converge_s", "training_only_s")
 MEANS = ("epochs_run", "schedule_fraction", "images_per_second", "best_train_accuracy", "validation_accuracy_then")
@@ -52,7 +51,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
     groups = {split: rows["group_id"].tolist() for split, rows in pooled.groupby("split")}
     tested = pooled.loc[pooled["split"] == "test", "file_name"]
     trust = make_trust(val_y, val_p, test_y, test_p, classes)
-    (run_dir / "trust.json").write_text(_json(trust), encoding="utf-8")
+    (run_dir / "trust.json").write_text(json_text(trust), encoding="utf-8")
     weights = [result["test"]["n"] for result in results]
     result = first | {
         "fold": None,
@@ -74,9 +73,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
     }
     shutil.copy(folds[0] / "recipe.yaml", run_dir)
     (run_dir / "figures").mkdir(exist_ok=True)
-    unfinished = run_dir / "result.json.tmp"
-    unfinished.write_text(_json(result), encoding="utf-8")
-    unfinished.replace(run_dir / "result.json")
+    write_result(result, run_dir)
     write_figures(run_dir)
     write_report(run_dir)
     return result
@@ -97,7 +94,3 @@ def _counts(results: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
 def _mean(values: list[float | None]) -> float | None:
     known = [value for value in values if value is not None]
     return sum(known) / len(known) if known else None
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"

@@ -60,6 +60,18 @@ def read_result(run_dir: Path) -> dict[str, Any]:
     return result
 
 
+def write_result(result: dict[str, Any], run_dir: Path) -> None:
+    """Write `result.json`, in one step: where it stands, the run is finished."""
+    unfinished = run_dir / "result.json.tmp"
+    unfinished.write_text(json_text(result), encoding="utf-8")
+    unfinished.replace(run_dir / "result.json")
+
+
+def json_text(content: Any) -> str:
+    """What the files of a run folder hold; raises ValueError for NaN and infinity, which JSON lacks."""
+    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
+
+
 def find_runs(paths: Iterable[Path]) -> list[Path]:
     """The run folders among the given folders: each is a run folder itself, or holds run folders.
 

@@ -26,6 +26,7 @@ from brainmri.evaluation.floors import FLOORS_VERSION, compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
 from brainmri.evaluation.predictions import predictions_table, write_predictions
 from brainmri.evaluation.report import write_figures, write_report
+from brainmri.evaluation.results import json_text, write_result
 from brainmri.hub.cards import write_card
 from brainmri.training.arguments import RunArguments, world_size
 from brainmri.training.machine import environment
@@ -100,7 +101,7 @@ def write_run(
     trust = make_trust(
         truth["validation"], probabilities["validation"], truth["test"], probabilities["test"], data.classes
     )
-    (run_dir / "trust.json").write_text(_json(trust), encoding="utf-8")
+    (run_dir / "trust.json").write_text(json_text(trust), encoding="utf-8")
     scores = {
         split: evaluate_predictions(
             truth[split], values, data.index["group_id"].to_numpy()[data.rows(split)], data.classes
@@ -147,9 +148,7 @@ def write_run(
     }
     (run_dir / "figures").mkdir(exist_ok=True)
     _data_figures(run_dir / "figures", run.arch, recipe, data, train)
-    unfinished = run_dir / "result.json.tmp"
-    unfinished.write_text(_json(result), encoding="utf-8")
-    unfinished.replace(run_dir / "result.json")
+    write_result(result, run_dir)
     write_figures(run_dir)
     write_report(run_dir)
     write_card(run_dir)
@@ -195,7 +194,3 @@ def _data_figures(folder: Path, arch: str, recipe: Recipe, data: PreparedData, t
     labels = [data.classes[k] for k in train.labels[chosen]]
     title = f"{name}: augmentation of {arch}"
     figures.augmentation_grid(before.numpy(), after.numpy(), labels, folder / "augmentation.png", title=title)
-
-
-def _json(content: Any) -> str:
-    return json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n"
