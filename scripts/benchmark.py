@@ -15,8 +15,8 @@ parts:
     startup       --help of every script
 
 The ways of a part take turns (A B A B ...), so that whatever else the machine does hits all of them. Written into
---out: benchmark.json with every repetition, and a figure for each part. Parts that were measured before, with the same
-libraries on the same machine and data, stay in it.
+--out: benchmark.json with every repetition, and a figure for each part. What was measured before, with the same
+libraries on the same kind of machine and data, stays in it; every row says by which command it was made.
 """
 
 from __future__ import annotations
@@ -85,20 +85,21 @@ def main() -> None:
 
     data = prepared_data(arguments.data_dir, "grouped", insist=False)
     machine = environment()
-    made = {"command": " ".join(sys.argv), "git_commit": machine.pop("git_commit")}
+    made = {"command": " ".join(sys.argv), **{key: machine.pop(key) for key in ("git_commit", "platform")}}
     setting = {"environment": machine, "data": data.info["name"], "repeats": arguments.repeats}
     file = arguments.out / "benchmark.json"
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     same = all(earlier.get(key) == value for key, value in setting.items())
-    report: dict[str, Any] = earlier if same else {**setting, "made": {}, "parts": {}}
+    report: dict[str, Any] = earlier if same else {**setting, "parts": {}}
     arguments.out.mkdir(parents=True, exist_ok=True)
     for part in dict.fromkeys(arguments.only):
-        rows = list(measured(part, data, arguments))
+        rows = [row | {"made": made} for row in measured(part, data, arguments)]
+        titles = {_title(row) for row in rows}
+        rows = [row for row in report["parts"].get(part, []) if _title(row) not in titles] + rows
         title = f"{part}: {data.info['name']}, {report['environment']['hardware']}"
         draw, text = (grouping_curves, grouping_text) if part == "grouping" else (bars, comparison_text)
         draw(rows, arguments.out / f"{part}.png", title=title)
         print(f"\n{part}\n{text(rows)}", flush=True)
-        report["made"][part] = made
         report["parts"][part] = rows
         # After every part, so that what was measured stays if the rest is stopped.
         file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
@@ -142,6 +143,11 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
                 yield features.measure(chosen, arguments.repeats)
             else:
                 yield from inference.measure(chosen, arguments.repeats, arguments.weights)
+
+
+def _title(row: dict[str, Any]) -> Any:
+    """What tells a row from the others of its part."""
+    return row.get("title", row.get("size"))
 
 
 def _thumbnails(data: PreparedData) -> np.ndarray:

@@ -26,6 +26,6 @@ def test_inserting_changes_nothing_else_and_is_stable():
 
 def test_the_readme_states_the_benchmark_that_is_committed():
     report = json.loads((ROOT / "results" / "benchmark" / "benchmark.json").read_text())
-    assert set(report["made"]) == set(report["parts"])
+    assert all(row["made"]["command"] for rows in report["parts"].values() for row in rows)
     readme = (ROOT / "README.md").read_text()
     assert insert(readme, benchmark_markdown(report), "benchmark") == readme

@@ -21,9 +21,10 @@ def target_text(one: dict[str, Any]) -> str:
 
 def grouping_text(rows: list[dict[str, Any]]) -> str:
     """A line for each size, under the names of what was measured."""
-    lines = ["".join(f"{name:>15}" for name in rows[0])]
+    names = [name for name in rows[0] if name != "made"]
+    lines = ["".join(f"{name:>15}" for name in names)]
     for row in rows:
-        lines.append("".join(f"{'-' if value is None else format(value, ',.6g'):>15}" for value in row.values()))
+        lines.append("".join(f"{'-' if row[name] is None else format(row[name], ',.6g'):>15}" for name in names))
     return "\n".join(lines)
 
 
