@@ -64,8 +64,8 @@ def main() -> None:
     arguments = parse_arguments()
     from transformers.utils.logging import disable_progress_bar
 
+    from brainmri.data.outlines import read_outlines
     from brainmri.evaluation.explanation import class_report, dropout_study, feature_maps, figures, layers, subject
-    from brainmri.evaluation.explanation.outlines import read_outlines
 
     disable_progress_bar()  # of loading weights
 

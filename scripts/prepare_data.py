@@ -30,6 +30,12 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--split", choices=list(SCHEMES), default="grouped", help="how to split (default: grouped)")
     parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file_name,group_id of known patients")
     parser.add_argument("--sites", type=Path, metavar="FILE", help="CSV file_name,site: where each picture comes from")
+    parser.add_argument(
+        "--outlines",
+        type=Path,
+        metavar="FILE",
+        help="CSV path,polygon of tumours (default: SOURCE.outlines.csv, if any)",
+    )
     parser.add_argument("--holdout", metavar="site=NAME", help="test on that site, train without it")
     parser.add_argument("--val", type=float, default=0.1, help="fraction for validation (default: 0.1)")
     parser.add_argument("--test", type=float, default=0.2, help="fraction for the test (default: 0.2)")

@@ -7,7 +7,7 @@ import pytest
 import torch
 from torch.nn import functional
 
-from brainmri.data.augmentation import DRAWS, Augmentation, augment, draws
+from brainmri.data.augmentation import DRAWN, DRAWS, Augmentation, augment, draws
 
 
 def picture() -> torch.Tensor:
@@ -15,8 +15,8 @@ def picture() -> torch.Tensor:
 
 
 def uniform(**values: float) -> torch.Tensor:
-    names = ("hflip", "vflip", "rotation", "scale", "x", "y", "brightness", "contrast")
-    return torch.tensor([[values.get(name, 0.5) for name in names]])
+    assert set(values) <= set(DRAWN)
+    return torch.tensor([[values.get(name, 0.5) for name in DRAWN]])
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
@@ -27,9 +27,9 @@ def test_nothing_asked_for_changes_nothing() -> None:
 def test_flips_are_exact_and_follow_their_probability() -> None:
     widths = Augmentation(horizontal_flip=0.3, vertical_flip=0.3)
     near = {"atol": 1e-2, "rtol": 0}
-    torch.testing.assert_close(augment(picture(), uniform(hflip=0.29), widths), picture().flip(-1), **near)
-    torch.testing.assert_close(augment(picture(), uniform(hflip=0.31), widths), picture(), **near)
-    torch.testing.assert_close(augment(picture(), uniform(vflip=0.1), widths), picture().flip(-2), **near)
+    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.29), widths), picture().flip(-1), **near)
+    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.31), widths), picture(), **near)
+    torch.testing.assert_close(augment(picture(), uniform(flip_y=0.1), widths), picture().flip(-2), **near)
 
 
 def test_a_turn_by_180_degrees_is_both_flips() -> None:
@@ -38,7 +38,7 @@ def test_a_turn_by_180_degrees_is_both_flips() -> None:
 
 
 def test_a_shift_by_a_quarter_moves_by_whole_pixels_and_brings_black_in() -> None:
-    moved = augment(picture(), uniform(x=1.0), Augmentation(translate=0.25))
+    moved = augment(picture(), uniform(shift_x=1.0), Augmentation(translate=0.25))
     torch.testing.assert_close(moved[..., :18], picture()[..., 6:], atol=1e-2, rtol=0)
     assert moved[..., 18:].abs().max() < 1e-2
 

@@ -2,6 +2,7 @@
 
 import csv
 import hashlib
+import json
 from collections import Counter, defaultdict
 from dataclasses import replace
 from pathlib import Path
@@ -12,6 +13,7 @@ from PIL import Image
 
 from brainmri.data import phantom
 from brainmri.data.groups import find_groups
+from brainmri.data.outlines import outline_mask, polygons_of, read_outlines
 from brainmri.data.phantom import CLASSES, PLANES, draw_slices, draw_subject, make_phantom
 from brainmri.data.thumbnails import thumbnail
 from brainmri.evaluation.floors import (
@@ -61,9 +63,21 @@ def test_a_subject_does_not_depend_on_how_many_there_are(tiny: Path, tmp_path: P
     assert all(more[name] == value for name, value in fewer.items() if name.endswith(".png"))
 
 
+def test_every_lesion_has_an_outline_and_no_healthy_slice_has(tiny: Path) -> None:
+    outlines = read_outlines(tiny / "outlines.csv")
+    assert set(outlines) == {name for name in read_groups(tiny) if not name.startswith("notumor")}
+
+
+def test_an_outline_encloses_the_lesion() -> None:
+    subject = draw_subject(rng := np.random.default_rng([0, 1]), 1)
+    for _, _, _, solid in draw_slices(rng, subject, 6, 96):
+        polygons = [np.array(json.loads(text)) for text in polygons_of(solid)]
+        assert (outline_mask(polygons, 96) != solid).sum() <= 0.03 * solid.sum() + 2
+
+
 def test_folder_holds_four_classes_in_three_planes_and_their_subjects(tiny: Path) -> None:
     groups = read_groups(tiny)
-    assert set(groups) == {name for name in hashes(tiny) if name != "groups.csv"}
+    assert set(groups) == {name for name in hashes(tiny) if name.endswith(".png")}
     assert {name.split("/")[0] for name in groups} == set(CLASSES) == {"glioma", "meningioma", "notumor", "pituitary"}
     planes, labels = defaultdict(set), defaultdict(set)
     for name, group in groups.items():

@@ -342,3 +342,29 @@ def test_real_set(out):
     for split, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
         for label, count in data.index["label"].value_counts().items():
             assert data.info["counts"][split][label] == pytest.approx(share * count, rel=0.02)
+
+
+TRIANGLE = '"[[0.2,0.2],[0.6,0.2],[0.4,0.6]]"'
+
+
+def test_outlines_beside_the_source_or_given_come_with_the_data(source, out, capsys):
+    first, second, *_ = sorted(path.relative_to(source).as_posix() for path in source.rglob("glioma_*.png"))
+    beside = source.with_name(source.name + ".outlines.csv")
+    beside.write_text(f"path,x0,polygon\n{first},0.2,{TRIANGLE}\n{second},0.2,{TRIANGLE}\ngone.png,0.2,{TRIANGLE}\n")
+    data = open_prepared(prepare(source, out))
+    assert "2 images have outlines of their tumours." in capsys.readouterr().out
+    assert data.info["outlined"] == 2
+    assert set(data.outlines()) == {first, second} < set(data.index["source"])
+    given = out.with_name("given.csv")
+    given.write_text(f"path,polygon\n{second},{TRIANGLE}\n")
+    assert set(open_prepared(prepare(source, out, outlines=given, overwrite=True)).outlines()) == {second}
+    beside.unlink()
+    assert open_prepared(prepare(source, out, overwrite=True)).outlines() == {}
+
+
+def test_outlines_of_other_pictures_are_refused(source, out):
+    given = out.with_name("given.csv")
+    given.write_text(f"path,polygon\nelsewhere/a.png,{TRIANGLE}\n")
+    with pytest.raises(ValueError, match=r"none of its 1 pictures \('elsewhere/a.png', ...\) is in the source"):
+        prepare(source, out, outlines=given)
+    assert not out.exists()

@@ -5,6 +5,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from brainmri.data.augmentation import NEUTRAL
 from brainmri.training.arguments import parse, stage_arguments
 from brainmri.training.recipe import recipe_names, resolve
 
@@ -57,7 +58,7 @@ def test_the_recipes_are_packaged_and_resolve_under_their_protocols() -> None:
         ("stages.0.epoch=3", r"stages\.0\.epoch: Extra inputs"),
         ("stages.0.epochs=many", r"stages\.0\.epochs"),
         ("stages.4.epochs=3", "item number from 0 to 0"),
-        ("augmentation.blur=1", "unknown blur; known are horizontal_flip"),
+        ("augmentation.fog=1", "unknown fog; known are horizontal_flip"),
         ("augmentation.horizontal_flip=2", "from 0 to 1"),
         ("input.normalize=tanh", r"input\.normalize"),
         ("model.family=mlp", r"model\.family"),
@@ -136,6 +137,20 @@ def test_unknown_training_arguments_of_a_recipe_are_refused() -> None:
     recipe = resolve("cnn_4x4", overrides=["training_arguments.warmup_ratio=0.1"])
     with pytest.raises(ValueError, match="training_arguments has no warmup_ratio"):
         stage_arguments(recipe, recipe.stages[0], {}, 1, "x")
+
+
+def test_neutralizing_adds_its_widths_and_a_recipes_own_win() -> None:
+    plain = resolve("cnn_4to32")
+    neutral = resolve("cnn_4to32", overrides=["neutralize=true", "augmentation.jpeg=0.5"])
+    assert not plain.augmentations().levels
+    assert vars(neutral.augmentations()) == {
+        **vars(plain.augmentations()),
+        **NEUTRAL,
+        **plain.augmentation,
+        "jpeg": 0.5,
+    }
+    with pytest.raises(ValueError, match="levels, transplant and half_mirror"):
+        resolve("efficientnet_lite0_frozen", overrides=["neutralize=true"])
 
 
 RESULTS = Path(__file__).parents[2] / "results" / "comparison.csv"

@@ -13,8 +13,39 @@ import numpy as np
 import torch
 from torch.nn import functional
 
+from brainmri.data.appearance import changed_appearance
+
 PIECE = 8  # pictures at once on a CPU: more leave its cache, and take twice the time from 224 pixels on
-DRAWS = 8  # uniform numbers per sample: hflip, vflip, rotation, scale, shift x, shift y, brightness, contrast
+MOVES = ("flip_x", "flip_y", "rotation", "scale", "shift_x", "shift_y", "brightness", "contrast")
+LOOKS = (
+    *("stretch", "gamma", "resolution", "focus", "noise", "noise_x", "noise_y", "jpeg"),
+    *("bias_0", "bias_1", "bias_2", "bias_3", "bias_4"),
+    *("border", "border_x", "border_y", "border_grey", "overlay", "overlay_kind"),
+    *("levels", "levels_of", "lesion", "lesion_of", "lesion_x", "lesion_y", "half"),
+)
+DRAWN = MOVES + LOOKS  # what the uniform numbers of a sample decide, in their order
+DRAWS = len(DRAWN)
+ABOVE_ONE = ("rotation_degrees", "zoom_in", "bias_field", "gamma", "sharpen")  # widths that may be
+
+# What hides the source of a picture, chosen on tumours from sources that training lacked (docs/LOG.md, 2026-11-26).
+NEUTRAL = {
+    "rotation_degrees": 20.0,
+    "zoom_in": 0.2,
+    "zoom_out": 0.2,
+    "stretch": 0.2,
+    "bias_field": 0.5,
+    "gamma": 0.7,
+    "resolution": 0.2,
+    "blur": 1.0,
+    "sharpen": 1.5,
+    "noise": 0.08,
+    "jpeg": 0.2,
+    "border": 0.2,
+    "overlay": 0.2,
+    "levels": 0.5,
+    "transplant": 0.4,
+    "half_mirror": 0.3,
+}
 
 
 @dataclass(frozen=True)
@@ -23,7 +54,18 @@ class Augmentation:
 
     horizontal_flip, vertical_flip: probabilities. rotation_degrees: largest turn either way. translate: largest shift
     either way, as a share of the side. zoom_in, zoom_out: largest relative enlargement and reduction.
-    brightness, contrast: largest relative change either way.
+    brightness, contrast: largest relative change either way. stretch: largest relative change of the width against the
+    height, either way.
+
+    What hides the source of a picture (`brainmri.data.appearance`): bias_field: log of the largest gain of the coil,
+    about. gamma: log2 of the largest exponent, either way. resolution: probability of a half or a third of it. blur:
+    largest share of a Gaussian of 1/128 of the side. sharpen: largest amount of its opposite. noise: largest deviation,
+    as a share of white. jpeg, border, overlay: probabilities of a coarse JPEG, of a frame of one grey, and of text at
+    the edges.
+
+    What takes something from other training pictures (`brainmri.data.exchange`): levels: probability of the
+    intensities of another picture. transplant: probability that a picture without a tumour gets one, and
+    half_mirror: that one half of a head is replaced by the mirrored other one; both need outlines.
     """
 
     horizontal_flip: float = 0.0
@@ -34,24 +76,42 @@ class Augmentation:
     zoom_out: float = 0.0
     brightness: float = 0.0
     contrast: float = 0.0
+    stretch: float = 0.0
+    bias_field: float = 0.0
+    gamma: float = 0.0
+    resolution: float = 0.0
+    blur: float = 0.0
+    sharpen: float = 0.0
+    noise: float = 0.0
+    jpeg: float = 0.0
+    border: float = 0.0
+    overlay: float = 0.0
+    levels: float = 0.0
+    transplant: float = 0.0
+    half_mirror: float = 0.0
 
     def __post_init__(self) -> None:
-        for name in ("horizontal_flip", "vertical_flip", "translate", "zoom_out", "brightness", "contrast"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected a number from 0 to 1")
-        for name in ("rotation_degrees", "zoom_in"):
-            if getattr(self, name) < 0:
-                raise ValueError(f"augmentation.{name} is {getattr(self, name)}: expected a number >= 0")
-        if self.zoom_out == 1:
-            raise ValueError("augmentation.zoom_out is 1, which leaves nothing of a picture: expected less")
+        for name, width in vars(self).items():
+            if width < 0:
+                raise ValueError(f"augmentation.{name} is {width}: expected a number >= 0")
+            if width > 1 and name not in ABOVE_ONE:
+                raise ValueError(f"augmentation.{name} is {width}: expected a number from 0 to 1")
+        for name in ("zoom_out", "stretch"):
+            if getattr(self, name) == 1:
+                raise ValueError(f"augmentation.{name} is 1, which leaves nothing of a picture: expected less")
 
     def __bool__(self) -> bool:
         return self != Augmentation()
 
 
 def draws(rows: int, seed: int, epoch: int) -> np.ndarray:
-    """Uniform numbers in [0, 1) for one epoch: float32, shape (rows, DRAWS)."""
-    return np.random.default_rng([seed, epoch]).random((rows, DRAWS), dtype=np.float32)
+    """Uniform numbers in [0, 1) for one epoch: float32, shape (rows, DRAWS).
+
+    Two streams, so that a picture moves as it did before there was anything but moves.
+    """
+    moves = np.random.default_rng([seed, epoch]).random((rows, len(MOVES)), dtype=np.float32)
+    looks = np.random.default_rng([seed, epoch, 2]).random((rows, len(LOOKS)), dtype=np.float32)
+    return np.concatenate([moves, looks], axis=1)
 
 
 def augment(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -> torch.Tensor:
@@ -73,7 +133,7 @@ def augment(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -
 
 
 def _transformed(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentation) -> torch.Tensor:
-    signed = 2 * uniform - 1
+    signed, numbers = 2 * uniform - 1, dict(zip(DRAWN, uniform.unbind(1), strict=True))
     flip_x = torch.where(uniform[:, 0] < widths.horizontal_flip, -1.0, 1.0)
     flip_y = torch.where(uniform[:, 1] < widths.vertical_flip, -1.0, 1.0)
     angle = signed[:, 2] * math.radians(widths.rotation_degrees)
@@ -87,6 +147,9 @@ def _transformed(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentati
     along_x = torch.complex(flip_x * cosine, flip_y * sine)[:, None] * x
     along_y = torch.complex(-flip_x * sine, flip_y * cosine)[:, None] * y
     along_y += 2 * widths.translate * torch.complex(signed[:, 4], signed[:, 5])[:, None]
+    if widths.stretch:
+        narrower = (1 + widths.stretch * (2 * numbers["stretch"] - 1))[:, None] ** 0.5
+        along_x, along_y = (torch.complex(z.real * narrower, z.imag / narrower) for z in (along_x, along_y))
     grid = torch.view_as_real(along_x[:, None, :] + along_y[:, :, None])
     moved = functional.grid_sample(pixels, grid, mode="bilinear", padding_mode="zeros", align_corners=False)
     if widths.contrast:
@@ -94,4 +157,6 @@ def _transformed(pixels: torch.Tensor, uniform: torch.Tensor, widths: Augmentati
         moved.sub_(mean).mul_(1 + widths.contrast * signed[:, 7, None, None, None]).add_(mean)
     if widths.brightness:
         moved.mul_(1 + widths.brightness * signed[:, 6, None, None, None])
-    return moved.clamp_(0, 255) if widths.contrast or widths.brightness else moved
+    if widths.contrast or widths.brightness:
+        moved.clamp_(0, 255)
+    return changed_appearance(moved, numbers, widths)

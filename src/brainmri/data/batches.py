@@ -10,6 +10,7 @@ from torch.utils.data import Dataset
 
 from brainmri.data.augmentation import draws
 from brainmri.data.cache import PixelCache
+from brainmri.data.exchange import Exchange
 
 
 class SliceBatches(Dataset[dict[str, torch.Tensor]]):
@@ -22,6 +23,7 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     one stays); without `sizes` all epochs see `pixels`.
     pictures: the picture that each row shows; an epoch then holds one row of each, drawn anew each time, instead
     of all rows. A data set may hold one picture many times, mirrored or with another contrast.
+    exchange: what training pictures take from each other; it may change their labels.
     """
 
     def __init__(
@@ -32,10 +34,11 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
         augmentation_seed: int | None = None,
         other_sizes: Mapping[int, PixelCache] | None = None,
         pictures: np.ndarray | None = None,
+        exchange: Exchange | None = None,
     ) -> None:
         self.pixels, self.rows, self.labels = pixels, rows, labels
         self.files = None if pictures is None else (rows, labels, pictures)
-        self.augmentation_seed = augmentation_seed
+        self.augmentation_seed, self.exchange = augmentation_seed, exchange
         self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
         self.sizes: Sequence[int] = ()
         self.set_epoch(0)
@@ -59,10 +62,10 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
         """`pixel_values` uint8 (B, 1, size, size) where all pictures are grey, else (B, 3, size, size); `labels` int64
         (B,); in training also `uniform` and `positions`."""
         chosen = np.asarray(positions)
-        batch = {
-            "pixel_values": torch.from_numpy(self.pixels.read(self.rows[chosen])),
-            "labels": torch.from_numpy(self.labels[chosen]),
-        }
+        pixels, labels = self.pixels.read(self.rows[chosen]), self.labels[chosen]
+        if self.exchange:
+            pixels, labels = self.exchange.changed(self.pixels, pixels, self.rows[chosen], self.uniform[chosen])
+        batch = {"pixel_values": torch.from_numpy(pixels), "labels": torch.from_numpy(labels)}
         if self.augmentation_seed is not None:
             batch["uniform"] = torch.from_numpy(self.uniform[chosen])
             batch["positions"] = torch.from_numpy(chosen)

@@ -11,10 +11,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from brainmri.data.outlines import Polygon, read_outlines
+
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
 SPLITS = ("train", "validation", "test")
+OUTLINES = "outlines.csv"
 SCHEMA_VERSION = 1
 
 
@@ -34,6 +37,11 @@ class PreparedData:
     def rows(self, split: str) -> np.ndarray:
         """Positions in `index` of the images of `split`, int64."""
         return np.flatnonzero(self.index["split"].to_numpy() == split)
+
+    def outlines(self) -> dict[str, list[Polygon]]:
+        """The outlines of tumours, by `source`; none where the folder has no `outlines.csv`."""
+        file = self.root / OUTLINES
+        return read_outlines(file) if file.is_file() else {}
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Class numbers (int64) of the images at `rows`."""

@@ -26,10 +26,11 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
+from brainmri.data.outlines import polygons_of
 from brainmri.data.phantom_anatomy import Head, Waves
 from brainmri.data.phantom_lesions import LESIONS, Lesion
 
-PHANTOM_VERSION = 1  # raise it when the images of a seed change
+PHANTOM_VERSION = 2  # raise it when the images or tables of a seed change
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SEQUENCES = ("t1c", "t2", "t1c")  # dealt to the subjects of each class in turn
 PLANES = ("axial", "coronal", "sagittal")
@@ -74,7 +75,8 @@ def make_phantom(
     progress: bool = True,
 ) -> Path:
     """Write the phantom set to the new folder `out`: `{label}/{subject}_{plane}_{k}.png` (8-bit greyscale, `size` x
-    `size`) and `groups.csv` (`file_name,group_id`; the group is the subject). Returns `out`.
+    `size`), `groups.csv` (`file_name,group_id`; the group is the subject) and `outlines.csv` (`path,polygon`, of the
+    solid part of each lesion, see brainmri.data.outlines). Returns `out`.
 
     The same arguments give the same bytes. `out` appears only when it is complete.
 
@@ -101,21 +103,26 @@ def make_phantom(
     out.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as partial:
         whole = Path(partial) / "phantom"
-        rows = []
+        rows: list[tuple[str, str]] = []
+        outlines: list[tuple[str, str]] = []
         for label in CLASSES:
             (whole / label).mkdir(parents=True)
         for number in tqdm(range(subjects), desc="phantom subjects", disable=None if progress else True):
             rng = np.random.default_rng([seed, number])
             subject = draw_subject(rng, number)
             count = round(slices_per_subject * SHARE[subject.label])
-            for plane, k, picture, _ in draw_slices(rng, subject, count, size):
+            for plane, k, picture, solid in draw_slices(rng, subject, count, size):
                 file_name = f"{subject.label}/{subject.name}_{plane}_{k:02d}.png"
                 Image.fromarray(picture).save(whole / file_name)
                 rows.append((file_name, subject.name))
-        with (whole / "groups.csv").open("w", newline="", encoding="utf-8") as file:
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow(("file_name", "group_id"))
-            writer.writerows(sorted(rows))
+                if subject.label != "notumor":
+                    outlines += [(file_name, polygon) for polygon in polygons_of(solid)]
+        for name, heading, table in (
+            ("groups.csv", ("file_name", "group_id"), rows),
+            ("outlines.csv", ("path", "polygon"), outlines),
+        ):
+            with (whole / name).open("w", newline="", encoding="utf-8") as file:
+                csv.writer(file, lineterminator="\n").writerows([heading, *sorted(table)])
         if out.exists():
             out.rmdir()
         whole.rename(out)

@@ -9,7 +9,7 @@ from typing import Any
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
-from brainmri.data.dataset import SCHEMA_VERSION, SPLITS, split_counts
+from brainmri.data.dataset import OUTLINES, SCHEMA_VERSION, SPLITS, split_counts
 from brainmri.data.folder import (
     check_labels,
     counts_table,
@@ -22,6 +22,7 @@ from brainmri.data.folder import (
 from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
 from brainmri.data.images import MAX_PIXELS, MIN_SIDE
 from brainmri.data.layouts import detect_layout, left_out, read_layout
+from brainmri.data.outlines import beside, read_outline_table
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.staging import check_output, install, workshop
 from brainmri.data.tables import add_groups, add_sites
@@ -38,6 +39,7 @@ def prepare(
     split: str = "grouped",
     groups: Path | str | None = None,
     sites: Path | str | None = None,
+    outlines: Path | str | None = None,
     holdout: str | None = None,
     val: float = 0.1,
     test: float = 0.2,
@@ -54,6 +56,8 @@ def prepare(
         split, val, test, split_seed: see brainmri.data.splits.assign.
         groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
         sites: a CSV `file_name,site` of where the images come from.
+        outlines: a CSV `path,polygon` of where tumours are (see brainmri.data.outlines); `SOURCE.outlines.csv` beside
+            the source if None, where there is one.
         holdout: `site=NAME`: all images of that site, and all groups that have one, are in test.
         name: of the data set; that of the source folder if None.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
@@ -78,6 +82,7 @@ def prepare(
     check_labels(set(table["label"]) - {""})
     if groups is not None:
         table = add_groups(table, Path(groups))
+    drawn = read_outline_table(Path(outlines) if outlines else beside(source), table["path"])
     print(f"{source.name}: layout {layout}, {len(table)} files")
     for sentence in left_out(source, layout):
         print(sentence)
@@ -112,10 +117,13 @@ def prepare(
             **fractions,
             **_facts(grouped, result),
             "rejected": len(checked.rejected),
+            "outlined": 0 if drawn is None else int(grouped["path"].isin(drawn["path"]).sum()),
             "settings": settings,
         }
         write_pictures(folder / "new", result)
         write_tables(folder / "new", result, checked.rejected, info)
+        if drawn is not None:
+            drawn.to_csv(folder / "new" / OUTLINES, index=False, lineterminator="\n")
         install(folder / "new", out, overwrite)
     _print_summary(info, checked.rejected, grouped)
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
@@ -200,6 +208,8 @@ def _print_summary(info: dict[str, Any], rejected: pd.DataFrame, grouped: pd.Dat
     if contradictory := info["contradictory_pictures"]:
         first = ", ".join(contradictory[0][:4])
         print(f"Note: {len(contradictory)} pictures occur under more than one label, the first: {first}.")
+    if info["outlined"]:
+        print(f"{info['outlined']} images have outlines of their tumours.")
     print(f"{info['rejected']} files rejected" + (" (rejected.csv):" if len(rejected) else "."))
     for path, reason in rejected.head(5).itertuples(index=False):
         print(f"  {path}: {reason}")

@@ -9,8 +9,6 @@ from pathlib import Path
 
 from brainmri.data.cache import cache_folder
 from brainmri.data.dataset import PreparedData, is_prepared, open_prepared
-from brainmri.data.phantom import PHANTOM_VERSION, make_phantom
-from brainmri.data.prepare import PREPARE_VERSION, prepare
 
 logger = logging.getLogger(__name__)
 
@@ -40,6 +38,9 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
 
 
 def _phantom(split: str) -> Path:
+    from brainmri.data.phantom import PHANTOM_VERSION, make_phantom  # late: a prepared folder needs neither
+    from brainmri.data.prepare import PREPARE_VERSION, prepare
+
     root = cache_folder() / f"phantom-v{PHANTOM_VERSION}.{PREPARE_VERSION}"
     ready = root / split
     if is_prepared(ready):
@@ -50,12 +51,24 @@ def _phantom(split: str) -> Path:
     )
     with tempfile.TemporaryDirectory(dir=root) as scratch:
         raw = make_phantom(Path(scratch) / "phantom")
-        return prepare(raw, ready, layout="imagefolder", split=split, groups=raw / "groups.csv", name="phantom")
+        return prepare(
+            raw,
+            ready,
+            layout="imagefolder",
+            split=split,
+            groups=raw / "groups.csv",
+            outlines=raw / "outlines.csv",
+            name="phantom",
+        )
 
 
 def _prepared_once(folder: Path, split: str) -> Path:
     """The key holds every file's name, size and time of change, so a changed folder is prepared again."""
+    from brainmri.data.outlines import beside
+    from brainmri.data.prepare import PREPARE_VERSION, prepare
+
     files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
+    files += [file] if (file := beside(folder)) else []
     listing = "\n".join(f"{p.as_posix()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)
     key = hashlib.sha256(f"{PREPARE_VERSION}\n{folder.resolve()}\n{split}\n{listing}".encode()).hexdigest()[:16]
     ready = cache_folder() / "prepared" / key

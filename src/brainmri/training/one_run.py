@@ -11,8 +11,10 @@ from accelerate import PartialState
 from transformers import set_seed
 
 from brainmri.data.batches import SliceBatches
+from brainmri.data.binary import class_without_tumour
 from brainmri.data.cache import PixelCache
 from brainmri.data.dataset import SPLITS, PreparedData, oversampled
+from brainmri.data.exchange import Exchange
 from brainmri.models.build import build_model, parameter_counts, synchronized
 from brainmri.models.preprocessing import image_processor
 from brainmri.models.saving import save_model
@@ -24,6 +26,25 @@ from brainmri.training.recipe import Recipe, resolve
 from brainmri.training.stages import run_stages
 
 logger = logging.getLogger(__name__)
+
+
+def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> Exchange | None:
+    """What the recipe's training pictures take from each other; None if nothing."""
+    widths = recipe.augmentations()
+    if not (widths.levels or widths.transplant or widths.half_mirror):
+        return None
+    rows = data.rows("train")
+    known = data.outlines()
+    found = {
+        row: known[source]
+        for row, source in zip(rows.tolist(), data.index["source"].iloc[rows], strict=True)
+        if source in known
+    }
+    name = class_without_tumour(data.classes)
+    if (widths.transplant or widths.half_mirror) and not (found and name):
+        logger.info("The data has no outlines (prepare_data.py --outlines): no tumour is given or taken.")
+    healthy = data.classes.index(name) if name else None
+    return Exchange(pixels, rows, data.labels(rows), widths, found, healthy)
 
 
 def train_once(
@@ -51,7 +72,15 @@ def train_once(
     if recipe.oversample:
         train_rows = oversampled(train_rows, plain["train"].labels, seed)
     pictures = data.index["picture_id"].to_numpy()[train_rows] if recipe.one_file_per_picture else None
-    train = SliceBatches(pixels, train_rows, data.labels(train_rows), seed, by_size, pictures)
+    train = SliceBatches(
+        pixels,
+        train_rows,
+        data.labels(train_rows),
+        seed,
+        by_size,
+        pictures,
+        exchange_of(data, pixels, recipe),
+    )
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
     logger.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
     if data.info["leaky"]:

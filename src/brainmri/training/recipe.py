@@ -22,7 +22,7 @@ from pydantic import (
     model_validator,
 )
 
-from brainmri.data.augmentation import Augmentation
+from brainmri.data.augmentation import NEUTRAL, Augmentation
 from brainmri.models.described import hub_model, timm_model
 from brainmri.models.preprocessing import Normalization
 
@@ -165,6 +165,7 @@ class Recipe(Strict):
     split: of `scripts/prepare_data.py`, used when a raw folder is given.
     one_file_per_picture: an epoch shows each picture once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different pictures.
+    neutralize: training pictures lose what tells their source (`augmentation.NEUTRAL`; `augmentation` wins over it).
     binary: a data set with more classes has them merged into two (`--positive`).
     training_arguments: further fields of `transformers.TrainingArguments` (weight decay, clipping, ...).
     """
@@ -178,6 +179,7 @@ class Recipe(Strict):
     oversample: bool = False
     one_file_per_picture: bool = False
     binary: bool = False
+    neutralize: bool = False
     augmentation: dict[str, float] = {}
     mix: Mix | None = None
     batch_size: PositiveInt = 32
@@ -192,6 +194,9 @@ class Recipe(Strict):
             raise ValueError("mixing needs pictures, and feature_views keeps features only")
         if views > 1 and not self.augmentations():
             raise ValueError("feature_views above 1 would repeat the same view: this recipe augments nothing")
+        widths = self.augmentations()
+        if views and (widths.levels or widths.transplant or widths.half_mirror):
+            raise ValueError("levels, transplant and half_mirror change pictures as they are read in every epoch")
         if self.one_file_per_picture and (self.oversample or views):
             raise ValueError(
                 "one_file_per_picture draws in every epoch: it goes with neither oversample nor feature_views"
@@ -206,7 +211,7 @@ class Recipe(Strict):
     def augmentations(self) -> Augmentation:
         """The widths of the random transformations; ValueError for an unknown name or an impossible width."""
         try:
-            return Augmentation(**self.augmentation)
+            return Augmentation(**((NEUTRAL if self.neutralize else {}) | self.augmentation))
         except TypeError:
             known = ", ".join(Augmentation.__dataclass_fields__)
             unknown = ", ".join(sorted(set(self.augmentation) - set(Augmentation.__dataclass_fields__)))

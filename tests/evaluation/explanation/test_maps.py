@@ -19,10 +19,10 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, ViTConfig, ViTForImageClassification
 
+from brainmri.data.outlines import outline_mask, read_outlines, widened
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
 from brainmri.evaluation.explanation.grad_cam import enlarged, grad_cam, layer_named, target_layer
-from brainmri.evaluation.explanation.outlines import outline_mask, read_outlines, widened
 from brainmri.evaluation.explanation.pointing import (
     centred_gaussian,
     energy_inside,

@@ -14,9 +14,9 @@ from numpy.typing import NDArray
 from torch import nn
 from tqdm.auto import tqdm
 
+from brainmri.data.outlines import Polygon, outline_mask, widened
 from brainmri.evaluation.explanation import maps_figures
 from brainmri.evaluation.explanation.grad_cam import TargetLayer, enlarged, grad_cam, layer_named, target_layer
-from brainmri.evaluation.explanation.outlines import Polygon, outline_mask, widened
 from brainmri.evaluation.explanation.pictures import Pictures
 from brainmri.evaluation.explanation.pointing import (
     GAUSSIAN_WIDTH,

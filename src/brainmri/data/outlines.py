@@ -42,6 +42,30 @@ def read_outlines(path: Path) -> dict[str, list[Polygon]]:
     return outlines
 
 
+def beside(source: Path) -> Path | None:
+    """The outlines that lie beside a source: `SOURCE.outlines.csv`; None where there are none."""
+    file = source.with_name(f"{source.name}.outlines.csv")
+    return file if file.is_file() else None
+
+
+def read_outline_table(file: Path | None, paths: pd.Series) -> pd.DataFrame | None:
+    """The rows, path and polygon as text, of the pictures `paths`; None without a file.
+
+    Raises:
+        ValueError: as `read_outlines`, or if none of the outlined pictures is among `paths`.
+    """
+    if file is None:
+        return None
+    found = read_outlines(file)
+    if not paths.isin(found).any():
+        raise ValueError(
+            f"{file}: none of its {len(found):,} pictures ({next(iter(found))!r}, ...) is in the source: a path must "
+            "be relative to the source"
+        )
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)[["path", "polygon"]]
+    return table[table["path"].isin(paths)]
+
+
 def outline_mask(polygons: list[Polygon], side: int) -> NDArray[np.bool_]:
     """Which pixels of a picture (side, side) the polygons cover, together: those whose centre lies inside one.
 
@@ -63,6 +87,17 @@ def outline_mask(polygons: list[Polygon], side: int) -> NDArray[np.bool_]:
             column, row = np.minimum((polygon.mean(0) * side).astype(int), side - 1)
             mask[row, column] = True
     return mask
+
+
+def polygons_of(mask: NDArray[np.bool_]) -> list[str]:
+    """The outlines of the parts of a mask (side, side), as the column `polygon` has them; the smallest parts not."""
+    from contourpy import contour_generator
+
+    side = len(mask)
+    edged = np.pad(mask.astype(np.float64), 1)  # so that outlines at the edge close
+    lines = contour_generator(z=edged).lines(0.5)
+    polygons = [((np.asarray(line) - 0.5) / side).clip(0, 1).round(4) for line in lines if len(line) > 8]
+    return [json.dumps(polygon.tolist()) for polygon in polygons]
 
 
 def widened(mask: NDArray[np.bool_], pixels: int) -> NDArray[np.bool_]:
