@@ -72,7 +72,7 @@ def test_command_line(tmp_path, out):
         *("schema_version", "name", "fingerprint", "layout", "classes", "split", "split_seed"),
         *("holdout", "val", "test", "counts"),
         *("groups", "largest_group", "pictures", "contradictory_pictures", "groups_across_splits", "leaky", "rejected"),
-        "settings",
+        *("outlined", "settings"),
     ]
     assert (info["schema_version"], info["name"], info["layout"]) == (1, "My slices", "kaggle-4class")
     assert (info["classes"], info["split"], info["split_seed"]) == (["glioma", "notumor"], "grouped", 42)
