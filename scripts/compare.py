@@ -9,6 +9,7 @@ Written into --out, and the Markdown printed:
     comparison.csv                  the table: seeds collapsed, floors beneath
     seeds.csv                       every run by itself
     best_epochs.md                  best training epoch, validation then, test
+    detection.csv                   tumours found, for each run and site
     paired_tests.csv and .md        exact paired tests of any two runs on one test set
     figures/*.png                   accuracy and minutes, accuracy against cost, for each test set
 
@@ -58,6 +59,7 @@ def main() -> int:
         write_comparison,
     )
     from brainmri.evaluation.comparison_figures import write_comparison_figures
+    from brainmri.evaluation.detection_table import detections, write_detections
     from brainmri.evaluation.earlier import RECIPE, RUN, with_earlier, with_earlier_tests
     from brainmri.evaluation.markdown import insert
     from brainmri.evaluation.paired import paired_markdown, paired_tests, write_paired_tests
@@ -86,13 +88,14 @@ def main() -> int:
         out: Path = arguments.out
         write_seeds(runs, out / "seeds.csv")
         write_paired_tests(tests, out / "paired_tests.csv")
+        write_detections(detections(runs), out / "detection.csv", keep_earlier=keeps)
         sections += [best_epochs_markdown(runs), paired_markdown(tests)]
         for name, section in zip(["best_epochs.md", "paired_tests.md"], sections[1:], strict=True):
             (out / name).write_text(f"{section}\n", encoding="utf-8", newline="\n")
         figures = write_comparison_figures(table, out / "figures")
         print(
             f"{len(runs)} runs read; {out} now holds comparison.csv, seeds.csv, best_epochs.md, "
-            f"paired_tests.csv (pairs: {len(tests)}), paired_tests.md and {len(figures)} figures",
+            f"detection.csv, paired_tests.csv (pairs: {len(tests)}), paired_tests.md and {len(figures)} figures",
             file=sys.stderr,
         )
     print("\n\n".join(sections))

@@ -17,7 +17,7 @@ import sys
 from pathlib import Path
 
 from brainmri.command import call
-from brainmri.data.choices import LAYOUTS, SCHEMES
+from brainmri.data.choices import LAYOUTS, SCHEMES, STEPS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -35,6 +35,9 @@ def parse_arguments() -> argparse.Namespace:
         type=Path,
         metavar="FILE",
         help="CSV path,polygon of tumours (default: SOURCE.outlines.csv, if any)",
+    )
+    parser.add_argument(
+        "--standardize", nargs="+", metavar="STEP", help=f"to every picture: {' and '.join(STEPS)} (default: neither)"
     )
     parser.add_argument("--holdout", metavar="site=NAME", help="test on that site, train without it")
     parser.add_argument("--val", type=float, default=0.1, help="fraction for validation (default: 0.1)")

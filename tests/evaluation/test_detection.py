@@ -32,8 +32,11 @@ def test_the_threshold_comes_from_validation_and_the_figures_from_test() -> None
     everywhere = found["all"]
     assert (everywhere["tumours"], everywhere["others"]) == (4, 3)
     assert (everywhere["sensitivity"], everywhere["specificity"]) == (0.5, pytest.approx(2 / 3))
+    assert (everywhere["sensitivity_of_likeliest"], everywhere["specificity_of_likeliest"]) == (1, pytest.approx(2 / 3))
+    assert everywhere["auroc"] == pytest.approx(9 / 12)
     assert everywhere["sensitivity_ci95"] == group_bootstrap([True, True, False, False], ["a", "b", "c", "b"])
     north, south = found["sites"]["north"], found["sites"]["south"]
+    assert north["auroc"] == pytest.approx(5 / 6)  # 0.99 and 0.96 against 0.1, 0.97 and 0.2 of both sites
     assert (north["sensitivity"], north["specificity"], south["sensitivity"], south["specificity"]) == (1, 0.5, 0, 1)
 
 

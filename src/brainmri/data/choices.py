@@ -13,3 +13,4 @@ SCHEMES: Mapping[str, str] = {
     "oversample_then_split": "every class drawn with replacement up to the largest, then split, stratified by class",
     "npz": "the source's own test split; validation is a part of its training split, by image, stratified by class",
 }
+STEPS = ("crop", "levels")  # of --standardize, see brainmri.data.standardizing

@@ -15,10 +15,10 @@ from scipy.ndimage import binary_dilation, gaussian_filter
 
 from brainmri.data.augmentation import DRAWN, Augmentation
 from brainmri.data.cache import PixelCache
+from brainmri.data.head import BACKGROUND, head_box
 from brainmri.data.outlines import Polygon, outline_mask
 
 Picture = NDArray[np.uint8]  # (C, S, S)
-BACKGROUND = 10  # levels up to here are air: they stay
 SYMMETRIC = 0.75  # correlation of a head's halves, 64 x 64, from which on it is seen from the front or from above
 INSIDE = 0.9  # share of a new tumour that must lie in the picture, and in the head
 SMALLEST = 12  # pixels of a tumour that is worth it
@@ -106,15 +106,6 @@ def cumulated(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     counts = np.bincount(picture.ravel(), minlength=256).astype(np.float32)
     counts[: BACKGROUND + 1] = 0
     return np.cumsum(counts) / max(counts.sum(), 1)
-
-
-def head_box(picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
-    """Left, top, right, bottom of what is not air in a grey picture (S, S); the whole of it where all is air."""
-    solid = picture > 3 * BACKGROUND
-    columns, rows = (np.flatnonzero(solid.mean(axis) > 0.03) for axis in (0, 1))
-    if not len(columns) or not len(rows):
-        return 0, 0, picture.shape[1], picture.shape[0]
-    return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1
 
 
 def transplanted(

@@ -25,6 +25,7 @@ from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.outlines import beside, read_outline_table
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.staging import check_output, install, workshop
+from brainmri.data.standardizing import check_steps, standardize_files
 from brainmri.data.tables import add_groups, add_sites
 
 PREPARE_VERSION = 2  # raise it when a source is grouped or split in another way: what was prepared is made anew then
@@ -40,6 +41,7 @@ def prepare(
     groups: Path | str | None = None,
     sites: Path | str | None = None,
     outlines: Path | str | None = None,
+    standardize: list[str] | None = None,
     holdout: str | None = None,
     val: float = 0.1,
     test: float = 0.2,
@@ -58,6 +60,7 @@ def prepare(
         sites: a CSV `file_name,site` of where the images come from.
         outlines: a CSV `path,polygon` of where tumours are (see brainmri.data.outlines); `SOURCE.outlines.csv` beside
             the source if None, where there is one.
+        standardize: steps of brainmri.data.standardizing, done to every picture after grouping; none if None.
         holdout: `site=NAME`: all images of that site, and all groups that have one, are in test.
         name: of the data set; that of the source folder if None.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
@@ -78,6 +81,7 @@ def prepare(
     if sites is not None:
         table = add_sites(table, Path(sites))
     held_out = None if holdout is None else _site(holdout)
+    check_steps(steps := standardize or [])
     check_scheme(table, split, val=val, test=test, holdout=held_out)
     check_labels(set(table["label"]) - {""})
     if groups is not None:
@@ -92,9 +96,12 @@ def prepare(
         _check_classes(checked, table)
         grouped = _with_groups(checked)
         result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
+        if steps:
+            result = standardize_files(result, steps, drawn)
         result = result.assign(file_name=name_files(result))
         settings = {
             "groups_file": groups is not None,
+            "standardize": steps,
             "images_with_given_group": int((grouped["group"] != "").sum()),
             "same_picture_correlation": SAME_PICTURE,
             "same_picture_structure": SAME_STRUCTURE,
@@ -107,7 +114,7 @@ def prepare(
         }
         info = {
             "schema_version": SCHEMA_VERSION,
-            "name": name or _name(source, holdout),
+            "name": name or _name(source, holdout, steps),
             "fingerprint": fingerprint(result),
             "layout": layout,
             "classes": sorted(set(grouped["label"])),
@@ -130,10 +137,11 @@ def prepare(
     return out
 
 
-def _name(source: Path, holdout: str | None) -> str:
-    """That of the source; figures on what is left of it without a site are no figures on the whole."""
+def _name(source: Path, holdout: str | None, steps: list[str]) -> str:
+    """That of the source; figures on what is left of it, or was made of it, are no figures on the source."""
     name = source.stem if source.is_file() else source.name
-    return name if holdout is None else f"{name}, {holdout} held out"
+    changes = [f"{holdout} held out"] * (holdout is not None) + [f"standardized ({', '.join(steps)})"] * bool(steps)
+    return ", ".join([name, *changes])
 
 
 def _site(holdout: str) -> str:

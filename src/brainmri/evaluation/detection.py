@@ -8,10 +8,12 @@ validation split so that 95 % of its pictures without a tumour are not; test pic
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
+from sklearn.metrics import roc_auc_score
 
 from brainmri.data.binary import class_without_tumour
 from brainmri.evaluation.intervals import group_bootstrap
@@ -39,7 +41,9 @@ def detection(
     Returns:
         `without_tumour` (the class), `specificity_on_validation` (asked), `threshold` (a score above it is called a
         tumour), `all` and `sites` ({site: the same}): `tumours` and `others` (counts), `sensitivity` and
-        `sensitivity_ci95` (resampled by group), `specificity` and `specificity_ci95`; null without such pictures.
+        `sensitivity_ci95` (resampled by group), `specificity` and `specificity_ci95`; `sensitivity_of_likeliest` and
+        `specificity_of_likeliest`, without a threshold, of whether the likeliest class is a tumour; `auroc`, of these
+        tumours against all test pictures without one; null without such pictures.
     """
     name = class_without_tumour(classes)
     if name is None:
@@ -68,22 +72,38 @@ def detection_at(
     images of it may be missing.
     """
     negative = classes.index(fixed["without_tumour"])
-    called = 1 - probabilities[:, negative] > fixed["threshold"]
-    tumour = labels != negative
+    scores, named = 1 - probabilities[:, negative], probabilities.argmax(1) != negative
     ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
-    everywhere = np.ones(len(tumour), dtype=bool)
+    test = _Test(scores, scores > fixed["threshold"], named, labels != negative, ids)
     return {key: fixed[key] for key in ("without_tumour", "specificity_on_validation", "threshold")} | {
-        "all": _figures(called, tumour, ids, everywhere),
-        "sites": {str(site): _figures(called, tumour, ids, places == site) for site in np.unique(places)},
+        "all": test.figures(np.ones(len(labels), dtype=bool)),
+        "sites": {str(site): test.figures(places == site) for site in np.unique(places)},
     }
 
 
-def _figures(
-    called: NDArray[np.bool_], tumour: NDArray[np.bool_], groups: NDArray[np.str_], chosen: NDArray[np.bool_]
-) -> dict[str, Any]:
-    found: dict[str, Any] = {"tumours": int((chosen & tumour).sum()), "others": int((chosen & ~tumour).sum())}
-    for name, rows, right in (("sensitivity", chosen & tumour, called), ("specificity", chosen & ~tumour, ~called)):
-        any_rows = bool(rows.any())
-        found[name] = float(right[rows].mean()) if any_rows else None
-        found[f"{name}_ci95"] = group_bootstrap(right[rows], groups[rows].tolist()) if any_rows else None
-    return found
+@dataclass(frozen=True)
+class _Test:
+    """scores: of any tumour. called: above the threshold. named: a tumour is the likeliest class. All are (N,)."""
+
+    scores: NDArray[np.float64]
+    called: NDArray[np.bool_]
+    named: NDArray[np.bool_]
+    tumour: NDArray[np.bool_]
+    groups: NDArray[np.str_]
+
+    def figures(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        """Of the `chosen` pictures; their tumours are ranked against every picture without one."""
+        tumours, others = chosen & self.tumour, chosen & ~self.tumour
+        found: dict[str, Any] = {"tumours": int(tumours.sum()), "others": int(others.sum())}
+        for name, rows, called, named in (
+            ("sensitivity", tumours, self.called, self.named),
+            ("specificity", others, ~self.called, ~self.named),
+        ):
+            any_rows = bool(rows.any())
+            found[name] = float(called[rows].mean()) if any_rows else None
+            found[f"{name}_ci95"] = group_bootstrap(called[rows], self.groups[rows].tolist()) if any_rows else None
+            found[f"{name}_of_likeliest"] = float(named[rows].mean()) if any_rows else None
+        ranked = tumours | ~self.tumour
+        both = tumours.any() and (~self.tumour).any()
+        found["auroc"] = float(roc_auc_score(self.tumour[ranked], self.scores[ranked])) if both else None
+        return found
