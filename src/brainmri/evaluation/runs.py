@@ -43,6 +43,7 @@ NEUTRAL = {
 }
 NEUTRAL |= {"fp16", "max_minutes", "max_steps", "num_train_epochs", "overwrite", "keep_checkpoints", "evaluate_train"}
 NEUTRAL |= {"resume_from_checkpoint", "save_total_limit", "disable_tqdm", "use_cpu", "sync_batchnorm"}
+NEUTRAL |= {"dataloader_num_workers", "torch_compile"}
 
 
 class SplitPart(NamedTuple):
