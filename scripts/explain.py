@@ -32,7 +32,7 @@ def parse_arguments() -> argparse.Namespace:
         "--data_dir", "--data-dir", type=Path, help="the run's prepared data: look at its test images, or the first"
     )
     parser.add_argument(
-        "--outlines", type=Path, metavar="CSV", help="maps: expert outlines of the test images (columns path, polygon)"
+        "--outlines", type=Path, metavar="CSV", help="maps: other outlines of the test images than those of the data"
     )
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="maps: of this class (default: predicted)")
     parser.add_argument("--layer", metavar="NAME", help="maps: at this layer (default: the last that has places)")
@@ -64,13 +64,17 @@ def main() -> None:
     arguments = parse_arguments()
     from transformers.utils.logging import disable_progress_bar
 
+    from brainmri.data.dataset import OUTLINES
     from brainmri.data.outlines import read_outlines
     from brainmri.evaluation.explanation import class_report, dropout_study, feature_maps, figures, layers, subject
+    from brainmri.evaluation.report import write_report
 
     disable_progress_bar()  # of loading weights
 
     # ------------------------------------------------------------------ the model and the image
-    outlines = read_outlines(arguments.outlines) if arguments.outlines else None
+    own = arguments.data_dir / OUTLINES if arguments.data_dir else None
+    drawn = arguments.outlines or (own if own and own.is_file() else None)
+    outlines = read_outlines(drawn) if drawn else None
     model = subject.trained(arguments.run) if arguments.run else subject.untrained(arguments.arch)
     file = subject.first_test_image(arguments.run, arguments.data_dir) if arguments.data_dir else arguments.image
     pixels, image = subject.preprocessed(subject.read_slice(file) if file else subject.phantom_slice(), model.processor)
@@ -111,6 +115,8 @@ def main() -> None:
             seen_by_it = pictures.of_one_image(image, seen, model.recipe)
         found = maps_study.study(model, seen_by_it, outlines, arguments.class_name, arguments.layer)
         maps_study.write(found, out / "maps", model.title)
+        if arguments.run and out == arguments.run / "explain":
+            write_report(arguments.run)  # which shows the maps
         print(f"\n{found.text}", end="")
 
     if "report" in arguments.studies:

@@ -8,7 +8,6 @@ validation split so that 95 % of its pictures without a tumour are not; test pic
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -73,37 +72,41 @@ def detection_at(
     """
     negative = classes.index(fixed["without_tumour"])
     scores, named = 1 - probabilities[:, negative], probabilities.argmax(1) != negative
+    called, tumour = scores > fixed["threshold"], labels != negative
     ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
-    test = _Test(scores, scores > fixed["threshold"], named, labels != negative, ids)
+
+    def figures(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+        tumours, ranked = chosen & tumour, (chosen & tumour) | ~tumour
+        likeliest = told_apart(named, tumour, chosen)
+        return told_apart(called, tumour, chosen, ids) | {
+            "sensitivity_of_likeliest": likeliest["sensitivity"],
+            "specificity_of_likeliest": likeliest["specificity"],
+            "auroc": float(roc_auc_score(tumour[ranked], scores[ranked]))
+            if tumours.any() and not tumour.all()
+            else None,
+        }
+
     return {key: fixed[key] for key in ("without_tumour", "specificity_on_validation", "threshold")} | {
-        "all": test.figures(np.ones(len(labels), dtype=bool)),
-        "sites": {str(site): test.figures(places == site) for site in np.unique(places)},
+        "all": figures(np.ones(len(labels), dtype=bool)),
+        "sites": {str(site): figures(places == site) for site in np.unique(places)},
     }
 
 
-@dataclass(frozen=True)
-class _Test:
-    """scores: of any tumour. called: above the threshold. named: a tumour is the likeliest class. All are (N,)."""
+def told_apart(
+    called: NDArray[np.bool_],
+    tumour: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    groups: NDArray[np.str_] | None = None,
+) -> dict[str, Any]:
+    """`tumours`, `others`, `sensitivity` and `specificity` of the pictures `chosen`; with `groups` their intervals too.
 
-    scores: NDArray[np.float64]
-    called: NDArray[np.bool_]
-    named: NDArray[np.bool_]
-    tumour: NDArray[np.bool_]
-    groups: NDArray[np.str_]
-
-    def figures(self, chosen: NDArray[np.bool_]) -> dict[str, Any]:
-        """Of the `chosen` pictures; their tumours are ranked against every picture without one."""
-        tumours, others = chosen & self.tumour, chosen & ~self.tumour
-        found: dict[str, Any] = {"tumours": int(tumours.sum()), "others": int(others.sum())}
-        for name, rows, called, named in (
-            ("sensitivity", tumours, self.called, self.named),
-            ("specificity", others, ~self.called, ~self.named),
-        ):
-            any_rows = bool(rows.any())
-            found[name] = float(called[rows].mean()) if any_rows else None
-            found[f"{name}_ci95"] = group_bootstrap(called[rows], self.groups[rows].tolist()) if any_rows else None
-            found[f"{name}_of_likeliest"] = float(named[rows].mean()) if any_rows else None
-        ranked = tumours | ~self.tumour
-        both = tumours.any() and (~self.tumour).any()
-        found["auroc"] = float(roc_auc_score(self.tumour[ranked], self.scores[ranked])) if both else None
-        return found
+    Args:
+        called: (N,) whether a picture was called one with a tumour. tumour: whether it is one. groups: group ids.
+    """
+    found: dict[str, Any] = {"tumours": int((chosen & tumour).sum()), "others": int((chosen & ~tumour).sum())}
+    for name, rows, right in (("sensitivity", chosen & tumour, called), ("specificity", chosen & ~tumour, ~called)):
+        any_rows = bool(rows.any())
+        found[name] = float(right[rows].mean()) if any_rows else None
+        if groups is not None:
+            found[f"{name}_ci95"] = group_bootstrap(right[rows], groups[rows].tolist()) if any_rows else None
+    return found

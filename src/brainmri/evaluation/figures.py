@@ -20,6 +20,8 @@ if TYPE_CHECKING:
 BLUE, VERMILION, GREEN, GREY = "#0072B2", "#D55E00", "#009E73", "#767676"
 SPLITS = {"train": BLUE, "validation": GREEN, "test": VERMILION}
 
+ERRORS = 18  # shown, at most
+
 
 def class_counts(index: pd.DataFrame, path: Path, *, title: str = "Images per class and split") -> Path:
     """Bars with the number of images of each class in each split.
@@ -65,6 +67,44 @@ def sample_grid(data: PreparedData, path: Path) -> Path:
             axes.imshow(image.convert("RGB"))
         axes.set_title(wrapped(str(row.label), 20), fontsize=11)
     figure.suptitle(f"{data.info['name']}: training images")
+    return save_figure(figure, path)
+
+
+def confident_errors(
+    data: PreparedData, rows: NDArray[np.int64], probabilities: NDArray[np.float64], path: Path, *, title: str
+) -> Path | None:
+    """The images that were classified wrongly with the most confidence, one of a group, with what was said of them.
+
+    Args:
+        data: the prepared data.
+        rows: (N,) positions in its index.
+        probabilities: (N, C), of its classes.
+        path: the PNG file to write.
+        title: should name the data set, split and recipe.
+
+    Returns:
+        `path`, or None (nothing is written) where no image was classified wrongly.
+    """
+    from PIL import Image
+
+    table = data.index.iloc[rows].assign(
+        said=[data.classes[k] for k in probabilities.argmax(1)], probability=probabilities.max(1)
+    )
+    wrong = table[table["said"] != table["label"]].sort_values("probability", ascending=False, kind="stable")
+    shown = wrong.drop_duplicates("group_id").head(ERRORS)
+    if shown.empty:
+        return None
+    columns = min(len(shown), 6)
+    lines = -(-len(shown) // columns)
+    figure = new_figure(1.9 * columns + 0.4, 2.5 * lines + 0.7)
+    grid = figure.subplots(lines, columns, squeeze=False).ravel()
+    for axes in grid:
+        axes.set_axis_off()
+    for axes, row in zip(grid, shown.itertuples(), strict=False):
+        with Image.open(data.root / str(row.file_name)) as image:
+            axes.imshow(image.convert("RGB"))
+        axes.set_title(f"{wrapped(str(row.label), 16)}\nsaid: {row.said}, {row.probability:.2f}", fontsize=8)
+    figure.suptitle(fill(f"{title}: {len(wrong)} of {len(table)} wrong", max(30, 13 * columns)), fontsize=11)
     return save_figure(figure, path)
 
 

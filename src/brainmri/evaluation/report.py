@@ -25,7 +25,14 @@ FIGURES = {
     "augmentation_grid": "Training images before and after augmentation",
     "curves": "Loss and accuracy over the epochs",
     "confusion_matrix": "Confusion matrix of the test split",
+    "confident_errors": "Test images that were classified wrongly with the most confidence, one of a group: the label, "
+    "and what was said instead",
     "reliability": "Reliability of the confidence on the test split",
+}
+
+MAPS = {  # of scripts/explain.py
+    "montage": "Test images and their maps; outlined where an expert did",
+    "randomisation": "How alike the maps stay as the weights become random ones",
 }
 
 
@@ -65,7 +72,7 @@ def write_figures(run_dir: Path) -> list[Path]:
 def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
 
-    Figures that the folder lacks are left out (see `write_figures`).
+    Figures that the folder lacks are left out (see `write_figures`), and so is the study of maps, if it was not made.
 
     Raises:
         FileNotFoundError: `result.json` or `trust.json` is missing.
@@ -73,10 +80,12 @@ def write_report(run_dir: Path) -> Path:
     """
     run_dir = Path(run_dir)
     result = read_result(run_dir)
+    maps = run_dir / "explain" / "maps"
     return write_page(
         run_dir / "report.html",
         "report.html.jinja",
-        figures=embedded_figures(run_dir / "figures", FIGURES),
+        figures=embedded_figures(run_dir / "figures", FIGURES) + embedded_figures(maps, MAPS),
+        maps=json.loads((maps / "maps.json").read_text(encoding="utf-8")) if (maps / "maps.json").is_file() else None,
         result=result,
         trust=json.loads((run_dir / "trust.json").read_text(encoding="utf-8")),
         title=result["recipe_title"] or result["arch"],

@@ -148,6 +148,9 @@ def write_run(
     }
     (run_dir / "figures").mkdir(exist_ok=True)
     _data_figures(run_dir / "figures", run.arch, recipe, data, train)
+    figures.confident_errors(
+        data, data.rows("test"), probabilities["test"], run_dir / "figures" / "confident_errors.png", title=run.arch
+    )
     write_result(result, run_dir)
     write_figures(run_dir)
     write_report(run_dir)
