@@ -14,6 +14,7 @@ from brainmri.evaluation.comparison import (
     read_comparison,
     write_comparison,
 )
+from brainmri.evaluation.detection_table import detections, write_detections
 from brainmri.evaluation.results import find_runs
 from brainmri.evaluation.runs import changes_of, read_runs, short_weights, system_labels, write_seeds
 
@@ -323,7 +324,7 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     # Everything else is written too, says the same as what was printed, and knows nothing of this machine.
     results = tmp_path / "results"
     assert {path.relative_to(results).as_posix() for path in results.rglob("*.*")} == {
-        *("comparison.csv", "seeds.csv", "paired_tests.csv", "paired_tests.md", "best_epochs.md"),
+        *("comparison.csv", "seeds.csv", "detection.csv", "paired_tests.csv", "paired_tests.md", "best_epochs.md"),
         "figures/accuracy_and_minutes-kaggle-4class-grouped.png",
         "figures/accuracy_against_cost-kaggle-4class-grouped.png",
     }
@@ -350,3 +351,22 @@ def test_script_explains_wrong_use(tmp_path):
     missing = compare("nowhere", cwd=tmp_path)
     assert missing.returncode == 2
     assert missing.stderr.strip().startswith("error: nowhere: no result.json")
+
+
+def test_detection_csv_has_a_row_for_each_run_and_site_and_keeps_earlier_ones(make_run, tmp_path):
+    figures = {"tumours": 4, "others": 2, "sensitivity": 0.5, "sensitivity_ci95": [0.1, 0.9], "specificity": None}
+    figures |= {"specificity_ci95": None, "sensitivity_of_likeliest": 0.75, "specificity_of_likeliest": None}
+    figures |= {"auroc": 0.6}
+    found = {"without_tumour": "notumor", "all": figures, "sites": {"": figures, "oslo": figures | {"tumours": 3}}}
+    path = tmp_path / "detection.csv"
+    first = read_runs([make_run("a", seed=1, detection=found), make_run("b", seed=2, detection=None)])
+    write_detections(detections(first), path, keep_earlier=True)
+    write_detections(detections(read_runs([make_run("c", seed=3, detection=found)])), path, keep_earlier=True)
+    table = pd.read_csv(path, keep_default_na=False)
+    assert table["run"].tolist() == ["resnet50 clean seed 1"] * 3 + ["resnet50 clean seed 3"] * 3
+    assert table["site"].tolist() == ["", "all", "oslo"] * 2
+    assert table["tumours"].tolist() == [4, 4, 3] * 2
+    assert (table["sensitivity_high"].iloc[0], table["specificity"].iloc[0], table["auroc"].iloc[0]) == (0.9, "", 0.6)
+    again = read_runs([make_run("d", seed=1, detection=found)])
+    write_detections(detections(again), path, keep_earlier=False)
+    assert len(pd.read_csv(path)) == 3

@@ -126,3 +126,22 @@ def test_same_input_same_bytes_and_no_pyplot(tmp_path):
     one, two = (figures.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / name) for name in ("1.png", "2.png"))
     assert one.read_bytes() == two.read_bytes()
     assert "matplotlib.pyplot" not in sys.modules
+
+
+def test_the_most_confident_errors_stand_first_and_one_of_a_group(tmp_path, drawn):
+    count = 6
+    rng = np.random.default_rng(0)
+    for k in range(count):
+        Image.fromarray(rng.integers(0, 256, (12, 12), dtype=np.uint8)).save(tmp_path / f"{k}.png")
+    index = pd.DataFrame({"file_name": [f"{k}.png" for k in range(count)], "label": ["a"] * 3 + ["b"] * 3})
+    index["group_id"] = ["g0", "g1", "g1", "g2", "g3", "g4"]
+    data = PreparedData(tmp_path, index, {"name": "phantom"}, ["a", "b"])
+    first = np.array([0.1, 0.4, 0.2, 0.9, 0.3, 0.2])  # of class a: rows 0, 1, 2 and 3 are wrong
+    probabilities = np.stack([first, 1 - first], axis=1)
+    out = tmp_path / "errors.png"
+    assert figures.confident_errors(data, np.arange(count), probabilities, out, title="x") == out
+    assert drawn[0]._suptitle.get_text() == "x: 4 of 6 wrong"
+    titles = [axes.get_title() for axes in drawn[0].axes if axes.get_title()]
+    assert titles == ["a\nsaid: b, 0.90", "b\nsaid: a, 0.90", "a\nsaid: b, 0.80"]
+    right = figures.confident_errors(data, np.array([4, 5]), probabilities[4:], tmp_path / "none.png", title="x")
+    assert right is None and not (tmp_path / "none.png").exists()

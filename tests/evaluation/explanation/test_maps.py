@@ -442,6 +442,9 @@ def test_the_study_of_a_run_with_outlines(run: Path, prepared: Path, tmp_path: P
     assert "Grad-CAM, random weights (mean of 3)" in (out / "maps.txt").read_text()
     with Image.open(out / "montage.png") as picture:
         assert min(picture.size) > 500
+    page = (run / "report.html").read_text()
+    assert "Where the network looks" in page and record["randomisation"]["verdict"] in page
+    assert page.count("Hit within 1 pixels") == 1 and "Test images and their maps" in page
 
 
 def test_the_study_without_outlines(run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
