@@ -73,14 +73,19 @@ def detection_at(
     ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
     everywhere = np.ones(len(tumour), dtype=bool)
     return {key: fixed[key] for key in ("without_tumour", "specificity_on_validation", "threshold")} | {
-        "all": _figures(called, tumour, ids, everywhere),
-        "sites": {str(site): _figures(called, tumour, ids, places == site) for site in np.unique(places)},
+        "all": told_apart(called, tumour, ids, everywhere),
+        "sites": {str(site): told_apart(called, tumour, ids, places == site) for site in np.unique(places)},
     }
 
 
-def _figures(
+def told_apart(
     called: NDArray[np.bool_], tumour: NDArray[np.bool_], groups: NDArray[np.str_], chosen: NDArray[np.bool_]
 ) -> dict[str, Any]:
+    """What `detection` returns as `all`, of the pictures `chosen`.
+
+    Args:
+        called: (N,) whether a picture was called one with a tumour. tumour: whether it is one. groups: group ids.
+    """
     found: dict[str, Any] = {"tumours": int((chosen & tumour).sum()), "others": int((chosen & ~tumour).sum())}
     for name, rows, right in (("sensitivity", chosen & tumour, called), ("specificity", chosen & ~tumour, ~called)):
         any_rows = bool(rows.any())

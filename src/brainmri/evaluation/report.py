@@ -18,6 +18,7 @@ from brainmri.evaluation.results import (
     warnings_of,
     with_interval,
 )
+from brainmri.evaluation.robustness.files import read_study
 
 FIGURES = {
     "class_counts": "Images per class and split",
@@ -65,7 +66,8 @@ def write_figures(run_dir: Path) -> list[Path]:
 def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
 
-    Figures that the folder lacks are left out (see `write_figures`).
+    Figures that the folder lacks are left out (see `write_figures`), and so is the study of robustness, if it was not
+    made.
 
     Raises:
         FileNotFoundError: `result.json` or `trust.json` is missing.
@@ -73,10 +75,12 @@ def write_report(run_dir: Path) -> Path:
     """
     run_dir = Path(run_dir)
     result = read_result(run_dir)
+    robustness, robustness_figures = read_study(run_dir / "robustness")
     return write_page(
         run_dir / "report.html",
         "report.html.jinja",
-        figures=embedded_figures(run_dir / "figures", FIGURES),
+        figures=embedded_figures(run_dir / "figures", FIGURES) + robustness_figures,
+        robustness=robustness,
         result=result,
         trust=json.loads((run_dir / "trust.json").read_text(encoding="utf-8")),
         title=result["recipe_title"] or result["arch"],
