@@ -109,13 +109,13 @@ CORRUPTIONS = {
     "blur": Corruption(
         (0.25, 0.5, 1, 1.5, 2.5), "% of the shorter side", "standard deviation of a Gaussian blur", _blur
     ),
-    "noise": Corruption((2, 5, 10, 15, 25), "% of white", "standard deviation of Rician noise", _noise),
+    "noise": Corruption((2, 4, 8, 12, 20), "% of white", "standard deviation of Rician noise", _noise),
     "contrast": Corruption((80, 60, 40, 25, 15), "% left", "contrast about the picture's mean grey", _contrast),
     "bias field": Corruption(
         (20, 40, 80, 120, 160), "%", "range of a smooth factor about 1, polynomial of degree 3", _bias_field
     ),
     "JPEG": Corruption((50, 30, 20, 10, 5), "quality", "saved as JPEG at this quality and read again", _jpeg),
     "cropping": Corruption(
-        (5, 10, 15, 20, 25), "% of each side", "cut off each of the four sides, enlarged to the old size", _cropping
+        (2, 5, 8, 12, 16), "% of each side", "cut off each of the four sides, enlarged to the old size", _cropping
     ),
 }

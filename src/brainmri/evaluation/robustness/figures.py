@@ -36,17 +36,8 @@ def curves(contents: dict[str, Any], path: Path, *, title: str) -> Path:
         values = 100 * np.array([line["accuracy"] for line in mine])
         low, high = 100 * np.array([line["accuracy_ci95"] or (np.nan, np.nan) for line in mine], dtype=np.float64).T
         name = f"{kind} ({one['values'][0]:g} to {one['values'][-1]:g} {one['unit']})"
-        axes.errorbar(
-            places,
-            values,
-            [values - low, high - values],
-            color=colour,
-            marker=marker,
-            markersize=5,
-            linewidth=1.5,
-            elinewidth=0.8,
-            label=name,
-        )
+        axes.plot(places, values, color=colour, marker=marker, markersize=5, linewidth=1.5, label=name)
+        axes.vlines(places, low, high, color=colour, linewidth=0.8)
     floor = f"largest class ({100 * contents['majority']:.1f} %)"
     axes.axhline(100 * contents["majority"], color=GREY, linestyle=":", label=floor)
     axes.set_xticks(range(STRENGTHS + 1), ["0 (clean)", *map(str, range(1, STRENGTHS + 1))])
