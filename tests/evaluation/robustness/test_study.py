@@ -12,6 +12,7 @@ from PIL import Image
 from brainmri.data.dataset import PreparedData, open_prepared
 from brainmri.evaluation.report import write_report
 from brainmri.evaluation.robustness.corruptions import CORRUPTIONS, STRENGTHS
+from brainmri.evaluation.robustness.files import study_summary, write_study
 from brainmri.evaluation.robustness.study import (
     RobustnessStudy,
     corrupted_answers,
@@ -94,6 +95,20 @@ def test_a_fragile_model_shows_its_drop_and_where(lights: PreparedData) -> None:
     assert contents["majority"] == 0.6
     assert contents["images"] == {"scored": 50, "drawn": 50, "statement": "All 50 images were corrupted."}
     assert {one["site"]: one["n"] for one in contents["groups"]["site"]["all"]} == {"": 24, "oslo": 26}
+
+
+def test_the_page_and_the_summary_name_the_worst_groups(lights: PreparedData, make_run: MakeRun) -> None:
+    run = make_run()
+    study = study_of(lights)
+    write_study(study, run / "robustness")
+    text = Page(write_report(run).read_text(encoding="utf-8")).text
+    assert "no_tumor 30 15 100.0 % [78.2, 100.0] worst class" in text
+    assert "unknown site 24 12 100.0 %" in text
+    assert "no_tumor, oslo 16 8 100.0 % [63.1, 100.0] too few" in text
+    lines = study_summary(study.contents, run / "robustness").splitlines()
+    noise = next(line for line in lines if "noise" in line)
+    assert noise.split()[1::2] == [f"{100 * row['accuracy']:.1f}" for row in study.contents["rows"][11:16]]
+    assert "Worst class: no_tumor, 100.0 % [78.2, 100.0] of 30 images (clean)" in lines
 
 
 def test_the_figures_depend_neither_on_the_batch_size_nor_on_the_order(lights: PreparedData) -> None:
