@@ -1,4 +1,4 @@
-"""Seven ways in which pictures get worse, at five strengths each, fixed before any model was scored on them.
+"""Seven ways in which pictures get worse, at five strengths each, chosen by looking at pictures and not at scores.
 
 Pillow, SciPy and NumPy do the work on 8-bit pictures as they are. MONAI's bias field has no strength that could be told
 in units: it draws every coefficient at random, the constant among them, so that it also brightens or darkens. torchio's
