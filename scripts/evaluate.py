@@ -4,6 +4,7 @@
     python scripts/evaluate.py OWNER/NAME@REVISION --data DIR --split all          # any image classifier of the Hub
     python scripts/evaluate.py FOLDER --data DIR --map no_tumor=notumor,glioma_tumor=glioma
     python scripts/evaluate.py predictions.csv --data DIR                          # file_name, p_CLASS, ...
+    python scripts/evaluate.py MODEL --data DIR --robustness                       # on corrupted pictures too
 
 MODEL is a run folder, a folder with a saved model of transformers or timm, a repository of the Hub, timm:NAME, or a
 CSV of predictions. Class names match whatever their case, spaces, - and _ are; --map names the others, as
@@ -11,7 +12,8 @@ MODEL_CLASS=DATA_CLASS. Several classes of the model may be mapped to one of the
 the data: --map "tumor=glioma or meningioma or pituitary".
 
 Writes evaluation.json (brainmri/evaluation/scoring/scores.py lists its keys), predictions.csv, figures/ and
-evaluation.html.
+evaluation.html. --robustness adds the folder robustness/ (brainmri/evaluation/robustness/study.py lists the keys of its
+JSON), inside that of the run where its own test split is scored; the report of the run then shows it.
 """
 
 import argparse
@@ -19,6 +21,7 @@ import re
 from pathlib import Path
 
 from brainmri.command import call
+from brainmri.evaluation.robustness import IMAGES
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -39,9 +42,21 @@ def parse_arguments() -> argparse.Namespace:
         action="store_true",
         help="execute code that comes with the model (networks of this project need none)",
     )
+    parser.add_argument(
+        "--robustness", action="store_true", help="classify the images again, corrupted in 7 ways at 5 strengths"
+    )
+    parser.add_argument(
+        "--robustness_images",
+        "--robustness-images",
+        type=int,
+        metavar="N",
+        help=f"how many are corrupted, in whole groups, every class in its share (default: about {IMAGES})",
+    )
     arguments = parser.parse_args()
     if arguments.batch_size < 1:
         raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
+    if arguments.robustness_images is not None and (arguments.robustness_images < 1 or not arguments.robustness):
+        raise ValueError(f"--robustness_images {arguments.robustness_images}: at least 1, and it needs --robustness")
     return arguments
 
 
@@ -57,6 +72,9 @@ def main() -> None:
 
     from transformers.utils.logging import disable_progress_bar
 
+    from brainmri.evaluation.report import write_report
+    from brainmri.evaluation.robustness.files import study_summary, write_study
+    from brainmri.evaluation.robustness.study import check_subject, robustness_study
     from brainmri.evaluation.scoring.page import check_folder, summary, write_evaluation
     from brainmri.evaluation.scoring.scores import evaluate
     from brainmri.evaluation.scoring.subject import open_subject
@@ -69,6 +87,8 @@ def main() -> None:
     subject = open_subject(
         arguments.model, batch_size=arguments.batch_size, trust_remote_code=arguments.trust_remote_code
     )
+    if arguments.robustness:
+        check_subject(subject)
     match = match_classes(subject.classes, data.classes, pairs)
     for line in match.renamed:
         print(line)
@@ -87,6 +107,25 @@ def main() -> None:
     evaluation = evaluate(subject, data, arguments.split, match)
     write_evaluation(evaluation, out)
     print(summary(evaluation.contents, out))
+
+    # ------------------------------------------------------------------ the same pictures, corrupted
+    if arguments.robustness:
+        study = robustness_study(
+            subject,
+            data,
+            match,
+            evaluation,
+            images=arguments.robustness_images or IMAGES,
+            batch_size=arguments.batch_size,
+        )
+        own = evaluation.contents["own_data"] and arguments.split == "test" and not arguments.out
+        place = (subject.folder if subject.folder and own else out) / "robustness"
+        write_study(study, place)
+        if place.parent == out:
+            write_evaluation(evaluation, out, place)
+        else:
+            write_report(place.parent)
+        print(study_summary(study.contents, place))
 
 
 def _file_name(text: str) -> str:

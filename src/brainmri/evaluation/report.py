@@ -18,6 +18,7 @@ from brainmri.evaluation.results import (
     warnings_of,
     with_interval,
 )
+from brainmri.evaluation.robustness.files import read_study
 
 FIGURES = {
     "class_counts": "Images per class and split",
@@ -72,7 +73,8 @@ def write_figures(run_dir: Path) -> list[Path]:
 def write_report(run_dir: Path) -> Path:
     """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
 
-    Figures that the folder lacks are left out (see `write_figures`), and so is the study of maps, if it was not made.
+    Figures that the folder lacks are left out (see `write_figures`), and so are the studies of maps and of robustness,
+    if they were not made.
 
     Raises:
         FileNotFoundError: `result.json` or `trust.json` is missing.
@@ -81,11 +83,14 @@ def write_report(run_dir: Path) -> Path:
     run_dir = Path(run_dir)
     result = read_result(run_dir)
     maps = run_dir / "explain" / "maps"
+    robustness, robustness_figures = read_study(run_dir / "robustness")
+    drawn = embedded_figures(run_dir / "figures", FIGURES) + embedded_figures(maps, MAPS)
     return write_page(
         run_dir / "report.html",
         "report.html.jinja",
-        figures=embedded_figures(run_dir / "figures", FIGURES) + embedded_figures(maps, MAPS),
+        figures=drawn + robustness_figures,
         maps=json.loads((maps / "maps.json").read_text(encoding="utf-8")) if (maps / "maps.json").is_file() else None,
+        robustness=robustness,
         result=result,
         trust=json.loads((run_dir / "trust.json").read_text(encoding="utf-8")),
         title=result["recipe_title"] or result["arch"],

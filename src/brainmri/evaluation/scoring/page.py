@@ -18,6 +18,7 @@ from brainmri.evaluation.results import (
     percent,
     with_interval,
 )
+from brainmri.evaluation.robustness.files import read_study
 
 if TYPE_CHECKING:
     from brainmri.evaluation.scoring.scores import Evaluation
@@ -38,8 +39,11 @@ def check_folder(out: Path) -> None:
         raise ValueError(f"{out} holds a {taken[0]} that is no evaluation's: give another --out")
 
 
-def write_evaluation(evaluation: Evaluation, out: Path) -> None:
-    """Write the four parts of an evaluation into the folder `out`, which is made if need be."""
+def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = None) -> None:
+    """Write the four parts of an evaluation into the folder `out`, which is made if need be.
+
+    study: the folder of a study of robustness, made with this evaluation, that the page shows too.
+    """
     contents, classes = evaluation.contents, evaluation.contents["classes"]
     out.mkdir(parents=True, exist_ok=True)
     text = json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False)
@@ -60,6 +64,7 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         title=f"Reliability: {name}",
         calibrated=evaluation.calibrated,
     )
+    robustness, robustness_figures = read_study(study) if study else (None, [])
     write_page(
         out / "evaluation.html",
         "evaluation.html.jinja",
@@ -67,7 +72,8 @@ def write_evaluation(evaluation: Evaluation, out: Path) -> None:
         data_title=_data_title(contents),
         accuracy=with_interval(contents["scores"]),
         floors=_floors(contents),
-        figures=embedded_figures(out / "figures", FIGURES),
+        figures=embedded_figures(out / "figures", FIGURES) + robustness_figures,
+        robustness=robustness,
         limits=[RESEARCH_ONLY, ONE_DATA_SET, SINGLE_SLICES],
         dash=DASH,
     )

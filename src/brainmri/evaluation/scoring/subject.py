@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 RECORD = ("trust.json", "result.json")  # other projects may have a result.json too, but hardly both
 Record = tuple[dict[str, Any] | None, dict[str, Any] | None]  # result.json, trust.json
+Classify = Callable[[list[Image.Image]], NDArray[np.float64]]  # RGB pictures to probabilities (B, C)
 
 
 @dataclass(frozen=True)
@@ -38,6 +39,7 @@ class Subject:
 
     name: for every figure and text. kind: "run", "model" or "predictions". classes: the names of its outputs.
     probabilities: of images, given as a `PreparedData` and (N,) positions in its index: float64 (N, C), uncalibrated.
+    classify: the same of RGB pictures; None for a table of predictions, which knows no other pictures than its own.
     folder: where it lies, None for the Hub. result, trust: `result.json` and `trust.json` of a run, else None.
     """
 
@@ -45,6 +47,7 @@ class Subject:
     kind: str
     classes: list[str]
     probabilities: Callable[[PreparedData, NDArray[np.int64]], NDArray[np.float64]]
+    classify: Classify | None = None
     folder: Path | None = None
     result: dict[str, Any] | None = None
     trust: dict[str, Any] | None = None
@@ -112,8 +115,9 @@ def _model(
     classes = class_names(model)
     if len(classes) < 2 or model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{place}: its outputs ({', '.join(classes[:8])}) are not the probabilities of classes")
-    compute = partial(model_probabilities, model, processor, batch_size)
-    return Subject(name, "run" if run.get("result") else "model", classes, compute, **run)
+    classify = partial(picture_probabilities, model, processor)
+    compute = partial(image_probabilities, classify, batch_size)
+    return Subject(name, "run" if run.get("result") else "model", classes, compute, classify, **run)
 
 
 def _predictions(path: Path) -> Subject:
@@ -123,16 +127,20 @@ def _predictions(path: Path) -> Subject:
 
 
 @torch.inference_mode()
-def model_probabilities(
-    model: PreTrainedModel,
-    processor: BaseImageProcessor,
-    batch_size: int,
-    data: PreparedData,
-    rows: NDArray[np.int64],
+def picture_probabilities(
+    model: PreTrainedModel, processor: BaseImageProcessor, pictures: list[Image.Image]
 ) -> NDArray[np.float64]:
-    """Softmax of the model's logits for the images at `rows`, read as its image processor says, in float32."""
+    """Softmax of the model's logits (B, C) for RGB pictures, prepared as its image processor says, in float32."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    model = model.to(device)  # type: ignore[arg-type]
+    inputs = processor(images=pictures, return_tensors="pt").to(device)
+    logits = model.to(device)(**inputs).logits  # type: ignore[arg-type]
+    return np.asarray(softmax(logits.double().cpu().numpy(), axis=1))
+
+
+def image_probabilities(
+    classify: Classify, batch_size: int, data: PreparedData, rows: NDArray[np.int64]
+) -> NDArray[np.float64]:
+    """Probabilities of the images at `rows`, read so many at once."""
     names = data.index["file_name"].to_numpy()[rows]
     parts = []
     with tqdm(total=len(names), desc="scoring", unit="image", disable=None) as progress:
@@ -141,10 +149,9 @@ def model_probabilities(
             for name in names[start : start + batch_size]:
                 with Image.open(data.root / name) as image:
                     pictures.append(image.convert("RGB"))  # as a pipeline does; some processors want three channels
-            inputs = processor(images=pictures, return_tensors="pt").to(device)
-            parts.append(model(**inputs).logits.double().cpu().numpy())
+            parts.append(classify(pictures))
             progress.update(len(pictures))
-    return np.asarray(softmax(np.concatenate(parts), axis=1))
+    return np.concatenate(parts)
 
 
 def read_predictions_csv(path: Path) -> pd.DataFrame:
