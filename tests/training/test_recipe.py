@@ -15,7 +15,8 @@ SYSTEMS = {  # of the four sources
     "C": ["resnet50_binary", "vgg16_binary", "efficientnet_b0_binary"],
     "D": ["cnn_4x4", "cnn_4to16", "cnn_4to32", "cnn_32to256"],
 }
-OURS = ["efficientnet_lite0", "efficientnet_lite0_frozen", "efficientnet_lite0_quick", "hybrid_cnn_vit"]
+OURS = ["efficientnet_lite0", "efficientnet_lite0_frozen", "efficientnet_lite0_quick", "efficientnet_lite0_record"]
+OURS += ["hybrid_cnn_vit"]
 SPLITS = {"A": "oversample_then_split", "B": "source", "C": "npz", "D": "source_halved"}
 
 
