@@ -22,8 +22,8 @@ from brainmri.evaluation.robustness.files import read_study
 
 FIGURES = {
     "class_counts": "Images per class and split",
-    "sample_grid": "Training images",
-    "augmentation_grid": "Training images before and after augmentation",
+    "samples": "Training images",
+    "augmentation": "Training images before and after augmentation",
     "curves": "Loss and accuracy over the epochs",
     "confusion_matrix": "Confusion matrix of the test split",
     "confident_errors": "Test images that were classified wrongly with the most confidence, one of a group: the label, "
