@@ -14,6 +14,8 @@ are private unless --public. A second run uploads what changed, one that broke o
 """
 
 import argparse
+import os
+import sys
 import tempfile
 from pathlib import Path
 
@@ -77,6 +79,9 @@ def main() -> None:
     from brainmri.hub.upload import use_plain_uploads
 
     use_plain_uploads()
+    if not sys.stderr.isatty():
+        for variable in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
+            os.environ.setdefault(variable, "1")  # read when the libraries are imported
 
     from huggingface_hub import HfApi
 

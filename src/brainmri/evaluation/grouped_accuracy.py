@@ -26,10 +26,7 @@ class GroupedAccuracy(evaluate.Metric):
             description=DESCRIPTION,
             citation=CITATION,
             inputs_description=INPUTS,
-            features=[
-                datasets.Features({"predictions": number, "references": number, "groups": datasets.Value("string")}),
-                datasets.Features({"predictions": number, "references": number}),
-            ],
+            features=datasets.Features({"predictions": number, "references": number}),
         )
 
     def _compute(

@@ -22,7 +22,7 @@ class Carbon:
     def metadata(self, result: dict[str, Any]) -> dict[str, Any]:
         """The key `co2_eq_emissions` of a model card."""
         return {
-            "emissions": round(self.grams, 3),
+            "emissions": float(f"{self.grams:.2g}"),
             "source": f"estimated, not measured: {self.assumptions}",
             "training_type": "pre-training" if result["weights"] == "random" else "fine-tuning",
             "hardware_used": str(result["environment"].get("hardware")),

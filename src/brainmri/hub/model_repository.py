@@ -18,6 +18,7 @@ from brainmri.hub.sources import known_licence
 from brainmri.hub.traces import without_paths
 from brainmri.models.export import ONNX_PACKAGES, export_classifier, onnx_is_installed
 from brainmri.models.loading import load_classifier
+from brainmri.models.saving import check_timm
 
 # All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
 NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "trust.json")
@@ -77,7 +78,10 @@ def model_repository(
             target.parent.mkdir(exist_ok=True)
             shutil.copyfile(file, target)
     _without_paths(folder)
-    export_classifier(load_classifier(str(folder)), _side(folder), folder / "onnx" / "model.onnx")
+    model, size = load_classifier(str(folder)), _side(folder)
+    if model.config.model_type == "timm_wrapper":
+        check_timm(folder, model, size)
+    export_classifier(model, size, folder / "onnx" / "model.onnx")
     write_report(folder)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
     what = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"

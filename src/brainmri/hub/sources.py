@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 from brainmri.evaluation.results import is_simulated
-from brainmri.models.weights import PACKAGED_WEIGHTS
 
 OUR_LICENCE = "apache-2.0"
 ICBM_LICENCE = {
@@ -42,6 +41,8 @@ def known_licence(weights: str) -> str | None:
 
     Random weights are our own, and those of the packages are under our licence; of any other the user knows.
     """
+    from brainmri.models.weights import PACKAGED_WEIGHTS
+
     packages = tuple(package for package, _ in PACKAGED_WEIGHTS.values())
     return OUR_LICENCE if weights == "random" or weights.startswith(packages) else None
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import logging
 import os
 import re
 from collections.abc import Iterator
@@ -17,8 +16,6 @@ from brainmri.hub.publication import MARK, Publication, PublishError
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
-
-logger = logging.getLogger(__name__)
 
 PUBLIC_HUB = "https://huggingface.co"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
@@ -141,8 +138,6 @@ def upload(
                 **place,
             )
             commit, pull_request = done.oid, done.pr_url
-            if create_pr and not pull_request:
-                logger.warning("The server made no pull request of it: %s was changed itself.", publication.repo_id)
         else:
             commit = api.repo_info(revision=revision, **place).sha
         if not create_pr:
@@ -163,6 +158,11 @@ def explained(doing: str) -> Iterator[None]:
         yield
     except PublishError:
         raise
+    except KeyError as error:  # the client takes this from the answer without a look
+        raise PublishError(
+            f"the server's answer lacks {error}, so it does not do all that was asked for ({doing}): it may know no "
+            "pull requests, and have changed the repository itself"
+        ) from error
     except (HTTPError, OSError, ValueError, RuntimeError) as error:
         raise PublishError(f"{_reason(error)} ({doing})") from error
 
