@@ -31,6 +31,7 @@ HABITS = {
     "flat tree": "recursive trees without directory entries",
     "no pull requests": "create_pr is ignored",
     "no collections": "404",
+    "no error codes": "neither X-Error-Code nor X-Error-Message",
     "no settings": "501",
 }
 
@@ -173,8 +174,9 @@ class _Handler(BaseHTTPRequestHandler):
             with hub.lock:
                 self._route([unquote(part) for part in split.path.strip("/").split("/")])
         except Refused as refusal:
-            headers = {"X-Error-Code": refusal.code} if refusal.code else {}
-            self._send(refusal.status, {"error": refusal.message}, {**headers, "X-Error-Message": refusal.message})
+            headers = {"X-Error-Message": refusal.message, **({"X-Error-Code": refusal.code} if refusal.code else {})}
+            told = {} if "no error codes" in hub.habits else headers
+            self._send(refusal.status, {"error": refusal.message}, told)
         except (BrokenPipeError, ConnectionResetError):
             self.close_connection = True
 

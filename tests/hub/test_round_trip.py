@@ -287,7 +287,7 @@ def test_the_space_has_all_that_it_starts_with(published: Published, tmp_path: P
     for path, content in files.items():
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(content)
-    code = "import brainmri.models.loading as m, sys; print(m.__file__)"  # what app.py imports lies beside it
+    code = "import brainmri.evaluation.results as m; print(m.__file__)"  # what app.py imports lies beside it
     done = python(None, "-c", code, cwd=tmp_path, PYTHONPATH="")
     assert Path(done.stdout.strip()).parents[2] == tmp_path, done.stderr
 

@@ -1,11 +1,10 @@
-"""From built trees to the Hub: everything is checked before anything is sent."""
+"""From checked trees to the Hub."""
 
 from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
 from brainmri import __version__
-from brainmri.hub.checks import check
 from brainmri.hub.publication import Publication
 from brainmri.hub.upload import Outcome, account, check_on_hub, check_owner, upload
 from brainmri.training.machine import git_commit
@@ -35,13 +34,11 @@ def version_tag() -> str:
 
 
 def deliver(api: HfApi, publications: list[Publication], **how: Any) -> list[Outcome]:
-    """Check all the trees, here and with the Hub, then upload one after the other. how: see `upload`.
+    """Ask the Hub about all the trees, which were checked here, then upload one after the other. how: see `upload`.
 
     Raises:
-        PublishError: if something is wrong with any of them, before anything is sent, or the Hub refuses.
+        PublishError: if the Hub refuses any of them before anything is sent, or later.
     """
-    for publication in publications:
-        check(publication)
     for publication in publications:
         check_on_hub(api, publication)
     message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"

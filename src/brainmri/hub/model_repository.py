@@ -26,10 +26,10 @@ COPIED = (
     *("config.json", "preprocessor_config.json", "*.safetensors", "model.safetensors.index.json", "*.py"),
     *("recipe.yaml", "result.json", "trust.json", "predictions.csv", "history.csv"),
     *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
-    *("robustness/*.json", "robustness/*.csv"),
+    *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),
 )
 # Figures that show training pictures, whose licence need not allow that.
-OF_SIMULATED_PICTURES = ("figures/samples.png", "figures/augmentation.png", "robustness/*.png")
+OF_SIMULATED_PICTURES = ("figures/samples.png", "figures/augmentation.png", "robustness/figures/corruptions.png")
 
 
 def default_name(run_dir: Path) -> str:
@@ -75,7 +75,7 @@ def model_repository(
     for pattern in COPIED + OF_SIMULATED_PICTURES * simulated:
         for file in sorted(run_dir.glob(pattern)):
             target = folder / file.relative_to(run_dir)
-            target.parent.mkdir(exist_ok=True)
+            target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
     _without_paths(folder)
     model, size = load_classifier(str(folder)), _side(folder)

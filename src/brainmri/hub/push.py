@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from brainmri.hub.checks import check_licence
+from brainmri.hub.checks import check, check_licence
 from brainmri.hub.delivery import deliver, find_owner
 from brainmri.hub.model_repository import check_exporter, default_name, model_repository
 from brainmri.hub.upload import Outcome
@@ -51,6 +51,7 @@ class Push:
             name = (self.repo or "").rpartition("/")[2] or default_name(run_dir)
             repo_id = f"{find_owner(api, self.repo)}/{name}"
             publication = model_repository(run_dir, repo_id, Path(scratch) / "model", licence=self.licence)
+            check(publication)
             return deliver(api, [publication], public=self.public, revision=self.revision)[0]
 
 

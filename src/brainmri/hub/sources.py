@@ -33,7 +33,10 @@ FIGSHARE = (
     "Cheng J, Yang W, Huang M, et al. Retrieval of brain tumors by adaptive spatial pooling and Fisher vector "
     "representation. PLoS ONE 11(6), 2016, doi:10.1371/journal.pone.0157112",
 )
-KAGGLE = "Nickparvar M. Brain Tumor MRI Dataset. Kaggle, masoudnickparvar/brain-tumor-mri-dataset"
+KAGGLE = (
+    "Nickparvar M. Brain Tumor MRI Dataset. Kaggle, masoudnickparvar/brain-tumor-mri-dataset (known by its layout; "
+    "another set of this layout has other sources)"
+)
 
 
 def known_licence(weights: str) -> str | None:

@@ -200,7 +200,16 @@ def _url(api: HfApi, publication: Publication) -> str:
 
 
 def _exists(api: HfApi, publication: Publication) -> bool:
-    return bool(api.repo_exists(publication.repo_id, repo_type=publication.repo_type))
+    """Whether the token sees the repository. (The client's own way needs error codes, which not every server gives.)"""
+    from huggingface_hub.errors import HfHubHTTPError
+
+    try:
+        api.repo_info(publication.repo_id, repo_type=publication.repo_type)
+    except HfHubHTTPError as error:
+        if error.response.status_code not in (401, 404):
+            raise
+        return False
+    return True
 
 
 def _make_room(api: HfApi, publication: Publication, public: bool) -> None:
@@ -234,14 +243,16 @@ def _check_ours(api: HfApi, publication: Publication) -> None:
 def _files_there(api: HfApi, publication: Publication, revision: str | None) -> dict[str, Any]:
     """The files of the repository by path; none in a new one."""
     from huggingface_hub import RepoFile
-    from huggingface_hub.errors import EntryNotFoundError, RevisionNotFoundError
+    from huggingface_hub.errors import HfHubHTTPError
 
     try:
         entries = list(
             api.list_repo_tree(publication.repo_id, recursive=True, revision=revision, repo_type=publication.repo_type)
         )
-    except (EntryNotFoundError, RevisionNotFoundError):  # without any commit
-        return {}
+    except HfHubHTTPError as error:
+        if error.response.status_code != 404:
+            raise
+        return {}  # without any commit
     return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
 
 
