@@ -234,6 +234,8 @@ class _Handler(BaseHTTPRequestHandler):
             case "DELETE", ["api", "repos", "delete"]:
                 self._delete()
             case "POST", ["api", "validate-yaml"]:
+                if self._account() is None:
+                    raise Refused(401, "Invalid username or password.")
                 self._validate()
             case _, ["api", "collections", *rest]:
                 self._collections(rest)

@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from datasets import load_dataset
-from huggingface_hub import ModelCard
+from huggingface_hub import DatasetCard, ModelCard
 
 from brainmri.data.dataset import open_prepared
 from brainmri.hub.checks import check
@@ -146,6 +146,16 @@ def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_p
         assert "eval_results" not in ModelCard(text).data.to_dict()
         assert "\n\n\n" not in text
     assert "Published by the source: 72 %" in cards["cnn_4x4"].read_text()
+
+
+@pytest.mark.slow
+def test_the_phantom_set_has_a_licence_of_its_own(run: Run, tmp_path: Path) -> None:
+    done = run(
+        None, "publish.py", "dataset", "phantom", "--repo", "anna/x", "--dry-run", tmp_path / "tree", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    card = DatasetCard.load(tmp_path / "tree" / "README.md")
+    assert (card.data.license, card.data.license_name) == ("other", "icbm-152")
 
 
 @pytest.mark.slow

@@ -55,6 +55,8 @@ def test_the_user_is_found_unless_the_account_has_that_name(tmp_path, monkeypatc
     (tmp_path / "a.json").write_text(json.dumps({"who": "annabel", "what": "annabelle"}))
     assert traces(tmp_path / "a.json") == ["the user name annabel"]
     assert traces(tmp_path / "a.json", allowed="annabel") == []
+    (tmp_path / "a.md").write_text("annabel")  # a card's own words come from a template
+    assert traces(tmp_path / "a.md") == []
     monkeypatch.setenv("USER", "ubuntu")  # says nothing of anybody
     (tmp_path / "a.json").write_text("ubuntu 24.04")
     assert traces(tmp_path / "a.json") == []

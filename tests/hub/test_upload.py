@@ -160,7 +160,7 @@ def test_a_repository_of_somebody_else_is_not_overwritten(hub: LoopbackHub, run:
 
 def test_a_card_that_the_hub_refuses_stops_it_before_anything_is_made(hub: LoopbackHub, run: Run) -> None:
     hub.fault = lambda method, path: 400 if "validate-yaml" in path else None
-    assert "made to fail" in failed(run, hub)
+    assert "the Hub refuses the metadata of README.md" in failed(run, hub)
     assert not hub.repos
 
 

@@ -7,10 +7,14 @@ import os
 import re
 import tempfile
 from collections.abc import Iterator
+from itertools import chain
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any
 
-TEXT_SUFFIXES = {".json", ".yaml", ".md", ".csv", ".txt", ".py", ".html", ".jinja", ".toml", ".typed"}
+# What holds the user's own words. Cards, pages and code are made from these and from templates, whose words may be
+# somebody's name ("max", "will").
+DATA_SUFFIXES = {".json", ".yaml", ".csv"}
+TEXT_SUFFIXES = DATA_SUFFIXES | {".md", ".txt", ".py", ".html", ".jinja", ".toml", ".typed"}
 # In text: two parts or more behind what can stand before a path. A comma does too, but not that of "base64,/9j/...".
 POSIX_PATH = r"(?:^|(?<=[\s\"'`=(\[>:])|(?<=[^4],))/(?:[\w.@+-]+/)+[\w.@+-]*"
 WINDOWS_PATH = r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:[\w.@+ -]+\\{1,2})+[\w.@+-]*"
@@ -41,9 +45,10 @@ def traces(path: Path, allowed: str = "") -> list[str]:
     if path.stat().st_size == 0:
         return []
     if path.suffix in TEXT_SUFFIXES:
-        return _first(_in_text(path.read_text(encoding="utf-8"), allowed))
+        text = path.read_text(encoding="utf-8")
+        return _first(chain(_paths(text), _names(text, allowed) if path.suffix in DATA_SUFFIXES else []))
     if path.suffix == ".parquet":
-        return _first(trace for text in _texts_of_parquet(path) for trace in _in_text(text, allowed))
+        return _first(trace for text in _texts_of_parquet(path) for trace in chain(_paths(text), _names(text, allowed)))
     with path.open("rb") as file, mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) as content:
         return _first(_in_bytes(content))
 
@@ -64,9 +69,12 @@ def _last_part(found: re.Match[str]) -> str:
     return PureWindowsPath(path).name if "\\" in path else PurePosixPath(path).name
 
 
-def _in_text(text: str, allowed: str) -> Iterator[str]:
+def _paths(text: str) -> Iterator[str]:
     yield from (found for found in ABSOLUTE_PATH.findall(text) if not found.startswith(OF_EVERY_MACHINE))
     yield from (place for place in _places() if place in text)
+
+
+def _names(text: str, allowed: str) -> Iterator[str]:
     for user in _users() - COMMON_USERS - {allowed}:
         if re.search(rf"\b{re.escape(user)}\b", text):
             yield f"the user name {user}"

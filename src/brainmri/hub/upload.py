@@ -85,13 +85,20 @@ def check_on_hub(api: HfApi, publication: Publication) -> None:
     Raises:
         PublishError: if the repository is somebody else's, or the Hub refuses the card's metadata.
     """
-    from huggingface_hub import RepoCard
+    from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+    card = (publication.folder / "README.md").read_text(encoding="utf-8")
     with explained(f"checking {publication.title}"):
         if _exists(api, publication):
             _check_ours(api, publication)
-        card = RepoCard((publication.folder / "README.md").read_text(encoding="utf-8"))
-        card.validate(repo_type=publication.repo_type)
+        answer = get_session().post(  # RepoCard.validate asks without the token
+            f"{api.endpoint}/api/validate-yaml",
+            json={"content": card, "repoType": publication.repo_type},
+            headers=build_hf_headers(token=api.token),
+        )
+        if answer.status_code == 400:
+            raise PublishError(f"{publication.title}: the Hub refuses the metadata of README.md: {answer.text}")
+        hf_raise_for_status(answer)
 
 
 def upload(
