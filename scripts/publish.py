@@ -106,14 +106,8 @@ def main() -> None:
             return
 
         # -------------------------------------------------------------- the Hub
-        outcomes = deliver(
-            api,
-            publications,
-            public=arguments.public,
-            revision=arguments.revision,
-            create_pr=arguments.create_pr,
-        )
-        for outcome in outcomes:
+        how = {"public": arguments.public, "revision": arguments.revision, "create_pr": arguments.create_pr}
+        for outcome in deliver(api, publications, **how):
             print(f"{outcome.pull_request or outcome.url}: {outcome.summary}")
         if arguments.kind == "all" and (address := bind(api, owner, publications, public=arguments.public)):
             print(f"{address}: collection of all of them")

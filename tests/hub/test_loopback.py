@@ -130,6 +130,7 @@ def test_cards_that_do_not_validate_are_refused_before_the_upload(hub: LoopbackH
     assert not hub.sent("POST", "/preupload/")
 
 
+@pytest.mark.slow
 def test_datasets_and_transformers_push_and_pull(hub: LoopbackHub, tmp_path: Path) -> None:
     code = """
 import torch

@@ -265,6 +265,21 @@ def test_a_downloaded_metric_loads_without_a_network(published: Published, tmp_p
 
 
 @pytest.mark.slow
+def test_the_page_of_the_metric_scores_the_predictions_of_a_run(published: Published, tmp_path: Path) -> None:
+    HfApi(endpoint=published.hub.url).snapshot_download(
+        METRIC, repo_type="space", local_dir=tmp_path / "grouped_accuracy", token=False
+    )
+    code = "import json, sys\nsys.path.insert(0, '.')\nfrom app import scores\nprint(json.dumps(scores(sys.argv[1])))"
+    run = published.runs[CNN]
+    own = {"HF_HOME": str(tmp_path / "hf"), "HF_EVALUATE_OFFLINE": "1"}
+    printed = stranger(published, tmp_path / "grouped_accuracy", code, str(run / "predictions.csv"), hub=False, **own)
+    values, measured = json.loads(printed), json.loads((run / "result.json").read_text())["test"]
+    assert values["accuracy"] == measured["accuracy"]
+    assert [values["ci_low"], values["ci_high"]] == measured["accuracy_ci95"]
+    assert (values["n"], values["groups"]) == (measured["n"], measured["groups"])
+
+
+@pytest.mark.slow
 def test_the_metric_loads_by_its_name(published: Published, tmp_path: Path) -> None:
     code = f'import evaluate, json\nmetric = evaluate.load("{METRIC}")\n' + METRIC_USED
     check_metric(stranger(published, tmp_path, code, HF_HOME=str(tmp_path / "hf")))

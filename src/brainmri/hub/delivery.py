@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from brainmri import __version__
@@ -33,7 +34,7 @@ def version_tag() -> str:
     return f"v{__version__}-g{commit[:7]}" + "-changed" * commit.endswith("+changes")
 
 
-def deliver(api: HfApi, publications: list[Publication], **how: Any) -> list[Outcome]:
+def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator[Outcome]:
     """Ask the Hub about all the trees, which were checked here, then upload one after the other. how: see `upload`.
 
     Raises:
@@ -42,4 +43,5 @@ def deliver(api: HfApi, publications: list[Publication], **how: Any) -> list[Out
     for publication in publications:
         check_on_hub(api, publication)
     message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"
-    return [upload(api, publication, version=version_tag(), message=message, **how) for publication in publications]
+    for publication in publications:
+        yield upload(api, publication, version=version_tag(), message=message, **how)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from importlib import metadata, resources
 from pathlib import Path
 
@@ -14,25 +13,21 @@ from brainmri.hub.sources import OUR_LICENCE
 
 TITLE = "Accuracy with an interval by group"
 NAME = "grouped_accuracy"  # `evaluate` looks for a file of the repository's name
-REQUIREMENTS = "evaluate>=0.4.6\ndatasets>=5.0\nnumpy>=2.0\nscipy>=1.14\n"
-APP = f'''"""The metric's page on the Hub."""
-
-import evaluate
-from evaluate.utils import launch_gradio_widget
-
-launch_gradio_widget(evaluate.load("{NAME}.py"))
-'''
+REQUIREMENTS = "evaluate>=0.4.6\ndatasets>=5.0\npandas>=2.2\nnumpy>=2.0\nscipy>=1.14\n"
 
 
 def metric_repository(repo_id: str, folder: Path) -> Publication:
     """Write the tree of the metric's Space into the new folder `folder`: the module, and what it takes from here."""
     folder.mkdir(parents=True)
     name = repo_id.rpartition("/")[2]
-    for source, target in ((f"{NAME}.py", f"{name}.py"), ("intervals.py", "intervals.py")):
-        with resources.as_file(resources.files("brainmri.evaluation") / source) as file:
-            shutil.copyfile(file, folder / target)
+    for source, target in (
+        (f"{NAME}.py", f"{name}.py"),
+        ("intervals.py", "intervals.py"),
+        (f"{NAME}_app.py", "app.py"),
+    ):
+        text = (resources.files("brainmri.evaluation") / source).read_text(encoding="utf-8")
+        (folder / target).write_text(text.replace(f"{NAME}.py", f"{name}.py"), encoding="utf-8", newline="\n")
     (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8", newline="\n")
-    (folder / "app.py").write_text(APP.replace(NAME, name), encoding="utf-8", newline="\n")
     front = yaml.safe_dump(_front(), sort_keys=False, allow_unicode=True).strip()
     template = card_templates().get_template("metric_card.md.jinja")
     card = template.render(metadata=front, title=TITLE, repo_id=repo_id)

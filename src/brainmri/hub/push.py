@@ -52,7 +52,7 @@ class Push:
             repo_id = f"{find_owner(api, self.repo)}/{name}"
             publication = model_repository(run_dir, repo_id, Path(scratch) / "model", licence=self.licence)
             check(publication)
-            return deliver(api, [publication], public=self.public, revision=self.revision)[0]
+            return next(deliver(api, [publication], public=self.public, revision=self.revision))
 
 
 def take_push(given: dict[str, Any], licence: str | None, *, folds: bool) -> Push | None:

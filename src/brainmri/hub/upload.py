@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
 PUBLIC_HUB = "https://huggingface.co"
 POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
-QUOTA = re.compile(r"quota|storage limit|storage space|exceeded|payment", re.IGNORECASE)
+QUOTA = re.compile(r"quota|storage limit|storage space", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -177,10 +177,11 @@ def explained(doing: str) -> Iterator[None]:
 def _reason(error: BaseException) -> str:
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
-    first = error
-    while not isinstance(error, HTTPError) and error.__cause__ is not None:
-        error = error.__cause__
-    said = " ".join(str(first if isinstance(error, HfHubHTTPError) and first is error else error).split())
+    cause: BaseException | None = error
+    while cause is not None and not isinstance(cause, HTTPError):
+        cause = cause.__cause__
+    error = cause or error
+    said = " ".join(str(error).split())
     status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
     if status in (402, 413, 507) or (status in (None, 403) and QUOTA.search(said)):
         return f"no room: the Hub refuses more of this account's storage or of this size; it says: {said}"
