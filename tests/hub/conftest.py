@@ -21,6 +21,13 @@ Run = Callable[..., subprocess.CompletedProcess[str]]
 MakeHub = Callable[..., LoopbackHub]
 
 
+@pytest.fixture(autouse=True)
+def client_of_the_loopback_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says to the client in a process of its own: reach the network, upload by LFS."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+
+
 @pytest.fixture
 def make_hub() -> Iterator[MakeHub]:
     """make_hub(*habits): a running loopback Hub."""

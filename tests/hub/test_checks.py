@@ -35,6 +35,10 @@ def test_no_pickle_under_any_name(tree: Publication) -> None:
         (tree.folder / name).write_bytes(content)
         assert f"{name}: a pickle or an archive" in refused(tree)
         (tree.folder / name).unlink()
+    (tree.folder / "x.safetensors").write_bytes(
+        (640).to_bytes(8, "little") + b"{" + b" " * 639
+    )  # begins as a pickle does
+    check(tree)
     (tree.folder / "pytorch_model.bin").write_bytes(b"x")
     assert "pytorch_model.bin: files of this kind are not published" in refused(tree)
 

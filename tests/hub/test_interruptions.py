@@ -17,11 +17,6 @@ REPO = ("dataset", "anna/large")
 CARD = "---\nlicense: cc-by-4.0\ntags: [brainmri]\n---\n"
 
 
-@pytest.fixture(autouse=True)
-def plain_uploads(monkeypatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-
-
 @pytest.fixture
 def shards(tmp_path: Path) -> Publication:
     folder = tmp_path / "tree"

@@ -14,12 +14,6 @@ from .loopback import LoopbackHub
 REPO = "anna/things"
 
 
-@pytest.fixture(autouse=True)
-def plain_uploads(monkeypatch) -> None:
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
-    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
-
-
 @pytest.fixture
 def api(hub: LoopbackHub) -> HfApi:
     return HfApi(endpoint=hub.url, token="hf_anna")

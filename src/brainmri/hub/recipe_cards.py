@@ -24,7 +24,7 @@ def recipe_names() -> list[str]:
 
 
 def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, Path | None]:
-    """Write `out`/NAME.md for each recipe, and remove cards of recipes that are no more.
+    """Write `out`/NAME.md for each recipe.
 
     places: run folders, or folders of them. Of several runs of a recipe the card is that of the one that says most:
     clean before published, real pictures, no leak, the whole schedule, the lowest seed. No figure decides.
@@ -37,8 +37,6 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
         if (folder / "config.json").is_file():  # a pooled cross-validation is no network
             runs.setdefault(read_result(folder)["arch"], []).append(folder)
     out.mkdir(parents=True, exist_ok=True)
-    for card in out.glob("*.md"):
-        card.unlink()
     chosen: dict[str, Path | None] = {}
     for arch in sorted({*recipe_names(), *runs}):
         chosen[arch] = min(runs[arch], key=_rank) if arch in runs else None
