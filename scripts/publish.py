@@ -73,7 +73,7 @@ def main() -> None:
 
         chosen = write_recipe_cards(arguments.runs, arguments.out, arguments.owner)
         for arch, run in chosen.items():
-            print(f"{arguments.out / arch}.md: {run or 'not trained'}")
+            print(f"{arguments.out / arch}.md: {run or 'no run of it'}")
         return
 
     from brainmri.hub.upload import use_plain_uploads

@@ -124,6 +124,15 @@ def test_results_of_committed_tables_and_of_runs(make_run, tmp_path: Path) -> No
         results_repository([ROOT / "results", ROOT / "results"], "anna/x", tmp_path / "three")
 
 
+def test_a_recipe_whose_run_folder_is_gone_is_not_called_untrained(tmp_path: Path) -> None:
+    write_recipe_cards([ROOT / "results"], tmp_path, "anna")
+    measured = set(pd.read_csv(ROOT / "results" / "seeds.csv")["recipe"])
+    assert "cnn_4to16" in measured
+    for card in tmp_path.glob("*.md"):
+        headline = "NO WEIGHTS HERE" if card.stem in measured else "NOT TRAINED HERE"
+        assert f"> **{headline}.**" in card.read_text()
+
+
 def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_path: Path) -> None:
     make_run("runs/a", arch="resnet50", seed=3)
     best = make_run("runs/b", arch="resnet50", seed=4, training__schedule_fraction=1.0)
@@ -160,5 +169,5 @@ def test_the_phantom_set_has_a_licence_of_its_own(run: Run, tmp_path: Path) -> N
 def test_cards_by_the_command(make_run, run: Run, tmp_path: Path) -> None:
     done = run(None, "publish.py", "cards", make_run(arch="cnn_4x4"), "--out", tmp_path / "cards")
     assert done.returncode == 0, done.stderr
-    assert "not trained" in done.stdout
+    assert "no run of it" in done.stdout
     assert (tmp_path / "cards" / "cnn_4x4.md").is_file()
