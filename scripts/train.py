@@ -14,11 +14,13 @@ import sys
 from pathlib import Path
 
 from brainmri.command import call
+from brainmri.hub.upload import use_plain_uploads
 from brainmri.training.arguments import parse
 from brainmri.training.machine import keep_freed_memory, use_cpu_well
 
 
 def main() -> None:
+    use_plain_uploads()
     run, given = parse()
     keep_freed_memory()
 
@@ -26,6 +28,7 @@ def main() -> None:
     import torch
     from accelerate import PartialState
 
+    from brainmri.hub.push import take_push
     from brainmri.training.arguments import stage_arguments
     from brainmri.training.recipe import resolve
     from brainmri.training.run_folder import claim, summary
@@ -38,8 +41,11 @@ def main() -> None:
     seed = int(given.get("seed", recipe.seed))
     name = re.sub(r"[^\w.-]+", "-", run.arch)  # timm:NAME and hf:OWNER/NAME
     run_dir = Path(given.get("output_dir", f"runs/{name}-{run.protocol}-seed{seed}"))
+    push = take_push(given, run.license, folds=run.folds is not None)
     for stage in recipe.stages:
         stage_arguments(recipe, stage, given, seed, str(run_dir))  # a mistake in them ends the run here
+    if push:
+        push.check()
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     main_process = state.is_main_process
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
@@ -80,6 +86,9 @@ def main() -> None:
         result = pool(run_dir, folders, data) if main_process else None
     if result:
         print(summary(result, run_dir))
+        if push:
+            outcome = push.publish(run_dir)
+            print(f"{outcome.url}: {outcome.summary}")
     state.wait_for_everyone()
     state.destroy_process_group()
 

@@ -35,6 +35,7 @@ def test_card_reads_as_a_whole(make_run):
         "## Results on the test split",
         "## Data",
         "## Training",
+        "## Licence and citation",
         "## Limits",
     ]
     assert 'pipeline("image-classification", model="someone/resnet50")' in text

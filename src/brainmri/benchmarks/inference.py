@@ -18,12 +18,13 @@ from brainmri.benchmarks.timing import comparison, in_turns
 from brainmri.data.batches import SliceBatches
 from brainmri.data.cache import pixel_cache
 from brainmri.models.build import build_model
+from brainmri.models.export import ONNX_PACKAGES, export_onnx
 from brainmri.models.preprocessing import normalized
 
 BATCHES = (1, 32)
 IMAGES = 64  # of one repetition
 EAGER = "eager fp32"
-NEEDS = {"ONNX Runtime": ("onnx", "onnxscript", "onnxruntime"), "OpenVINO": ("openvino",)}
+NEEDS = {"ONNX Runtime": ONNX_PACKAGES, "OpenVINO": ("openvino",)}
 
 Backend = Callable[[], np.ndarray]  # the probabilities (B, classes) of the batch that it was made for
 
@@ -110,9 +111,9 @@ def _onnx_runtime(classifier: Classifier, pixels: torch.Tensor) -> Backend:
     options.intra_op_num_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
-        torch.onnx.export(classifier, (pixels,), path, dynamo=True, verbose=False, input_names=["pixels"])
+        export_onnx(classifier, pixels, path, output="probabilities", any_batch=False)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
-    inputs = {"pixels": pixels.contiguous().numpy()}
+    inputs = {"pixel_values": pixels.contiguous().numpy()}
     return lambda: session.run(None, inputs)[0]
 
 

@@ -42,6 +42,7 @@ NEUTRAL = {
     "bf16",
 }
 NEUTRAL |= {"fp16", "max_minutes", "max_steps", "num_train_epochs", "overwrite", "keep_checkpoints", "evaluate_train"}
+NEUTRAL |= {"push_to_hub", "hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_revision", "license"}
 NEUTRAL |= {"resume_from_checkpoint", "save_total_limit", "disable_tqdm", "use_cpu", "sync_batchnorm"}
 NEUTRAL |= {"dataloader_num_workers", "torch_compile"}
 

@@ -1,14 +1,18 @@
 """The model card (`README.md`) of a run: metadata that the Hub understands, and the figures of `result.json`."""
 
+from __future__ import annotations
+
 import json
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brainmri.evaluation.results import (
     DASH,
     data_title,
     duration,
     floors_of,
+    interval,
+    is_simulated,
     leak_statement,
     limits,
     number,
@@ -18,6 +22,11 @@ from brainmri.evaluation.results import (
     warnings_of,
     with_interval,
 )
+from brainmri.hub.carbon import Carbon, carbon
+from brainmri.hub.sources import citations, known_licence
+
+if TYPE_CHECKING:
+    import jinja2
 
 # The key in result.json, the metric's id on the Hub, and its arguments there.
 METRICS: list[tuple[str, str, dict[str, str] | None]] = [
@@ -27,31 +36,90 @@ METRICS: list[tuple[str, str, dict[str, str] | None]] = [
     ("auroc", "roc_auc", {"average": "macro", "multi_class": "ovr"}),
     ("ece", "ece", None),
 ]
+FIGURES = {
+    "figures/confusion_matrix.png": "Confusion matrix of the test split",
+    "figures/reliability.png": "Reliability of the confidence on the test split",
+    "figures/curves.png": "Loss and accuracy over the epochs",
+}
 
 
-def write_card(run_dir: Path, *, repo_id: str = "FOLDER_OR_REPO") -> Path:
+def write_card(
+    run_dir: Path, *, repo_id: str = "FOLDER_OR_REPO", licence: str | None = None, data_id: str | None = None
+) -> Path:
     """Write `README.md` into a run folder, from its `result.json` and `config.json` (how the model is loaded).
+
+    Snippets and figures are shown for what the folder holds.
 
     Args:
         run_dir: a finished run folder.
-        repo_id: what stands in the snippet as the place of the model.
+        repo_id: what stands in the snippets as the place of the model.
+        licence: of the weights, an identifier of the Hub; without, that of `known_licence`, or none.
+        data_id: where the data set lies on the Hub, if it does.
 
     Raises:
         FileNotFoundError: `result.json` or `config.json` is missing.
         ValueError: `result.json` is of another version or lacks keys.
     """
     run_dir = Path(run_dir)
-    result = read_result(run_dir)
-    config = json.loads((run_dir / "config.json").read_text(encoding="utf-8"))
+    files = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*")}
     path = run_dir / "README.md"
-    path.write_text(render_card(result, config, repo_id=repo_id), encoding="utf-8", newline="\n")
+    text = render_card(
+        read_result(run_dir), _config(run_dir), repo_id=repo_id, licence=licence, data_id=data_id, files=files
+    )
+    path.write_text(text, encoding="utf-8", newline="\n")
     return path
 
 
-def render_card(result: dict[str, Any], config: dict[str, Any], *, repo_id: str) -> str:
-    """The text of the card. `config` is the model's `config.json`; it tells the library and whether code is needed."""
-    import jinja2
+def render_card(
+    result: dict[str, Any],
+    config: dict[str, Any],
+    *,
+    repo_id: str,
+    licence: str | None = None,
+    data_id: str | None = None,
+    files: set[str],
+) -> str:
+    """The text of the card. `config` is the model's `config.json`; it tells the library and whether code is needed.
+
+    files: what will lie beside the card (POSIX paths).
+    """
     from huggingface_hub import ModelCard
+
+    licence = licence or known_licence(result["weights"])
+    estimate = carbon(result)
+    text = (
+        card_templates()
+        .get_template("card.md.jinja")
+        .render(
+            metadata=_metadata(result, config, licence, data_id, estimate).to_yaml(),
+            result=result,
+            title=result["recipe_title"] or result["arch"],
+            own_code="auto_map" in config,
+            timm=config.get("model_type") == "timm_wrapper",
+            repo_id=repo_id,
+            data_id=data_id,
+            licence=licence,
+            files=files,
+            figures=[(path, title) for path, title in FIGURES.items() if path in files],
+            accuracy=with_interval(result["test"]) if result["test"] else DASH,
+            published=published_figure(result["published"]),
+            floors=floors_of(result),
+            warnings=warnings_of(result),
+            leak_statement=leak_statement(result),
+            limits=limits(result),
+            carbon=estimate,
+            citations=citations(result["data"]),
+            simulated=is_simulated(result["data"]["name"]),
+            dash=DASH,
+        )
+    )
+    ModelCard(text)  # raises ValueError here, and not on the Hub, if the metadata cannot be read back
+    return text
+
+
+def card_templates() -> jinja2.Environment:
+    """The templates of this folder, which fail on a name that they are not given."""
+    import jinja2
 
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("brainmri", "hub"),
@@ -60,27 +128,18 @@ def render_card(result: dict[str, Any], config: dict[str, Any], *, repo_id: str)
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=percent, duration=duration, number=number, cell=_cell)
-    text = environment.get_template("card.md.jinja").render(
-        metadata=_metadata(result, config).to_yaml(),
-        result=result,
-        title=result["recipe_title"] or result["arch"],
-        own_code="auto_map" in config,
-        repo_id=repo_id,
-        accuracy=with_interval(result["test"]) if result["test"] else DASH,
-        published=published_figure(result["published"]),
-        floors=floors_of(result),
-        warnings=warnings_of(result),
-        leak_statement=leak_statement(result),
-        limits=limits(result),
-        dash=DASH,
-    )
-    ModelCard(text)  # raises ValueError here, and not on the Hub, if the metadata cannot be read back
-    return text
+    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, cell=_cell)
+    return environment
 
 
-def _metadata(result: dict[str, Any], config: dict[str, Any]) -> Any:
-    """`ModelCardData` of the run. It names no licence: the licence of the training images is not ours to state."""
+def _config(run_dir: Path) -> dict[str, Any]:
+    return dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")))
+
+
+def _metadata(
+    result: dict[str, Any], config: dict[str, Any], licence: str | None, data_id: str | None, estimate: Carbon | None
+) -> Any:
+    """`ModelCardData` of the run. Its data set's revision is the fingerprint, which is a tag of a published one."""
     from huggingface_hub import EvalResult, ModelCardData
 
     data = result["data"]
@@ -89,10 +148,11 @@ def _metadata(result: dict[str, Any], config: dict[str, Any]) -> Any:
         EvalResult(
             task_type="image-classification",
             task_name="Image classification",
-            dataset_type=data["name"],
+            dataset_type=data_id or data["name"],
             dataset_name=data_title(data),
             dataset_config=data["split"],
             dataset_split="test",
+            dataset_revision=data["fingerprint"],
             dataset_args={"fingerprint": data["fingerprint"], "split_seed": result["split_seed"]},
             metric_type=metric,
             metric_name=key,
@@ -102,13 +162,17 @@ def _metadata(result: dict[str, Any], config: dict[str, Any]) -> Any:
         for key, metric, arguments in METRICS
         if figures.get(key) is not None
     ]
+    emissions: dict[str, Any] = {"co2_eq_emissions": estimate.metadata(result)} if estimate else {}
     return ModelCardData(
         model_name=f"{result['arch']}-{result['protocol']}",
+        license=licence,
         library_name="timm" if config.get("model_type") == "timm_wrapper" else "transformers",
         pipeline_tag="image-classification",
         tags=["brainmri", "image-classification", "mri", "brain-tumor", "medical-imaging", result["arch"]],
+        datasets=[data_id] if data_id else None,
         metrics=[metric for key, metric, _ in METRICS if figures.get(key) is not None] or None,
         eval_results=results or None,
+        **emissions,
     )
 
 

@@ -123,6 +123,8 @@ def _timm(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     backbone = timm.create_model(architecture, pretrained=False, num_classes=len(labels["id2label"]), **arguments)
     factor, mean, std = FORMULAS[recipe.input.normalize]
     known = cast(dict[str, Any], backbone.pretrained_cfg)
+    if known.get("fixed_input_size"):  # timm takes the size of its position embeddings from there, others from here
+        arguments = {"img_size": known["input_size"][-1], **arguments}
     pretrained_cfg = {
         "input_size": [3, recipe.input.size, recipe.input.size],
         "interpolation": "bilinear",

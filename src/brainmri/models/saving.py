@@ -5,6 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import timm
+import torch
+
 from brainmri.models.parts import bare_network
 
 if TYPE_CHECKING:
@@ -23,3 +26,18 @@ def save_model(model: PreTrainedModel, processor: ViTImageProcessor, folder: Pat
     else:
         model.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def check_timm(folder: Path, model: PreTrainedModel, size: int) -> None:
+    """See that a saved timm backbone gives in timm the logits that `model`, loaded by transformers, gives.
+
+    Raises:
+        ValueError: if it does not.
+    """
+    network = timm.create_model(f"local-dir:{folder}", pretrained=True).eval()
+    pixels = torch.randn(1, 3, size, size, generator=torch.Generator().manual_seed(0))
+    with torch.inference_mode():
+        if not torch.allclose(network(pixels), model.eval()(pixel_values=pixels).logits, atol=1e-5):
+            raise ValueError(
+                f"{folder.name}: timm gives other logits than transformers; train it again with this version"
+            )

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import argparse
 import os
+import shlex
+import sys
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -59,6 +61,10 @@ class RunArguments:
     )
     overwrite: bool = field(default=False, metadata={"help": "replace what an earlier run left in --output_dir"})
     keep_checkpoints: bool = field(default=False, metadata={"help": "keep the checkpoints of a finished run"})
+    license: str | None = field(
+        default=None,
+        metadata={"help": "of the published weights (--push_to_hub), where theirs at the start asks for one"},
+    )
     evaluate_train: bool = field(
         default=False, metadata={"help": "score the training images too, without augmentation"}
     )
@@ -86,6 +92,18 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
         RunArguments(**{name: value for name, value in given.items() if name in own}),
         {name: value for name, value in given.items() if name not in own},
     )
+
+
+def command_line() -> str:
+    """How this run was called, as `result.json` keeps it: without a token of the Hub."""
+    words = list(sys.argv[1:])
+    for place, word in enumerate(words):
+        flag, equals, _ = word.partition("=")
+        if flag.replace("-", "_") == "__hub_token":
+            words[place] = flag + equals + "TOKEN" * bool(equals)
+            if not equals and place + 1 < len(words):
+                words[place + 1] = "TOKEN"
+    return shlex.join(["scripts/train.py", *words])
 
 
 def world_size() -> int:

@@ -75,7 +75,7 @@ def environment() -> dict[str, Any]:
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
         "brainmri": metadata.version("brainmri"),
-        "git_commit": _git_commit(),
+        "git_commit": git_commit(),
     }
 
 
@@ -88,7 +88,7 @@ def _cpu_name() -> str:
     return platform.processor() or platform.machine()
 
 
-def _git_commit() -> str | None:
+def git_commit() -> str | None:
     """The commit of the checkout that this code runs from, "+changes" where files differ; None outside one."""
     command = ["git", "-C", str(Path(__file__).parent)]
     try:

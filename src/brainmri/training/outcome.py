@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import os
-import shlex
-import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -28,7 +26,7 @@ from brainmri.evaluation.predictions import predictions_table, write_predictions
 from brainmri.evaluation.report import write_figures, write_report
 from brainmri.evaluation.results import json_text, write_result
 from brainmri.hub.cards import write_card
-from brainmri.training.arguments import RunArguments, world_size
+from brainmri.training.arguments import RunArguments, command_line, world_size
 from brainmri.training.machine import environment
 from brainmri.training.recipe import Recipe
 from brainmri.training.stages import StageOutcome
@@ -120,7 +118,7 @@ def write_run(
         "fold": fold,
         "weights": weights,
         "normalize": recipe.input.normalize,
-        "command": shlex.join(["scripts/train.py", *sys.argv[1:]]),
+        "command": command_line(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
             key: data.info[key] for key in ("name", "fingerprint", "layout", "split", "leaky", "classes", "counts")

@@ -1,0 +1,112 @@
+"""What the command line of `scripts/publish.py` names, as trees of files."""
+
+from __future__ import annotations
+
+import argparse
+import re
+from pathlib import Path
+from typing import Any
+
+from brainmri.evaluation.results import find_runs, read_result
+from brainmri.hub import metric
+from brainmri.hub.checks import check_licence
+from brainmri.hub.publication import Publication, PublishError
+from brainmri.hub.space import space_repository
+
+PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates, whose licence is known
+RESULTS, DEMO = "brainmri-results", "brainmri-demo"
+
+
+def build(arguments: argparse.Namespace, owner: str, out: Path) -> list[Publication]:
+    """Write the trees that were asked for: one into `out`, those of `all` into folders of it.
+
+    arguments: of `scripts/publish.py`. out: a folder that is empty, or not there yet.
+
+    Raises:
+        PublishError: if `out` holds something, or what is asked for may not or cannot be published.
+        ValueError: if a run or a data set cannot be read.
+    """
+    if out.exists():
+        if not out.is_dir() or any(out.iterdir()):
+            raise PublishError(f"{out} is not an empty folder")
+        out.rmdir()
+    kind, name = arguments.kind, (arguments.repo or "").rpartition("/")[2]
+    if kind == "model":
+        return [_model(arguments.run, owner, name, out, licence=arguments.license, data_id=arguments.data_id)]
+    if kind == "dataset":
+        return [_dataset(arguments, owner, name, out)]
+    if kind == "results":
+        return [_results(arguments, owner, name, out)]
+    if kind == "space":
+        ids = {"models": arguments.models, "datasets": arguments.datasets}
+        return [space_repository(arguments.app_dir, f"{owner}/{name or DEMO}", out, **ids)]
+    if kind == "metric":
+        return [metric.metric_repository(f"{owner}/{name or metric.NAME}", out)]
+    if name:
+        raise PublishError(f"--repo {arguments.repo}: with `all` give the owner only, as {owner}/")
+    return _everything(arguments, owner, out)
+
+
+def _model(run: Path, owner: str, name: str, out: Path, **how: str | None) -> Publication:
+    from brainmri.hub.model_repository import default_name, model_repository  # late, as torch is
+
+    return model_repository(run, f"{owner}/{name or default_name(run)}", out, **how)
+
+
+def _results(arguments: argparse.Namespace, owner: str, name: str, out: Path) -> Publication:
+    from brainmri.hub.results_repository import results_repository
+
+    return results_repository(arguments.runs, f"{owner}/{name or RESULTS}", out)
+
+
+def _dataset(arguments: argparse.Namespace, owner: str, name: str, out: Path) -> Publication:
+    from brainmri.data.dataset import open_prepared
+    from brainmri.data.source import prepared_data
+    from brainmri.hub.dataset_repository import PHANTOM_LICENCE, DataLicence, dataset_repository
+
+    root, licence = Path(arguments.data_dir), PHANTOM_LICENCE
+    if arguments.data_dir == PHANTOM and not root.exists():
+        root = prepared_data(None, "grouped", insist=False).root
+    else:
+        stated = {
+            "license": check_licence(arguments.license, f"the data set {root.name}"),
+            "license_name": arguments.license_name,
+            "license_link": arguments.license_link,
+        }
+        licence = DataLicence({key: value for key, value in stated.items() if value})
+    repo_id = f"{owner}/{name or _dataset_name(open_prepared(root).info)}"
+    return dataset_repository(root, repo_id, out, licence, source_citations=tuple(arguments.cite))
+
+
+def _dataset_name(info: dict[str, Any]) -> str:
+    name = f"brainmri-{info['name']}" + f"-{info['split']}" * (info["split"] != "grouped")
+    return re.sub(r"[^\w.]+", "-", name).strip("-.")
+
+
+def _everything(arguments: argparse.Namespace, owner: str, out: Path) -> list[Publication]:
+    """The data set, the models of all runs on it and on others, the results, the demo and the metric."""
+    from brainmri.hub.model_repository import default_name
+
+    wanted = {"dataset", "results", "space", "metric"} - set(arguments.skip)
+    runs = find_runs(arguments.runs)
+    names = [default_name(run) for run in runs]
+    if twice := {name for name in names if names.count(name) > 1}:
+        which = ", ".join(run.name for run, name in zip(runs, names, strict=True) if name in twice)
+        raise PublishError(f"runs that would have one name on the Hub ({which}): give one of them only")
+    if "space" in wanted and not (arguments.app_dir / "app.py").is_file():  # before anything takes long
+        raise PublishError(f"{arguments.app_dir} has no app.py, so there is no demo to publish: --skip space")
+    data = [_dataset(arguments, owner, "", out / "datasets" / "data")] if "dataset" in wanted else []
+    of_data = {one.tags[0]: one.repo_id for one in data}
+    models = [
+        _model(run, owner, name, out / "models" / name, data_id=of_data.get(read_result(run)["data"]["fingerprint"]))
+        for run, name in zip(runs, names, strict=True)
+    ]
+    found = [*data, *models]
+    if "results" in wanted:
+        found.append(_results(arguments, owner, "", out / "datasets" / RESULTS))
+    if "space" in wanted:
+        ids = {"models": [one.repo_id for one in models], "datasets": [one.repo_id for one in data]}
+        found.append(space_repository(arguments.app_dir, f"{owner}/{DEMO}", out / "spaces" / DEMO, **ids))
+    if "metric" in wanted:
+        found.append(metric.metric_repository(f"{owner}/{metric.NAME}", out / "spaces" / metric.NAME))
+    return found

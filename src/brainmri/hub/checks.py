@@ -1,0 +1,118 @@
+"""What must hold of a tree before anything of it leaves this machine."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+from typing import Any
+
+from brainmri.hub.publication import MARK, Publication, PublishError
+from brainmri.hub.traces import TEXT_SUFFIXES, traces
+
+SUFFIXES = TEXT_SUFFIXES | {".safetensors", ".onnx", ".parquet", ".png", ".npy"}
+NAMES = {"LICENSE"}  # files without a suffix
+# How a pickle of protocol 2 to 5 and an archive begin. A short safetensors file may begin with the same two bytes, but
+# has a zero after them.
+PICKLE = re.compile(rb"\x80[\x02-\x05][^\x00]|PK\x03\x04", re.DOTALL)
+MAX_BYTES = 20 * 10**9  # of one file; larger ones are to be split (huggingface.co/docs/hub/storage-limits)
+MAX_FILES = 10_000  # of one folder
+LICENCE = re.compile(r"[a-z0-9][a-z0-9.-]*")
+NOT_A_LICENCE = {"unknown", "none", "unlicensed", "n-a"}
+SPACE_METADATA = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version", "app_file")
+
+
+def check(publication: Publication) -> None:
+    """Raises PublishError with everything that is wrong with a tree: names, files, card, licence, traces."""
+    found = [*_name_problems(publication), *_card_problems(publication)]
+    for name in publication.files:
+        found += [f"{name}: {problem}" for problem in _file_problems(publication.folder / name, publication.repo_id)]
+    folders = [path for path in publication.folder.rglob("*") if path.is_dir()]
+    for folder in [publication.folder, *folders]:
+        if (count := sum(1 for _ in folder.iterdir())) > MAX_FILES:
+            found.append(f"{folder.name}: {count:,} files in one folder, at most {MAX_FILES:,}")
+    if found:
+        raise PublishError(f"{publication.title} cannot be published: " + "; ".join(found))
+
+
+def check_licence(licence: str | None, of_what: str) -> str:
+    """The licence's identifier on the Hub.
+
+    Raises:
+        PublishError: if none is given, or something that is no identifier.
+    """
+    if not licence or licence.lower() in NOT_A_LICENCE:
+        raise PublishError(
+            f"{of_what}: its licence is not given, so it is not published. State it with --license (an identifier such "
+            "as cc-by-4.0, see huggingface.co/docs/hub/repositories-licenses), if you have the right to publish it"
+        )
+    if not LICENCE.fullmatch(licence):
+        raise PublishError(f"--license {licence}: expected an identifier of the Hub, such as cc-by-4.0")
+    return licence
+
+
+def metadata_of(card: Path) -> dict[str, Any]:
+    """The front matter of a card.
+
+    Raises:
+        PublishError: if there is none, or it is no YAML mapping.
+    """
+    from huggingface_hub import metadata_load
+    from yaml import YAMLError
+
+    try:
+        metadata = metadata_load(card)
+    except (OSError, ValueError, YAMLError) as error:
+        raise PublishError(f"{card.name}: its metadata cannot be read ({error})") from error
+    if not metadata:
+        raise PublishError(f"{card.name}: no metadata between two lines of ---")
+    return dict(metadata)
+
+
+def _name_problems(publication: Publication) -> list[str]:
+    from huggingface_hub.utils import HFValidationError, validate_repo_id
+
+    try:
+        validate_repo_id(publication.repo_id)
+    except HFValidationError as error:
+        return [str(error)]
+    return [] if publication.repo_id.count("/") == 1 else [f"{publication.repo_id}: expected OWNER/NAME"]
+
+
+def _card_problems(publication: Publication) -> list[str]:
+    from huggingface_hub import ModelCard
+
+    card = publication.folder / "README.md"
+    if not card.is_file():
+        return ["README.md is missing"]
+    try:
+        metadata = metadata_of(card)
+        if publication.repo_type == "model":
+            ModelCard(card.read_text(encoding="utf-8"))  # reads the model-index
+    except ValueError as error:
+        return [str(error)]
+    found = []
+    if MARK not in (metadata.get("tags") or []):
+        found.append(f"README.md: the tag {MARK} is missing from its metadata")
+    licence = metadata.get("license")
+    if not licence or licence in NOT_A_LICENCE:
+        found.append("README.md states no licence: give --license")
+    if licence == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
+        found.append("README.md: a licence of no identifier needs license_name and license_link")
+    if publication.repo_type == "space":
+        found += [f"README.md lacks {key} in its metadata" for key in SPACE_METADATA if not metadata.get(key)]
+        app = metadata.get("app_file")
+        if app and not (publication.folder / app).is_file():
+            found.append(f"{app}, which the Space starts with, is missing")
+    return found
+
+
+def _file_problems(path: Path, repo_id: str) -> list[str]:
+    if path.name not in NAMES and path.suffix not in SUFFIXES:
+        return [f"files of this kind are not published (only {', '.join(sorted(SUFFIXES))})"]
+    if (size := path.stat().st_size) > MAX_BYTES:
+        return [f"{size:,} bytes, at most {MAX_BYTES:,}: split it"]
+    with path.open("rb") as file:
+        start = file.read(4)
+    if PICKLE.match(start):
+        return ["a pickle or an archive, which can hold code: neither is published"]
+    return [f"holds {trace}, which tells of this machine" for trace in traces(path, allowed=repo_id.partition("/")[0])]

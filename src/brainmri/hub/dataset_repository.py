@@ -1,0 +1,164 @@
+"""A prepared folder as a data-set repository: Parquet shards, the table of files, the audit and the card."""
+
+from __future__ import annotations
+
+import json
+import math
+import tempfile
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from brainmri.audit.repetitions import repetitions
+from brainmri.audit.scan import scan
+from brainmri.audit.shortcuts import shortcuts
+from brainmri.audit.summary import audit_text, summary
+from brainmri.data.dataset import SPLITS, PreparedData, open_prepared
+from brainmri.data.folder import counts_table, leak_statement
+from brainmri.evaluation.floors import compute_floors
+from brainmri.evaluation.results import FLOORS, is_simulated
+from brainmri.hub.cards import card_templates
+from brainmri.hub.publication import MARK, Publication
+from brainmri.hub.sources import ICBM_LICENCE, ICBM_NOTICE, citations
+from brainmri.hub.traces import without_paths
+
+if TYPE_CHECKING:
+    from datasets import Dataset
+
+SHARD_BYTES = 400 * 2**20  # of pictures in one Parquet file: what is lost when its upload breaks off
+COLUMNS = {
+    "image": "the picture as it was checked, upright, 8 bits, grey or RGB",
+    "label": "the class",
+    "file_name": "its name in the prepared folder and in every `predictions.csv`",
+    "group_id": "the group that is never divided between splits: one patient, as far as is known",
+    "picture_id": "equal for one picture in several forms",
+    "site": "hospital or source, where it was given",
+    "source": "the file it was made from",
+}
+SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
+
+
+@dataclass(frozen=True)
+class DataLicence:
+    """metadata: `license`, and `license_name` and `license_link` where that is "other". notice: a text for the card."""
+
+    metadata: dict[str, str]
+    notice: str = ""
+
+
+PHANTOM_LICENCE = DataLicence(ICBM_LICENCE, ICBM_NOTICE)
+
+
+def dataset_repository(
+    root: Path,
+    repo_id: str,
+    folder: Path,
+    licence: DataLicence,
+    *,
+    source_citations: tuple[str, ...] = (),
+    shard_bytes: int = SHARD_BYTES,
+) -> Publication:
+    """Write the tree of a data set's repository into the new folder `folder`.
+
+    Args:
+        root: a prepared folder.
+        licence: of the pictures, as whoever publishes them states it.
+        source_citations: what to cite besides what is known of the data.
+        shard_bytes: of pictures in one Parquet file.
+
+    Raises:
+        ValueError: if `root` is no prepared folder, or has no training or no test pictures.
+    """
+    data = open_prepared(root)
+    (folder / "data").mkdir(parents=True)
+    for split in SPLITS:
+        _write_shards(data, split, folder / "data", shard_bytes)
+    info = without_paths(data.info)
+    _write_json(folder / "dataset.json", info)
+    audit = _audit(data)
+    _write_json(folder / "audit.json", without_paths(audit))
+    heading, *rows = counts_table(info["counts"], info["classes"])
+    count = len(data.index)
+    floors = compute_floors(data)
+    card = (
+        card_templates()
+        .get_template("dataset_card.md.jinja")
+        .render(
+            metadata=_metadata(data, licence, count),
+            info=info,
+            repo_id=repo_id,
+            licence=licence,
+            simulated=is_simulated(info["name"]),
+            heading=heading,
+            rows=rows,
+            leak_statement=leak_statement(info),
+            columns=COLUMNS,
+            audit=audit_text(audit),
+            floors=[(name, floors[key]) for key, name in FLOORS.items()],
+            citations=(*source_citations, *citations(info)),
+        )
+    )
+    (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    return Publication(
+        "dataset",
+        repo_id,
+        folder,
+        f"{info['name']} ({info['split']} split)",
+        tags=(info["fingerprint"],),
+        own_folders=("data",),
+    )
+
+
+def _write_shards(data: PreparedData, split: str, folder: Path, shard_bytes: int) -> None:
+    rows = data.rows(split)
+    if not len(rows):
+        return
+    sizes = np.array([(data.root / name).stat().st_size for name in data.index["file_name"].iloc[rows]])
+    shards = max(1, math.ceil(int(sizes.sum()) / shard_bytes))
+    shard_of = np.minimum(np.cumsum(sizes) * shards // (int(sizes.sum()) + 1), shards - 1)
+    for shard in range(shards):
+        path = folder / f"{split}-{shard:05d}-of-{shards:05d}.parquet"
+        _rows(data, rows[shard_of == shard]).to_parquet(path)
+
+
+def _rows(data: PreparedData, rows: np.ndarray) -> Dataset:
+    from datasets import ClassLabel, Dataset, Features, Image, Value
+
+    table = data.index.iloc[rows]
+    texts = [name for name in COLUMNS if name not in ("image", "label")]
+    pictures = [
+        {"bytes": (data.root / name).read_bytes(), "path": Path(name).name} for name in table["file_name"].tolist()
+    ]
+    columns = {"image": pictures, "label": table["label"].tolist()} | {name: table[name].tolist() for name in texts}
+    features = {"image": Image(), "label": ClassLabel(names=data.classes)} | dict.fromkeys(texts, Value("string"))
+    return Dataset.from_dict(columns, features=Features(features))
+
+
+def _audit(data: PreparedData) -> dict[str, Any]:
+    with tempfile.TemporaryDirectory(prefix="brainmri-audit-") as scratch:
+        scanned = scan(data.root, None, Path(scratch))
+        table = repetitions(scanned)
+        found = summary(scanned, table, shortcuts(table), None)
+    return found | {"name": data.info["name"]}
+
+
+def _metadata(data: PreparedData, licence: DataLicence, count: int) -> str:
+    from huggingface_hub import DatasetCardData
+
+    splits = [split for split in SPLITS if len(data.rows(split))]
+    files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
+    stated: dict[str, Any] = dict(licence.metadata)
+    return DatasetCardData(
+        **stated,
+        pretty_name=data.info["name"],
+        task_categories=["image-classification"],
+        size_categories=[next((name for name, limit in SIZES if count < limit), "n>1M")],
+        tags=[MARK, "medical", "mri", "brain-tumor", *(["simulated"] if is_simulated(data.info["name"]) else [])],
+        configs=[{"config_name": "default", "data_files": files}],
+    ).to_yaml()
+
+
+def _write_json(path: Path, content: Any) -> None:
+    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")

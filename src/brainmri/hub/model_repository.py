@@ -1,0 +1,105 @@
+"""A finished run as a model repository: network, ONNX file, trust, evidence and card."""
+
+from __future__ import annotations
+
+import json
+import re
+import shutil
+from pathlib import Path
+
+import yaml
+
+from brainmri.evaluation.report import write_report
+from brainmri.evaluation.results import is_simulated, json_text, read_result
+from brainmri.hub.cards import write_card
+from brainmri.hub.checks import check_licence
+from brainmri.hub.publication import Publication, PublishError
+from brainmri.hub.sources import known_licence
+from brainmri.hub.traces import without_paths
+from brainmri.models.export import ONNX_PACKAGES, export_classifier, onnx_is_installed
+from brainmri.models.loading import load_classifier
+from brainmri.models.saving import check_timm
+
+# All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
+NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "trust.json")
+COPIED = (
+    *("config.json", "preprocessor_config.json", "*.safetensors", "*.py"),
+    *("recipe.yaml", "result.json", "trust.json", "predictions.csv", "history.csv"),
+    *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
+    *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),
+)
+# Figures that show training pictures, whose licence need not allow that.
+OF_SIMULATED_PICTURES = ("figures/samples.png", "figures/augmentation.png", "robustness/figures/corruptions.png")
+
+
+def default_name(run_dir: Path) -> str:
+    """The name of a run's repository: recipe, protocol where it is not the clean one, and fold."""
+    result = read_result(run_dir)
+    parts = ["brainmri", result["arch"], *({result["protocol"]} - {"clean"})]
+    parts += [] if result["fold"] is None else [f"fold{result['fold']}"]
+    return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-.")
+
+
+def check_exporter() -> None:
+    """Raises PublishError where the ONNX file of a model could not be made."""
+    if not onnx_is_installed():
+        raise PublishError(
+            f"publishing a model needs the packages {', '.join(ONNX_PACKAGES)}: pip install 'brainmri[export]'"
+        )
+
+
+def model_repository(
+    run_dir: Path, repo_id: str, folder: Path, *, licence: str | None = None, data_id: str | None = None
+) -> Publication:
+    """Write the tree of a run's repository into the new folder `folder`.
+
+    Args:
+        run_dir: a finished run folder.
+        licence: of the weights; without, that of the weights that the run started from, where it is known.
+        data_id: where the data set of the run lies on the Hub, if it does.
+
+    Raises:
+        FileNotFoundError, ValueError: if the run is not finished, lacks something or was made by another version.
+        PublishError: if the licence of its weights is not known.
+    """
+    check_exporter()
+    result = read_result(run_dir)
+    if missing := [name for name in NEEDED if not (run_dir / name).is_file()]:
+        hint = " (of a cross-validation, publish the folds: fold0, fold1, ...)" if (run_dir / "fold0").is_dir() else ""
+        raise PublishError(f"{run_dir} lacks {', '.join(missing)}, so there is no model to publish{hint}")
+    licence = check_licence(
+        licence or known_licence(result["weights"]), f"the network that started from {result['weights']}"
+    )
+    simulated = is_simulated(result["data"]["name"])
+    folder.mkdir(parents=True)
+    for pattern in COPIED + OF_SIMULATED_PICTURES * simulated:
+        for file in sorted(run_dir.glob(pattern)):
+            target = folder / file.relative_to(run_dir)
+            target.parent.mkdir(parents=True, exist_ok=True)
+            shutil.copyfile(file, target)
+    _without_paths(folder)
+    model, size = load_classifier(str(folder)), _side(folder)
+    if model.config.model_type == "timm_wrapper":
+        check_timm(folder, model, size)
+    export_classifier(model, size, folder / "onnx" / "model.onnx")
+    write_report(folder)
+    write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
+    what = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
+    return Publication("model", repo_id, folder, what, own_folders=("figures", "onnx", "robustness"))
+
+
+def _without_paths(folder: Path) -> None:
+    for file in (*folder.glob("*.json"), *folder.glob("*/*.json")):
+        content = json.loads(file.read_text(encoding="utf-8"))
+        if (clean := without_paths(content)) != content:
+            file.write_text(json_text(clean), encoding="utf-8", newline="\n")
+    file = folder / "recipe.yaml"
+    content = yaml.safe_load(file.read_text(encoding="utf-8"))
+    if (clean := without_paths(content)) != content:
+        file.write_text(yaml.safe_dump(clean, sort_keys=False, allow_unicode=True), encoding="utf-8", newline="\n")
+
+
+def _side(folder: Path) -> int:
+    """Height of the model's input in pixels."""
+    size = json.loads((folder / "preprocessor_config.json").read_text(encoding="utf-8"))["size"]
+    return int(size["height"])

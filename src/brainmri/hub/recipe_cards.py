@@ -1,0 +1,88 @@
+"""One card for each recipe: of its run, or one that says that it was not trained."""
+
+from __future__ import annotations
+
+import json
+from importlib import resources
+from pathlib import Path
+from typing import Any
+
+from brainmri.evaluation.results import find_runs, is_simulated, published_figure, read_result
+from brainmri.evaluation.runs import SEEDS, TEXT, read_table
+from brainmri.hub.cards import card_templates, render_card
+from brainmri.hub.model_repository import default_name
+from brainmri.hub.publication import MARK
+from brainmri.hub.traces import without_paths
+from brainmri.models.weights import imagenet_repository
+from brainmri.training.recipe import resolve
+
+
+def recipe_names() -> list[str]:
+    """The recipes of the package, sorted."""
+    files = (entry.name for entry in (resources.files("brainmri") / "recipes").iterdir())
+    names = sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
+    return [name for name in names if name not in ("timm", "hf")]  # which stand for any model of a library
+
+
+def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, Path | None]:
+    """Write `out`/NAME.md for each recipe.
+
+    places: run folders, or folders of them; a folder with a `seeds.csv` tells of runs whose folders are gone. Of
+    several runs of a recipe the card is that of the one that says most: clean before published, real pictures, no leak,
+    the whole schedule, the lowest seed. No figure decides.
+
+    Returns:
+        For each recipe the run of its card, None where there is none.
+    """
+    runs: dict[str, list[Path]] = {}
+    tables = [place / "seeds.csv" for place in places if (place / "seeds.csv").is_file()]
+    measured = {arch for table in tables for arch in read_table(table, SEEDS, TEXT)["recipe"]}
+    folders = [place for place in places if place / "seeds.csv" not in tables]
+    for folder in find_runs(folders):
+        if (folder / "config.json").is_file():  # a pooled cross-validation is no network
+            runs.setdefault(read_result(folder)["arch"], []).append(folder)
+    out.mkdir(parents=True, exist_ok=True)
+    chosen: dict[str, Path | None] = {}
+    for arch in sorted({*recipe_names(), *runs}):
+        chosen[arch] = min(runs[arch], key=_rank) if arch in runs else None
+        text = _of_run(run, owner) if (run := chosen[arch]) else _without_run(arch, measured=arch in measured)
+        name = arch.replace(":", "-").replace("/", "-")
+        (out / f"{name}.md").write_text(text, encoding="utf-8", newline="\n")
+    return chosen
+
+
+def _rank(run: Path) -> tuple[Any, ...]:
+    result = read_result(run)
+    data = result["data"]
+    fraction = result["training"]["schedule_fraction"] or 0
+    return result["protocol"] != "clean", is_simulated(data["name"]), data["leaky"], -fraction, result["seed"], run.name
+
+
+def _of_run(run: Path, owner: str) -> str:
+    config = json.loads((run / "config.json").read_text(encoding="utf-8"))
+    files = {"onnx/model.onnx", *(file.name for file in run.glob("trust.*"))}
+    return render_card(without_paths(read_result(run)), config, repo_id=f"{owner}/{default_name(run)}", files=files)
+
+
+def _without_run(arch: str, *, measured: bool) -> str:
+    from huggingface_hub import ModelCardData
+
+    recipe = resolve(arch, "clean")
+    metadata = ModelCardData(
+        library_name="timm" if recipe.model.family == "timm" else "transformers",
+        pipeline_tag="image-classification",
+        tags=[MARK, "image-classification", "mri", "brain-tumor", "medical-imaging", arch],
+    )
+    return (
+        card_templates()
+        .get_template("untrained_card.md.jinja")
+        .render(
+            metadata=metadata.to_yaml(),
+            arch=arch,
+            measured=measured,
+            title=recipe.title or arch,
+            source=recipe.source,
+            published=published_figure(recipe.published.model_dump()) if recipe.published else None,
+            imagenet=imagenet_repository(recipe),
+        )
+    )

@@ -1,0 +1,116 @@
+"""A loopback Hub, a finished run of each kind of network, and the scripts run against the Hub as a user runs them."""
+
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from brainmri.data.phantom import make_phantom
+from brainmri.data.prepare import prepare
+
+from .loopback import LoopbackHub
+
+ROOT = Path(__file__).parents[2]
+TINY_CNN = ["--arch", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32"]
+TINY_TIMM = ["--arch", "timm:test_vit2", "--weights", "random", "--recipe", "input.size=64"]
+PUSHED = "lab/net"
+Run = Callable[..., subprocess.CompletedProcess[str]]
+MakeHub = Callable[..., LoopbackHub]
+
+
+@pytest.fixture(autouse=True)
+def client_of_the_loopback_hub(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the environment says to the client in a process of its own: reach the network, upload by LFS."""
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", False)
+    monkeypatch.setattr("huggingface_hub.constants.HF_HUB_DISABLE_XET", True)
+
+
+@pytest.fixture
+def make_hub() -> Iterator[MakeHub]:
+    """make_hub(*habits): a running loopback Hub."""
+    hubs = []
+
+    def make(*habits: str) -> LoopbackHub:
+        hubs.append(LoopbackHub(*habits))
+        return hubs[-1]
+
+    yield make
+    for hub in hubs:
+        hub.close()
+
+
+@pytest.fixture
+def hub(make_hub: MakeHub) -> LoopbackHub:
+    return make_hub()
+
+
+@pytest.fixture(scope="session")
+def brainmri_cache(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("brainmri")
+
+
+@pytest.fixture
+def run(brainmri_cache: Path, tmp_path: Path) -> Run:
+    """run(hub, script, *arguments, token=..., **environment): a script to its end, as the account of the token."""
+
+    def call(
+        hub: LoopbackHub | None, script: str, *arguments: str | Path, **environment: str
+    ) -> subprocess.CompletedProcess[str]:
+        environment = {"BRAINMRI_CACHE": str(brainmri_cache), "HF_HOME": str(tmp_path / "hf")} | environment
+        return python(hub, ROOT / "scripts" / script, *arguments, **environment)
+
+    return call
+
+
+def python(
+    hub: LoopbackHub | None, *arguments: str | Path, cwd: Path | None = None, token: str | None = "hf_anna", **more: str
+) -> subprocess.CompletedProcess[str]:
+    """Python with these arguments, to its end; its Hub is the given one, or none."""
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"OMP_NUM_THREADS": "1"} | ({"HF_ENDPOINT": hub.url} if hub else {"HF_HUB_OFFLINE": "1"})
+    environment |= {"HF_TOKEN": token} if token else {}
+    command = [sys.executable, *map(str, arguments)]
+    return subprocess.run(command, env=environment | more, cwd=cwd, capture_output=True, text=True, timeout=300)
+
+
+@pytest.fixture(scope="session")
+def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("phantom")
+    raw = make_phantom(folder / "raw", subjects=24, size=32, slices_per_subject=5, progress=False)
+    return prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
+
+
+def _trained(hub: LoopbackHub | None, folder: Path, phantom: Path, cache: Path, *flags: str) -> Path:
+    flags += ("--num_train_epochs", "2", "--data_dir", str(phantom), "--output_dir", str(folder))
+    own = {"BRAINMRI_CACHE": str(cache), "HF_HOME": str(folder.parent / "hf")}
+    done = python(hub, ROOT / "scripts" / "train.py", *flags, token=None, **own)
+    assert done.returncode == 0, done.stderr
+    (folder.parent / "stdout.txt").write_text(done.stdout)
+    return folder
+
+
+@pytest.fixture(scope="session")
+def trainers_hub() -> Iterator[LoopbackHub]:
+    """The Hub that `cnn_run` was pushed to when it was trained."""
+    hub = LoopbackHub()
+    yield hub
+    hub.close()
+
+
+@pytest.fixture(scope="session")
+def cnn_run(
+    trainers_hub: LoopbackHub, phantom: Path, brainmri_cache: Path, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
+    """The run folder of a network of our own, trained with --push_to_hub."""
+    push = ("--push_to_hub", "--hub_model_id", PUSHED, "--hub_token", "hf_anna", "--hub_private_repo", "false")
+    folder = tmp_path_factory.mktemp("runs") / "cnn"
+    return _trained(trainers_hub, folder, phantom, brainmri_cache, *TINY_CNN, *push)
+
+
+@pytest.fixture(scope="session")
+def timm_run(phantom: Path, brainmri_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The run folder of a network of timm's."""
+    return _trained(None, tmp_path_factory.mktemp("runs") / "timm", phantom, brainmri_cache, *TINY_TIMM)

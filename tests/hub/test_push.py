@@ -1,0 +1,51 @@
+"""train.py --push_to_hub gives what publish.py model gives."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from brainmri.hub.model_repository import model_repository
+from brainmri.hub.push import take_push
+
+from .conftest import PUSHED, TINY_CNN, Run
+from .loopback import LoopbackHub
+
+
+def test_the_repository_is_that_of_publish(trainers_hub: LoopbackHub, cnn_run: Path, tmp_path: Path) -> None:
+    tree = model_repository(cnn_run, PUSHED, tmp_path / "tree")
+    there = trainers_hub.files("model", PUSHED)
+    assert {*tree.files, ".gitattributes"} == there.keys()
+    assert [name for name in tree.files if (tree.folder / name).read_bytes() != there[name]] == []
+    repo = trainers_hub.repos["model", PUSHED]
+    assert len(repo.commits) == 2  # the initial one, and one: the Trainer itself pushed nothing
+    assert not repo.private
+    assert f"{trainers_hub.url}/{PUSHED}: " in (cnn_run.parent / "stdout.txt").read_text()
+
+
+def test_the_token_stays_out_of_the_run_folder(cnn_run: Path) -> None:
+    assert "--hub_token TOKEN" in json.loads((cnn_run / "result.json").read_text())["command"]
+    for file in cnn_run.rglob("*"):
+        assert not file.is_file() or b"hf_anna" not in file.read_bytes()
+
+
+def test_what_would_fail_in_the_end_fails_at_the_start(
+    hub: LoopbackHub, run: Run, phantom: Path, tmp_path: Path
+) -> None:
+    flags = [*TINY_CNN, "--data_dir", phantom, "--output_dir", tmp_path / "run", "--push_to_hub"]
+    done = run(hub, "train.py", *flags, token="hf_wrong")
+    assert done.returncode == 2
+    assert "error: wrong token" in done.stderr
+    assert not (tmp_path / "run").exists()
+
+
+def test_flags_are_taken_from_the_trainer() -> None:
+    given = {"push_to_hub": True, "hub_model_id": "anna/x", "hub_revision": "next", "learning_rate": 1}
+    push = take_push(given, "mit", folds=False)
+    assert given == {"learning_rate": 1}
+    assert (push.repo, push.revision, push.public, push.licence) == ("anna/x", "next", False, "mit")
+    assert take_push({"hub_model_id": "anna/x"}, None, folds=False) is None
+    with pytest.raises(ValueError, match="a run is published once, at its end"):
+        take_push({"push_to_hub": True, "hub_strategy": "every_save"}, None, folds=False)
+    with pytest.raises(ValueError, match="train without --folds"):
+        take_push({"push_to_hub": True}, None, folds=True)

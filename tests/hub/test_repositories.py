@@ -1,0 +1,173 @@
+"""The trees of runs, data and results, without a Hub."""
+
+import json
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+import pytest
+from datasets import load_dataset
+from huggingface_hub import DatasetCard, ModelCard
+
+from brainmri.data.dataset import open_prepared
+from brainmri.hub.checks import check
+from brainmri.hub.dataset_repository import PHANTOM_LICENCE, dataset_repository
+from brainmri.hub.model_repository import default_name, model_repository
+from brainmri.hub.publication import PublishError
+from brainmri.hub.recipe_cards import recipe_names, write_recipe_cards
+from brainmri.hub.results_repository import results_repository
+
+from .conftest import ROOT, Run
+
+
+@pytest.fixture
+def copied(cnn_run: Path, tmp_path: Path) -> Path:
+    """A copy of a run, which a test may change."""
+    return Path(shutil.copytree(cnn_run, tmp_path / "runs" / "copy"))
+
+
+def change(run: Path, **values) -> None:
+    result = json.loads((run / "result.json").read_text())
+    for key, value in values.items():
+        part, _, name = key.partition("__")
+        if name:
+            result[part][name] = value
+        else:
+            result[part] = value
+    (run / "result.json").write_text(json.dumps(result))
+
+
+def test_only_what_is_on_the_list_is_published(copied: Path, tmp_path: Path) -> None:
+    for name in ("checkpoints/optimizer.pt", "notes.txt", "explain/maps.png", "robustness/robustness.csv"):
+        (copied / name).parent.mkdir(parents=True, exist_ok=True)
+        (copied / name).write_text("a,b\n")
+    (copied / "trust.safetensors").write_bytes((copied / "model.safetensors").read_bytes())
+    publication = model_repository(copied, "anna/x", tmp_path / "tree")
+    check(publication)
+    files = set(publication.files)
+    assert {"trust.safetensors", "robustness/robustness.csv", "onnx/model.onnx", "README.md"} <= files
+    assert not files & {"checkpoints/optimizer.pt", "notes.txt", "explain/maps.png"}
+
+
+def test_training_pictures_go_only_where_they_are_simulated(copied: Path, tmp_path: Path) -> None:
+    shown = {"figures/samples.png", "figures/augmentation.png", "robustness/figures/corruptions.png"}
+    (copied / "robustness" / "figures").mkdir(parents=True)
+    for name in ("corruptions", "robustness"):
+        shutil.copyfile(copied / "figures" / "samples.png", copied / "robustness" / "figures" / f"{name}.png")
+    assert shown <= set(model_repository(copied, "anna/x", tmp_path / "one").files)
+    change(copied, data__name="patients")
+    publication = model_repository(copied, "anna/x", tmp_path / "two")
+    assert not shown & set(publication.files)
+    assert {"figures/curves.png", "robustness/figures/robustness.png"} <= set(publication.files)
+
+
+def test_the_weights_need_a_licence_where_it_is_not_ours(copied: Path, tmp_path: Path) -> None:
+    change(copied, weights="somebody/network@main, sha256 0123")
+    with pytest.raises(PublishError, match=r"started from somebody/network@main.*State it with --license"):
+        model_repository(copied, "anna/x", tmp_path / "one")
+    publication = model_repository(copied, "anna/x", tmp_path / "two", licence="mit")
+    assert ModelCard.load(publication.folder / "README.md").data.license == "mit"
+
+
+def test_what_is_no_finished_network_is_refused(copied: Path, tmp_path: Path) -> None:
+    (copied / "model.safetensors").unlink()
+    with pytest.raises(PublishError, match=r"lacks model\.safetensors, so there is no model to publish"):
+        model_repository(copied, "anna/x", tmp_path / "tree")
+    (copied / "result.json").unlink()
+    with pytest.raises(FileNotFoundError, match="the run did not finish"):
+        model_repository(copied, "anna/x", tmp_path / "tree")
+
+
+def test_without_the_exporter_it_says_what_to_install(copied: Path, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr("brainmri.models.export.ONNX_PACKAGES", ("no_such_package",))
+    with pytest.raises(PublishError, match=r"pip install 'brainmri\[export\]'"):
+        model_repository(copied, "anna/x", tmp_path / "tree")
+
+
+def test_names_fit_the_hub(make_run) -> None:
+    assert default_name(make_run("a", arch="hf:google/vit base@main")) == "brainmri-hf-google-vit-base-main"
+    assert default_name(make_run("b", protocol="published", fold=2)) == "brainmri-resnet50-published-fold2"
+
+
+def test_shards_hold_every_picture_once(phantom: Path, tmp_path: Path) -> None:
+    prepared = open_prepared(phantom)
+    publication = dataset_repository(phantom, "anna/x", tmp_path / "tree", PHANTOM_LICENCE, shard_bytes=20_000)
+    check(publication)
+    shards = [name for name in publication.files if name.startswith("data/train-")]
+    assert len(shards) > 2
+    assert all(name.endswith(f"-of-{len(shards):05d}.parquet") for name in shards)
+    for split in ("train", "validation", "test"):
+        files = sorted(str(path) for path in (publication.folder / "data").glob(f"{split}-*.parquet"))
+        data = load_dataset("parquet", data_files=files, split="train", cache_dir=str(tmp_path / "cache"))
+        assert data["file_name"][:] == prepared.index["file_name"].iloc[prepared.rows(split)].tolist()
+        assert np.asarray(data[0]["image"]).std() > 0
+    card = (publication.folder / "README.md").read_text()
+    assert "Copyright (C) 1993-2004 Louis Collins" in card
+    assert publication.tags == (prepared.info["fingerprint"],)
+
+
+def test_results_of_committed_tables_and_of_runs(make_run, tmp_path: Path) -> None:
+    committed = pd.read_csv(ROOT / "results" / "seeds.csv")
+    publication = results_repository([ROOT / "results"], "anna/x", tmp_path / "one")
+    check(publication)
+    runs = pd.read_parquet(publication.folder / "data" / "runs.parquet")
+    assert runs["accuracy"].tolist() == committed["accuracy"].tolist()
+    board = (publication.folder / "leaderboard.csv").read_text()
+    assert board == (ROOT / "results" / "comparison.csv").read_text()
+    run = make_run(weights="/home/anna/runs/x/model.safetensors, sha256 01")
+    both = results_repository([ROOT / "results", run], "anna/x", tmp_path / "two")
+    check(both)
+    table = pd.read_parquet(both.folder / "data" / "runs.parquet")
+    assert len(table) == len(committed) + 1
+    with pytest.raises(PublishError, match="stands twice among the runs"):
+        results_repository([ROOT / "results", ROOT / "results"], "anna/x", tmp_path / "three")
+
+
+def test_a_recipe_whose_run_folder_is_gone_is_not_called_untrained(tmp_path: Path) -> None:
+    write_recipe_cards([ROOT / "results"], tmp_path, "anna")
+    measured = set(pd.read_csv(ROOT / "results" / "seeds.csv")["recipe"])
+    assert "cnn_4to16" in measured
+    for card in tmp_path.glob("*.md"):
+        headline = "NO WEIGHTS HERE" if card.stem in measured else "NOT TRAINED HERE"
+        assert f"> **{headline}.**" in card.read_text()
+
+
+def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_path: Path) -> None:
+    make_run("runs/a", arch="resnet50", seed=3)
+    best = make_run("runs/b", arch="resnet50", seed=4, training__schedule_fraction=1.0)
+    make_run("runs/c", arch="resnet50", seed=1, data__leaky=True)
+    make_run("runs/d", arch="resnet50", seed=2, data__name="phantom")
+    chosen = write_recipe_cards([tmp_path / "runs"], tmp_path / "cards", "anna")
+    assert chosen["resnet50"] == best.parent / "a"  # the lowest seed of the whole, clean, real and leak-free ones
+    cards = {path.stem: path for path in (tmp_path / "cards").glob("*.md")}
+    assert set(cards) == set(recipe_names())
+    assert {"resnet50", "cnn_4x4", "vit_base", "efficientnet_lite0"} < set(cards)
+    text = cards["resnet50"].read_text()
+    assert 'model="anna/brainmri-resnet50"' in text
+    assert ModelCard(text).data.model_name == "resnet50-clean"
+    for name in set(cards) - {"resnet50"}:
+        text = cards[name].read_text()
+        assert "> **NOT TRAINED HERE.**" in text
+        assert f"--arch {name} " in text
+        assert "eval_results" not in ModelCard(text).data.to_dict()
+        assert "\n\n\n" not in text
+    assert "Published by the source: 72 %" in cards["cnn_4x4"].read_text()
+
+
+@pytest.mark.slow
+def test_the_phantom_set_has_a_licence_of_its_own(run: Run, tmp_path: Path) -> None:
+    done = run(
+        None, "publish.py", "dataset", "phantom", "--repo", "anna/x", "--dry-run", tmp_path / "tree", cwd=tmp_path
+    )
+    assert done.returncode == 0, done.stderr
+    card = DatasetCard.load(tmp_path / "tree" / "README.md")
+    assert (card.data.license, card.data.license_name) == ("other", "icbm-152")
+
+
+@pytest.mark.slow
+def test_cards_by_the_command(make_run, run: Run, tmp_path: Path) -> None:
+    done = run(None, "publish.py", "cards", make_run(arch="cnn_4x4"), "--out", tmp_path / "cards")
+    assert done.returncode == 0, done.stderr
+    assert "no run of it" in done.stdout
+    assert (tmp_path / "cards" / "cnn_4x4.md").is_file()

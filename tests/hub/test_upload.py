@@ -1,0 +1,177 @@
+"""scripts/publish.py as a user runs it, on the smallest thing there is: what goes up, and what goes wrong."""
+
+import re
+
+import pytest
+from huggingface_hub import HfApi
+
+from .conftest import ROOT, MakeHub, Run
+from .loopback import HABITS, LoopbackHub
+
+METRIC = ["README.md", "app.py", "grouped_accuracy.py", "intervals.py", "requirements.txt"]
+SPACE = ("space", "anna/grouped_accuracy")
+
+
+def commits(hub: LoopbackHub) -> list[str]:
+    return hub.sent("POST", "/commit/")
+
+
+def test_it_is_private_tagged_and_just_what_a_dry_run_wrote(hub: LoopbackHub, run: Run, tmp_path) -> None:
+    dry = run(hub, "publish.py", "metric", "--dry-run", tmp_path / "dry")
+    assert dry.returncode == 0, dry.stderr
+    assert "Nothing was uploaded" in dry.stdout
+    assert not hub.repos
+    done = run(hub, "publish.py", "metric")
+    assert done.returncode == 0, done.stderr
+    for name in METRIC:
+        assert re.search(rf"^ +[\d,]+  {re.escape(name)}$", done.stdout, flags=re.MULTILINE)
+    files = hub.files(*SPACE)
+    assert sorted(files) == [".gitattributes", *METRIC]
+    assert {name: (tmp_path / "dry" / name).read_bytes() for name in METRIC} == {name: files[name] for name in METRIC}
+    repo = hub.repos[SPACE]
+    assert repo.private
+    assert repo.sdk == "gradio"
+    assert len(repo.tags) == 1
+    tag, commit = repo.tags.popitem()
+    assert re.fullmatch(r"v\d+\.\d+\.\d+(-g[0-9a-f]{7}(-changed)?)?", tag)
+    assert commit == repo.branches["main"]
+    assert f"now at {commit}" in done.stdout
+
+
+def test_a_second_run_uploads_nothing_new(hub: LoopbackHub, run: Run) -> None:
+    run(hub, "publish.py", "metric")
+    before, tags = list(commits(hub)), dict(hub.repos[SPACE].tags)
+    again = run(hub, "publish.py", "metric")
+    assert again.returncode == 0
+    assert "nothing new" in again.stdout
+    assert commits(hub) == before
+    assert hub.repos[SPACE].tags == tags
+
+
+def test_what_changed_goes_up_alone_and_gets_a_tag_of_its_own(hub: LoopbackHub, run: Run) -> None:
+    run(hub, "publish.py", "metric")
+    first = dict(hub.repos[SPACE].tags)
+    HfApi(endpoint=hub.url, token="hf_anna").upload_file(
+        path_or_fileobj=b"old", path_in_repo="app.py", repo_id="anna/grouped_accuracy", repo_type="space"
+    )
+    again = run(hub, "publish.py", "metric")
+    assert "1 files uploaded" in again.stdout
+    tags = hub.repos[SPACE].tags
+    assert first.items() < tags.items()
+    (name,) = tags.keys() - first.keys()
+    assert name == f"{next(iter(first))}.2"
+    assert tags[name] == hub.repos[SPACE].branches["main"]
+
+
+def test_public_when_asked_and_made_public_later(hub: LoopbackHub, run: Run) -> None:
+    run(hub, "publish.py", "metric", "--public", "--repo", "lab/one")
+    assert not hub.repos["space", "lab/one"].private
+    run(hub, "publish.py", "metric")
+    assert hub.repos[SPACE].private
+    run(hub, "publish.py", "metric", "--public")
+    assert not hub.repos[SPACE].private
+    run(hub, "publish.py", "metric")  # what others pull already is not taken from them
+    assert not hub.repos[SPACE].private
+
+
+def test_a_branch_or_a_pull_request_leaves_main_alone(hub: LoopbackHub, run: Run) -> None:
+    proposed = run(hub, "publish.py", "metric", "--create-pr")
+    assert f"{hub.url}/spaces/anna/grouped_accuracy/discussions/1" in proposed.stdout
+    on_branch = run(hub, "publish.py", "metric", "--revision", "next")
+    assert on_branch.returncode == 0, on_branch.stderr
+    assert sorted(hub.files(*SPACE)) == [".gitattributes"]
+    for revision in ("refs/pr/1", "next"):
+        assert sorted(hub.files(*SPACE, revision)) == [".gitattributes", *METRIC]
+    assert list(hub.repos[SPACE].tags.values()) == [hub.repos[SPACE].branches["next"]]  # a proposal has no version yet
+
+
+@pytest.mark.parametrize("habit", sorted(HABITS))
+def test_servers_of_other_habits(make_hub: MakeHub, run: Run, habit: str) -> None:
+    hub = make_hub(habit)
+    first = run(hub, "publish.py", "metric")
+    assert first.returncode == 0, first.stderr
+    assert sorted(hub.files(*SPACE)) == [".gitattributes", *METRIC]
+    before = list(commits(hub))
+    again = run(hub, "publish.py", "metric", *(["--create-pr"] if habit == "no pull requests" else []))
+    assert again.returncode == 0, again.stderr
+    assert commits(hub) == before
+
+
+def failed(run: Run, hub: LoopbackHub, *arguments: str, **how: str | None) -> str:
+    """The one line that a user sees."""
+    done = run(hub, "publish.py", *(arguments or ("metric",)), **how)
+    assert done.returncode == 2, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+    lines = done.stderr.strip().splitlines()
+    assert len(lines) == 1, done.stderr
+    return lines[0]
+
+
+def test_a_server_without_pull_requests_is_told(make_hub: MakeHub, run: Run) -> None:
+    message = failed(run, make_hub("no pull requests"), "metric", "--create-pr")
+    assert "it may know no pull requests, and have changed the repository itself" in message
+
+
+def test_errors_of_the_token_come_before_anything_is_sent(hub: LoopbackHub, run: Run) -> None:
+    assert failed(run, hub, token=None).startswith("error: no token: run `hf auth login`, or set HF_TOKEN")
+    assert failed(run, hub, token="hf_wrong").startswith("error: wrong token: the Hub does not know it")
+    assert failed(run, hub, token="hf_reader").startswith("error: this token may only read")
+    assert "no right: the token of anna cannot write to bert (only to anna, lab)" in failed(
+        run, hub, "metric", "--repo", "bert/metric"
+    )
+    assert not hub.repos
+
+
+def test_errors_of_the_server_say_what_to_do(hub: LoopbackHub, run: Run) -> None:
+    def refuse(status: int, part: str) -> str:
+        hub.fault = lambda method, path: status if part in path else None
+        return failed(run, hub)
+
+    assert "no right: this token may not do that" in refuse(403, "repos/create")
+    assert "no room" in refuse(402, "repos/create")
+    assert "no room" in refuse(413, "/commit/")
+    assert "too many requests: wait" in refuse(429, "/commit/")
+    assert "the repository changed meanwhile: run the same command again" in refuse(412, "/commit/")
+    assert "the Hub failed (500): run the same command again, it goes on" in refuse(500, "/commit/")
+    assert "the name is taken, or another upload is at work" in refuse(409, "/commit/")
+
+
+def test_nobody_answers(make_hub: MakeHub, run: Run) -> None:
+    hub = make_hub()
+    hub.close()
+    assert failed(run, hub).startswith("error: the Hub cannot be reached, or the network broke down")
+
+
+def test_a_repository_of_somebody_else_is_not_overwritten(hub: LoopbackHub, run: Run) -> None:
+    api = HfApi(endpoint=hub.url, token="hf_anna")
+    for name, content in (("one", b"mine"), ("two", b"---\ntags: [other]\n---\n")):
+        api.create_repo(f"anna/{name}", repo_type="space", space_sdk="gradio")
+        api.upload_file(
+            path_or_fileobj=content,
+            path_in_repo="README.md" if name == "two" else "app.py",
+            repo_id=f"anna/{name}",
+            repo_type="space",
+        )
+        before = hub.files("space", f"anna/{name}")
+        message = failed(run, hub, "metric", "--repo", name)
+        assert f"the name is taken: space anna/{name} holds files that were not published from here" in message
+        assert hub.files("space", f"anna/{name}") == before
+
+
+def test_a_card_that_the_hub_refuses_stops_it_before_anything_is_made(hub: LoopbackHub, run: Run) -> None:
+    hub.fault = lambda method, path: 400 if "validate-yaml" in path else None
+    assert "the Hub refuses the metadata of README.md" in failed(run, hub)
+    assert not hub.repos
+
+
+def test_names_that_the_hub_does_not_take(hub: LoopbackHub, run: Run) -> None:
+    assert "Repo id must use alphanumeric chars" in failed(run, hub, "metric", "--repo", "no good")
+
+
+def test_there_is_no_demo_without_an_app(hub: LoopbackHub, run: Run, tmp_path) -> None:
+    message = failed(run, hub, "space", "--models", "anna/x", "--app_dir", str(tmp_path))
+    assert "has no app.py, so there is no demo to publish" in message
+
+
+def test_a_dry_run_needs_an_empty_folder(hub: LoopbackHub, run: Run) -> None:
+    assert "is not an empty folder" in failed(run, hub, "metric", "--dry-run", str(ROOT))
