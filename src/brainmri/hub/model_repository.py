@@ -27,9 +27,13 @@ COPIED = (
     *("recipe.yaml", "result.json", "trust.json", "predictions.csv", "history.csv"),
     *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
     *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),
+    *("explain/maps/maps.json", "explain/maps/randomisation.png"),
 )
-# Figures that show training pictures, whose licence need not allow that.
-OF_SIMULATED_PICTURES = ("figures/samples.png", "figures/augmentation.png", "robustness/figures/corruptions.png")
+# Figures that show pictures of the data, whose licence need not allow that.
+OF_SIMULATED_PICTURES = (
+    *(f"figures/{name}.png" for name in ("samples", "augmentation", "confident_errors")),
+    *("robustness/figures/corruptions.png", "explain/maps/montage.png"),
+)
 
 
 def default_name(run_dir: Path) -> str:
@@ -85,11 +89,11 @@ def model_repository(
     write_report(folder)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
     what = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
-    return Publication("model", repo_id, folder, what, own_folders=("figures", "onnx", "robustness"))
+    return Publication("model", repo_id, folder, what, own_folders=("explain", "figures", "onnx", "robustness"))
 
 
 def _without_paths(folder: Path) -> None:
-    for file in (*folder.glob("*.json"), *folder.glob("*/*.json")):
+    for file in folder.glob("**/*.json"):
         content = json.loads(file.read_text(encoding="utf-8"))
         if (clean := without_paths(content)) != content:
             file.write_text(json_text(clean), encoding="utf-8", newline="\n")
