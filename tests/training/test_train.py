@@ -1,5 +1,6 @@
 """The main job as a user runs it: scripts/train.py in a subprocess, on a small phantom set."""
 
+import json
 import os
 import signal
 import subprocess
@@ -17,13 +18,16 @@ from safetensors.numpy import load_file
 from brainmri.data.dataset import open_prepared
 from brainmri.evaluation.floors import compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
+from brainmri.evaluation.reject.answers import answers
+from brainmri.evaluation.reject.rule import RejectRule
+from brainmri.models.loading import load_classifier, load_processor
 from brainmri.training.stages import _complete, resume_point
 
 from .conftest import ROOT, TINY, Train, result_of
 
 RUN_FILES = [
     *("README.md", "config.json", "history.csv", "model.safetensors", "predictions.csv", "preprocessor_config.json"),
-    *("recipe.yaml", "report.html", "result.json", "trust.json"),
+    *("recipe.yaml", "report.html", "result.json", "trust.json", "trust.safetensors"),
 ]
 FIGURES = ["augmentation", "class_counts", "confusion_matrix", "curves", "reliability", "samples"]
 
@@ -96,6 +100,49 @@ def test_the_published_pipeline_gives_the_probabilities_of_predictions_csv(finis
             assert score["score"] == pytest.approx(row[f"p_{score['label']}"], abs=1e-4)
 
 
+def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: Path) -> None:
+    trust, result = json.loads((finished / "trust.json").read_text()), result_of(finished)
+    rule = trust["reject"]
+    assert result["reject"] == rule
+    assert rule["validation"]["rejected"] <= rule["lost_at_most"] == 0.05
+    assert rule["test"]["n"] == result["test"]["n"]
+    refused = {(probe["name"], probe["use"]): probe for probe in rule["probes"]}
+    for use in ("development", "held back"):
+        for name in ("photographs", "photographs, grey"):
+            probe = refused[name, use]
+            if not probe["absent"]:
+                assert probe["rejected"] > rule["test"]["rejected"] + 0.3
+                assert probe["ci95"][0] < probe["rejected"] <= probe["ci95"][1]
+    assert refused["photographs", "held back"]["absent"] is None  # its packages are required ones
+    own = refused["test pictures, inverted", "held back"]
+    assert own["n"] == result["test"]["groups"]
+    assert "Reject rule: fitted" in (finished.parent / "stdout.txt").read_text()
+    report = (finished / "report.html").read_text()
+    card = (finished / "README.md").read_text()
+    assert report.count("<h2>What it refuses</h2>") == card.count("## What it refuses") == 1
+    assert "None" not in report.split("What it refuses")[1].split("<h2>")[0]
+    for text in (report, card):
+        assert (
+            "other body parts (MRI, CT, X-ray, ultrasound)" in text
+            or refused["other body parts (MRI, CT, X-ray, ultrasound)", "held back"]["absent"]
+        )
+
+
+def test_the_rule_of_a_run_judges_pictures_as_the_run_itself_did(finished: Path, phantom: Path) -> None:
+    """From the files alone: the share of the test split that is refused is the one that the run wrote down."""
+    model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), RejectRule.load(finished)
+    data = open_prepared(phantom)
+    names = data.index["file_name"].iloc[data.rows("test")]
+    pictures = [Image.open(phantom / name) for name in names]
+    found = answers(pictures, model, processor, rule)
+    written = json.loads((finished / "trust.json").read_text())["reject"]["test"]
+    assert found.rejected.mean() == pytest.approx(written["rejected"], abs=1.5 / len(names))  # one at the threshold
+    table = pd.read_csv(finished / "predictions.csv").query("split == 'test'")
+    np.testing.assert_allclose(
+        found.probabilities, table[[f"p_{name}" for name in data.classes]].to_numpy(), atol=1e-4, rtol=0
+    )
+
+
 def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phantom: Path, tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517")
     done = train(
@@ -120,6 +167,9 @@ def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phant
     np.testing.assert_allclose(first, second, atol=1e-5)
     assert two["test"]["confusion_matrix"] == one["test"]["confusion_matrix"]
     assert two["test"]["loss"] == pytest.approx(one["test"]["loss"], abs=1e-5)
+    assert two["reject"]["fitted_images"] == one["reject"]["fitted_images"]
+    assert two["reject"]["threshold"] == pytest.approx(one["reject"]["threshold"], rel=1e-3)
+    assert two["reject"]["test"]["n"] == one["reject"]["test"]["n"]
     assert done.stdout.count("Everything is in") == 1  # only the main process writes
 
 

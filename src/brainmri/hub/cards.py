@@ -9,6 +9,7 @@ from brainmri.evaluation.results import (
     data_title,
     duration,
     floors_of,
+    interval,
     leak_statement,
     limits,
     number,
@@ -60,7 +61,7 @@ def render_card(result: dict[str, Any], config: dict[str, Any], *, repo_id: str)
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=percent, duration=duration, number=number, cell=_cell)
+    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, cell=_cell)
     text = environment.get_template("card.md.jinja").render(
         metadata=_metadata(result, config).to_yaml(),
         result=result,

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import yaml
-from scipy.special import softmax
 
 from brainmri.data.augmentation import augment, draws
 from brainmri.data.batches import SliceBatches
@@ -43,17 +42,6 @@ HISTORY = (
 )
 
 
-def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
-    """Uncalibrated probabilities (N, C) of the rows of `batches`, in float32; every process must call it.
-
-    The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities.
-    """
-    trainer.accelerator.native_amp = False  # else a trainer that has not trained (features did) wraps its model anew
-    trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    logits = trainer.predict(batches).predictions
-    return softmax(np.asarray(logits, dtype=np.float64), axis=1)
-
-
 def floors_of(data: PreparedData) -> dict[str, float]:
     """The trivial floors of this data and split, computed once and kept in the cache."""
     path = cache_folder() / f"floors-v{FLOORS_VERSION}" / f"{data.info['fingerprint']}.json"
@@ -80,12 +68,14 @@ def write_run(
     precision_probe: dict[str, float] | None,
     stages: list[StageOutcome],
     probabilities: dict[str, NDArray[np.float64]],
+    reject: dict[str, Any] | str,
     fold: int | None = None,
 ) -> dict[str, Any]:
     """Write every file of the run folder but the model, and return the contents of `result.json`.
 
     precision_probe: seconds of a step in each precision, where they decided. probabilities: of the splits that were
-    scored (`validation` and `test`, perhaps `train`). fold: of a cross-validation.
+    scored (`validation` and `test`, perhaps `train`). reject: the reject rule's record, or why there is none. fold: of
+    a cross-validation.
     """
     (run_dir / "recipe.yaml").write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -98,14 +88,19 @@ def write_run(
     ]
     write_predictions(pd.concat(tables), run_dir / "predictions.csv")
     truth = {split: data.labels(data.rows(split)) for split in probabilities}
+    groups = {split: data.index["group_id"].to_numpy()[data.rows(split)].tolist() for split in probabilities}
     trust = make_trust(
-        truth["validation"], probabilities["validation"], truth["test"], probabilities["test"], data.classes
+        truth["validation"],
+        probabilities["validation"],
+        truth["test"],
+        probabilities["test"],
+        data.classes,
+        test_groups=groups["test"],
+        reject=reject,
     )
     (run_dir / "trust.json").write_text(json_text(trust), encoding="utf-8")
     scores = {
-        split: evaluate_predictions(
-            truth[split], values, data.index["group_id"].to_numpy()[data.rows(split)], data.classes
-        )
+        split: evaluate_predictions(truth[split], values, groups[split], data.classes)
         for split, values in probabilities.items()
     }
     result = {
@@ -136,7 +131,7 @@ def write_run(
             probabilities["validation"],
             truth["test"],
             probabilities["test"],
-            data.index["group_id"].iloc[data.rows("test")].tolist(),
+            groups["test"],
             data.index["site"].iloc[data.rows("test")].tolist(),
             data.classes,
         ),
