@@ -18,9 +18,6 @@ from safetensors.numpy import load_file
 from brainmri.data.dataset import open_prepared
 from brainmri.evaluation.floors import compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
-from brainmri.evaluation.reject.answers import answers
-from brainmri.evaluation.reject.rule import RejectRule
-from brainmri.models.loading import load_classifier, load_processor
 from brainmri.training.stages import _complete, resume_point
 
 from .conftest import ROOT, TINY, Train, result_of
@@ -126,21 +123,6 @@ def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: 
             "other body parts (MRI, CT, X-ray, ultrasound)" in text
             or refused["other body parts (MRI, CT, X-ray, ultrasound)", "held back"]["absent"]
         )
-
-
-def test_the_rule_of_a_run_judges_pictures_as_the_run_itself_did(finished: Path, phantom: Path) -> None:
-    """From the files alone: the share of the test split that is refused is the one that the run wrote down."""
-    model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), RejectRule.load(finished)
-    data = open_prepared(phantom)
-    names = data.index["file_name"].iloc[data.rows("test")]
-    pictures = [Image.open(phantom / name) for name in names]
-    found = answers(pictures, model, processor, rule)
-    written = json.loads((finished / "trust.json").read_text())["reject"]["test"]
-    assert found.rejected.mean() == pytest.approx(written["rejected"], abs=1.5 / len(names))  # one at the threshold
-    table = pd.read_csv(finished / "predictions.csv").query("split == 'test'")
-    np.testing.assert_allclose(
-        found.probabilities, table[[f"p_{name}" for name in data.classes]].to_numpy(), atol=1e-4, rtol=0
-    )
 
 
 def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phantom: Path, tmp_path: Path) -> None:

@@ -13,12 +13,12 @@ from transformers import set_seed
 from brainmri.data.batches import SliceBatches
 from brainmri.data.cache import PixelCache
 from brainmri.data.dataset import SPLITS, PreparedData, oversampled
+from brainmri.evaluation.reject.fitting import fitted_beside
 from brainmri.models.build import build_model, parameter_counts, synchronized
 from brainmri.models.preprocessing import image_processor
 from brainmri.models.saving import save_model
 from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
-from brainmri.training.finished import finished_model, fit_reject_rule, last_layer, pictures_to_fit, predict
-from brainmri.training.outcome import write_run
+from brainmri.training.outcome import predict, write_run
 from brainmri.training.parameters import set_frozen
 from brainmri.training.precision import bf16_is_faster, precision_probe
 from brainmri.training.recipe import Recipe, resolve
@@ -81,24 +81,17 @@ def train_once(
         given["bf16"] = bf16_is_faster(probe)
         logger.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
     trainer, stages = run_stages(model, recipe, train, plain["validation"], given, checkpoints, seed, run.max_minutes)
-    model = finished_model(trainer)
-    layer, no_rule = last_layer(model, trainer, plain["validation"])
-    scored = {split: predict(trainer, plain[split], layer) for split in ("validation", "test")}
-    to_fit = pictures_to_fit(data, plain["train"])
-    fitted = predict(trainer, to_fit, layer)
-    probabilities = {split: one.probabilities for split, one in scored.items()}
-    if run.evaluate_train:
-        probabilities["train"] = predict(trainer, plain["train"], None).probabilities
+    scored = ["validation", "test"] + ["train"] * run.evaluate_train
+    probabilities = {split: predict(trainer, plain[split]) for split in scored}
 
     # ------------------------------------------------------------------ run folder
     if not state.is_main_process:
         return None
     run_dir.mkdir(parents=True, exist_ok=True)
+    model = trainer.accelerator.unwrap_model(model)
     processor = image_processor(recipe.input.size, recipe.input.normalize)
     save_model(model, processor, run_dir)
-    reject: dict[str, Any] | str = no_rule
-    if layer:
-        reject = fit_reject_rule(run_dir, model, processor, layer, to_fit, fitted, scored, data)
+    reject = fitted_beside(run_dir, model, processor, data)
     result = write_run(
         run_dir,
         run=run,

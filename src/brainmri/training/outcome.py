@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import yaml
+from scipy.special import softmax
 
 from brainmri.data.augmentation import augment, draws
 from brainmri.data.batches import SliceBatches
@@ -40,6 +41,17 @@ HISTORY = (
     *("stage", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
     "seconds",
 )
+
+
+def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
+    """Uncalibrated probabilities (N, C) of the rows of `batches`, in float32; every process must call it.
+
+    The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities.
+    """
+    trainer.accelerator.native_amp = False  # else a trainer that has not trained (features did) wraps its model anew
+    trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    logits = trainer.predict(batches).predictions
+    return softmax(np.asarray(logits, dtype=np.float64), axis=1)
 
 
 def floors_of(data: PreparedData) -> dict[str, float]:

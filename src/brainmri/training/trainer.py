@@ -65,7 +65,6 @@ class SliceTrainer(Trainer):
             if isinstance(module, BATCH_NORMS) and module.affine and not module.weight.requires_grad
         ]
         self.samples_by_rank: list[int] = []  # of the latest epoch
-        self.features: list[torch.Tensor] = []  # of the latest batch, where somebody watches for them (`features_of`)
         self._start_epoch()
         self._started: float | None = None
         self._before, self._aside = spent_s, 0.0
@@ -144,8 +143,6 @@ class SliceTrainer(Trainer):
             correct = (outputs.logits.detach().argmax(1) == likeliest).sum()
             self._sums = self._sums.to(labels.device)
             self._sums += torch.stack([loss.detach() * len(labels), correct, labels.new_tensor(len(labels))])
-        if self.features:
-            outputs["features"] = self.features.pop()  # beside the logits they are gathered from all processes
         return (loss, outputs) if return_outputs else loss
 
     def finish_epoch(self) -> None:
@@ -195,8 +192,7 @@ class SliceTrainer(Trainer):
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """The Trainer's, with the loss taken over the gathered logits: its own mean counts padded samples twice."""
         output = super().evaluation_loop(*args, **kwargs)
-        predictions = output.predictions[0] if isinstance(output.predictions, tuple) else output.predictions
-        logits, labels = (torch.from_numpy(np.asarray(part)) for part in (predictions, output.label_ids))
+        logits, labels = (torch.from_numpy(np.asarray(part)) for part in (output.predictions, output.label_ids))
         assert output.metrics is not None
         output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = float(
             functional.cross_entropy(logits.double(), labels)

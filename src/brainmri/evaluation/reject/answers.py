@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
 from brainmri.data.images import upright_8_bit
-from brainmri.evaluation.floors import global_statistics
-from brainmri.evaluation.reject.features import features_of
+from brainmri.evaluation.reject.features import see
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -32,19 +30,8 @@ class Answers:
     rejected: NDArray[np.bool_] | None = None
 
 
-def joined(parts: Sequence[Answers]) -> Answers:
-    """The answers to several batches of pictures, from the same model and rule."""
-    probabilities = np.concatenate([part.probabilities for part in parts])
-    scores = [part.scores for part in parts if part.scores is not None]
-    rejected = [part.rejected for part in parts if part.rejected is not None]
-    if not scores:
-        return Answers(probabilities)
-    return Answers(probabilities, np.concatenate(scores), np.concatenate(rejected))
-
-
-@torch.inference_mode()
 def answers(
-    pictures: Sequence[Image.Image],
+    pictures: Iterable[Image.Image],
     model: PreTrainedModel,
     processor: BaseImageProcessor,
     rule: RejectRule | None = None,
@@ -62,17 +49,10 @@ def answers(
         RejectedImage: for a picture of more than 8 bits that is blank.
         AttributeError: if the model has no layer that is called as the rule says, so that the rule is another model's.
     """
-    parts = []
-    with features_of(model, rule.layer if rule else None) as seen:
-        for start in range(0, len(pictures), batch_size):
-            batch = [upright_8_bit(picture) for picture in pictures[start : start + batch_size]]
-            inputs = processor(images=[picture.convert("RGB") for picture in batch], return_tensors="pt")
-            logits = model(**inputs.to(model.device)).logits
-            probabilities = np.asarray(softmax(logits.double().cpu().numpy(), axis=1))
-            if rule is None:
-                parts.append(Answers(probabilities))
-                continue
-            statistics = np.stack([global_statistics(picture) for picture in batch])
-            scores = rule.score(seen.pop().cpu().numpy(), statistics)
-            parts.append(Answers(probabilities, scores, rule.rejected(scores)))
-    return joined(parts)
+    upright = (upright_8_bit(picture) for picture in pictures)
+    seen = see(upright, model, processor, rule.layer if rule else None, batch_size=batch_size)
+    probabilities = np.asarray(softmax(seen.logits, axis=1))
+    if rule is None:
+        return Answers(probabilities)
+    scores = rule.score(seen.features, seen.statistics)
+    return Answers(probabilities, scores, rule.rejected(scores))

@@ -1,16 +1,22 @@
-"""What enters the last layer of a network: the features that the reject rule looks at."""
+"""What the reject rule looks at: what enters the last layer of a network, and statistics of the whole picture."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
+from PIL import Image
 from torch import nn
 
+from brainmri.evaluation.floors import global_statistics
+
 if TYPE_CHECKING:
-    from transformers import PreTrainedModel
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 
 class NoClassifierLayer(ValueError):  # noqa: N818 - the name says what the network is
@@ -73,3 +79,38 @@ def features_of(model: nn.Module, layer: str | None) -> Iterator[list[torch.Tens
         yield seen
     finally:
         hook.remove()
+
+
+class Seen(NamedTuple):
+    """Of N pictures: logits float64 (N, C), features float32 (N, D) and `global_statistics` float64 (N, 7)."""
+
+    logits: NDArray[np.float64]
+    features: NDArray[np.float32]
+    statistics: NDArray[np.float64]
+
+
+@torch.inference_mode()
+def see(
+    pictures: Iterable[Image.Image],
+    model: PreTrainedModel,
+    processor: BaseImageProcessor,
+    layer: str | None,
+    *,
+    batch_size: int = 32,
+) -> Seen:
+    """One forward pass over pictures (at least one), of which a batch is in memory at once.
+
+    Args:
+        pictures: "L" or "RGB", 8 bits.
+        model: in evaluation mode. processor: its own image processor.
+        layer: the one whose input the features are (`classifier_layer`); with None, D is 0.
+    """
+    remaining = iter(pictures)
+    parts = []
+    with features_of(model, layer) as seen:
+        while batch := list(islice(remaining, batch_size)):
+            inputs = processor(images=[picture.convert("RGB") for picture in batch], return_tensors="pt")
+            logits = model(**inputs.to(model.device)).logits.double().cpu().numpy()
+            features = seen.pop().cpu().numpy() if layer else np.empty((len(batch), 0), np.float32)
+            parts.append((logits, features, np.stack([global_statistics(picture) for picture in batch])))
+    return Seen(*map(np.concatenate, zip(*parts, strict=True)))

@@ -7,7 +7,7 @@ Which sets choose and which only test is fixed here, package by package, so that
 - **held back** (`HELD_BACK`): those of gradio, matplotlib, pydicom, nilearn and nibabel, scikit-image's faces, and
   changed test pictures. Nothing was chosen by them.
 
-The threshold of a run comes from its validation pictures alone. There is no noise among these: it is easily refused.
+The threshold of a run comes from its validation pictures alone. Noise is not among these: it would be no test.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from __future__ import annotations
 import gzip
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -235,6 +235,7 @@ def _template(axis: int) -> list[Image.Image]:
     return [_slice(volume, axis, place) for place in range(middle - reach, middle + reach, TEMPLATE_STEP_MM)]
 
 
+@cache
 def _volume(path: Path) -> np.ndarray:
     """The first volume of a scan (X, Y, Z), to the right, front and top of the head."""
     import nibabel

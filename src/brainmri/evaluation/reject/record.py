@@ -36,7 +36,7 @@ def record(
     validation: NDArray[np.bool_],
     test: NDArray[np.bool_],
     test_labels: NDArray[np.int64],
-    test_probabilities: NDArray[np.float64],
+    test_predicted: NDArray[np.int64],
     test_groups: Sequence[str],
     classes: list[str],
     probes: list[dict[str, Any]],
@@ -46,7 +46,7 @@ def record(
     Args:
         fitted_images: how many training pictures the rule was fitted on.
         validation, test: (N,) what it refuses of these splits.
-        test_labels, test_probabilities, test_groups: (N,), (N, C) and (N,) of the test split.
+        test_labels, test_predicted, test_groups: (N,) class numbers and group ids of the test split.
         classes: the C label names.
         probes: as `probe_records` gives them.
     """
@@ -63,7 +63,7 @@ def record(
         "lost_at_most": LOST_AT_MOST,
         "validation": {"n": len(validation), "rejected": float(validation.mean())},
         "test": {
-            **rejection(test, test_probabilities.argmax(axis=1) == test_labels, test_groups),
+            **rejection(test, test_predicted == test_labels, test_groups),
             "rejected_per_class": {name: float(own.mean()) if len(own) else None for name, own in per_class.items()},
         },
         "probes": probes,

@@ -18,7 +18,6 @@ from safetensors.numpy import load_file, save_file
 
 ARRAYS = "trust.safetensors"
 LOST_AT_MOST = 0.05  # share of the validation pictures that are refused
-FITTED_ON = 1000  # training pictures at most: 2000 refuse no more
 DIRECTIONS = 64  # principal components of the features, at most half of them
 LEAST_DEVIATION = 1e-3  # of features of length 1, for what a network never lets vary
 # Of the seven `global_statistics`: one level of 255, and one in a hundred of the pixels. A set of grey pictures has no
@@ -68,7 +67,7 @@ class RejectRule:
             layer: where the features come from (`classifier_layer`).
             train, validation: features (N, D) and `global_statistics` (N, 7) of at least one picture each.
         """
-        features, statistics = _unit_length(train[0]), np.asarray(train[1], dtype=np.float64)
+        features, statistics = unit_length(train[0]), np.asarray(train[1], dtype=np.float64)
         mean = features.mean(axis=0)
         _, spread, directions = np.linalg.svd(features - mean, full_matrices=False)
         variances = np.zeros(features.shape[1])
@@ -83,13 +82,13 @@ class RejectRule:
             *(statistics.mean(axis=0), axes / np.sqrt(values), np.ones(2)),
         )
         rule = cls(layer, np.inf, *(array.astype(np.float32) for array in arrays))
-        units = [_exceeded_by(LOST_AT_MOST, distances) for distances in rule.distances(*validation).T]
+        units = [exceeded_by(LOST_AT_MOST, distances) for distances in rule.distances(*validation).T]
         rule = replace(rule, units=np.maximum(np.array(units, dtype=np.float32), np.finfo(np.float32).tiny))
-        return replace(rule, threshold=_exceeded_by(LOST_AT_MOST, rule.score(*validation)))
+        return replace(rule, threshold=exceeded_by(LOST_AT_MOST, rule.score(*validation)))
 
     def distances(self, features: NDArray[np.floating], statistics: NDArray[np.floating]) -> NDArray[np.float64]:
         """(N, 2): how far the features (N, D) and the `global_statistics` (N, 7) are away, in their units."""
-        away = _unit_length(features) - self.mean
+        away = unit_length(features) - self.mean
         along = away @ self.directions.T.astype(np.float64)
         left = np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0)
         *own, rest = self.deviations.astype(np.float64)
@@ -124,12 +123,12 @@ class RejectRule:
         return cls(trust["reject"]["layer"], trust["reject"]["threshold"], **{name: arrays[name] for name in FIELDS})
 
 
-def _exceeded_by(share: float, values: NDArray[np.float64]) -> float:
+def exceeded_by(share: float, values: NDArray[np.float64]) -> float:
     """The smallest of the values (N,) that at most this share of them is larger than."""
     return float(np.sort(values)[len(values) - 1 - int(share * len(values))])
 
 
-def _unit_length(features: NDArray[np.floating]) -> NDArray[np.float64]:
+def unit_length(features: NDArray[np.floating]) -> NDArray[np.float64]:
     """Rows of length 1 (of length 0 where all features are 0, as those of a rectifier may be)."""
     rows = np.asarray(features, dtype=np.float64)
     return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -17,7 +17,8 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from brainmri.data.tables import read_csv
-from brainmri.evaluation.reject.answers import Answers, answers, joined
+from brainmri.evaluation.reject.answers import Answers, answers
+from brainmri.evaluation.reject.fitting import pictures
 from brainmri.evaluation.reject.rule import ARRAYS, RejectRule
 from brainmri.evaluation.results import read_result
 from brainmri.models.loading import class_names, load_classifier, load_processor
@@ -125,8 +126,8 @@ def _model(
     result, trust, rule = record()
     if torch.cuda.is_available():
         model = model.to("cuda")  # type: ignore[arg-type]
-    compute = partial(image_answers, partial(answers, model=model, processor=processor, rule=rule), batch_size)
-    return Subject(name, "run" if result else "model", classes, compute, folder, result, trust)
+    answer = partial(answers, model=model, processor=processor, rule=rule, batch_size=batch_size)
+    return Subject(name, "run" if result else "model", classes, partial(image_answers, answer), folder, result, trust)
 
 
 def _predictions(path: Path) -> Subject:
@@ -136,20 +137,10 @@ def _predictions(path: Path) -> Subject:
 
 
 def image_answers(
-    answer: Callable[[list[Image.Image]], Answers], batch_size: int, data: PreparedData, rows: NDArray[np.int64]
+    answer: Callable[[Iterable[Image.Image]], Answers], data: PreparedData, rows: NDArray[np.int64]
 ) -> Answers:
-    """`answer` of the images at `rows`, of which so many are in memory at once."""
-    names = data.index["file_name"].to_numpy()[rows]
-    parts = []
-    with tqdm(total=len(names), desc="scoring", unit="image", disable=None) as progress:
-        for start in range(0, len(names), batch_size):
-            pictures = []
-            for name in names[start : start + batch_size]:
-                with Image.open(data.root / name) as image:
-                    pictures.append(image.copy())
-            parts.append(answer(pictures))
-            progress.update(len(pictures))
-    return joined(parts)
+    """`answer` of the images at `rows`, with a progress bar."""
+    return answer(tqdm(pictures(data, rows), desc="scoring", total=len(rows), unit="image", disable=None))
 
 
 def read_predictions_csv(path: Path) -> pd.DataFrame:
