@@ -45,8 +45,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             "validation": example_predictions(classes, 120, seed),
             "test": example_predictions(classes, 240, seed + 50),
         }
-        (val_y, val_p, _), (test_y, test_p, _) = splits.values()
-        trust = make_trust(val_y, val_p, test_y, test_p, classes)
+        (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
+        trust = make_trust(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
         figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
         result = {**_result(classes, seed), **figures, "train": None}
         result |= {key: trust[key] for key in ("calibration", "conformal", "reject")}

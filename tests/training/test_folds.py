@@ -58,6 +58,8 @@ def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train: Train, phanto
     assert sorted(set(test["fold"])) == [0, 1, 2]
     result, folds = result_of(run), [result_of(run / f"fold{fold}") for fold in range(3)]
     assert [one["fold"] for one in [result, *folds]] == [None, 0, 1, 2]
+    assert [one["reject"] is None for one in [result, *folds]] == [True, False, False, False]
+    assert "in the folders of their folds" in json.loads((run / "trust.json").read_text())["reject_reason"]
     assert (result["test"]["n"], result["data"]["split"]) == (len(data.index), "3 folds")
     accuracy = (test["predicted"] == test["label"]).mean()
     assert result["test"]["accuracy"] == pytest.approx(accuracy)

@@ -1,5 +1,6 @@
 """The main job as a user runs it: scripts/train.py in a subprocess, on a small phantom set."""
 
+import json
 import os
 import signal
 import subprocess
@@ -23,7 +24,7 @@ from .conftest import ROOT, TINY, Train, result_of
 
 RUN_FILES = [
     *("README.md", "config.json", "history.csv", "model.safetensors", "predictions.csv", "preprocessor_config.json"),
-    *("recipe.yaml", "report.html", "result.json", "trust.json"),
+    *("recipe.yaml", "report.html", "result.json", "trust.json", "trust.safetensors"),
 ]
 FIGURES = ["augmentation", "class_counts", "confusion_matrix", "curves", "reliability", "samples"]
 
@@ -96,6 +97,34 @@ def test_the_published_pipeline_gives_the_probabilities_of_predictions_csv(finis
             assert score["score"] == pytest.approx(row[f"p_{score['label']}"], abs=1e-4)
 
 
+def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: Path) -> None:
+    trust, result = json.loads((finished / "trust.json").read_text()), result_of(finished)
+    rule = trust["reject"]
+    assert result["reject"] == rule
+    assert rule["validation"]["rejected"] <= rule["lost_at_most"] == 0.05
+    assert rule["test"]["n"] == result["test"]["n"]
+    refused = {(probe["name"], probe["use"]): probe for probe in rule["probes"]}
+    for use in ("development", "held back"):
+        for name in ("photographs", "photographs, grey"):
+            probe = refused[name, use]
+            if not probe["absent"]:
+                assert probe["rejected"] > rule["test"]["rejected"] + 0.3
+                assert probe["ci95"][0] < probe["rejected"] <= probe["ci95"][1]
+    assert refused["photographs", "held back"]["absent"] is None  # its packages are required ones
+    own = refused["test pictures, inverted", "held back"]
+    assert own["n"] == result["test"]["groups"]
+    assert "Reject rule: fitted" in (finished.parent / "stdout.txt").read_text()
+    report = (finished / "report.html").read_text()
+    card = (finished / "README.md").read_text()
+    assert report.count("<h2>What it refuses</h2>") == card.count("## What it refuses") == 1
+    assert "None" not in report.split("What it refuses")[1].split("<h2>")[0]
+    for text in (report, card):
+        assert (
+            "other body parts (MRI, CT, X-ray, ultrasound)" in text
+            or refused["other body parts (MRI, CT, X-ray, ultrasound)", "held back"]["absent"]
+        )
+
+
 def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phantom: Path, tmp_path: Path) -> None:
     launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517")
     done = train(
@@ -120,6 +149,9 @@ def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phant
     np.testing.assert_allclose(first, second, atol=1e-5)
     assert two["test"]["confusion_matrix"] == one["test"]["confusion_matrix"]
     assert two["test"]["loss"] == pytest.approx(one["test"]["loss"], abs=1e-5)
+    assert two["reject"]["fitted_images"] == one["reject"]["fitted_images"]
+    assert two["reject"]["threshold"] == pytest.approx(one["reject"]["threshold"], rel=1e-3)
+    assert two["reject"]["test"]["n"] == one["reject"]["test"]["n"]
     assert done.stdout.count("Everything is in") == 1  # only the main process writes
 
 

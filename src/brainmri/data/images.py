@@ -100,6 +100,39 @@ def check_array(values: np.ndarray) -> CheckedImage:
     return CheckedImage(image, ".png", _png(image))
 
 
+def upright_8_bit(image: Image.Image) -> Image.Image:
+    """A picture of any mode as `read_image` gives it: upright, "L" or "RGB", transparent parts on black.
+
+    Raises:
+        RejectedImage: for a picture of more than 8 bits that is blank or holds values that are no numbers.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return stretched(np.asarray(image))
+    if image.has_transparency_data:
+        grey = image.mode in ("L", "LA", "La", "1")
+        opaque = image.convert("RGBA")
+        black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, opaque).convert("L" if grey else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def stretched(values: np.ndarray) -> Image.Image:
+    """Values (H, W) as a grey picture, linearly from their own minimum..maximum to 0..255.
+
+    Raises:
+        RejectedImage: if all are equal, or some are no finite numbers.
+    """
+    _check_finite(values)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise RejectedImage(f"blank: every pixel is {low:g}")
+    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
+    return Image.fromarray(np.round(scaled).astype(np.uint8))
+
+
 def pixel_hash(image: Image.Image) -> str:
     """SHA-256 of size and pixels; a grey picture has the same one whether it is kept as L or as RGB."""
     if image.mode == "RGB":
@@ -118,7 +151,7 @@ def _decode(data: bytes) -> CheckedImage:
         upright = file.getexif().get(ORIENTATION, 1) not in range(2, 9)
         file.load()
         plain = upright and file.mode in ("L", "RGB") and not file.has_transparency_data
-        image = _to_8_bit(ImageOps.exif_transpose(file))
+        image = upright_8_bit(file)
     image.info = {}  # a colour profile or transparency of the old mode must not reach the PNG
     _check_not_blank(image)
     if plain and name in KEPT_FORMATS:
@@ -138,29 +171,6 @@ def _open(data: bytes) -> Image.Image:
             raise RejectedImage(
                 "not a picture that can be read (JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, JPEG 2000)"
             ) from error
-
-
-def _to_8_bit(image: Image.Image) -> Image.Image:
-    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
-        return _stretched(np.asarray(image))
-    if image.has_transparency_data:
-        grey = image.mode in ("L", "LA", "La", "1")
-        opaque = image.convert("RGBA")
-        black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
-        return Image.alpha_composite(black, opaque).convert("L" if grey else "RGB")
-    if image.mode in ("L", "RGB"):
-        return image
-    return image.convert("L" if image.mode == "1" else "RGB")
-
-
-def _stretched(values: np.ndarray) -> Image.Image:
-    """Linear from the picture's own minimum..maximum to 0..255."""
-    _check_finite(values)
-    low, high = float(values.min()), float(values.max())
-    if low == high:
-        raise RejectedImage(f"blank: every pixel is {low:g}")
-    scaled = (values.astype(np.float64) - low) * (255 / (high - low))
-    return Image.fromarray(np.round(scaled).astype(np.uint8))
 
 
 def _check_size(width: int, height: int) -> None:

@@ -3,19 +3,19 @@
 Everything is fitted on the validation split; the test split is only measured.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from scipy.optimize import minimize_scalar
 
+from brainmri.evaluation.intervals import group_bootstrap
 from brainmri.evaluation.metrics import checked_predictions, cross_entropy, expected_calibration_error
 
 ALPHA = 0.1  # share of images whose set of labels may miss the true one
 TEMPERATURE_BOUNDS = (0.05, 20.0)
-REJECT_REASON = (
-    "No rule for refusing an image was fitted: that needs images that are not brain MRI slices, and this run had none."
-)
+NO_RULE = "No rule for refusing an image was fitted."
 
 
 def make_trust(
@@ -24,6 +24,9 @@ def make_trust(
     test_labels: ArrayLike,
     test_probabilities: ArrayLike,
     classes: list[str],
+    *,
+    test_groups: Sequence[str],
+    reject: dict[str, Any] | str = NO_RULE,
 ) -> dict[str, Any]:
     """The dictionary written to `trust.json`, ready for JSON.
 
@@ -31,6 +34,8 @@ def make_trust(
         validation_labels, test_labels: (N,) class numbers in the order of `classes`.
         validation_probabilities, test_probabilities: (N, C), uncalibrated, each row sums to 1.
         classes: the C label names.
+        test_groups: group ids of the test images.
+        reject: what `brainmri.evaluation.reject.record` gives, or the reason why there is no rule.
 
     Returns:
         `calibration` (temperature and its effect), `conformal` (null with `conformal_reason` where the validation split
@@ -53,8 +58,7 @@ def make_trust(
             "alpha": ALPHA,
             "threshold": threshold,
             "fitted_on": "validation",
-            "test_coverage": float(sets[np.arange(len(test_y)), test_y].mean()),
-            "test_mean_set_size": float(sets.sum(axis=1).mean()),
+            **_test_figures(sets, test_y, test_groups, classes),
         }
     return {
         "schema_version": 1,
@@ -71,8 +75,8 @@ def make_trust(
         },
         "conformal": conformal,
         "conformal_reason": None if conformal else _too_small(len(val_y)),
-        "reject": None,
-        "reject_reason": REJECT_REASON,
+        "reject": None if isinstance(reject, str) else reject,
+        "reject_reason": reject if isinstance(reject, str) else None,
     }
 
 
@@ -117,6 +121,23 @@ def conformal_threshold(
 def prediction_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
     """(N, C) true where a class belongs to the image's set: 1 - p <= threshold. A set may be empty."""
     return 1 - probabilities <= threshold
+
+
+def _test_figures(
+    sets: NDArray[np.bool_], labels: NDArray[np.int64], groups: Sequence[str], classes: list[str]
+) -> dict[str, Any]:
+    """How often the sets (N, C) hold the true label, in all and by class (null without images), and their sizes."""
+    covered = sets[np.arange(len(labels)), labels]
+    sizes = sets.sum(axis=1)
+    return {
+        "test_coverage": float(covered.mean()),
+        "test_coverage_ci95": group_bootstrap(covered, groups),
+        "test_coverage_per_class": {
+            name: float(covered[labels == k].mean()) if (labels == k).any() else None for k, name in enumerate(classes)
+        },
+        "test_mean_set_size": float(sizes.mean()),
+        "test_set_sizes": {str(size): int((sizes == size).sum()) for size in range(len(classes) + 1)},
+    }
 
 
 def _too_small(n: int) -> str:

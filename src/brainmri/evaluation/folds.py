@@ -19,6 +19,7 @@ from brainmri.evaluation.report import write_figures, write_report
 from brainmri.evaluation.results import FLOORS, json_text, read_result, write_result
 
 SUMS = ("time_to_converge_s", "training_only_s")
+POOLED = "Pooled from several networks, which have a rule for refusing an image each, in the folders of their folds."
 MEANS = ("epochs_run", "schedule_fraction", "images_per_second", "best_train_accuracy", "validation_accuracy_then")
 
 
@@ -50,7 +51,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
     )
     groups = {split: rows["group_id"].tolist() for split, rows in pooled.groupby("split")}
     tested = pooled.loc[pooled["split"] == "test", "file_name"]
-    trust = make_trust(val_y, val_p, test_y, test_p, classes)
+    trust = make_trust(val_y, val_p, test_y, test_p, classes, test_groups=groups["test"], reject=POOLED)
     (run_dir / "trust.json").write_text(json_text(trust), encoding="utf-8")
     weights = [result["test"]["n"] for result in results]
     result = first | {

@@ -39,6 +39,7 @@ SINGLE_SLICES = (
     "The network sees single slices and knows only its own classes; it gives one of them to any picture, even one that "
     "is no brain MRI."
 )
+REFUSES_SOME = " The rule that refuses pictures (see above) finds many of those, not all."
 
 
 def read_result(run_dir: Path) -> dict[str, Any]:
@@ -218,7 +219,7 @@ def limits(result: dict[str, Any]) -> list[str]:
         RESEARCH_ONLY,
         "The test images come from the same data set as the training images. Images from other scanners, hospitals or "
         "sources can be classified far worse: a network can learn the source of an image instead of the disease.",
-        SINGLE_SLICES,
+        SINGLE_SLICES + (REFUSES_SOME if result["reject"] else ""),
     ]
     if is_simulated(result["data"]["name"]):
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")

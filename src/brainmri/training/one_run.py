@@ -15,6 +15,7 @@ from brainmri.data.binary import class_without_tumour
 from brainmri.data.cache import PixelCache
 from brainmri.data.dataset import SPLITS, PreparedData, oversampled
 from brainmri.data.exchange import Exchange
+from brainmri.evaluation.reject.fitting import fitted_beside
 from brainmri.models.build import build_model, parameter_counts, synchronized
 from brainmri.models.preprocessing import image_processor
 from brainmri.models.saving import save_model
@@ -116,9 +117,10 @@ def train_once(
     if not state.is_main_process:
         return None
     run_dir.mkdir(parents=True, exist_ok=True)
-    save_model(
-        trainer.accelerator.unwrap_model(model), image_processor(recipe.input.size, recipe.input.normalize), run_dir
-    )
+    model = trainer.accelerator.unwrap_model(model)
+    processor = image_processor(recipe.input.size, recipe.input.normalize)
+    save_model(model, processor, run_dir)
+    reject = fitted_beside(run_dir, model, processor, data)
     result = write_run(
         run_dir,
         run=run,
@@ -133,6 +135,7 @@ def train_once(
         precision_probe=probe,
         stages=stages,
         probabilities=probabilities,
+        reject=reject,
         fold=fold,
     )
     if not run.keep_checkpoints:

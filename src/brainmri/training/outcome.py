@@ -78,12 +78,14 @@ def write_run(
     precision_probe: dict[str, float] | None,
     stages: list[StageOutcome],
     probabilities: dict[str, NDArray[np.float64]],
+    reject: dict[str, Any] | str,
     fold: int | None = None,
 ) -> dict[str, Any]:
     """Write every file of the run folder but the model, and return the contents of `result.json`.
 
     precision_probe: seconds of a step in each precision, where they decided. probabilities: of the splits that were
-    scored (`validation` and `test`, perhaps `train`). fold: of a cross-validation.
+    scored (`validation` and `test`, perhaps `train`). reject: the reject rule's record, or why there is none. fold: of
+    a cross-validation.
     """
     (run_dir / "recipe.yaml").write_text(
         yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
@@ -96,14 +98,19 @@ def write_run(
     ]
     write_predictions(pd.concat(tables), run_dir / "predictions.csv")
     truth = {split: data.labels(data.rows(split)) for split in probabilities}
+    groups = {split: data.index["group_id"].to_numpy()[data.rows(split)].tolist() for split in probabilities}
     trust = make_trust(
-        truth["validation"], probabilities["validation"], truth["test"], probabilities["test"], data.classes
+        truth["validation"],
+        probabilities["validation"],
+        truth["test"],
+        probabilities["test"],
+        data.classes,
+        test_groups=groups["test"],
+        reject=reject,
     )
     (run_dir / "trust.json").write_text(json_text(trust), encoding="utf-8")
     scores = {
-        split: evaluate_predictions(
-            truth[split], values, data.index["group_id"].to_numpy()[data.rows(split)], data.classes
-        )
+        split: evaluate_predictions(truth[split], values, groups[split], data.classes)
         for split, values in probabilities.items()
     }
     result = {
@@ -134,7 +141,7 @@ def write_run(
             probabilities["validation"],
             truth["test"],
             probabilities["test"],
-            data.index["group_id"].iloc[data.rows("test")].tolist(),
+            groups["test"],
             data.index["site"].iloc[data.rows("test")].tolist(),
             data.classes,
         ),

@@ -91,6 +91,9 @@ def summary(contents: dict[str, Any], out: Path) -> str:
         for what, title in (("sensitivity", "tumours found"), ("specificity", "others left alone")):
             if found["all"][what] is not None:
                 lines.append(f"  {title:44s} {percent(found['all'][what])} {interval(found['all'][f'{what}_ci95'])}")
+    if refused := contents["reject"]:
+        kept = f"accuracy on the others {percent(refused['kept_accuracy'])} {interval(refused['kept_accuracy_ci95'])}"
+        lines.append(f"  {'refused by its reject rule':44s} {percent(refused['rejected'])}, {kept}")
     lines += [f"  floor: {name:37s} {percent(value)}" for name, value in _floors(contents) if value is not None]
     lines += [contents["relation"], *filter(None, [contents["missing_reason"]])]
     lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents["warnings"]]

@@ -14,6 +14,8 @@ Keys (always present, null where not applicable):
     scores: as in result.json, without what missing classes make meaningless; missing_reason: why, in a sentence
     calibration: {temperature, fitted_on, loss_before, loss_after, ece_before, ece_after, brier_before, brier_after}
     calibration_reason: why there is none
+    reject: {n, rejected, rejected_ci95, kept, kept_accuracy, kept_accuracy_ci95}   # rejected: a share
+    reject_reason: why there is none
     floors: {majority, nearest_neighbour, global_statistics}
     warnings: [[headline, sentence], ...]
     environment: as in result.json
@@ -37,6 +39,7 @@ from brainmri.evaluation.calibration import apply_temperature
 from brainmri.evaluation.detection import detection_at
 from brainmri.evaluation.metrics import checked_predictions, evaluate_predictions
 from brainmri.evaluation.predictions import predictions_table
+from brainmri.evaluation.reject.record import rejection
 from brainmri.evaluation.results import leak_warning, simulation_warning, training_warnings
 from brainmri.evaluation.scoring.own_data import Relation, relation
 from brainmri.training.machine import environment
@@ -91,11 +94,14 @@ def evaluate(subject: Subject, data: PreparedData, split: str, match: ClassMatch
     index = data.index.iloc[rows]
     index = index.assign(label=index["label"].map(match.data_classes))
     labels = index["label"].map(match.classes.index).to_numpy(np.int64)
-    own = subject.probabilities(data, rows)
+    answered = subject.answers(data, rows)
+    own = answered.probabilities
     # Checked as the model gave them, so that the message shows its own row.
     checked_predictions(np.zeros(len(own)), own, len(subject.classes))
     probabilities = match.scored(own)
-    scores = evaluate_predictions(labels, probabilities, index["group_id"].tolist(), match.classes)
+    groups = index["group_id"].tolist()
+    scores = evaluate_predictions(labels, probabilities, groups, match.classes)
+    correct = probabilities.argmax(axis=1) == labels
     missing = [name for name in match.classes if not scores["per_class"][name]["support"]]
     temperature = subject.trust["calibration"] if subject.trust else None
     calibrated = match.scored(apply_temperature(own, temperature["temperature"])) if temperature else None
@@ -125,6 +131,8 @@ def evaluate(subject: Subject, data: PreparedData, split: str, match: ClassMatch
         "detection": _detection(subject.result, labels, probabilities, index, match.classes),
         "calibration": _calibration(temperature, scores, labels, calibrated, index, match.classes),
         "calibration_reason": None if temperature else "No temperature was stored with what is scored.",
+        "reject": None if answered.rejected is None else rejection(answered.rejected, correct, groups),
+        "reject_reason": None if answered.rejected is not None else "No rule for refusing pictures was stored with it.",
         "floors": _floors(subject.result if own_test else None, match.classes, scores),
         "warnings": _warnings(subject, data, stand, match, left_out),
         "environment": environment(),

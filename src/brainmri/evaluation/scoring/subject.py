@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,22 +14,24 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import softmax
 from tqdm.auto import tqdm
 
 from brainmri.data.tables import read_csv
+from brainmri.evaluation.reject.answers import Answers, answers
+from brainmri.evaluation.reject.fitting import pictures
+from brainmri.evaluation.reject.rule import ARRAYS, RejectRule
 from brainmri.evaluation.results import read_result
 from brainmri.models.loading import class_names, load_classifier, load_processor
 
 if TYPE_CHECKING:
     import pandas as pd
-    from transformers import BaseImageProcessor, PreTrainedModel
 
     from brainmri.data.dataset import PreparedData
 
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 RECORD = ("trust.json", "result.json")  # other projects may have a result.json too, but hardly both
-Record = tuple[dict[str, Any] | None, dict[str, Any] | None]  # result.json, trust.json
+Record = tuple[dict[str, Any] | None, dict[str, Any] | None, RejectRule | None]  # result.json, trust.json, its rule
+NO_RECORD: Record = (None, None, None)
 Classify = Callable[[list[Image.Image]], NDArray[np.float64]]  # RGB pictures to probabilities (B, C)
 
 
@@ -38,15 +40,15 @@ class Subject:
     """What is scored.
 
     name: for every figure and text. kind: "run", "model" or "predictions". classes: the names of its outputs.
-    probabilities: of images, given as a `PreparedData` and (N,) positions in its index: float64 (N, C), uncalibrated.
-    classify: the same of RGB pictures; None for a table of predictions, which knows no other pictures than its own.
+    answers: of images, given as a `PreparedData` and (N,) positions in its index.
+    classify: the probabilities of RGB pictures; None for a table of predictions, which knows no others than its own.
     folder: where it lies, None for the Hub. result, trust: `result.json` and `trust.json` of a run, else None.
     """
 
     name: str
     kind: str
     classes: list[str]
-    probabilities: Callable[[PreparedData, NDArray[np.int64]], NDArray[np.float64]]
+    answers: Callable[[PreparedData, NDArray[np.int64]], Answers]
     classify: Classify | None = None
     folder: Path | None = None
     result: dict[str, Any] | None = None
@@ -67,24 +69,25 @@ def open_subject(place: str, *, batch_size: int, trust_remote_code: bool = False
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
-        result, trust = _record(path)
+        found = _record(path)
+        result = found[0]
         name = f"{result['arch']} ({result['protocol']}, seed {result['seed']})" if result else path.resolve().name
-        return _model(name, place, None, batch_size, trust_remote_code, folder=path, result=result, trust=trust)
+        return _model(name, place, None, batch_size, trust_remote_code, lambda: found, folder=path)
     repository, _, revision = _repository(place).partition("@")
     if not REPOSITORY.fullmatch(repository):
         raise ValueError(
             f"{place}: no such folder or file, and no repository on the Hub (OWNER/NAME[@REVISION]) or timm:NAME"
         )
-    subject = _model(place, repository, revision or None, batch_size, trust_remote_code)
-    result, trust = _record_on_hub(repository, revision or None)
-    return replace(subject, kind="run" if result else "model", result=result, trust=trust)
+    record = partial(_record_on_hub, repository, revision or None)
+    return _model(place, repository, revision or None, batch_size, trust_remote_code, record)
 
 
 def _record(folder: Path) -> Record:
-    """What a run left beside its model; (None, None) for a model that is no run of this project."""
+    """What a run left beside its model; nothing for a model that is no run of this project."""
     if not all((folder / name).is_file() for name in RECORD):
-        return None, None
-    return read_result(folder), json.loads((folder / "trust.json").read_text(encoding="utf-8"))
+        return NO_RECORD
+    trust = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
+    return read_result(folder), trust, RejectRule.load(folder) if trust["reject"] else None
 
 
 def _record_on_hub(repository: str, revision: str | None) -> Record:
@@ -94,7 +97,9 @@ def _record_on_hub(repository: str, revision: str | None) -> Record:
     try:
         files = [hf_hub_download(repository, name, revision=revision) for name in RECORD]
     except EntryNotFoundError:  # most repositories have none; offline: not in the cache
-        return None, None
+        return NO_RECORD
+    if json.loads(Path(files[0]).read_text(encoding="utf-8")).get("reject"):
+        hf_hub_download(repository, ARRAYS, revision=revision)
     return _record(Path(files[0]).parent)
 
 
@@ -108,50 +113,42 @@ def _repository(place: str) -> str:
 
 
 def _model(
-    name: str, place: str, revision: str | None, batch_size: int, trust_remote_code: bool, **run: Any
+    name: str,
+    place: str,
+    revision: str | None,
+    batch_size: int,
+    trust_remote_code: bool,
+    record: Callable[[], Record],
+    folder: Path | None = None,
 ) -> Subject:
     model = load_classifier(place, revision, trust_remote_code=trust_remote_code)
     processor = load_processor(place, revision, trust_remote_code=trust_remote_code)
     classes = class_names(model)
     if len(classes) < 2 or model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{place}: its outputs ({', '.join(classes[:8])}) are not the probabilities of classes")
-    classify = partial(picture_probabilities, model, processor)
-    compute = partial(image_probabilities, classify, batch_size)
-    return Subject(name, "run" if run.get("result") else "model", classes, compute, classify, **run)
+    result, trust, rule = record()
+    if torch.cuda.is_available():
+        model = model.to("cuda")  # type: ignore[arg-type]
+    answer = partial(answers, model=model, processor=processor, rule=rule, batch_size=batch_size)
+
+    def classify(pictures: list[Image.Image]) -> NDArray[np.float64]:
+        return answer(pictures).probabilities
+
+    kind = "run" if result else "model"
+    return Subject(name, kind, classes, partial(image_answers, answer), classify, folder, result, trust)
 
 
 def _predictions(path: Path) -> Subject:
     table = read_predictions_csv(path)
     classes = [column.removeprefix("p_") for column in table.columns]
-    return Subject(path.name, "predictions", classes, partial(given_probabilities, path, table), folder=path.parent)
+    return Subject(path.name, "predictions", classes, partial(given_answers, path, table), folder=path.parent)
 
 
-@torch.inference_mode()
-def picture_probabilities(
-    model: PreTrainedModel, processor: BaseImageProcessor, pictures: list[Image.Image]
-) -> NDArray[np.float64]:
-    """Softmax of the model's logits (B, C) for RGB pictures, prepared as its image processor says, in float32."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    inputs = processor(images=pictures, return_tensors="pt").to(device)
-    logits = model.to(device)(**inputs).logits  # type: ignore[arg-type]
-    return np.asarray(softmax(logits.double().cpu().numpy(), axis=1))
-
-
-def image_probabilities(
-    classify: Classify, batch_size: int, data: PreparedData, rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
-    """Probabilities of the images at `rows`, read so many at once."""
-    names = data.index["file_name"].to_numpy()[rows]
-    parts = []
-    with tqdm(total=len(names), desc="scoring", unit="image", disable=None) as progress:
-        for start in range(0, len(names), batch_size):
-            pictures = []
-            for name in names[start : start + batch_size]:
-                with Image.open(data.root / name) as image:
-                    pictures.append(image.convert("RGB"))  # as a pipeline does; some processors want three channels
-            parts.append(classify(pictures))
-            progress.update(len(pictures))
-    return np.concatenate(parts)
+def image_answers(
+    answer: Callable[[Iterable[Image.Image]], Answers], data: PreparedData, rows: NDArray[np.int64]
+) -> Answers:
+    """`answer` of the images at `rows`, with a progress bar."""
+    return answer(tqdm(pictures(data, rows), desc="scoring", total=len(rows), unit="image", disable=None))
 
 
 def read_predictions_csv(path: Path) -> pd.DataFrame:
@@ -173,9 +170,7 @@ def read_predictions_csv(path: Path) -> pd.DataFrame:
         raise ValueError(f"{path}: a probability is no number ({error})") from error
 
 
-def given_probabilities(
-    path: Path, table: pd.DataFrame, data: PreparedData, rows: NDArray[np.int64]
-) -> NDArray[np.float64]:
+def given_answers(path: Path, table: pd.DataFrame, data: PreparedData, rows: NDArray[np.int64]) -> Answers:
     """The rows of a table of predictions (see `read_predictions_csv`) for the images at `rows`.
 
     Raises:
@@ -185,4 +180,4 @@ def given_probabilities(
     missing = names[~names.isin(table.index)].tolist()
     if missing:
         raise ValueError(f"{path} lacks {len(missing)} of the {len(names)} images, {missing[0]} the first")
-    return table.loc[names].to_numpy()
+    return Answers(table.loc[names].to_numpy())

@@ -1,0 +1,57 @@
+"""Give a finished run the reject rule, or a new one, and write its trust.json, report and card anew.
+
+    python -m brainmri.evaluation.reject RUN DATA
+
+DATA is the prepared folder that the run was made on. Nothing is trained.
+"""
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brainmri.command import call
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", type=Path, help="a finished run folder")
+    parser.add_argument("data", metavar="DATA", type=Path, help="the prepared data set that it was made on")
+    arguments = parser.parse_args()
+
+    from brainmri.data.dataset import open_prepared
+    from brainmri.evaluation.calibration import make_trust
+    from brainmri.evaluation.predictions import read_predictions
+    from brainmri.evaluation.reject.fitting import fitted_beside
+    from brainmri.evaluation.report import write_report
+    from brainmri.evaluation.results import json_text, read_result, write_result
+    from brainmri.hub.cards import write_card
+    from brainmri.models.loading import load_classifier, load_processor
+    from brainmri.training.machine import use_cpu_well
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    run, data, result = arguments.run, open_prepared(arguments.data), read_result(arguments.run)
+    if result["data"]["fingerprint"] != data.info["fingerprint"]:
+        raise ValueError(
+            f"{run} was made on data with the fingerprint {result['data']['fingerprint']}, and {arguments.data} has "
+            f"{data.info['fingerprint']}: give the folder that it was made on (folds and merged classes have none)"
+        )
+    use_cpu_well()
+    reject = fitted_beside(run, load_classifier(str(run)), load_processor(str(run)), data)
+    splits = [read_predictions(run / "predictions.csv", split, data.classes) for split in ("validation", "test")]
+    (val_y, val_p), (test_y, test_p) = (map(np.array, split) for split in splits)
+    table = pd.read_csv(run / "predictions.csv", dtype=str, keep_default_na=False)
+    groups = table.loc[table["split"] == "test", "group_id"].tolist()
+    trust = make_trust(val_y, val_p, test_y, test_p, data.classes, test_groups=groups, reject=reject)
+    (run / "trust.json").write_text(json_text(trust), encoding="utf-8")
+    write_result(result | {key: trust[key] for key in ("calibration", "conformal", "reject")}, run)
+    write_report(run)
+    write_card(run)
+    print(f"{run / 'trust.json'}: {trust['reject_reason'] or 'the rule stands there'}; {run / 'report.html'} shows it")
+
+
+if __name__ == "__main__":
+    call(main)

@@ -1,0 +1,100 @@
+"""The rule of a model as a run leaves it: fitted on prepared data, tried, written, and added to a run without one."""
+
+import json
+import shutil
+import sys
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+from torch import nn
+from transformers.modeling_outputs import ImageClassifierOutput
+
+from brainmri.data.dataset import open_prepared
+from brainmri.evaluation.reject import __main__ as adding
+from brainmri.evaluation.reject.answers import answers
+from brainmri.evaluation.reject.fitting import MOST, fitted_beside, some_rows
+from brainmri.evaluation.reject.record import rejection
+from brainmri.evaluation.reject.rule import RejectRule
+from brainmri.models.loading import load_classifier, load_processor
+from brainmri.models.preprocessing import image_processor
+
+from ...training.conftest import environment, finished, phantom, train  # noqa: F401
+
+
+class TwoHeads(nn.Module):
+    device = torch.device("cpu")
+
+    def __init__(self):
+        super().__init__()
+        self.heads = nn.ModuleList(nn.Linear(12, 4) for _ in range(2))
+
+    def forward(self, pixel_values):
+        return ImageClassifierOutput(logits=sum(head(pixel_values[:, :, :2, :2].flatten(1)) for head in self.heads))
+
+
+def test_a_network_without_one_last_layer_gets_the_reason_and_no_file(phantom, tmp_path):  # noqa: F811
+    reason = fitted_beside(tmp_path, TwoHeads(), image_processor(32, "half"), open_prepared(phantom))
+    assert reason.startswith("No rule for refusing an image was fitted: TwoHeads has no single last layer")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_each_training_picture_is_fitted_once_and_no_split_without_end(phantom, monkeypatch):  # noqa: F811
+    data = open_prepared(phantom)
+    rows = data.rows("train")
+    data.index.loc[rows[:6], "picture_id"] = "the same"
+    assert len(some_rows(data, "train")) == len(rows) - 5
+    assert np.array_equal(some_rows(data, "test"), data.rows("test"))
+    monkeypatch.setitem(MOST, "test", 7)
+    few = some_rows(data, "test")
+    assert len(few) == len(set(few)) == 7
+    assert set(few) < set(data.rows("test"))
+    assert np.array_equal(few, some_rows(data, "test"))
+
+
+def test_the_rule_of_a_run_judges_pictures_as_the_run_itself_did(finished, phantom):  # noqa: F811
+    """From the files alone: the share of the test split that is refused is the one that the run wrote down."""
+    model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), RejectRule.load(finished)
+    data = open_prepared(phantom)
+    names = data.index["file_name"].iloc[data.rows("test")]
+    found = answers([Image.open(phantom / name) for name in names], model, processor, rule)
+    written = json.loads((finished / "trust.json").read_text())["reject"]["test"]
+    assert found.rejected.mean() == pytest.approx(written["rejected"])
+    right = found.probabilities.argmax(1) == data.labels(data.rows("test"))
+    assert right[~found.rejected].mean() == pytest.approx(written["kept_accuracy"])
+
+
+def test_a_run_that_was_finished_without_a_rule_is_given_one(finished, phantom, tmp_path, monkeypatch):  # noqa: F811
+    run = shutil.copytree(finished, tmp_path / "run")
+    trust, result = (json.loads((run / name).read_text()) for name in ("trust.json", "result.json"))
+    (run / "trust.safetensors").unlink()
+    (run / "trust.json").write_text(json.dumps(trust | {"reject": None, "reject_reason": "An older version."}))
+    (run / "result.json").write_text(json.dumps(result | {"reject": None}))
+    (run / "report.html").unlink()
+    monkeypatch.setattr(sys, "argv", ["reject", str(run), str(phantom)])
+    adding.main()
+    again = json.loads((run / "trust.json").read_text())
+    assert again["reject_reason"] is None
+    for part in ("reject", "conformal", "calibration"):
+        for key, value in trust[part].items():
+            if not isinstance(value, (list, dict)):
+                assert again[part][key] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value), key
+    assert json.loads((run / "result.json").read_text())["reject"] == again["reject"]
+    assert "What it refuses" in (run / "report.html").read_text()
+    assert "## What it refuses" in (run / "README.md").read_text()
+
+    result["data"]["fingerprint"] = "another"
+    (run / "result.json").write_text(json.dumps(result))
+    with pytest.raises(ValueError, match="made on data with the fingerprint another"):
+        adding.main()
+
+
+def test_shares_and_intervals_of_what_is_refused_by_hand():
+    rejected, right = np.array([True, False, False, False]), np.array([False, True, True, False])
+    found = rejection(rejected, right, ["a", "b", "b", "c"])
+    assert (found["n"], found["rejected"], found["kept"]) == (4, 0.25, 3)
+    assert found["kept_accuracy"] == pytest.approx(2 / 3)
+    assert found["rejected_ci95"][0] <= 0.25 <= found["rejected_ci95"][1]
+    nothing = rejection(np.ones(2, bool), np.ones(2, bool), ["a", "b"])
+    assert (nothing["kept"], nothing["kept_accuracy"], nothing["kept_accuracy_ci95"]) == (0, None, None)

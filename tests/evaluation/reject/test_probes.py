@@ -1,0 +1,79 @@
+import numpy as np
+import pytest
+from PIL import Image
+
+from brainmri.data.dataset import open_prepared
+from brainmri.data.phantom import make_phantom
+from brainmri.data.prepare import prepare
+from brainmri.evaluation.reject import probes
+from brainmri.evaluation.reject.probes import AbsentPackage, ProbeSet, probe_sets
+from brainmri.evaluation.reject.record import probe_records
+
+SHIPPED = ("scikit-learn", "gradio, matplotlib", "matplotlib", "nibabel", "nilearn", "own pictures")
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("phantom")
+    raw = make_phantom(folder / "raw", subjects=16, size=32, slices_per_subject=4, progress=False)
+    return open_prepared(prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="p"))
+
+
+def test_the_pictures_of_required_packages_are_there_and_are_pictures(data):
+    seen = 0
+    for probe in probe_sets(data):
+        if probe.source not in SHIPPED:
+            continue
+        for picture in probe.pictures():
+            assert picture.mode in ("L", "RGB")
+            assert np.asarray(picture).std() > 1  # none is blank
+            seen += 1
+    assert seen > 150
+
+
+def test_no_picture_both_chooses_and_tests(data):
+    files = {"development": set(), "held back": set()}
+    for probe in probe_sets(data):
+        try:
+            files[probe.use] |= {picture.tobytes() for picture in probe.pictures()}
+        except AbsentPackage:
+            assert probe.source not in SHIPPED
+    assert len(files["development"]) > 30
+    assert len(files["held back"]) > 50
+    assert not files["development"] & files["held back"]
+
+
+def test_own_pictures_are_turned_and_come_from_one_split_and_one_of_each_group(data):
+    sets = {probe.name: probe for probe in probe_sets(data)}
+    groups = data.index.iloc[data.rows("test")]["group_id"].nunique()
+    turned = sets["test pictures, turned by 90 degrees"].pictures()
+    assert len(turned) == groups
+    originals = {np.asarray(Image.open(data.root / name)).tobytes() for name in data.index["file_name"]}
+    test = data.index.iloc[data.rows("test")]["file_name"]
+    own = {np.asarray(Image.open(data.root / name)).tobytes() for name in test}
+    back = [np.rot90(np.asarray(picture), -1).tobytes() for picture in turned]
+    assert set(back) <= own
+    assert not {picture.tobytes() for picture in turned} & originals
+    inverted = sets["test pictures, inverted"].pictures()
+    assert {(255 - np.asarray(picture)).tobytes() for picture in inverted} <= own
+
+
+def test_an_absent_package_is_listed_with_its_reason(monkeypatch):
+    monkeypatch.setattr(probes, "find_spec", lambda name: None)
+    missing = [
+        ProbeSet("faces, grey", "scikit-image", "held back", "should be refused", lambda: probes._lfw(slice(0, 9))),
+        ProbeSet("head CT", "pydicom", "held back", "should be refused", lambda: probes._dicom(("CT_small.dcm",))),
+    ]
+    records = probe_records(missing, lambda pictures: pytest.fail("there is nothing to answer"))
+    assert [record["absent"] for record in records] == ["skimage is not installed", "pydicom is not installed"]
+    assert [(record["n"], record["rejected"], record["ci95"]) for record in records] == [(0, None, None)] * 2
+
+
+def test_a_scan_is_shown_in_its_window_with_bones_bright():
+    """A radiograph stored with white as the lowest value (MONOCHROME1) is shown the right way round."""
+    pytest.importorskip("pydicom", reason="pydicom (extra: probes) is not installed")
+    from pydicom.data import get_testdata_file
+
+    spine = np.asarray(probes._dicom_picture(get_testdata_file("CT_small.dcm", download=False)))
+    assert spine.dtype == np.uint8
+    assert (spine.min(), spine.max()) == (0, 255)
