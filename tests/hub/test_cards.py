@@ -33,6 +33,7 @@ def test_card_reads_as_a_whole(make_run):
         "# ResNet-50, all weights trained",
         "## Use",
         "## Results on the test split",
+        "## What it refuses",
         "## Data",
         "## Training",
         "## Licence and citation",

@@ -10,6 +10,8 @@ import torch
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData, open_prepared
+from brainmri.evaluation.reject.answers import Answers
+from brainmri.evaluation.reject.fitting import pictures
 from brainmri.evaluation.report import write_report
 from brainmri.evaluation.robustness.corruptions import CORRUPTIONS, STRENGTHS
 from brainmri.evaluation.robustness.files import study_summary, write_study
@@ -22,7 +24,7 @@ from brainmri.evaluation.robustness.study import (
 )
 from brainmri.evaluation.scoring import scores
 from brainmri.evaluation.scoring.classes import match_classes
-from brainmri.evaluation.scoring.subject import Subject, image_probabilities
+from brainmri.evaluation.scoring.subject import Subject
 from brainmri.models.build import build_model
 from brainmri.models.preprocessing import image_processor
 from brainmri.models.saving import save_model
@@ -56,16 +58,16 @@ def lights(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
 
 def by_brightness(pictures: list[Image.Image]) -> np.ndarray:
     """A model that thresholds the mean brightness."""
-    assert {picture.mode for picture in pictures} == {"RGB"}
+    assert {picture.mode for picture in pictures} <= {"L", "RGB"}
     bright = np.array([np.asarray(picture).mean() > THRESHOLD for picture in pictures])
     return np.stack([~bright, bright], axis=1).astype(float)
 
 
 def study_of(data: PreparedData, images: int = 1000, batch_size: int = 8) -> RobustnessStudy:
-    def probabilities(data: PreparedData, rows: np.ndarray) -> np.ndarray:
-        return image_probabilities(by_brightness, 16, data, rows)
+    def answers(data: PreparedData, rows: np.ndarray) -> Answers:
+        return Answers(by_brightness(list(pictures(data, rows))))
 
-    subject = Subject("lamp", "model", LABELS, probabilities, by_brightness)
+    subject = Subject("lamp", "model", LABELS, answers, by_brightness)
     match = match_classes(LABELS, data.classes, [])
     evaluation = scores.evaluate(subject, data, "test", match)
     return robustness_study(subject, data, match, evaluation, images=images, batch_size=batch_size)

@@ -8,6 +8,7 @@ of them a place looks up to half a place beside where it stands: to the left and
 from __future__ import annotations
 
 import copy
+from typing import Any
 
 import torch
 from torch import nn
@@ -15,6 +16,14 @@ from torch import nn
 from brainmri.evaluation.explanation.grad_cam import TargetLayer
 
 CANVAS = 4  # times the side of a picture: what the middle of it sees, no edge cuts off
+
+
+class _Reached(BaseException):  # no error, and nothing should catch it as one
+    """Ends a forward pass at the layer in question: what follows it may know one size of pictures only."""
+
+    def __init__(self, maps: torch.Tensor) -> None:
+        super().__init__()
+        self.maps = maps
 
 
 @torch.no_grad()
@@ -44,25 +53,25 @@ def sight_offset(network: nn.Module, layer: TargetLayer, side: int) -> tuple[flo
     do not overlap.
 
     Args:
-        network: a CNN that takes pictures of any size, where the layer has maps. side: of its pictures, in pixels.
+        network: up to a layer of maps it must take pictures of any size, as convolutions do. side: of its pictures.
     """
     if layer.form != "maps":
         return 0.0, 0.0
     even, canvas = _evened(network), CANVAS * side
-    seen: list[torch.Tensor] = []
 
-    def keep(module: nn.Module, inputs: object, output: object) -> None:
-        first = output[0] if isinstance(output, tuple | list) else output
-        assert isinstance(first, torch.Tensor)
-        seen.append(layer.to_maps(first))
+    def stop(module: nn.Module, inputs: Any, output: Any) -> None:
+        raise _Reached(layer.to_maps(output[0] if isinstance(output, tuple | list) else output))
 
-    even.get_submodule(layer.name).register_forward_hook(keep)
+    even.get_submodule(layer.name).register_forward_hook(stop)
     with torch.enable_grad():
         noise = torch.rand(1, 3, canvas, canvas, generator=torch.Generator().manual_seed(0))
         pixels = noise.to(next(even.parameters()).device).requires_grad_()
-        even(pixels)
-        place = seen[0].shape[-1] // 2
-        (gradient,) = torch.autograd.grad(seen[0][..., place, place].sum(), pixels)
+        try:
+            even(pixels)
+        except _Reached as reached:
+            maps = reached.maps
+        place = maps.shape[-1] // 2
+        (gradient,) = torch.autograd.grad(maps[..., place, place].sum(), pixels)
     weight = gradient.abs().sum((0, 1)).double()
     places = torch.arange(canvas, device=weight.device, dtype=torch.float64) + 0.5
     stands = (place + 0.5) * side / layer.side
