@@ -32,6 +32,33 @@ def example_predictions(classes: list[str], n: int, seed: int) -> tuple[np.ndarr
 
 
 @pytest.fixture
+def reject_record() -> dict[str, Any]:
+    """A reject rule's part of `trust.json`, with two sets of pictures that it was tried on and one that is absent."""
+    from brainmri.evaluation.reject.record import record
+    from brainmri.evaluation.reject.rule import RejectRule
+
+    rng = np.random.default_rng(0)
+    pictures = rng.random((60, 16)), rng.random((60, 7))
+    labels, probabilities, groups = example_predictions(CLASSES, 240, 51)
+    probe = {"source": "gradio", "use": "held back", "meaning": "should be refused", "absent": None}
+    faces = {"name": "faces, grey", "n": 100, "rejected": 0.84, "ci95": [0.753, 0.906]}
+    brains = {"name": "brain MRI: one head", "n": 1, "rejected": 0.0, "ci95": [0.0, 0.975], "meaning": "a question"}
+    absent = {"name": "head CT", "n": 0, "rejected": None, "ci95": None, "absent": "pydicom is not installed"}
+    digits = {"name": "handwritten digits", "n": 100, "rejected": 0.61, "ci95": [0.507, 0.706], "use": "development"}
+    return record(
+        RejectRule.fit("classifier", pictures, pictures),
+        fitted_images=60,
+        validation=np.arange(120) < 6,
+        test=np.arange(240) < 12,
+        test_labels=labels,
+        test_predicted=probabilities.argmax(axis=1),
+        test_groups=groups,
+        classes=CLASSES,
+        probes=[probe | one for one in (faces, brains, absent, digits)],
+    )
+
+
+@pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """make_run(name, **changes): a run folder; a change is a dotted key of result.json with `__` for the dot."""
     from brainmri.evaluation.calibration import make_trust

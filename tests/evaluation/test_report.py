@@ -97,6 +97,31 @@ def test_what_must_be_known_first_stands_at_the_top_in_large_letters(make_run, c
     assert sentence in Page(text).text
 
 
+def test_page_says_what_is_refused_and_what_was_not_tried(make_run, reject_record):
+    run = make_run(reject=reject_record)
+    trust = json.loads((run / "trust.json").read_text())
+    (run / "trust.json").write_text(json.dumps(trust | {"reject": reject_record, "reject_reason": None}))
+    text = Page(report(run)).text
+    assert "Of the test pictures 5.0 % [" in text
+    assert "faces, grey gradio 100 84.0 % [75.3, 90.6] yes" in text
+    assert "head CT gradio – – (pydicom is not installed) yes" in text
+    assert "brain MRI: one head gradio 1 0.0 % [0.0, 97.5] an open question" in text
+    assert text.index("Held back") < text.index("faces, grey") < text.index("kind of rule was chosen")
+    assert text.index("kind of rule was chosen") < text.index("handwritten digits")
+    assert "None" not in text
+
+
+def test_page_shows_coverage_by_class_and_the_sizes_of_the_sets(make_run):
+    run = make_run()
+    conformal = json.loads((run / "trust.json").read_text())["conformal"]
+    text = Page(report(run)).text
+    for label, share in conformal["test_coverage_per_class"].items():
+        assert f"{label} {100 * share:.1f} %" in text
+    low, high = conformal["test_coverage_ci95"]
+    assert f"{100 * conformal['test_coverage']:.1f} % [{100 * low:.1f}, {100 * high:.1f}] of the test images" in text
+    assert "Test images " + " ".join(str(n) for n in conformal["test_set_sizes"].values()) in text
+
+
 def test_nulls_are_dashes(make_run):
     run = make_run(
         test__auroc=None,

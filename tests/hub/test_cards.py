@@ -46,9 +46,22 @@ def test_card_reads_as_a_whole(make_run):
     assert "No group stands in more than one split" in text
     assert text.count("not a medical device") == 1
     assert "timm/resnet50.tv_in1k@4f1d sha256:0123abcd" in text
+    assert "No rule for refusing a picture was fitted for this model." in text
     assert "None" not in text
     assert "\n\n\n" not in text
     assert text.endswith(".\n")
+
+
+def test_card_says_what_is_refused_of_pictures_that_nothing_was_chosen_by(make_run, reject_record):
+    text = write_card(make_run(reject=reject_record)).read_text(encoding="utf-8")
+    assert "| faces, grey | gradio | 100 | 84.0 % [75.3, 90.6] | yes |" in text
+    assert "| brain MRI: one head | gradio | 1 | 0.0 % [0.0, 97.5] | an open question |" in text
+    assert "handwritten digits" not in text
+    assert "head CT" not in text
+    assert re.search(r"Of the test images 5\.0 % \[\d+\.\d, \d+\.\d\] are lost by it; of those kept \d\d\.\d %", text)
+    assert "finds many of those, not all" in text
+    assert "None" not in text
+    assert "\n\n\n" not in text
 
 
 def test_every_table_is_well_formed(make_run):

@@ -30,7 +30,7 @@ def main() -> None:
     from brainmri.evaluation.results import json_text, read_result, write_result
     from brainmri.hub.cards import write_card
     from brainmri.models.loading import load_classifier, load_processor
-    from brainmri.training.machine import use_cpu_well
+    from brainmri.training.machine import keep_freed_memory, use_cpu_well
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     run, data, result = arguments.run, open_prepared(arguments.data), read_result(arguments.run)
@@ -39,6 +39,7 @@ def main() -> None:
             f"{run} was made on data with the fingerprint {result['data']['fingerprint']}, and {arguments.data} has "
             f"{data.info['fingerprint']}: give the folder that it was made on (folds and merged classes have none)"
         )
+    keep_freed_memory()
     use_cpu_well()
     reject = fitted_beside(run, load_classifier(str(run)), load_processor(str(run)), data)
     splits = [read_predictions(run / "predictions.csv", split, data.classes) for split in ("validation", "test")]
