@@ -66,7 +66,11 @@ def read_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
         FileNotFoundError: a run lacks `result.json`, `history.csv` or `predictions.csv`.
         ValueError: a run has no test figures, or two runs of one system on one split have the same seed.
     """
-    return named(pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs]))
+    runs = pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs])
+    measured = runs.select_dtypes("float").columns
+    # As seeds.csv keeps them, so that what is made of either is the same to the digit.
+    runs[measured] = runs[measured].map(lambda value: float(f"{value:.9g}"))
+    return named(runs)
 
 
 def named(runs: pd.DataFrame) -> pd.DataFrame:

@@ -23,7 +23,6 @@ from brainmri.data.outlines import outline_mask, read_outlines, widened
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
 from brainmri.evaluation.explanation.grad_cam import enlarged, grad_cam, layer_named, target_layer
-from brainmri.evaluation.explanation.placement import sight_offset
 from brainmri.evaluation.explanation.pointing import (
     centred_gaussian,
     energy_inside,
@@ -255,28 +254,6 @@ def test_the_floors_know_only_the_middle_and_the_tolerance_grows_with_the_pictur
     assert set(zip(*np.nonzero(one == one.max()), strict=True)) == {(3, 3), (3, 4), (4, 3), (4, 4)}
     np.testing.assert_allclose(one, one[::-1].T)
     assert [tolerance_in_pixels(side) for side in (500, 224, 160, 32, 8)] == [15, 7, 5, 1, 1]
-
-
-@pytest.mark.parametrize(
-    ("architecture", "offset"),
-    [("tf_efficientnet_lite0", 15.5), ("resnet18", -15.5), ("test_vit", 0.0), ("convnext_atto", 0.0)],
-)
-def test_places_look_where_the_paddings_of_the_network_say(architecture: str, offset: float) -> None:
-    """TensorFlow pads on the right and below only: half a pixel more at each of the strides 1, 2, 4, 8, 16."""
-    network = timm.create_model(architecture, num_classes=4).eval()
-    layer = target_layer(network, torch.randn(2, 3, 160, 160))
-    before = {name: value.clone() for name, value in network.state_dict().items()}
-    assert sight_offset(network, layer, 160) == (pytest.approx(offset, abs=1.0), pytest.approx(offset, abs=1.0))
-    assert all(torch.equal(value, before[name]) for name, value in network.state_dict().items())
-
-
-def test_a_map_is_drawn_where_its_places_look() -> None:
-    maps = torch.zeros(1, 4, 4)
-    maps[0, 1, 1] = 1
-    plain, moved = enlarged(maps, 32)[0], enlarged(maps, 32, (4.0, -2.0))[0]
-    expected = torch.nn.functional.interpolate(maps[:, None], (32, 32), mode="bilinear")[0, 0]
-    torch.testing.assert_close(plain, expected)
-    torch.testing.assert_close(moved[2:20, 6:], plain[4:22, 2:-4])
 
 
 # ---------------------------------------------------------------------- the outlines

@@ -127,16 +127,14 @@ def grad_cam(
     return maps[:, 0].detach(), logits.detach()
 
 
-def enlarged(maps: torch.Tensor, side: int, offset: tuple[float, float] = (0.0, 0.0)) -> torch.Tensor:
+def enlarged(maps: torch.Tensor, side: int) -> torch.Tensor:
     """Maps (B, s, s) at the size of the picture, (B, side, side), bilinear as in the paper.
 
-    offset: how far to the right of and below the middle of its share of the picture a place looks, in pixels
-    (`placement.sight_offset`).
+    Each place is taken to stand in the middle of its share of the picture. The padding of strided convolutions puts
+    what a place sees by up to half a place beside that; drawn there, the maps of a trained network were further from
+    the tumours (docs/LOG.md, 2026-11-26), so they are drawn where they stand.
     """
-    steps = (torch.arange(side, device=maps.device) + 0.5) / side * 2 - 1
-    x, y = (steps - 2 * pixels / side for pixels in offset)
-    grid = torch.stack([x[None, :].expand(side, side), y[:, None].expand(side, side)], 2).expand(len(maps), -1, -1, -1)
-    return functional.grid_sample(maps[:, None], grid, "bilinear", "border", align_corners=False)[:, 0]
+    return functional.interpolate(maps[:, None], (side, side), mode="bilinear", align_corners=False)[:, 0]
 
 
 def _layers_with_places(network: nn.Module, pixels: torch.Tensor) -> list[tuple[TargetLayer, bool]]:

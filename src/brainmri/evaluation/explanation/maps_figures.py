@@ -49,7 +49,7 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
         for column, row in enumerate(sorted(rows)):
             above, below = grid[2 * block : 2 * block + 2, column]
             picture = found.pictures.brightness(slice(row, row + 1))[0]
-            one = enlarged(torch.from_numpy(found.maps[row : row + 1]), side, found.offset)[0].numpy()
+            one = enlarged(torch.from_numpy(found.maps[row : row + 1]), side)[0].numpy()
             highest = float(one.max())
             for axes in (above, below):
                 axes.imshow(picture, cmap="gray", vmin=0, vmax=255)

@@ -18,7 +18,6 @@ from brainmri.data.outlines import Polygon, outline_mask, widened
 from brainmri.evaluation.explanation import maps_figures
 from brainmri.evaluation.explanation.grad_cam import TargetLayer, enlarged, grad_cam, layer_named, target_layer
 from brainmri.evaluation.explanation.pictures import Pictures
-from brainmri.evaluation.explanation.placement import sight_offset
 from brainmri.evaluation.explanation.pointing import (
     GAUSSIAN_WIDTH,
     centred_gaussian,
@@ -49,8 +48,7 @@ class MapsStudy:
     """What was found.
 
     record: `maps.json`. table: `maps.csv`, a row for each of the N pictures. pictures: those. maps: float (N, s, s) on
-    the grid of the layer, whose places look `offset` pixels beside where they stand. polygons: the outlines of each
-    picture, None where no outlines were given. text: to print.
+    the grid of the layer. polygons: the outlines of each picture, None where no outlines were given. text: to print.
     """
 
     record: dict[str, Any]
@@ -58,7 +56,6 @@ class MapsStudy:
     pictures: Pictures
     maps: NDArray[np.float32]
     polygons: list[list[Polygon]] | None
-    offset: tuple[float, float]
     text: str
 
 
@@ -88,7 +85,6 @@ def study(
     sample = pictures.network_input(slice(0, 2))
     layer = layer_named(model.network, sample, layer_name) if layer_name else target_layer(model.network, sample)
 
-    offset = sight_offset(model.network, layer, pictures.side)
     classes = None if class_name is None else np.full(len(pictures), model.classes.index(class_name))
     maps, logits = _maps(model.network, layer, pictures, classes, "Grad-CAM")
     probabilities = torch.from_numpy(logits).softmax(1).numpy()
@@ -105,7 +101,6 @@ def study(
         "remarks": model.remarks,
         "layer": layer.name,
         "places": [layer.side, layer.side],
-        "places_look_beside": list(offset),
         "class": class_name or "predicted",
         "images": len(pictures),
         "test_images": pictures.among,
@@ -119,12 +114,12 @@ def study(
     if polygons is not None:  # a stranger is asked as the network was: for its own prediction, if no class was given
         others = [_maps(network, layer, pictures, classes, "Grad-CAM, random weights")[0] for network in strangers]
         record["empty_random_maps"] = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(pictures))
-        table = table.join(_scored(pictures, polygons, maps, others, offset))
+        table = table.join(_scored(pictures, polygons, maps, others))
         record["tolerance_pixels"] = tolerance_in_pixels(pictures.side)
         record["gaussian_standard_deviation"] = GAUSSIAN_WIDTH
         record["scores"] = _summary(table)
     record["randomisation"] = _randomisation(model, strangers, layer, pictures, explained, sample)
-    return MapsStudy(record, table, pictures, maps, polygons, offset, _text(record))
+    return MapsStudy(record, table, pictures, maps, polygons, _text(record))
 
 
 def write(found: MapsStudy, out: Path, title: str) -> None:
@@ -169,7 +164,6 @@ def _scored(
     polygons: list[list[Polygon]],
     maps: NDArray[np.float32],
     others: list[NDArray[np.float32]],
-    offset: tuple[float, float],
 ) -> pd.DataFrame:
     """Columns METHOD_SCORE for each picture, at the resolution of the pictures; of `others` their mean."""
     side, parts = pictures.side, []
@@ -183,8 +177,7 @@ def _scored(
             hits = [pointing_hits(drawn, masks), pointing_hits(drawn, wide)]
             return np.stack([*hits, energy_inside(drawn, masks)], axis=1)
 
-        drawn = (enlarged(torch.from_numpy(one[batch]), side, offset).numpy() for one in (maps, *others))
-        network, *random = map(judged, drawn)
+        network, *random = (judged(enlarged(torch.from_numpy(one[batch]), side).numpy()) for one in (maps, *others))
         floors = [np.mean(random, axis=0)]
         floors += [judged(np.broadcast_to(one, masks.shape)) for one in (gaussian, pictures.brightness(batch))]
         uniform = [share.mean(axis=(1, 2)) for share in (masks, wide, masks)]
@@ -254,9 +247,7 @@ def _randomisation(
 
 def _text(record: dict[str, Any]) -> str:
     lines = [
-        f"Maps at {record['layer']} ({'x'.join(map(str, record['places']))} places, which look "
-        "{:+.0f}, {:+.0f} pixels beside where they stand) ".format(*record["places_look_beside"])
-        + f"for the {record['class']} class"
+        f"Maps at {record['layer']} ({'x'.join(map(str, record['places']))} places) for the {record['class']} class"
     ]
     if record["scores"]:
         lines[0] += f", {record['images']:,} of {record['test_images']:,} test images have an outline"
