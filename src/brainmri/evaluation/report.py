@@ -8,15 +8,9 @@ import pandas as pd
 from brainmri.evaluation.pages import embedded_figures, write_page
 from brainmri.evaluation.predictions import read_predictions
 from brainmri.evaluation.results import (
-    DASH,
     data_title,
-    floors_of,
-    leak_statement,
-    limits,
-    published_figure,
     read_result,
-    warnings_of,
-    with_interval,
+    shown,
 )
 from brainmri.evaluation.robustness.files import read_study
 
@@ -91,15 +85,7 @@ def write_report(run_dir: Path) -> Path:
         figures=drawn + robustness_figures,
         maps=json.loads((maps / "maps.json").read_text(encoding="utf-8")) if (maps / "maps.json").is_file() else None,
         robustness=robustness,
-        result=result,
         trust=json.loads((run_dir / "trust.json").read_text(encoding="utf-8")),
-        title=result["recipe_title"] or result["arch"],
         data_title=data_title(result["data"]),
-        accuracy=with_interval(result["test"]) if result["test"] else DASH,
-        published=published_figure(result["published"]),
-        floors=floors_of(result),
-        warnings=warnings_of(result),
-        leak_statement=leak_statement(result),
-        limits=limits(result),
-        dash=DASH,
+        **shown(result),
     )

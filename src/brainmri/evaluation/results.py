@@ -224,3 +224,18 @@ def limits(result: dict[str, Any]) -> list[str]:
     if is_simulated(result["data"]["name"]):
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")
     return found
+
+
+def shown(result: dict[str, Any]) -> dict[str, Any]:
+    """What the report and the card of a run both show, under the names that their templates use."""
+    return {
+        "result": result,
+        "title": result["recipe_title"] or result["arch"],
+        "accuracy": with_interval(result["test"]) if result["test"] else DASH,
+        "published": published_figure(result["published"]),
+        "floors": floors_of(result),
+        "warnings": warnings_of(result),
+        "leak_statement": leak_statement(result),
+        "limits": limits(result),
+        "dash": DASH,
+    }

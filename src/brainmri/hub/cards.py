@@ -7,20 +7,14 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.evaluation.results import (
-    DASH,
     data_title,
     duration,
-    floors_of,
     interval,
     is_simulated,
-    leak_statement,
-    limits,
     number,
     percent,
-    published_figure,
     read_result,
-    warnings_of,
-    with_interval,
+    shown,
 )
 from brainmri.hub.carbon import Carbon, carbon
 from brainmri.hub.sources import citations, known_licence
@@ -92,8 +86,6 @@ def render_card(
         .get_template("card.md.jinja")
         .render(
             metadata=_metadata(result, config, licence, data_id, estimate).to_yaml(),
-            result=result,
-            title=result["recipe_title"] or result["arch"],
             own_code="auto_map" in config,
             timm=config.get("model_type") == "timm_wrapper",
             repo_id=repo_id,
@@ -101,16 +93,10 @@ def render_card(
             licence=licence,
             files=files,
             figures=[(path, title) for path, title in FIGURES.items() if path in files],
-            accuracy=with_interval(result["test"]) if result["test"] else DASH,
-            published=published_figure(result["published"]),
-            floors=floors_of(result),
-            warnings=warnings_of(result),
-            leak_statement=leak_statement(result),
-            limits=limits(result),
             carbon=estimate,
             citations=citations(result["data"]),
             simulated=is_simulated(result["data"]["name"]),
-            dash=DASH,
+            **shown(result),
         )
     )
     ModelCard(text)  # raises ValueError here, and not on the Hub, if the metadata cannot be read back
