@@ -196,6 +196,20 @@ def test_speed_on_several_machines_names_the_machine_in_each_row(make_run, tmp_p
     assert [row[-1] for row in rows[:2]] == ["one GPU, fp32", "2 CPU cores, fp32"]
 
 
+def test_times_are_of_the_machine_that_most_seeds_ran_on(make_run, tmp_path):
+    times = {"environment__hardware": "one GPU", "training__time_to_converge_s": 60.0}
+    runs = [
+        make_run("a", seed=1, training__time_to_converge_s=600.0),
+        make_run("b", seed=2, **times),
+        make_run("c", seed=3, **times),
+    ]
+    text = comparison_markdown(table_of(runs, tmp_path))
+    _, rows = rows_of(text)
+    assert rows[0][6] == "1.0"
+    assert table_of(runs, tmp_path)["hardware"].iloc[0] == "one GPU; 2 CPU cores"
+    assert "the one that is named first" in text
+
+
 def test_another_precision_is_another_row(make_run, tmp_path):
     runs = [make_run("a", training__precision="bf16"), make_run("b")]  # of one seed
     _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
