@@ -71,7 +71,6 @@ def test_an_absent_package_is_listed_with_its_reason(monkeypatch):
 
 def test_a_scan_is_shown_in_its_window_with_bones_bright():
     """A radiograph stored with white as the lowest value (MONOCHROME1) is shown the right way round."""
-    pytest.importorskip("pydicom", reason="pydicom (extra: probes) is not installed")
     from pydicom.data import get_testdata_file
 
     spine = np.asarray(probes._dicom_picture(get_testdata_file("CT_small.dcm", download=False)))

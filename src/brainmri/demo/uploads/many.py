@@ -1,0 +1,149 @@
+"""Many files at once: for the table of answers, and a data set to audit."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from brainmri.data.images import PICTURE_SUFFIXES
+from brainmri.demo.uploads.archives import Archive, Member, open_archive
+from brainmri.demo.uploads.cleaning import clean
+from brainmri.demo.uploads.kinds import ZIP_STARTS, kind_of, office_document
+from brainmri.demo.uploads.limits import LIMITS, Limits, UploadError
+from brainmri.demo.uploads.names import is_ignored, shown_name
+from brainmri.demo.uploads.opening import Upload, open_bytes, open_upload
+from brainmri.demo.uploads.pictures import KINDS, check_picture
+
+NESTED = "A ZIP file inside a ZIP file is not opened. Upload it on its own."
+BEGINNING = 512  # bytes kept of a file that is no usable picture, enough for the audit to say so
+UNNAMED_SET = "dataset"
+
+Answer = tuple[str, Image.Image | UploadError]
+
+
+def open_many(paths: Sequence[Path], limits: Limits = LIMITS) -> Iterator[Answer]:
+    """Files, folders and ZIP files -> a name to show and its picture, or what is wrong with it, one after the other.
+
+    Of a volume, of frames and pages: the middle slice, axial where there is a choice. Only one file is in memory at a
+    time, and nothing is written to disk. After `limits.pictures` a last answer says that no more are read.
+    """
+    for number, answer in enumerate(_answers(paths, limits)):
+        if number == limits.pictures:
+            yield answer[0], UploadError(f"Only the first {number:,} files are read. Upload this and the rest later.")
+            return
+        yield answer
+
+
+def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Path:
+    """Unpack the pictures of a ZIP file below `folder`, with their folders (classes, splits); gives the root of them.
+
+    If everything lies in one folder that holds folders, that is the root. A picture is written without what it
+    holds beside the picture (`cleaning`); of one that is broken, too large or no picture, only the beginning, so that
+    the audit lists it. Whatever is not named as a picture, and hidden files, are left out.
+
+    Raises:
+        UploadError: if the file is no ZIP file, fails a check of `archives.open_archive`, holds another ZIP file, or
+            no picture.
+    """
+    if not _is_archive(path):
+        raise UploadError("This is no ZIP file. Pack the folder with the pictures as a ZIP file and upload that.")
+    with open_archive(path, limits) as archive:
+        if any(archive.begins_as_archive(member) for member in archive.members):
+            raise UploadError(NESTED)
+        pictures = [member for member in archive.members if member.path.suffix.lower() in PICTURE_SUFFIXES]
+        if not pictures:
+            raise UploadError("The ZIP file holds no pictures. Pack a folder of PNG, JPEG or TIFF files.")
+        tops = {member.path.parts[0] for member in pictures}
+        stripped = len(tops) == 1 and all(len(member.path.parts) > 2 for member in pictures)
+        root = folder / (tops.pop() if stripped else UNNAMED_SET)
+        for member in pictures:
+            inner = PurePosixPath(*member.path.parts[stripped:])
+            _write(root / inner, _usable(archive, member, limits))
+    return root
+
+
+def _answers(paths: Sequence[Path], limits: Limits) -> Iterator[Answer]:
+    for path in paths:
+        for file, name in _files(path):
+            if _is_archive(file):
+                yield from _archive_answers(file, name, limits)
+            else:
+                yield shown_name(name), _answer(partial(open_upload, file, limits))
+
+
+def _archive_answers(path: Path, name: str, limits: Limits) -> Iterator[Answer]:
+    try:
+        with open_archive(path, limits) as archive:
+            if not archive.members:
+                raise UploadError("The ZIP file holds no files. Pack the pictures again.")
+            for member in archive.members:
+                yield shown_name(member.path.as_posix()), _answer(partial(_open, archive, member, limits))
+    except UploadError as error:
+        yield shown_name(name), error
+
+
+def _files(path: Path) -> Iterator[tuple[Path, str]]:
+    """A file, or the files of a folder, with the name to show. Links and hidden files in a folder are left out."""
+    if not path.is_dir():
+        yield path, path.name
+        return
+    for folder, inner, names in os.walk(path):
+        inner.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            shown = PurePosixPath(file.relative_to(path).as_posix())
+            if file.is_file() and not file.is_symlink() and not is_ignored(shown):
+                yield file, str(shown)
+
+
+def _is_archive(path: Path) -> bool:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return False
+        with path.open("rb") as file:
+            return file.read(4).startswith(ZIP_STARTS)
+    except (OSError, ValueError):
+        return False
+
+
+def _open(archive: Archive, member: Member, limits: Limits) -> Upload:
+    data = archive.read(member, limits)
+    if data.startswith(ZIP_STARTS) and not office_document(data):
+        raise UploadError(NESTED)
+    return open_bytes(data, limits)
+
+
+def _answer(open_one: Callable[[], Upload]) -> Image.Image | UploadError:
+    try:
+        upload = open_one()
+        plane = upload.planes[0]
+        return upload.picture(plane, upload.middle(plane))
+    except UploadError as error:
+        return error
+
+
+def _usable(archive: Archive, member: Member, limits: Limits) -> bytes:
+    """The bytes to write."""
+    data = b""
+    try:
+        data = archive.read(member, limits)
+        kind = kind_of(data)
+        if kind in KINDS:
+            data = clean(kind, data)
+            check_picture(kind, data, limits)
+            return data
+    except UploadError:
+        pass  # the audit lists it among the rejected files
+    return data[:BEGINNING]
+
+
+def _write(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(data)
+    except OSError:
+        raise UploadError("The pictures could not be unpacked here. Try again later, with fewer.") from None
