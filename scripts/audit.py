@@ -12,9 +12,7 @@ at the brain: size, border, brightness, sharpness, format.
 """
 
 import argparse
-import json
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 from brainmri.command import call
 
@@ -32,31 +30,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    from brainmri.audit.calibration import calibrate
-    from brainmri.audit.figures import PAIRS, pairs_figure
-    from brainmri.audit.page import write_page
-    from brainmri.audit.repetitions import example_pairs, repetitions
-    from brainmri.audit.scan import scan
-    from brainmri.audit.shortcuts import shortcuts
-    from brainmri.audit.summary import EXAMPLES, GROUPS, audit_text, summary
+    from brainmri.audit.run import audit
+    from brainmri.audit.scan import set_name
+    from brainmri.audit.summary import audit_text
 
-    with TemporaryDirectory(prefix="brainmri-audit-") as folder:
-        scanned = scan(arguments.data, arguments.against, Path(folder))
-        out: Path = arguments.out or Path("audits") / scanned.name
-        table = repetitions(scanned)
-        own = table[~table["other"]]
-        calibration = calibrate(scanned) if arguments.calibrate else None
-        audit = summary(scanned, table, shortcuts(own), calibration)
-        out.mkdir(parents=True, exist_ok=True)
-        own[GROUPS].to_csv(out / "groups.csv", index=False, float_format="%.4f", lineterminator="\n")
-        for kind, pairs in example_pairs(scanned, table, PAIRS).items():
-            file = out / f"{kind}.png"
-            file.unlink(missing_ok=True)  # of an audit before
-            if pairs:
-                pairs_figure(pairs, table, scanned.thumbnails, file, title=EXAMPLES[kind])
-    (out / "audit.json").write_text(json.dumps(audit, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    write_page(audit, out)
-    print(audit_text(audit))
+    out: Path = arguments.out or Path("audits") / set_name(arguments.data)
+    print(audit_text(audit(arguments.data, arguments.against, out, calibrate=arguments.calibrate)))
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")
 
 

@@ -39,7 +39,7 @@ def scan(source: Path, against: Path | None, folder: Path) -> Scan:
     Raises:
         ValueError: if one of them has no known layout, or no usable picture.
     """
-    names = [_name(source)] + ([_name(against)] if against else [])
+    names = [set_name(source)] + ([set_name(against)] if against else [])
     parts = [_read(source, folder / "own", other=None)]
     if against:
         parts.append(_read(against, folder / "other", other=names[1]))
@@ -54,7 +54,8 @@ def scan(source: Path, against: Path | None, folder: Path) -> Scan:
     )
 
 
-def _name(source: Path) -> str:
+def set_name(source: Path) -> str:
+    """What a data set is called: its folder, or its table without the suffix."""
     return source.resolve().stem if source.is_file() else source.resolve().name
 
 
@@ -65,7 +66,7 @@ def _read(source: Path, folder: Path, other: str | None) -> tuple[pd.DataFrame, 
     checked = check_files(root, read_layout(source, layout), layout, folder)
     rows = checked.usable
     table = pd.DataFrame({"file_name": rows["path"], "label": rows["label"], "pixels": rows["pixels"]})
-    table["part"] = other or rows["source_split"].where(rows["source_split"] != "", _name(source))
+    table["part"] = other or rows["source_split"].where(rows["source_split"] != "", set_name(source))
     table["other"] = other is not None
     table["path"] = rows["staged"]
     return table, checked

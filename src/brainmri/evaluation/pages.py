@@ -7,8 +7,10 @@ from typing import Any
 from brainmri.evaluation.results import duration, interval, number, percent
 
 
-def write_page(path: Path, template: str, **values: Any) -> Path:
-    """Write the HTML file `path` from a template of this package (`NAME.html.jinja`) and return the path.
+def render(template: str, *, packages: tuple[str, ...] = (), **values: Any) -> str:
+    """The text of a template of this package (`NAME.html.jinja`), or of `packages`, which are looked into first.
+
+    packages: folders of templates inside brainmri, such as "demo/pages". What they include may stand here.
 
     Raises:
         jinja2.UndefinedError: if the template uses a name that is not in `values`.
@@ -16,14 +18,19 @@ def write_page(path: Path, template: str, **values: Any) -> Path:
     import jinja2
 
     environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("brainmri", "evaluation"),
+        loader=jinja2.ChoiceLoader([jinja2.PackageLoader("brainmri", name) for name in (*packages, "evaluation")]),
         autoescape=True,
         undefined=jinja2.StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, duration=duration, number=number, interval=interval)
-    path.write_text(environment.get_template(template).render(values), encoding="utf-8", newline="\n")
+    return environment.get_template(template).render(values)
+
+
+def write_page(path: Path, template: str, **values: Any) -> Path:
+    """Write the HTML file `path` from a template (see `render`) and return the path."""
+    path.write_text(render(template, **values), encoding="utf-8", newline="\n")
     return path
 
 
