@@ -75,7 +75,7 @@ def make_run(tmp_path: Path) -> MakeRun:
         (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
         trust = make_trust(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
         figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
-        result = {**_result(classes, seed), **figures, "train": None}
+        result = {**result_of_example(classes, seed), **figures, "train": None}
         result |= {key: trust[key] for key in ("calibration", "conformal", "reject")}
         for key, value in changes.items():
             *parents, last = key.split("__")
@@ -123,7 +123,7 @@ def _history(epochs: int) -> pd.DataFrame:
     )
 
 
-def _result(classes: list[str], seed: int) -> dict[str, Any]:
+def result_of_example(classes: list[str], seed: int) -> dict[str, Any]:
     counts = {"train": 210, "validation": 30, "test": 60}
     return {
         "schema_version": 1,

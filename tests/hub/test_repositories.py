@@ -79,12 +79,6 @@ def test_what_is_no_finished_network_is_refused(copied: Path, tmp_path: Path) ->
         model_repository(copied, "anna/x", tmp_path / "tree")
 
 
-def test_without_the_exporter_it_says_what_to_install(copied: Path, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr("brainmri.models.export.ONNX_PACKAGES", ("no_such_package",))
-    with pytest.raises(PublishError, match=r"pip install 'brainmri\[export\]'"):
-        model_repository(copied, "anna/x", tmp_path / "tree")
-
-
 def test_names_fit_the_hub(make_run) -> None:
     assert default_name(make_run("a", arch="hf:google/vit base@main")) == "brainmri-hf-google-vit-base-main"
     assert default_name(make_run("b", protocol="published", fold=2)) == "brainmri-resnet50-published-fold2"

@@ -307,6 +307,33 @@ def test_the_space_has_all_that_it_starts_with(published: Published, tmp_path: P
     assert Path(done.stdout.strip()).parents[2] == tmp_path, done.stderr
 
 
+def test_the_demo_opens_what_is_published_and_uses_its_onnx_file(
+    published: Published, phantom: Path, tmp_path: Path
+) -> None:
+    code = """
+import json, sys
+from PIL import Image
+from brainmri.demo.models import open_models
+
+models = open_models(sys.argv[2:])
+judged = [model.judge([Image.open(sys.argv[1])])[0] for model in models]
+print(json.dumps([[model.backend, one.probabilities, one.score] for model, one in zip(models, judged)]))
+"""
+    picture = next((phantom / "test").rglob("*.png"))
+    home = {"HF_HOME": str(tmp_path / "hf"), "BRAINMRI_CACHE": str(tmp_path / "cache")}
+    found = []
+    for places in ([f"{CNN}@main", TIMM], [published.runs[CNN], published.runs[TIMM]]):
+        done = python(published.hub, "-c", code, picture, *places, token=None, **home)
+        assert done.returncode == 0, done.stderr
+        found.append(json.loads(done.stdout))
+        written = len(list((tmp_path / "cache").glob("onnx/*.onnx")))
+        assert written == (2 if places[1] == published.runs[TIMM] else 0)
+    for of_hub, of_folder in zip(*found, strict=True):
+        assert of_hub[0] == of_folder[0] == "ONNX Runtime"
+        assert of_hub[1] == pytest.approx(of_folder[1], abs=1e-4)
+        assert of_hub[2] == pytest.approx(of_folder[2], rel=1e-3)
+
+
 def test_a_collection_binds_them(published: Published) -> None:
     (collection,) = published.hub.collections.values()
     assert {item["id"] for item in collection["items"]} == {CNN, TIMM, DATA, RESULTS, METRIC, DEMO}

@@ -18,13 +18,12 @@ from brainmri.benchmarks.timing import comparison, in_turns
 from brainmri.data.batches import SliceBatches
 from brainmri.data.cache import pixel_cache
 from brainmri.models.build import build_model
-from brainmri.models.export import ONNX_PACKAGES, export_onnx
+from brainmri.models.export import export_onnx
 from brainmri.models.preprocessing import normalized
 
 BATCHES = (1, 32)
 IMAGES = 64  # of one repetition
 EAGER = "eager fp32"
-NEEDS = {"ONNX Runtime": ONNX_PACKAGES, "OpenVINO": ("openvino",)}
 
 Backend = Callable[[], np.ndarray]  # the probabilities (B, classes) of the batch that it was made for
 
@@ -53,18 +52,13 @@ def measure(material: Material, repeats: int, weights: str) -> list[dict[str, An
 
 def _measure(material: Material, classifier: Classifier, weights: str, batch: int, repeats: int) -> dict[str, Any]:
     pixels = _pixels(material, batch)
-    missing = {
-        name: "not installed: pip install brainmri[export]"
-        for name, packages in NEEDS.items()
-        if not all(find_spec(package) for package in packages)
-    }
+    missing = {} if find_spec("openvino") else {"OpenVINO": "not installed: pip install brainmri[export]"}
     backends: dict[str, Backend] = {
         EAGER: partial(_eager, classifier, pixels, bf16=False),
         "bf16 autocast": partial(_eager, classifier, pixels, bf16=True),
+        "ONNX Runtime": _onnx_runtime(classifier, pixels),
     }
-    if "ONNX Runtime" not in missing:
-        backends["ONNX Runtime"] = _onnx_runtime(classifier, pixels)
-    if "OpenVINO" not in missing:
+    if not missing:
         backends["OpenVINO"] = _openvino(classifier, pixels)
     probabilities = {name: backend() for name, backend in backends.items()}  # which warms them up, too
     calls = IMAGES // batch
@@ -111,7 +105,7 @@ def _onnx_runtime(classifier: Classifier, pixels: torch.Tensor) -> Backend:
     options.intra_op_num_threads = torch.get_num_threads()
     with tempfile.TemporaryDirectory() as scratch:
         path = Path(scratch) / "model.onnx"
-        export_onnx(classifier, pixels, path, output="probabilities", any_batch=False)
+        export_onnx(classifier, pixels, path, outputs=["probabilities"], any_batch=False)
         session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
     inputs = {"pixel_values": pixels.contiguous().numpy()}
     return lambda: session.run(None, inputs)[0]

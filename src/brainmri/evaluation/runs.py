@@ -163,19 +163,12 @@ def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
     return found
 
 
-def _row(run_dir: Path) -> dict[str, Any]:
-    result = read_result(run_dir)
-    if result["test"] is None:
-        raise ValueError(f"{run_dir}: the run has no test figures; leave it out of the comparison.")
-    for name in ("history.csv", "predictions.csv"):
-        if not (run_dir / name).is_file():
-            raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
+def result_row(result: dict[str, Any]) -> dict[str, Any]:
+    """What the `result.json` of a run with test figures says, under the names of `seeds.csv`."""
     data, training, test = result["data"], result["training"], result["test"]
     published, low_high = result["published"] or {}, test["accuracy_ci95"] or [None, None]
     seconds = training["time_to_converge_s"]
-    history = pd.read_csv(run_dir / "history.csv")
     return {
-        "folder": str(run_dir),
         "created": result["created"],
         "seed": result["seed"],
         **{f"floor_{floor}": (result["floors"] or {}).get(floor) for floor in FLOORS},
@@ -186,7 +179,6 @@ def _row(run_dir: Path) -> dict[str, Any]:
         "changes": changes_of(result["command"]),
         **{key: training[key] for key in ("epochs_scheduled", "schedule_fraction", "precision")},
         **{key: training[key] for key in ("epochs_run", "images_per_second", "best_train_accuracy")},
-        "best_train_epoch": int(history["train_accuracy"].argmax()) + 1,
         "validation_accuracy_then": training["validation_accuracy_then"],
         "published_accuracy": published.get("accuracy"),
         # "none" tells a recipe without a published figure from one whose figure is not known.
@@ -205,6 +197,21 @@ def _row(run_dir: Path) -> dict[str, Any]:
         "minutes": None if seconds is None else seconds / 60,
         "parameters": result["parameters"]["total"],
         "hardware": str(result["environment"].get("hardware") or ""),
+    }
+
+
+def _row(run_dir: Path) -> dict[str, Any]:
+    result = read_result(run_dir)
+    if result["test"] is None:
+        raise ValueError(f"{run_dir}: the run has no test figures; leave it out of the comparison.")
+    for name in ("history.csv", "predictions.csv"):
+        if not (run_dir / name).is_file():
+            raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
+    history = pd.read_csv(run_dir / "history.csv")
+    return {
+        "folder": str(run_dir),
+        "best_train_epoch": int(history["train_accuracy"].argmax()) + 1,
+        **result_row(result),
     }
 
 

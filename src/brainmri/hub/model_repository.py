@@ -16,7 +16,7 @@ from brainmri.hub.checks import check_licence
 from brainmri.hub.publication import Publication, PublishError
 from brainmri.hub.sources import known_licence
 from brainmri.hub.traces import without_paths
-from brainmri.models.export import ONNX_PACKAGES, export_classifier, onnx_is_installed
+from brainmri.models.export import ONNX_FILE, export_classifier
 from brainmri.models.loading import load_classifier
 from brainmri.models.saving import check_timm
 
@@ -44,14 +44,6 @@ def default_name(run_dir: Path) -> str:
     return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-.")
 
 
-def check_exporter() -> None:
-    """Raises PublishError where the ONNX file of a model could not be made."""
-    if not onnx_is_installed():
-        raise PublishError(
-            f"publishing a model needs the packages {', '.join(ONNX_PACKAGES)}: pip install 'brainmri[export]'"
-        )
-
-
 def model_repository(
     run_dir: Path, repo_id: str, folder: Path, *, licence: str | None = None, data_id: str | None = None
 ) -> Publication:
@@ -66,7 +58,6 @@ def model_repository(
         FileNotFoundError, ValueError: if the run is not finished, lacks something or was made by another version.
         PublishError: if the licence of its weights is not known.
     """
-    check_exporter()
     result = read_result(run_dir)
     if missing := [name for name in NEEDED if not (run_dir / name).is_file()]:
         hint = " (of a cross-validation, publish the folds: fold0, fold1, ...)" if (run_dir / "fold0").is_dir() else ""
@@ -85,7 +76,8 @@ def model_repository(
     model, size = load_classifier(str(folder)), _side(folder)
     if model.config.model_type == "timm_wrapper":
         check_timm(folder, model, size)
-    export_classifier(model, size, folder / "onnx" / "model.onnx")
+    layer = result["reject"]["layer"] if result["reject"] else None
+    export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
     write_report(folder)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
     what = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"

@@ -9,7 +9,7 @@ from typing import Any
 
 from brainmri.hub.checks import check, check_licence
 from brainmri.hub.delivery import deliver, find_owner
-from brainmri.hub.model_repository import check_exporter, default_name, model_repository
+from brainmri.hub.model_repository import default_name, model_repository
 from brainmri.hub.upload import Outcome
 
 FLAGS = ("hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision")
@@ -33,7 +33,6 @@ class Push:
         """
         from huggingface_hub import HfApi
 
-        check_exporter()
         if self.licence:
             check_licence(self.licence, "the network")
         find_owner(HfApi(token=self.token), self.repo)

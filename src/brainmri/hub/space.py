@@ -1,4 +1,4 @@
-"""The demo as a Space: app.py and requirements.txt of the checkout, and a README whose metadata names the models."""
+"""The demo as a Space: app.py, requirements.txt and tables of the checkout, and a README that names the models."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ import yaml
 from brainmri.hub.cards import card_templates
 from brainmri.hub.publication import MARK, Publication, PublishError
 from brainmri.hub.sources import OUR_LICENCE
+from brainmri.models.export import ONNX_FILE
 
 PYTHON = "3.12"  # what ZeroGPU runs
 TITLE = "Brain MRI slices: classes with honest evidence"
 SHORT = "Classify brain MRI slices; research only"  # 60 characters at most
-# What the demo reads of each model before it starts.
-PRELOADED = ("config.json", "preprocessor_config.json", "model.safetensors", "trust.json", "result.json")
+# What the demo reads of each model before it starts. A model with a reject rule has `trust.safetensors` too, which is
+# small and read then; a file that a model lacks would stop the Space.
+PRELOADED = ("config.json", "preprocessor_config.json", "model.safetensors", "trust.json", "result.json", ONNX_FILE)
 OWN_PACKAGE = re.compile(r"^\s*(?:from|import) brainmri\b", re.MULTILINE)
 
 
@@ -27,7 +29,7 @@ def space_repository(
     """Write the tree of the Space into the new folder `folder`.
 
     Args:
-        checkout: the folder with app.py and requirements.txt.
+        checkout: the folder with app.py, requirements.txt and perhaps results/*.csv.
         models, datasets: identifiers on the Hub, which the demo pulls.
 
     Raises:
@@ -41,6 +43,11 @@ def space_repository(
     folder.mkdir(parents=True)
     for name in ("app.py", "requirements.txt"):
         shutil.copyfile(checkout / name, folder / name)
+    if (checkout / "CITATION.cff").is_file():
+        shutil.copyfile(checkout / "CITATION.cff", folder / "CITATION.cff")
+    for table in sorted((checkout / "results").glob("*.csv")):  # what the demo's page Compare shows
+        (folder / "results").mkdir(exist_ok=True)
+        shutil.copyfile(table, folder / "results" / table.name)
     if OWN_PACKAGE.search((checkout / "app.py").read_text(encoding="utf-8")):
         with resources.as_file(resources.files("brainmri")) as package:
             shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns("__pycache__"))
@@ -48,7 +55,7 @@ def space_repository(
     template = card_templates().get_template("space_card.md.jinja")
     card = template.render(metadata=front, title=TITLE, models=models)
     (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
-    return Publication("space", repo_id, folder, "the demo", own_folders=("brainmri",))
+    return Publication("space", repo_id, folder, "the demo", own_folders=("brainmri", "results"))
 
 
 def _front(models: list[str], datasets: list[str]) -> dict[str, object]:

@@ -14,7 +14,7 @@ from typing import Any
 # What holds the user's own words. Cards, pages and code are made from these and from templates, whose words may be
 # somebody's name ("max", "will").
 DATA_SUFFIXES = {".json", ".yaml", ".csv"}
-TEXT_SUFFIXES = DATA_SUFFIXES | {".md", ".txt", ".py", ".html", ".jinja", ".toml", ".typed"}
+TEXT_SUFFIXES = DATA_SUFFIXES | {".md", ".txt", ".py", ".html", ".jinja", ".css", ".js", ".toml", ".typed", ".cff"}
 # In text: two parts or more behind what can stand before a path. A comma does too, but not that of "base64,/9j/...".
 POSIX_PATH = r"(?:^|(?<=[\s\"'`=(\[>:])|(?<=[^4],))/(?:[\w.@+-]+/)+[\w.@+-]*"
 WINDOWS_PATH = r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:[\w.@+ -]+\\{1,2})+[\w.@+-]*"

@@ -2,46 +2,60 @@
 
 from __future__ import annotations
 
-from importlib.util import find_spec
+import logging
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import torch
 
+from brainmri.evaluation.reject.features import features_of
+
 if TYPE_CHECKING:
+    from onnxruntime import InferenceSession
     from transformers import PreTrainedModel
 
-ONNX_PACKAGES = ("onnx", "onnxscript", "onnxruntime")
-TOLERANCE = 1e-4  # between the logits of ONNX Runtime and of torch, in shares of the largest logit
+ONNX_FILE = "onnx/model.onnx"  # where a published model has it, beside its weights
+TOLERANCE = 1e-4  # between the outputs of ONNX Runtime and of torch, in shares of the largest
 
 
-class Logits(torch.nn.Module):
-    """Pixels (B, 3, H, W), normalised as the model's image processor does, to logits (B, classes)."""
+class LogitsAndFeatures(torch.nn.Module):
+    """Pixels (B, 3, H, W), normalised as the model's image processor does, to logits (B, classes).
 
-    def __init__(self, model: PreTrainedModel) -> None:
+    With the name of a `layer` also to what enters it, the features (B, D) that the reject rule looks at.
+    """
+
+    def __init__(self, model: PreTrainedModel, layer: str | None) -> None:
         super().__init__()
         self.model = model
+        self.layer = layer
 
-    def forward(self, pixel_values: torch.Tensor) -> torch.Tensor:
-        return self.model(pixel_values=pixel_values).logits
+    def forward(self, pixel_values: torch.Tensor) -> tuple[torch.Tensor, ...]:
+        with features_of(self.model, self.layer) as seen:
+            logits = self.model(pixel_values=pixel_values).logits
+        return (logits, *seen)
+
+    @property
+    def outputs(self) -> list[str]:
+        """The names of what it gives."""
+        return ["logits", "features"] if self.layer else ["logits"]
 
 
-def onnx_is_installed() -> bool:
-    """Whether this module's other functions can work."""
-    return all(find_spec(package) for package in ONNX_PACKAGES)
-
-
-def export_onnx(network: torch.nn.Module, pixels: torch.Tensor, path: Path, *, output: str, any_batch: bool) -> None:
-    """Write `network` as one ONNX file with the input `pixel_values` and the output `output`.
+def export_onnx(
+    network: torch.nn.Module, pixels: torch.Tensor, path: Path, *, outputs: Sequence[str], any_batch: bool
+) -> None:
+    """Write `network` as one ONNX file with the input `pixel_values` and outputs of these names.
 
     The same network gives the same bytes, and what the exporter notes of this machine's files is left out.
 
     Args:
-        network: from `pixels` (B, 3, H, W) to a tensor with B rows.
+        network: from `pixels` (B, 3, H, W) to a tensor with B rows, or several.
         any_batch: whether the file takes other numbers of pictures than B, which must then be 2 or more.
     """
     import onnx
 
+    for noisy in ("onnxscript", "onnx_ir"):  # a line for each step of their optimisation
+        logging.getLogger(noisy).setLevel(logging.WARNING)
     dynamic = ({0: torch.export.Dim("batch")},) if any_batch else None
     torch.onnx.export(
         network,
@@ -51,7 +65,7 @@ def export_onnx(network: torch.nn.Module, pixels: torch.Tensor, path: Path, *, o
         verbose=False,
         external_data=False,
         input_names=["pixel_values"],
-        output_names=[output],
+        output_names=list(outputs),
         dynamic_shapes=dynamic,
     )
     file = onnx.load(path)
@@ -63,27 +77,54 @@ def export_onnx(network: torch.nn.Module, pixels: torch.Tensor, path: Path, *, o
     path.write_bytes(file.SerializeToString(deterministic=True))
 
 
-def export_classifier(model: PreTrainedModel, size: int, path: Path) -> None:
-    """Write a classifier as ONNX: `pixel_values` (B, 3, size, size), normalised, to `logits` (B, classes).
+def export_classifier(model: PreTrainedModel, size: tuple[int, int], path: Path, *, layer: str | None = None) -> None:
+    """Write a classifier as ONNX: `pixel_values` (B, 3, H, W), normalised, to `logits` (B, classes).
+
+    Args:
+        size: H and W.
+        layer: with its name the file has a second output, `features` (B, D): what enters that layer of the model.
 
     Raises:
-        ValueError: if ONNX Runtime gives other logits than torch.
+        ValueError: if ONNX Runtime gives other values than torch.
+    """
+    network = LogitsAndFeatures(model, layer).eval()
+    path.parent.mkdir(parents=True, exist_ok=True)
+    export_onnx(network, some_pixels(2, size), path, outputs=network.outputs, any_batch=True)
+    session = onnx_session(path)
+    if (difference := largest_difference(session, network, size)) > TOLERANCE:
+        raise ValueError(
+            f"{path.name}: the outputs of ONNX Runtime differ from torch's by {difference:.1g} of the largest"
+        )
+
+
+def onnx_session(path: Path, threads: int = 0) -> InferenceSession:
+    """An ONNX file, ready to run on the CPU.
+
+    threads: of one call; 0 lets ONNX Runtime choose. They sleep between the calls instead of spinning, so that an idle
+    program takes no time, and several at work do not take each other's.
     """
     import onnxruntime
 
-    network = Logits(model).eval()
-    pixels = torch.randn(2, 3, size, size, generator=torch.Generator().manual_seed(0))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    export_onnx(network, pixels, path, output="logits", any_batch=True)
-    with torch.inference_mode():
-        expected = network(pixels[:1])
-    session = onnxruntime.InferenceSession(path, providers=["CPUExecutionProvider"])
-    found = torch.from_numpy(session.run(None, {"pixel_values": pixels[:1].numpy()})[0])
-    difference = float((found - expected).abs().max() / expected.abs().max().clamp(min=1))
-    if difference > TOLERANCE:
-        raise ValueError(
-            f"{path.name}: the logits of ONNX Runtime differ from torch's by {difference:.1g} of the largest"
-        )
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+
+
+@torch.inference_mode()
+def largest_difference(session: InferenceSession, network: LogitsAndFeatures, size: tuple[int, int]) -> float:
+    """How far the outputs of an ONNX file are from those of the network, in shares of the largest of each (or of 1)."""
+    pixels = some_pixels(1, size)
+    found = session.run(network.outputs, {"pixel_values": pixels.numpy()})
+    pairs = [(torch.from_numpy(value), expected) for value, expected in zip(found, network(pixels), strict=True)]
+    if any(value.shape != expected.shape for value, expected in pairs):
+        return float("inf")
+    return max(float((value - expected).abs().max() / expected.abs().max().clamp(min=1)) for value, expected in pairs)
+
+
+def some_pixels(count: int, size: tuple[int, int]) -> torch.Tensor:
+    """Noise in the place of preprocessed pictures, float (count, 3, H, W), the same at each call."""
+    return torch.randn(count, 3, *size, generator=torch.Generator().manual_seed(0))
 
 
 def _forget_origin(part: object) -> None:

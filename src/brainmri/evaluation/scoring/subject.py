@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import json
-import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -17,21 +15,15 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from brainmri.data.tables import read_csv
+from brainmri.evaluation.opening import open_model
 from brainmri.evaluation.reject.answers import Answers, answers
 from brainmri.evaluation.reject.fitting import pictures
-from brainmri.evaluation.reject.rule import ARRAYS, RejectRule
-from brainmri.evaluation.results import read_result
-from brainmri.models.loading import class_names, load_classifier, load_processor
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from brainmri.data.dataset import PreparedData
 
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
-RECORD = ("trust.json", "result.json")  # other projects may have a result.json too, but hardly both
-Record = tuple[dict[str, Any] | None, dict[str, Any] | None, RejectRule | None]  # result.json, trust.json, its rule
-NO_RECORD: Record = (None, None, None)
 Classify = Callable[[list[Image.Image]], NDArray[np.float64]]  # RGB pictures to probabilities (B, C)
 
 
@@ -66,76 +58,16 @@ def open_subject(place: str, *, batch_size: int, trust_remote_code: bool = False
     path = Path(place)
     if path.is_file():
         return _predictions(path)
-    if path.is_dir():
-        if not (path / "config.json").is_file():
-            raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
-        found = _record(path)
-        result = found[0]
-        name = f"{result['arch']} ({result['protocol']}, seed {result['seed']})" if result else path.resolve().name
-        return _model(name, place, None, batch_size, trust_remote_code, lambda: found, folder=path)
-    repository, _, revision = _repository(place).partition("@")
-    if not REPOSITORY.fullmatch(repository):
-        raise ValueError(
-            f"{place}: no such folder or file, and no repository on the Hub (OWNER/NAME[@REVISION]) or timm:NAME"
-        )
-    record = partial(_record_on_hub, repository, revision or None)
-    return _model(place, repository, revision or None, batch_size, trust_remote_code, record)
-
-
-def _record(folder: Path) -> Record:
-    """What a run left beside its model; nothing for a model that is no run of this project."""
-    if not all((folder / name).is_file() for name in RECORD):
-        return NO_RECORD
-    trust = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
-    return read_result(folder), trust, RejectRule.load(folder) if trust["reject"] else None
-
-
-def _record_on_hub(repository: str, revision: str | None) -> Record:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError
-
-    try:
-        files = [hf_hub_download(repository, name, revision=revision) for name in RECORD]
-    except EntryNotFoundError:  # most repositories have none; offline: not in the cache
-        return NO_RECORD
-    if json.loads(Path(files[0]).read_text(encoding="utf-8")).get("reject"):
-        hf_hub_download(repository, ARRAYS, revision=revision)
-    return _record(Path(files[0]).parent)
-
-
-def _repository(place: str) -> str:
-    """The Hub's name of what was asked for: timm:NAME and hf:NAME as scripts/train.py takes them."""
-    if not place.startswith("timm:"):
-        return place.removeprefix("hf:")
-    from brainmri.models.described import timm_repository
-
-    return timm_repository(place.removeprefix("timm:"))
-
-
-def _model(
-    name: str,
-    place: str,
-    revision: str | None,
-    batch_size: int,
-    trust_remote_code: bool,
-    record: Callable[[], Record],
-    folder: Path | None = None,
-) -> Subject:
-    model = load_classifier(place, revision, trust_remote_code=trust_remote_code)
-    processor = load_processor(place, revision, trust_remote_code=trust_remote_code)
-    classes = class_names(model)
-    if len(classes) < 2 or model.config.problem_type == "multi_label_classification":
-        raise ValueError(f"{place}: its outputs ({', '.join(classes[:8])}) are not the probabilities of classes")
-    result, trust, rule = record()
-    if torch.cuda.is_available():
-        model = model.to("cuda")  # type: ignore[arg-type]
-    answer = partial(answers, model=model, processor=processor, rule=rule, batch_size=batch_size)
+    opened = open_model(place, trust_remote_code=trust_remote_code)
+    model = opened.model.to("cuda") if torch.cuda.is_available() else opened.model  # type: ignore[arg-type]
+    answer = partial(answers, model=model, processor=opened.processor, rule=opened.rule, batch_size=batch_size)
 
     def classify(pictures: list[Image.Image]) -> NDArray[np.float64]:
         return answer(pictures).probabilities
 
-    kind = "run" if result else "model"
-    return Subject(name, kind, classes, partial(image_answers, answer), classify, folder, result, trust)
+    kind = "run" if opened.result else "model"
+    images = partial(image_answers, answer)
+    return Subject(opened.name, kind, opened.classes, images, classify, opened.folder, opened.result, opened.trust)
 
 
 def _predictions(path: Path) -> Subject:
