@@ -11,6 +11,7 @@ parts:
     features      50 epochs of a frozen backbone's recipe, and its features alone
     augmentation  random transformations: ours, kornia's and torchvision's
     inference     eager, bf16, ONNX Runtime, OpenVINO (pip install brainmri[export])
+    demo          a slice judged in the demo, and its map
     grouping      finding near duplicates and neighbouring slices: seconds and memory against the number of images
     startup       --help of every script
 
@@ -36,13 +37,14 @@ if TYPE_CHECKING:
 
     from brainmri.data.dataset import PreparedData
 
-PARTS = ["pipeline", "epoch", "step", "features", "augmentation", "inference", "grouping", "startup"]
+PARTS = ["pipeline", "epoch", "step", "features", "augmentation", "inference", "demo", "grouping", "startup"]
 ARCHS = {  # of the parts that take a network
     "pipeline": ["cnn_4to32", "efficientnet_lite0"],
     "epoch": ["cnn_4to32", "efficientnet_lite0", "resnet50"],
     "step": ["cnn_4to32", "efficientnet_lite0"],
     "features": ["efficientnet_lite0_frozen", "resnet50_frozen"],
     "inference": ["efficientnet_lite0"],  # the one that --weights is likely to fit
+    "demo": ["efficientnet_lite0"],
 }
 PIXELS = (160, 256)  # sides of the pictures to augment
 SIZES = [1_000, 7_000, 20_000, 100_000]  # images to group
@@ -58,7 +60,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--images", type=int, help="bounds the training images in use (default: the train split)")
     parser.add_argument("--archs", nargs="+", metavar="NAME", help="recipes (default: what suits each part)")
     parser.add_argument("--recipe", nargs="+", default=[], metavar="KEY=VALUE", help="changes to those recipes")
-    parser.add_argument("--weights", default="auto", help="of the part inference, as of train.py (default: auto)")
+    parser.add_argument("--weights", default="auto", help="of inference and demo, as of train.py (default: auto)")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="(default: results/benchmark)")
     parser.add_argument("--readme", nargs="?", type=Path, const=Path("README.md"), help="put a table into this file")
@@ -128,21 +130,18 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
         for size in PIXELS:
             yield augmentation.measure(data, size, arguments.repeats, arguments.images)
     else:
-        from brainmri.benchmarks import epoch, features, inference, pipeline, step
+        from brainmri.benchmarks import demo, epoch, features, inference, pipeline, step
         from brainmri.benchmarks.material import material
 
         for arch in arguments.archs or ARCHS[part]:
             chosen = material(data, arch, arguments.recipe, arguments.images)
-            if part == "pipeline":
+            if part in ("inference", "demo"):
+                module = inference if part == "inference" else demo
+                yield from module.measure(chosen, arguments.repeats, arguments.weights)
+            elif part == "pipeline":
                 yield from pipeline.measure(chosen, arguments.repeats)
-            elif part == "epoch":
-                yield epoch.measure(chosen, arguments.repeats)
-            elif part == "step":
-                yield step.measure(chosen, arguments.repeats)
-            elif part == "features":
-                yield features.measure(chosen, arguments.repeats)
             else:
-                yield from inference.measure(chosen, arguments.repeats, arguments.weights)
+                yield {"epoch": epoch, "step": step, "features": features}[part].measure(chosen, arguments.repeats)
 
 
 def _title(row: dict[str, Any]) -> Any:

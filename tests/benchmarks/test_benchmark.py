@@ -107,6 +107,20 @@ def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Pat
 
 
 @pytest.mark.slow
+def test_the_demo_is_measured_slice_by_slice(benchmark: Benchmark, tmp_path: Path) -> None:
+    done = benchmark("--only", "demo", *TINY[:-2], "--repeats", "1", "--out", str(tmp_path))
+    assert done.returncode == 0, done.stderr
+    judged, parts = json.loads((tmp_path / "benchmark.json").read_text())["parts"]["demo"]
+    assert set(judged["medians"]) == {"judged"}
+    assert set(parts["medians"]) == {"preprocessing alone", "network alone", "map"}
+    for one in (judged, parts):
+        _check(one, repeats=40)
+        assert all(one["p95"][name] >= value for name, value in one["medians"].items())
+    assert judged["target"] == {"at_most": 0.06}
+    assert "(95 %: " in done.stdout
+
+
+@pytest.mark.slow
 def test_features_are_measured_against_their_own_cost(benchmark: Benchmark, tmp_path: Path) -> None:
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "batch_size=8"]
     options = ["--archs", "resnet50_frozen", "--recipe", *tiny, "--images", "16", "--repeats", "1"]

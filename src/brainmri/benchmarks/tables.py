@@ -62,6 +62,8 @@ def _lines(one: dict[str, Any]) -> list[str]:
         text = f"    {name:<{width}}{median:9.3f} s"
         if one["images"]:
             text += f"{one['images'] / median:10,.1f} images/s{1000 * median / one['images']:9.3f} ms per image"
+        if "p95" in one:
+            text += f" (95 %: {1000 * one['p95'][name]:.3f} ms)"
         if name in one["ratios"]:
             text += f"{one['ratios'][name]:8.2f} x {one['reference']}"
         if "largest_difference" in one and name != one["reference"]:

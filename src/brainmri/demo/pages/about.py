@@ -1,0 +1,80 @@
+"""About: what the demo is and is not, its models, data, licence, citation, interface for programs, and privacy."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import yaml
+
+from brainmri import __version__
+from brainmri.demo.pages.text import file_text
+from brainmri.evaluation.pages import render
+from brainmri.evaluation.results import FLOORS, RESEARCH_ONLY, data_title, with_interval
+from brainmri.hub.sources import citations
+
+if TYPE_CHECKING:
+    from brainmri.demo.models import DemoModel
+
+HUB = "https://huggingface.co"
+
+
+def build(models: Sequence[DemoModel], citation: Path | None) -> None:
+    """The page, inside a tab.
+
+    Args:
+        models: the loaded models.
+        citation: the file CITATION.cff, or None.
+    """
+    gr.HTML(about_page(models), js_on_load=file_text("here.js"))
+    if citation:
+        gr.Textbox(
+            bibtex(yaml.safe_load(citation.read_text(encoding="utf-8"))),
+            label="Citation of the software (BibTeX)",
+            buttons=["copy"],
+            interactive=False,
+            lines=7,
+        )
+
+
+def about_page(models: Sequence[DemoModel]) -> str:
+    """HTML of the page; every figure in it is of the loaded models."""
+    sources = [source for model in models if model.result for source in citations(model.result["data"])]
+    return render(
+        "about.html.jinja",
+        packages=("demo/pages",),
+        research_only=RESEARCH_ONLY,
+        floors=list(FLOORS.values()),
+        models=[_described(model) for model in models],
+        sources=list(dict.fromkeys(sources)),
+        version=__version__,
+    )
+
+
+def bibtex(citation: dict[str, Any]) -> str:
+    """The software's entry of a CITATION.cff, as BibTeX."""
+    authors = " and ".join(
+        "{" + (author.get("name") or f"{author['given-names']} {author['family-names']}") + "}"
+        for author in citation["authors"]
+    )
+    lines = {"author": authors, "title": f"{{{citation['title']}}}", "version": f"{{{citation['version']}}}"}
+    lines["note"] = f"{{Software, licence {citation['license']}}}"
+    return "@software{brainmri,\n" + ",\n".join(f"  {key} = {value}" for key, value in lines.items()) + "\n}"
+
+
+def _described(model: DemoModel) -> dict[str, Any]:
+    """Name, card, classes and, where they were measured, accuracy and data of a model."""
+    repo_id, _, revision = model.place.partition("@")
+    local = Path(model.place).is_dir()
+    test = model.result["test"] if model.result else None
+    return {
+        "name": model.name,
+        "card": None if local else "/".join([HUB, repo_id, *(["tree", revision] if revision else [])]),
+        "classes": model.classes,
+        "title": (model.result["recipe_title"] or model.result["arch"]) if model.result else None,
+        "accuracy": with_interval(test) if test else None,
+        "data": data_title(model.result["data"]) if model.result else None,
+        "weights": model.result["weights"] if model.result else None,
+    }

@@ -1,0 +1,205 @@
+"""The page on which slices are classified."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+import jinja2
+from markupsafe import Markup, escape
+
+from brainmri.demo import answering
+from brainmri.demo.overlay import legend
+from brainmri.demo.uploads.limits import UploadError
+from brainmri.demo.uploads.many import open_many
+from brainmri.demo.uploads.opening import Upload, open_upload
+from brainmri.demo.words import agreement
+
+if TYPE_CHECKING:
+    from brainmri.demo.models import DemoModel
+
+HINT = (
+    "Drop a slice here: PNG, JPEG, TIFF (16 bits too), DICOM, or a NIfTI volume. Several files, or a ZIP of them, give "
+    "a table."
+)
+EMPTY = '<p class="hint">The answer will stand here. Upload a slice, or take one of the simulated examples.</p>'
+OPACITY = "(share) => { document.documentElement.style.setProperty('--map-opacity', share); return []; }"
+INTO_VIEW = """() => {  // on a phone the answer stands below what asks for it
+  if (window.innerWidth < 700) document.getElementById('answer').scrollIntoView({behavior: 'smooth'});
+  return [];
+}"""
+# All that asks a network waits in one line, and two are asked at a time: more would only share the processors.
+JUDGING: dict[str, Any] = {"concurrency_id": "judging", "concurrency_limit": 2}
+INTERNAL: dict[str, Any] = {"api_visibility": "private"}
+Updates = dict[Any, Any]  # component -> update
+
+
+def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
+    """The page, inside a `gr.Tab`.
+
+    Args:
+        models: at least one; the first is chosen.
+        examples: pictures that are one click away.
+    """
+    # ------------------------------------------------------------------ what is seen
+    with gr.Row(equal_height=False):
+        with gr.Column(scale=2, min_width=300):
+            files = gr.File(label="Slices", file_count="multiple", height=150, elem_id="slices")
+            gr.Markdown(HINT, elem_classes="hint")
+            with gr.Row():
+                folder = gr.UploadButton("Choose a folder", file_count="directory", size="sm")
+                clear = gr.Button("Start again", size="sm")
+            with gr.Accordion("Paste a picture, or take one with the camera", open=False):
+                pasted = gr.Image(
+                    label="Picture", sources=["clipboard", "webcam"], type="filepath", image_mode=None, height=220
+                )
+            with gr.Group(visible=False) as volume:
+                plane = gr.Radio(["axial"], value="axial", label="Plane", visible=False)
+                index = gr.Slider(0, 1, value=0, step=1, label="Slice", elem_id="slice-number")
+            names = gr.CheckboxGroup(
+                [model.name for model in models], value=[models[0].name], label="Models", visible=len(models) > 1
+            )
+            opacity = gr.Slider(0, 1, value=0.5, step=0.05, label="Opacity of the map", elem_id="opacity")
+            gr.Examples(
+                [str(path) for path in examples],
+                pasted,
+                label="Simulated slices to try",
+                example_labels=[path.stem.replace("simulated-", "").replace("-", ", ") for path in examples],
+                elem_id="examples",
+            )
+        with gr.Column(scale=3, min_width=320):
+            answer = gr.HTML(EMPTY, elem_id="answer")
+            table = gr.Dataframe(
+                headers=list(answering.COLUMNS), label="Answers", interactive=False, visible=False, wrap=True
+            )
+            download = gr.HTML(visible=False)
+    hidden: Updates = {part: gr.update(visible=False) for part in (volume, table, download)}
+
+    # ------------------------------------------------------------------ what happens
+    def look(
+        paths: list[str] | None,
+        names: list[str],
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Iterator[Updates]:
+        """What was uploaded: a slice with its answer, the middle one of a volume, or the table of many."""
+        if not paths:
+            yield hidden | {answer: EMPTY}
+            return
+        try:
+            if answering.is_many(paths):
+                yield hidden | in_table(paths, names, progress)
+                return
+            upload = open_upload(Path(paths[0]))
+            first = upload.planes[0]
+            controls = hidden | {
+                volume: gr.update(visible=len(upload.planes) > 1 or upload.slices(first) > 1),
+                plane: gr.update(choices=list(upload.planes), value=first, visible=len(upload.planes) > 1),
+                index: slices_of(upload, first),
+            }
+            for text in answered(upload, first, upload.middle(first), answering.chosen(models, names)):
+                yield controls | {answer: text}
+        except UploadError as error:
+            yield hidden | {answer: alert(error)}
+
+    def look_again(paths: list[str] | None, names: list[str], plane: str, index: float) -> Iterator[str]:
+        """Another slice of the volume that is there, or other models for it."""
+        if not paths or answering.is_many(paths):
+            yield EMPTY
+            return
+        try:
+            yield from answered(open_upload(Path(paths[0])), plane, int(index), answering.chosen(models, names))
+        except UploadError as error:
+            yield alert(error)
+
+    def in_table(paths: list[str], names: list[str], progress: gr.Progress) -> Updates:
+        found: list[list[str]] = []
+        pictures = open_many([Path(path) for path in paths])
+        for row in answering.rows(pictures, answering.chosen(models, names)):
+            found.append(row)
+            progress((len(found), None), desc="classified", unit="answers")
+        count = len({row[0] for row in found})
+        link = f'<a download="answers.csv" href="{answering.csv_uri(found)}">Download as CSV</a>'
+        return {
+            answer: f'<p class="hint" role="status">{count:,} files.</p>',
+            table: gr.update(value=found, visible=True),
+            download: gr.update(value=link, visible=True),
+        }
+
+    def ask_others(
+        paths: list[str] | None,
+        names: list[str],
+        plane: str,
+        index: float,
+        progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
+    ) -> Iterator[Updates]:
+        """Other models for what is there, whatever it is."""
+        if paths and answering.is_many(paths):
+            yield from look(paths, names, progress)
+            return
+        for text in look_again(paths, names, plane, index):
+            yield {answer: text}
+
+    def turn(paths: list[str] | None, plane: str) -> dict[str, Any]:
+        """The slices of another plane."""
+        try:
+            return slices_of(open_upload(Path(paths[0])), plane) if paths else gr.update()
+        except UploadError:
+            return gr.update()  # what follows tells the error
+
+    seen = [answer, volume, plane, index, table, download]
+    at = [files, names, plane, index]
+    waiting: dict[str, Any] = INTERNAL | JUDGING | {"show_progress_on": answer}
+    files.change(look, [files, names], seen, **waiting).then(None, js=INTO_VIEW, **INTERNAL)
+    names.input(ask_others, at, seen, **waiting)
+    index.input(look_again, at, answer, trigger_mode="always_last", **waiting)
+    plane.input(turn, [files, plane], index, **INTERNAL, **JUDGING).then(look_again, at, answer, **waiting)
+    folder.upload(lambda paths: paths, folder, files, queue=False, **INTERNAL)
+    pasted.change(lambda path: [path] if path else None, pasted, files, queue=False, **INTERNAL)
+    clear.click(lambda: (None, None), None, [files, pasted], queue=False, **INTERNAL)
+    opacity.input(None, opacity, None, js=OPACITY, **INTERNAL)
+
+
+def slices_of(upload: Upload, plane: str) -> dict[str, Any]:
+    """An update of the slider to the slices of a plane, from 0, at the middle one."""
+    count = upload.slices(plane)
+    return gr.update(minimum=0, maximum=max(count - 1, 1), value=upload.middle(plane), visible=count > 1)
+
+
+def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]) -> Iterator[str]:
+    """The answer of each model as HTML, first without its map, then with it.
+
+    Raises:
+        UploadError: if there is no such slice, or it cannot be judged.
+    """
+    picture = upload.picture(plane, index)
+    judgements = answering.judged(picture, models)
+    small = answering.shown(picture)
+    pairs = list(zip(models, judgements, strict=True))
+    cards = [answering.card(model, judgement) for model, judgement in pairs]
+    values = {
+        "picture": answering.data_uri(small),
+        "alt": f"The {upload.kind} slice" if plane == "slice" else f"The {plane} slice {index} of the volume",
+        "together": agreement({model.name: judgement for model, judgement in pairs}),
+        "many": len(models) > 1,
+        "legend": Markup(legend()),
+    }
+    yield _template().render(values, cards=[(card, None) for card in cards], waiting=True)
+    maps = [answering.mapped(small, model, judgement.label) for model, judgement in pairs]
+    drawn = [(card, answering.data_uri(one) if one else None) for card, one in zip(cards, maps, strict=True)]
+    yield _template().render(values, cards=drawn, waiting=False)
+
+
+def alert(error: UploadError) -> str:
+    """An error as HTML that a screen reader speaks at once."""
+    return f'<p class="alert" role="alert">{escape(str(error))}</p>'
+
+
+@lru_cache
+def _template() -> jinja2.Template:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("brainmri.demo", "pages"), autoescape=True, undefined=jinja2.StrictUndefined
+    )
+    return environment.get_template("answer.html.jinja")

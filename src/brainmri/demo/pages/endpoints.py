@@ -1,0 +1,105 @@
+"""Classification for programs and language models: named endpoints, which are MCP tools too."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import gradio as gr
+
+from brainmri.demo import answering
+from brainmri.demo.pages.classify import JUDGING
+from brainmri.demo.uploads.limits import UploadError
+from brainmri.demo.uploads.many import open_many
+from brainmri.demo.uploads.opening import open_upload
+
+if TYPE_CHECKING:
+    from brainmri.demo.models import DemoModel
+
+PLANES = ["slice", "axial", "coronal", "sagittal"]
+
+
+def build(models: Sequence[DemoModel]) -> None:
+    """The endpoints /classify, /classify_many and /models, inside a `gr.Blocks`. Nothing of them is seen."""
+
+    def classify(
+        file: str,
+        models_asked: list[str],
+        plane: str | None = None,
+        slice_number: int = -1,
+        with_map: bool = False,
+    ) -> list[dict[str, Any]]:
+        """Classify one MRI slice (PNG, JPEG, TIFF, DICOM, NIfTI) by one or several models. Research only, no diagnosis.
+
+        Args:
+            file: The picture, DICOM file or NIfTI volume.
+            models_asked: Names of the demo's models, as the endpoint /models lists them.
+            plane: axial, coronal or sagittal for a volume; none takes the first.
+            slice_number: Which slice of a volume or of several pages, from 0; -1 takes the middle one.
+            with_map: Whether the picture under its evidence map comes too, as a data URI in `map`.
+
+        Returns:
+            For each model: a plain sentence, the label, probabilities and whether they are calibrated, the set of
+            plausible classes and its coverage, whether the picture is refused as unlike those of the training, and the
+            milliseconds taken.
+        """
+        try:
+            if not file:
+                raise UploadError("No file was given. Upload a slice.")
+            upload = open_upload(Path(file))
+            plane = plane or upload.planes[0]
+            picture = upload.picture(plane, upload.middle(plane) if slice_number < 0 else int(slice_number))
+            asked = answering.chosen(models, models_asked)
+            judgements = answering.judged(picture, asked)
+        except UploadError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+        found = [answering.as_json(*pair) for pair in zip(asked, judgements, strict=True)]
+        if with_map:
+            small = answering.shown(picture)
+            for model, one in zip(asked, found, strict=True):
+                under = answering.mapped(small, model, one["label"])
+                one["map"] = answering.data_uri(under) if under else None
+        return found
+
+    def classify_many(files: list[str], models_asked: list[str]) -> list[dict[str, str]]:
+        """Classify many slices, or a ZIP of them. Research only, no diagnosis.
+
+        Args:
+            files: Pictures, DICOM files, NIfTI volumes (their middle axial slice) or ZIP files of these.
+            models_asked: Names of the demo's models, as the endpoint /models lists them.
+
+        Returns:
+            A row for each file and model; a file that cannot be used has a row that says why.
+        """
+        try:
+            pictures = open_many([Path(path) for path in files or ()])
+            found = answering.rows(pictures, answering.chosen(models, models_asked))
+            return [dict(zip(answering.COLUMNS, row, strict=True)) for row in found]
+        except UploadError as error:
+            raise gr.Error(str(error), print_exception=False) from None
+
+    def list_models() -> list[dict[str, Any]]:
+        """The models of this demo: name, classes, and the data set that each was trained on."""
+        return [
+            {
+                "name": model.name,
+                "classes": list(model.classes),
+                "data": model.result["data"]["name"] if model.result else None,
+            }
+            for model in models
+        ]
+
+    names = [model.name for model in models]
+    with gr.Group(visible=False):
+        file = gr.File(label="A slice, DICOM file or NIfTI volume")
+        files = gr.File(label="Slices, or ZIP files of them", file_count="multiple")
+        asked = gr.CheckboxGroup(names, value=names[:1], label="Models")
+        plane = gr.Dropdown(PLANES, value=None, label="Plane of a volume; none: the first")
+        number = gr.Number(value=-1, precision=0, label="Slice, from 0; -1: the middle one")
+        with_map = gr.Checkbox(value=False, label="Whether the map of the evidence is wanted")
+        result = gr.JSON(label="Answers")
+        one, many, known = (gr.Button() for _ in range(3))
+    one.click(classify, [file, asked, plane, number, with_map], result, api_name="classify", **JUDGING)
+    many.click(classify_many, [files, asked], result, api_name="classify_many", **JUDGING)
+    known.click(list_models, None, result, api_name="models", queue=False)

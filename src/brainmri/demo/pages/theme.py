@@ -1,0 +1,99 @@
+"""How the demo looks: a calm theme with the fonts of the visitor's own system, so that nothing is asked of others.
+
+`theme`, `css` and `HEAD` go to `launch()`. Every colour that text is read on stands here, for both modes.
+"""
+
+from __future__ import annotations
+
+import gradio as gr
+from gradio.themes.utils import colors, sizes
+
+from brainmri.demo.pages.text import file_text
+
+# name: (light, dark); the pages' own colours, as CSS variables --brainmri-NAME.
+PALETTE = {
+    "text": ("#1b2530", "#e8eef4"),
+    "quiet": ("#4a5a6a", "#a9b7c4"),
+    "page": ("#f4f7f9", "#10161c"),
+    "panel": ("#ffffff", "#18212a"),
+    "raised": ("#e9f0f4", "#22303c"),  # table heads, code
+    "line": ("#c6d2db", "#3a4956"),
+    "link": ("#0b5c7a", "#7cc7e8"),
+    "button": ("#0b5c7a", "#1f7ea3"),
+    "button-hover": ("#084861", "#196b8c"),
+    "focus": ("#b54708", "#ffb454"),
+    "alarm": ("#8c1d18", "#ffb4ab"),
+    "alarm-page": ("#fdecea", "#3a1715"),
+    "notice": ("#5c4200", "#ffd98a"),
+    "notice-page": ("#fff4d6", "#332708"),
+    "bar": ("#0b6e94", "#4aa9d1"),
+    "floor": ("#76838f", "#8b99a6"),
+}
+
+DESCRIPTION = (
+    "Classes of brain MRI slices with calibrated confidence, floors, intervals and leak audits. Research only."
+)
+HEAD = f'<meta name="description" content="{DESCRIPTION}">\n<meta name="color-scheme" content="light dark">'
+
+
+def theme() -> gr.themes.Base:
+    """The demo's theme."""
+    made = gr.themes.Base(
+        primary_hue=colors.sky,
+        secondary_hue=colors.sky,
+        neutral_hue=colors.slate,
+        radius_size=sizes.radius_md,
+        font=("system-ui", "-apple-system", "Segoe UI", "Roboto", "sans-serif"),
+        font_mono=("ui-monospace", "SFMono-Regular", "Menlo", "Consolas", "monospace"),
+    )
+    made.name = "brainmri"
+    return made.set(
+        **_both("text", "body_text_color", "block_title_text_color", "block_label_text_color", "table_text_color"),
+        **_both("text", "accordion_text_color", "button_secondary_text_color", "button_cancel_text_color"),
+        **_both("text", "checkbox_label_text_color", "button_secondary_text_color_hover"),
+        **_both("quiet", "body_text_color_subdued", "block_info_text_color", "input_placeholder_color"),
+        **_both("page", "body_background_fill", "background_fill_secondary"),
+        **_both("panel", "background_fill_primary", "block_background_fill", "panel_background_fill"),
+        **_both("panel", "input_background_fill", "input_background_fill_focus", "table_odd_background_fill"),
+        **_both("panel", "block_label_background_fill", "table_even_background_fill", "checkbox_background_color"),
+        **_both("raised", "button_secondary_background_fill", "button_cancel_background_fill"),
+        **_both("raised", "checkbox_label_background_fill", "code_background_fill", "stat_background_fill"),
+        **_both("raised", "checkbox_label_background_fill_hover", "input_background_fill_hover", "table_row_focus"),
+        **_both("line", "border_color_primary", "block_border_color", "input_border_color", "table_border_color"),
+        **_both("line", "button_secondary_background_fill_hover", "button_cancel_background_fill_hover"),
+        **_both("floor", "checkbox_border_color"),
+        **_both("link", "link_text_color", "link_text_color_hover", "link_text_color_active"),
+        **_both("link", "link_text_color_visited", "border_color_accent", "input_border_color_focus"),
+        **_both("button", "button_primary_background_fill", "slider_color", "checkbox_background_color_selected"),
+        **_both("button", "checkbox_label_background_fill_selected", "checkbox_border_color_selected"),
+        **_both("button-hover", "button_primary_background_fill_hover"),
+        **_both("bar", "loader_color"),
+        **_both("alarm", "error_text_color", "error_icon_color", "error_border_color"),
+        **_both("alarm-page", "error_background_fill"),
+        color_accent="var(--brainmri-bar)",  # has no dark twin of its own
+        button_primary_text_color="#ffffff",
+        button_primary_text_color_hover="#ffffff",
+        checkbox_label_text_color_selected="#ffffff",
+        checkbox_label_text_color_selected_dark="#ffffff",
+        button_primary_border_color="transparent",
+        block_border_width="1px",
+        block_shadow="none",
+        block_title_text_weight="600",
+        prose_header_text_weight="650",
+        button_transition="none",
+    )
+
+
+def css() -> str:
+    """The rules of all pages, with the colours of `PALETTE` before them."""
+    variables = [
+        "\n".join(f"  --brainmri-{name}: {both[mode]};" for name, both in PALETTE.items()) for mode in range(2)
+    ]
+    rules = file_text("pages.css")
+    return f":root {{\n{variables[0]}\n}}\n.dark {{\n{variables[1]}\n}}\n{rules}"
+
+
+def _both(colour: str, *properties: str) -> dict[str, str]:
+    """The properties of a theme that have a colour of `PALETTE`, in light and dark."""
+    light, dark = PALETTE[colour]
+    return dict.fromkeys(properties, light) | {f"{name}_dark": dark for name in properties}

@@ -1,0 +1,131 @@
+"""What the demo shows where nobody named a model: the finished runs of this folder, or a sample that it trains."""
+
+from __future__ import annotations
+
+import logging
+import os
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from filelock import FileLock
+from PIL import Image
+
+from brainmri.data.cache import cache_folder
+from brainmri.data.phantom import CLASSES, PHANTOM_VERSION, PLANES, draw_slices, draw_subject
+from brainmri.evaluation.results import find_runs, read_result
+
+logger = logging.getLogger(__name__)
+MOST_RUNS = 6  # shown by default; each takes memory and time to start
+RUN_FILES = ("config.json", "model.safetensors", "trust.json")
+SAMPLE_VERSION = 1  # raise it when the sample is trained in another way
+# A network from random weights, in half a minute on two cores, with nothing from the Hub.
+TRAINING = [
+    *("--arch", "cnn_4to32", "--bf16", "false"),
+    *("--recipe", "input.size=128", "model.arguments.image_size=128"),
+    *("stages.0.epochs=16", "stages.0.learning_rate=0.003", "stages.0.schedule=cosine"),
+]
+EXAMPLE_SEED = 1  # of subjects that no phantom set has been made of by default
+EXAMPLE_SIDE = 128  # pixels
+
+
+def default_places(runs: Path = Path("runs")) -> list[str]:
+    """The newest finished runs in `runs`, newest first, at most `MOST_RUNS`; without any, the sample's folder."""
+    created = {}
+    for run in find_runs([runs]) if any(runs.glob("*/result.json")) else []:
+        if not all((run / name).is_file() for name in RUN_FILES):
+            continue
+        try:
+            created[run] = read_result(run)["created"]
+        except ValueError as error:
+            logger.warning("Left out: %s", error)
+    found = sorted(created, key=lambda run: created[run], reverse=True)
+    if len(found) > MOST_RUNS:
+        print(f"{runs} has {len(found)} finished runs; the newest {MOST_RUNS} are shown. Name others as models.")
+    return [str(run) for run in found[:MOST_RUNS]] or [str(sample())]
+
+
+def sample() -> Path:
+    """The run folder of a small network trained on the phantom set, in the cache; trained where it is not there.
+
+    The training runs in a process of its own and prints its progress. The folder appears only when it is complete.
+
+    Raises:
+        ValueError: if the training fails.
+    """
+    folder = cache_folder() / f"sample-v{PHANTOM_VERSION}-{SAMPLE_VERSION}"
+    if folder.is_dir():
+        return folder
+    folder.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(folder.with_suffix(".lock")):
+        if not folder.is_dir():
+            print("No finished run was found: training a small sample model on simulated slices, once.", flush=True)
+            with tempfile.TemporaryDirectory(prefix=f".{folder.name}-", dir=folder.parent) as scratch:
+                unfinished = Path(scratch) / "sample"
+                command = [sys.executable, "-m", "brainmri.demo.sample", *TRAINING, "--output_dir", str(unfinished)]
+                command += [] if sys.stderr.isatty() else ["--disable_tqdm", "true"]
+                if subprocess.run(command, env=_environment()).returncode:
+                    raise ValueError("the sample model could not be trained (see above): name the models to show")
+                unfinished.rename(folder)
+    return folder
+
+
+def examples(folder: Path) -> list[Path]:
+    """Write simulated slices as PNG files into `folder`: one of each class, in turn of the three planes.
+
+    Their subjects are none of those of the phantom set that the sample was trained on.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    files = []
+    for number, label in enumerate(CLASSES):
+        rng = np.random.default_rng([EXAMPLE_SEED, number])
+        slices = draw_slices(rng, draw_subject(rng, number), len(PLANES), EXAMPLE_SIDE)
+        by_plane = {plane: picture for plane, _, picture, _ in slices}
+        plane = PLANES[number % len(PLANES)]
+        files.append(folder / f"simulated-{label}-{plane}.png")
+        Image.fromarray(by_plane[plane]).save(files[-1])
+    return files
+
+
+def _environment() -> dict[str, str]:
+    """Of a process that finds this package, wherever it lies, and has one thread: two wait for each other on a
+    machine that has other work, which took ten times as long."""
+    here = str(Path(__file__).parents[2])
+    path = os.pathsep.join(filter(None, [here, os.environ.get("PYTHONPATH")]))
+    return os.environ | {"PYTHONPATH": path, "OMP_NUM_THREADS": "1"}
+
+
+def _train() -> None:
+    """What `scripts/train.py` does with these arguments; a Space and an installed package lack the script."""
+    from brainmri.training.arguments import parse
+    from brainmri.training.machine import keep_freed_memory, use_cpu_well
+
+    run, given = parse()
+    keep_freed_memory()
+    use_cpu_well()
+
+    from accelerate import PartialState
+    from transformers.utils.logging import disable_progress_bar
+
+    from brainmri.data.cache import pixel_cache
+    from brainmri.data.source import prepared_data
+    from brainmri.training.one_run import train_once
+    from brainmri.training.recipe import resolve
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    for noisy in ("httpx", "datasets", "huggingface_hub", "faiss"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    disable_progress_bar()  # of loading and saving weights; the training has its own
+    state = PartialState(cpu=True)
+    recipe = resolve(run.arch, run.protocol, run.recipe)
+    data = prepared_data(None, recipe.split, insist=False)
+    pixels = {recipe.input.size: pixel_cache(data, recipe.input.size)}
+    train_once(run, given, recipe, recipe.seed, data, pixels, Path(given["output_dir"]), state)
+
+
+if __name__ == "__main__":
+    from brainmri.command import call
+
+    call(_train)

@@ -1,0 +1,156 @@
+"""What a model found, in plain sentences: never a diagnosis, and no more certain than the figures are.
+
+All texts are plain, not HTML: names of classes come from whoever made the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from brainmri.data.binary import WITHOUT_TUMOR
+from brainmri.demo.judging import Judgement
+from brainmri.evaluation.results import interval, is_simulated, percent, warnings_of, with_interval
+from brainmri.evaluation.scoring.classes import OR
+
+if TYPE_CHECKING:
+    from brainmri.demo.models import DemoModel
+
+WITHOUT = "a slice without a tumour"
+WITH = "a slice with a tumour"
+KNOWN = {"glioma": "a glioma", "meningioma": "a meningioma", "pituitary": "a pituitary tumour"}
+ANY_TUMOUR = {"tumor", "tumour", "yes"}
+REFUSED = "This is not like the pictures that the model was trained on, so its answer should not be used."
+SIMULATED = "This model was trained on simulated slices only: what it says of a real picture means nothing."
+
+
+def sentence(judgement: Judgement) -> str:
+    """The answer in one or two sentences, what matters most first."""
+    share = _share(judgement.probabilities[judgement.label])
+    what = in_words(judgement.label)
+    if judgement.refused:
+        return f"{REFUSED} It would have been: {what}, {share}."
+    calibrated = "calibrated" if judgement.calibrated else "not calibrated"
+    return f"Most like {what}: {share} ({calibrated}). {_plausible(judgement)}".rstrip()
+
+
+def in_words(label: str) -> str:
+    """A class as one would say it: "a glioma", "a slice without a tumour", the class “astrocytoma T1”."""
+    parts = [_name(part) for part in OR.split(label)]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def agreement(judgements: Mapping[str, Judgement]) -> str:
+    """Whether several models say the same of one picture. judgements: by model; nothing is said of a single one."""
+    if len(judgements) < 2:
+        return ""
+    refusing = [name for name, one in judgements.items() if one.refused]
+    if len(refusing) == len(judgements):
+        return "To none of the models is the picture like those that it was trained on."
+    answers: dict[str, list[str]] = {}
+    for name, one in judgements.items():
+        if not one.refused:
+            answers.setdefault(in_words(one.label), []).append(name)
+    told = "; ".join(f"{what} ({', '.join(names)})" for what, names in answers.items())
+    labels = [one.label for one in judgements.values() if not one.refused]
+    if len(labels) == 1:
+        found = f"One model only gives an answer: {told}."
+    elif _compatible(labels):
+        which = f"The other {len(labels)}" if refusing else "Both" if len(labels) == 2 else f"All {len(labels)}"
+        found = f"{which} models agree: most like {told}."
+    else:
+        found = f"The models disagree, so none of them should be relied on here: {told}."
+    return f"The picture is not like those that {_listed(refusing)} was trained on. {found}" if refusing else found
+
+
+def cautions(model: DemoModel) -> list[str]:
+    """What must be known before any answer of this model, a sentence or two each; empty for a plain run."""
+    if model.result is None:
+        return [
+            "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and "
+            "it gives one of its classes to any picture."
+        ]
+    simulated = [SIMULATED] if is_simulated(model.result["data"]["name"]) else []
+    # The first of the warnings says the same of figures.
+    return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]
+
+
+def details(judgement: Judgement, model: DemoModel) -> str:
+    """What the figures of a judgement mean, a line for each, from the model's own record."""
+    lines = _of_record(judgement, model.result, model.trust) if model.result and model.trust else []
+    return "\n".join([*lines, f"{judgement.milliseconds:.0f} ms by {model.backend}."])
+
+
+def _of_record(judgement: Judgement, result: dict[str, Any], trust: dict[str, Any]) -> list[str]:
+    calibration, conformal, reject = (trust[key] for key in ("calibration", "conformal", "reject"))
+    lines = [
+        f"Percentages: calibrated on validation pictures. On the test pictures they differ from the share of right "
+        f"answers by {100 * calibration['test_ece_after']:.1f} points on average."
+    ]
+    if conformal:
+        measured = f"{percent(conformal['test_coverage'])} {interval(conformal['test_coverage_ci95'])}".rstrip()
+        lines.append(
+            f"Plausible classes: made to hold the right one for {_whole(1 - conformal['alpha'])} of pictures; of the "
+            f"test pictures it did for {measured}."
+        )
+    else:
+        lines.append(f"Plausible classes: none are given. {trust['conformal_reason']}")
+    if reject and judgement.score is not None:
+        lines.append(
+            f"Likeness: this picture is {judgement.score:.2f} away from those of the training, and from "
+            f"{judgement.threshold:.2f} on a picture is refused. The rule also refuses "
+            f"{percent(reject['test']['rejected'])} of the test pictures, and lets some pass that it should refuse."
+        )
+    else:
+        lines.append(f"Likeness: not checked. {trust['reject_reason'] or ''}".rstrip())
+    if result["test"]:
+        lines.append(f"Test accuracy: {with_interval(result['test'])} on {result['data']['name']}.")
+    return lines
+
+
+def _plausible(judgement: Judgement) -> str:
+    """The prediction set in words."""
+    if judgement.prediction_set is None or judgement.coverage is None:
+        return ""
+    coverage = f"With {_whole(judgement.coverage)} coverage"
+    names = [in_words(label) for label in judgement.prediction_set]
+    if not names:
+        return f"{coverage} no class is plausible: take this answer as unsure."
+    if len(names) == 1:
+        return f"{coverage} the answer is this one alone."
+    if len(names) == len(judgement.probabilities):
+        return f"{coverage} the answer can be any of the {len(names)} classes."
+    return f"{coverage} the answer is one of: {', '.join(names)}."
+
+
+def _name(part: str) -> str:
+    plain = part.strip().lower().replace("_", " ").replace("-", " ")
+    if plain.replace(" ", "") in WITHOUT_TUMOR:
+        return WITHOUT
+    if plain in ANY_TUMOUR:
+        return WITH
+    return KNOWN.get(plain.removesuffix(" tumor").removesuffix(" tumour"), f"the class “{part.strip()}”")
+
+
+def _compatible(labels: list[str]) -> bool:
+    """Whether one picture can be all of these: merged classes hold their parts, and any tumour is a tumour."""
+    meanings = [{_name(part) for part in OR.split(label)} for label in labels]
+    wide = [meaning for meaning in meanings if WITH in meaning]
+    narrow = [meaning for meaning in meanings if WITH not in meaning]
+    shared = set.intersection(*narrow) if narrow else {WITH}
+    return bool(shared - {WITHOUT} if wide else shared)
+
+
+def _share(value: float) -> str:
+    """A probability as text, never 0 or 100 %."""
+    if value > 0.99:
+        return "more than 99 %"
+    return "less than 1 %" if value < 0.01 else _whole(value)
+
+
+def _whole(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

@@ -1,0 +1,25 @@
+"""A loaded model as the pages see it, made from a run folder."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+Loaded = Callable[[Path], Any]
+
+
+@pytest.fixture
+def loaded() -> Loaded:
+    """loaded(run): what `brainmri.demo.models.DemoModel` shows of a run folder; no network is loaded."""
+
+    def load(run: Path) -> SimpleNamespace:
+        result = json.loads((run / "result.json").read_text())
+        trust = json.loads((run / "trust.json").read_text())
+        return SimpleNamespace(
+            name=run.name, place=str(run), classes=result["data"]["classes"], result=result, trust=trust
+        )
+
+    return load

@@ -1,0 +1,161 @@
+"""What is said of a judgement."""
+
+import re
+from types import SimpleNamespace
+from typing import Any, cast
+
+import pytest
+
+from brainmri.demo.judging import Judgement
+from brainmri.demo.models import DemoModel, open_models
+from brainmri.demo.words import agreement, cautions, details, in_words, sentence
+
+from .conftest import Edit, slices
+
+
+def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Judgement:
+    others = [name for name in ("glioma", "meningioma", "notumor", "pituitary") if name != label]
+    values: dict[str, Any] = {
+        "label": label,
+        "probabilities": {label: share, **dict.fromkeys(others, (1 - share) / len(others))},
+        "calibrated": True,
+        "prediction_set": (label,),
+        "coverage": 0.9,
+        "refused": False,
+        "score": 0.5,
+        "threshold": 1.0,
+        "milliseconds": 9.6,
+    }
+    return Judgement(**values | changes)
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (
+            judged(prediction_set=("meningioma", "glioma")),
+            "Most like a meningioma: 91 % (calibrated). With 90 % coverage the answer is one of: a meningioma, a "
+            "glioma.",
+        ),
+        (
+            judged("notumor", 0.9999),
+            "Most like a slice without a tumour: more than 99 % (calibrated). With 90 % coverage the answer is this "
+            "one alone.",
+        ),
+        (
+            judged(share=0.4, prediction_set=()),
+            "Most like a meningioma: 40 % (calibrated). With 90 % coverage no class is plausible: take this answer as "
+            "unsure.",
+        ),
+        (
+            judged(share=0.3, prediction_set=("meningioma", "glioma", "notumor", "pituitary")),
+            "Most like a meningioma: 30 % (calibrated). With 90 % coverage the answer can be any of the 4 classes.",
+        ),
+        (
+            judged(calibrated=False, prediction_set=None, coverage=None, refused=None, score=None),
+            "Most like a meningioma: 91 % (not calibrated).",
+        ),
+        (
+            judged(refused=True),
+            "This is not like the pictures that the model was trained on, so its answer should not be used. It would "
+            "have been: a meningioma, 91 %.",
+        ),
+    ],
+)
+def test_the_sentence_says_what_matters_first(one: Judgement, text: str) -> None:
+    assert sentence(one) == text
+
+
+@pytest.mark.parametrize(
+    ("label", "text"),
+    [
+        ("glioma", "a glioma"),
+        ("Glioma_tumor", "a glioma"),
+        ("pituitary", "a pituitary tumour"),
+        ("pituitary tumour", "a pituitary tumour"),
+        *(
+            (name, "a slice without a tumour")
+            for name in ("notumor", "no_tumor", "No Tumour", "healthy", "Normal", "no")
+        ),
+        ("yes", "a slice with a tumour"),
+        ("Tumor", "a slice with a tumour"),
+        ("glioma or meningioma or pituitary", "a glioma, a meningioma or a pituitary tumour"),
+        ("Astrocitoma T1", "the class “Astrocitoma T1”"),
+        ("<b>x</b>", "the class “<b>x</b>”"),
+    ],
+)
+def test_classes_of_any_data_set_read_well(label: str, text: str) -> None:
+    assert in_words(label) == text
+
+
+def test_models_are_said_to_agree_or_not() -> None:
+    glioma, other, refused = judged("glioma"), judged("meningioma"), judged("glioma", refused=True)
+    assert agreement({"A": glioma}) == ""
+    assert agreement({"A": glioma, "B": glioma}) == "Both models agree: most like a glioma (A, B)."
+    assert agreement({"A": glioma, "B": glioma, "C": glioma}).startswith("All 3 models agree")
+    assert agreement({"A": glioma, "B": other, "C": glioma}) == (
+        "The models disagree, so none of them should be relied on here: a glioma (A, C); a meningioma (B)."
+    )
+    assert agreement({"A": refused, "B": refused}) == (
+        "To none of the models is the picture like those that it was trained on."
+    )
+    assert agreement({"A": refused, "B": other}) == (
+        "The picture is not like those that A was trained on. One model only gives an answer: a meningioma (B)."
+    )
+    assert "The other 2 models agree" in agreement({"A": refused, "B": other, "C": other})
+
+
+@pytest.mark.parametrize(
+    ("labels", "agree"),
+    [
+        (("glioma", "glioma or meningioma or pituitary"), True),
+        (("notumor", "glioma or meningioma or pituitary"), False),
+        (("glioma", "yes"), True),
+        (("no_tumor", "yes"), False),
+        (("yes", "tumor"), True),
+        (("healthy", "notumor"), True),
+        (("glioma", "meningioma", "tumor"), False),
+    ],
+)
+def test_models_of_other_classes_agree_where_one_picture_can_be_both(labels: tuple[str, ...], agree: bool) -> None:
+    text = agreement({name: judged(name) for name in labels})
+    assert ("disagree" not in text) is agree
+
+
+def test_details_say_what_the_figures_mean(run: Edit) -> None:
+    (model,) = open_models([str(run())])
+    text = details(model.judge(slices(1, 3))[0], model)
+    for words in (
+        "Percentages: calibrated on validation pictures.",
+        "made to hold the right one for 90 % of pictures; of the test pictures it did for ",
+        "a picture is refused",
+        "Test accuracy: ",
+        "on kaggle-4class",
+        "ms by ONNX Runtime.",
+    ):
+        assert words in text
+    assert re.search(r"differ from the share of right answers by \d+\.\d points", text)
+    assert cautions(model) == []
+
+
+def test_details_give_the_reason_where_a_part_is_missing(run: Edit) -> None:
+    place = run(reject=None, reject_reason="No single last layer.", conformal=None, conformal_reason="Too few images.")
+    (model,) = open_models([str(place)])
+    text = details(model.judge(slices(1, 3))[0], model)
+    assert "Plausible classes: none are given. Too few images." in text
+    assert "Likeness: not checked. No single last layer." in text
+
+
+def test_a_model_that_knows_simulated_slices_only_says_so_first(run: Edit) -> None:
+    changes = {"data__name": "phantom", "weights": "random"}
+    (model,) = open_models([str(run(changes=changes))])
+    first, _ = cautions(model)  # and that it had no pretrained weights
+    assert first == "This model was trained on simulated slices only: what it says of a real picture means nothing."
+
+
+def test_a_model_without_a_record_says_that_nothing_is_known() -> None:
+    model = cast(DemoModel, SimpleNamespace(result=None, trust=None, backend="torch (why)"))
+    (caution,) = cautions(model)
+    assert "without a record" in caution
+    text = details(judged(calibrated=False, prediction_set=None, coverage=None), model)
+    assert text == "10 ms by torch (why)."
