@@ -2,8 +2,8 @@
 
     python -m brainmri.benchmarks.visitors app.py --models RUN --visitors 50 --requests 20
 
-Starts the demo on this machine, asks first as one visitor and then as many, each by a gradio client of its own, which
-share the machine's cores with the server, and writes --out with every figure.
+Starts the demo on this machine, asks first as one visitor and then, twice, as many, each by a gradio client of its own,
+which share the machine's cores with the server, and writes --out with every figure.
 """
 
 from __future__ import annotations
@@ -26,6 +26,7 @@ from urllib.request import urlopen
 import numpy as np
 
 from brainmri.command import call
+from brainmri.evaluation.markdown import insert
 
 WAIT = 300  # seconds that the demo may take to start
 ALONE = 100  # requests of the single visitor
@@ -38,6 +39,9 @@ def main() -> None:
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--requests", type=int, default=20, help="of each visitor (default: 20)")
     parser.add_argument("--out", type=Path, default=Path("results/benchmark/visitors.json"))
+    parser.add_argument(
+        "--readme", nargs="?", type=Path, const=Path("README.md"), help="put the figures into this file"
+    )
     arguments = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     from brainmri.demo.sample import examples
@@ -54,19 +58,30 @@ def main() -> None:
             warm = resident_mib(server.pid)
             many = visit(url, pictures, arguments.visitors, arguments.requests)
             after = resident_mib(server.pid)
+            again = visit(url, pictures, arguments.visitors, arguments.requests)
+            last = resident_mib(server.pid)
         finally:
             server.terminate()
             server.wait(timeout=30)
     report = {
-        "command": " ".join(sys.argv),
+        "command": " ".join(["python -m brainmri.benchmarks.visitors", *sys.argv[1:]]),
         "start_up_s": round(start_up, 1),
-        "resident_mib": {"after_start": first, "after_one_visitor": warm, "after_all": after},
+        "resident_mib": {
+            "after_start": first,
+            "after_one_visitor": warm,
+            "after_all": after,
+            "after_all_again": last,
+        },
         "one_visitor": alone,
         "visitors": many,
+        "visitors_again": again,
         "environment": environment(),
     }
     arguments.out.parent.mkdir(parents=True, exist_ok=True)
     arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    if arguments.readme:
+        readme = insert(arguments.readme.read_text(encoding="utf-8"), visitors_text(report), "visitors")
+        arguments.readme.write_text(readme, encoding="utf-8", newline="\n")
     print(json.dumps({key: report[key] for key in report if key != "environment"}, indent=1))
 
 
@@ -133,6 +148,22 @@ def visit(url: str, pictures: list[str], visitors: int, requests: int) -> dict[s
         "model_ms": _quantiles(own) if own else None,
         "per_second": round(len(own) / took, 1),
     }
+
+
+def visitors_text(report: dict[str, Any]) -> str:
+    """The README's sentences on a report."""
+    one, many, memory = (report[key] for key in ("one_visitor", "visitors", "resident_mib"))
+    lost = one["lost"] + many["lost"] + report["visitors_again"]["lost"]
+    return (
+        f"Measured on {report['environment']['hardware']} (`{report['command']}`): starts in "
+        f"{report['start_up_s']:.0f} s. One visitor has an answer after {one['seconds']['p50']:.2f} s (95 %: "
+        f"{one['seconds']['p95']:.2f} s) with the upload, {one['model_ms']['p50']:.0f} ms of it in preprocessing, "
+        f"network and reject rule. {many['visitors']} at once: {many['per_second']:.0f} answers a second, after "
+        f"{many['seconds']['p50']:.1f} s (95 %: {many['seconds']['p95']:.1f} s), {many['told_place']} of "
+        f"{many['answered']} requests told their place in the line; lost: {lost}. Memory: "
+        f"{memory['after_one_visitor']:,} MiB before, {memory['after_all']:,} after {many['answered']:,} requests of "
+        f"theirs and {memory['after_all_again']:,} after as many again. The clients ran on the same processors."
+    )
 
 
 def resident_mib(pid: int) -> int | None:
