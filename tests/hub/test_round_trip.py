@@ -1,8 +1,14 @@
 """The whole way on a loopback Hub: train, publish all, and pull as somebody who has nothing of ours."""
 
 import json
+import os
 import re
+import socket
+import subprocess
+import sys
+import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -10,6 +16,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import yaml
+from gradio_client import Client, handle_file
 from huggingface_hub import HfApi, ModelCard
 from PIL import Image
 
@@ -62,6 +69,16 @@ for place, files in json.loads(sys.argv[1]).items():
         assert torch.allclose(torch.from_numpy(onnx), logits.expand(copies, -1), atol=1e-4), "ONNX gives other logits"
 print(json.dumps(found))
 """
+# An installed brainmri is hidden, so that the one beside app.py is what runs.
+AS_A_SPACE = """
+import os, runpy, sys
+sys.meta_path = [finder for finder in sys.meta_path if "editable" not in repr(finder)]
+sys.path = [os.getcwd(), *(path for path in sys.path if path and not os.path.isdir(os.path.join(path, "brainmri")))]
+import brainmri
+assert brainmri.__file__.startswith(os.getcwd()), brainmri.__file__
+sys.argv = [os.path.join(os.getcwd(), "app.py")]
+runpy.run_path("app.py", run_name="__main__")
+"""
 
 
 @dataclass(frozen=True)
@@ -77,9 +94,6 @@ def published(
     phantom: Path, cnn_run: Path, timm_run: Path, brainmri_cache: Path, tmp_path_factory: pytest.TempPathFactory
 ) -> Iterator[Published]:
     """Everything of two runs, published by one command in public."""
-    app = tmp_path_factory.mktemp("app")
-    (app / "app.py").write_text("import brainmri\n")
-    (app / "requirements.txt").write_text("gradio>=6.0\n")
     hub, home = LoopbackHub(), tmp_path_factory.mktemp("home")
     arguments = [
         "all",
@@ -90,7 +104,7 @@ def published(
         "--license",
         "cc-by-4.0",
         "--app_dir",
-        app,
+        ROOT,
         "--public",
     ]
     arguments += ["--cite", "Somebody (2020)"]
@@ -299,12 +313,43 @@ def test_the_space_has_all_that_it_starts_with(published: Published, tmp_path: P
         name, preloaded = line.split(" ")
         assert name == place
         assert set(preloaded.split(",")) <= published.hub.files("model", place).keys()
-    for path, content in files.items():
-        (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
-        (tmp_path / path).write_bytes(content)
-    code = "import brainmri.evaluation.results as m; print(m.__file__)"  # what app.py imports lies beside it
-    done = python(None, "-c", code, cwd=tmp_path, PYTHONPATH="")
-    assert Path(done.stdout.strip()).parents[2] == tmp_path, done.stderr
+    assert {"app.py", "requirements.txt", "results/comparison.csv", "CITATION.cff"} <= files.keys()
+    with served_space(published, tmp_path) as url:  # from these files alone, and the models of the Hub
+        client = Client(url, verbose=False)
+        assert [one["data"] for one in client.predict(api_name="/models")] == ["phantom tiny"] * 2
+        slice_ = next(iter((ROOT / "docs").glob("*.png")))
+        for model in client.predict(api_name="/models"):
+            (answer,) = client.predict(handle_file(slice_), models_asked=[model["name"]], api_name="/classify")
+            assert sum(answer["probabilities"].values()) == pytest.approx(1)
+
+
+@contextmanager
+def served_space(published: Published, folder: Path) -> Iterator[str]:
+    """The published demo, run as a Space runs it: its files are the working folder, and no other brainmri is there."""
+    for path, content in published.hub.files("space", DEMO).items():
+        (folder / path).parent.mkdir(parents=True, exist_ok=True)
+        (folder / path).write_bytes(content)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    environment = {key: value for key, value in os.environ.items() if not key.startswith("HF_")}
+    environment |= {"HF_ENDPOINT": published.hub.url, "HF_HOME": str(folder / "hf"), "OMP_NUM_THREADS": "1"}
+    environment |= {"GRADIO_SERVER_NAME": "127.0.0.1", "GRADIO_SERVER_PORT": str(port), "PYTHONPATH": ""}
+    with (folder / "log.txt").open("w") as log:
+        server = subprocess.Popen(
+            [sys.executable, "-c", AS_A_SPACE], cwd=folder, env=environment, stdout=log, stderr=log
+        )
+    try:
+        for _ in range(600):
+            said = (folder / "log.txt").read_text()
+            assert server.poll() is None, said
+            if "Running on" in said:
+                break
+            time.sleep(0.2)
+        yield f"http://127.0.0.1:{port}/"
+    finally:
+        server.terminate()
+        server.wait(timeout=30)
 
 
 def test_the_demo_opens_what_is_published_and_uses_its_onnx_file(
