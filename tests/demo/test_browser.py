@@ -4,6 +4,7 @@ With BRAINMRI_SCREENSHOTS=FOLDER the pictures of the README are written there.
 """
 
 import os
+import re
 from collections.abc import Iterator
 from pathlib import Path
 from zipfile import ZipFile
@@ -120,6 +121,29 @@ def test_an_error_says_what_to_do_and_the_page_goes_on(page: Page, slice_png: Pa
     page.get_by_role("button", name="Start again").click()
     upload(page, slice_png)
     expect(page.locator("#answer").get_by_role("heading")).to_be_visible(timeout=20_000)
+
+
+def test_a_zipped_data_set_is_looked_through_for_leaks(page: Page, slice_png: Path, tmp_path: Path) -> None:
+    with ZipFile(tmp_path / "set.zip", "w") as file:
+        for name in ("train/glioma/one.png", "test/glioma/same.png"):
+            file.write(slice_png, name)
+        file.writestr("train/notumor/broken.png", b"no picture")
+    page.get_by_role("tab", name="Audit").click()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    panel.locator("input[type=file]").first.set_input_files(str(tmp_path / "set.zip"))
+    expect(panel.get_by_text("set.zip")).to_be_visible(timeout=20_000)
+    panel.get_by_role("button", name="Look for leaks").click()
+    expect(panel).to_contain_text("1 of 1 pictures (100.0 %) of test stand in train too", timeout=60_000)
+    expect(panel).to_contain_text("broken.png")
+
+
+def test_systems_are_sorted_and_a_run_is_looked_at(page: Page) -> None:
+    page.get_by_role("tab", name="Compare").click()
+    panel = page.get_by_role("tabpanel").filter(visible=True)
+    head = panel.get_by_role("columnheader", name="Parameters").first
+    head.get_by_role("button").click()
+    expect(head).to_have_attribute("aria-sort", re.compile("ascending|descending"))
+    expect(panel.get_by_role("heading", name="Confusion matrix")).to_be_visible(timeout=20_000)
 
 
 def test_an_example_is_one_click_away(page: Page) -> None:
