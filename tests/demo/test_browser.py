@@ -70,13 +70,13 @@ def test_a_slice_is_answered_in_words_with_figures_a_map_and_its_opacity(page: P
     map_ = answer.locator("img.evidence")
     expect(map_).to_be_visible(timeout=20_000)
     assert answer.locator("img").first.get_attribute("alt")
+    screenshot(page, "classify")
     before = map_.evaluate("image => getComputedStyle(image).opacity")
     page.locator("#opacity input[type=range]").evaluate(
         "slider => { slider.value = 1; slider.dispatchEvent(new Event('input', {bubbles: true})) }"
     )
     page.wait_for_function("() => getComputedStyle(document.querySelector('img.evidence')).opacity === '1'")
     assert float(before) == 0.5
-    screenshot(page, "classify")
 
 
 def test_a_volume_has_planes_and_slices(page: Page, volume_nii: Path) -> None:

@@ -114,8 +114,11 @@ def _plausible(judgement: Judgement) -> str:
         return ""
     coverage = f"With {_whole(judgement.coverage)} coverage"
     names = [in_words(label) for label in judgement.prediction_set]
-    if not names:
-        return f"{coverage} no class is plausible: take this answer as unsure."
+    if not names:  # no class is as probable as the right one is in that share of the pictures
+        return (
+            f"The model is less sure of this than it was of the right class in {_whole(judgement.coverage)} of the "
+            "validation pictures."
+        )
     if len(names) == 1:
         return f"{coverage} the answer is this one alone."
     if len(names) == len(judgement.probabilities):
