@@ -80,7 +80,12 @@ def test_the_set_is_one_of_uncalibrated_probabilities_and_may_be_empty(run: Edit
     for name, threshold, size in (("three", between, 3), ("none", 0.0, 0), ("all", 1.0, 4)):
         place = str(run(name, calibration__temperature=0.05, conformal__threshold=threshold))
         (one,) = open_models([place])[0].judge(picture)
-        assert one.prediction_set == tuple(CLASSES[k] for k in order[:size])
+        sure = size == 0 and max(one.probabilities.values()) >= 0.9  # then its label alone, for coverage only grows
+        assert one.prediction_set == tuple(CLASSES[k] for k in order[: size or sure])
+    for temperature, label_alone in ((0.001, True), (100.0, False)):
+        place = str(run(f"none {temperature}", calibration__temperature=temperature, conformal__threshold=0.0))
+        (one,) = open_models([place])[0].judge(picture)
+        assert one.prediction_set == ((one.label,) if label_alone else ())
 
 
 def test_a_saved_model_without_a_record_is_not_calibrated(network: Path, tmp_path: Path) -> None:

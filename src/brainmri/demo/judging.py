@@ -21,7 +21,8 @@ class Judgement:
 
     label: the most probable class. probabilities: of each class, in the model's order; the sum is 1. calibrated:
     whether they are (by the temperature of `trust.json`). prediction_set: the classes that are plausible, the most
-    probable first; perhaps none; None for a model without such sets. coverage: the share of pictures whose set is made
+    probable first; perhaps none, but `label` where its calibrated probability is as high as the coverage (a network that is
+    nearly always sure would call one picture in ten implausible); None for a model without such sets. coverage: the share of pictures whose set is made
     to hold the right class. refused: whether the picture is too far from those of the training; None for a model
     without a reject rule. score, threshold: of that rule; a higher score than the threshold is refused. milliseconds:
     that preprocessing, network and rule took.
@@ -62,6 +63,8 @@ def judgement(
             plain if conformal["probabilities"] == "uncalibrated" else calibrated, conformal["threshold"]
         )
         plausible = tuple(classes[k] for k in order if members[k])
+        if not plausible and calibrated[0].max() >= 1 - conformal["alpha"]:  # sets that grow keep their coverage
+            plausible = (classes[order[0]],)
     return Judgement(
         label=classes[order[0]],
         probabilities=dict(zip(classes, calibrated[0].tolist(), strict=True)),
