@@ -1,6 +1,7 @@
 """The demo's endpoints as programs and language models use them, and what they refuse."""
 
 import asyncio
+import base64
 import json
 import time
 from collections.abc import Iterator
@@ -80,16 +81,20 @@ def test_a_language_model_finds_the_tools_and_their_use(demo: Served, slice_png:
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
-    async def use() -> tuple[dict[str, str], str]:
+    picture = "data:image/png;base64," + base64.b64encode(slice_png.read_bytes()).decode()
+
+    async def use() -> tuple[dict[str, str], str, str]:
         address = f"{demo.url}gradio_api/mcp/"
         async with streamable_http_client(address) as (read, write, _), ClientSession(read, write) as session:
             await session.initialize()
             tools = {tool.name: tool.description or "" for tool in (await session.list_tools()).tools}
             models = next(name for name in tools if name.endswith("models"))
             said = await session.call_tool(models, {})
-            return tools, said.content[0].text  # type: ignore[union-attr]
+            answer = await session.call_tool("classify", {"file": picture, "models_asked": []})
+            return tools, said.content[0].text, answer.content[0].text  # type: ignore[union-attr]
 
-    tools, said = asyncio.run(use())
+    tools, said, answer = asyncio.run(use())
+    assert "'sentence': " in answer
     assert any("Classify one MRI slice" in text and "no diagnosis" in text for text in tools.values())
     assert "glioma" in said
     assert not {"look", "look_again", "turn"} & tools.keys()  # what only the page uses is no tool

@@ -44,8 +44,8 @@ def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Ju
         ),
         (
             judged(share=0.4, prediction_set=()),
-            "Most like a meningioma: 40 % (calibrated). The model is less sure of this than it was of the right class in "
-            "90 % of the validation pictures.",
+            "Most like a meningioma: 40 % (calibrated). The model is less sure of this than it was of the right class "
+            "in 90 % of the validation pictures.",
         ),
         (
             judged(share=0.3, prediction_set=("meningioma", "glioma", "notumor", "pituitary")),

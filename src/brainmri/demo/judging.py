@@ -21,11 +21,11 @@ class Judgement:
 
     label: the most probable class. probabilities: of each class, in the model's order; the sum is 1. calibrated:
     whether they are (by the temperature of `trust.json`). prediction_set: the classes that are plausible, the most
-    probable first; perhaps none, but `label` where its calibrated probability is as high as the coverage (a network that is
-    nearly always sure would call one picture in ten implausible); None for a model without such sets. coverage: the share of pictures whose set is made
-    to hold the right class. refused: whether the picture is too far from those of the training; None for a model
-    without a reject rule. score, threshold: of that rule; a higher score than the threshold is refused. milliseconds:
-    that preprocessing, network and rule took.
+    probable first; perhaps none, but `label` where its calibrated probability is as high as the coverage (a network
+    that is nearly always sure would call one picture in ten implausible); None for a model without such sets.
+    coverage: the share of pictures whose set is made to hold the right class. refused: whether the picture is too far
+    from those of the training; None for a model without a reject rule. score, threshold: of that rule; a higher score
+    than the threshold is refused. milliseconds: that preprocessing, network and rule took.
     """
 
     label: str
