@@ -34,9 +34,10 @@ LEVELS = """image => {
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
+    program = chromium()
     with sync_playwright() as playwright:
         options = ["--disable-gpu", "--disable-background-networking", "--disable-component-update", "--disable-sync"]
-        started = playwright.chromium.launch(executable_path=chromium(), args=[*options, "--no-sandbox"])
+        started = playwright.chromium.launch(executable_path=program, args=[*options, "--no-sandbox"])
         yield started
         started.close()
 
