@@ -14,6 +14,7 @@ from PIL import Image
 from brainmri.data.images import RejectedImage
 from brainmri.demo.overlay import overlay
 from brainmri.demo.uploads.limits import UploadError
+from brainmri.demo.uploads.many import is_archive
 from brainmri.demo.words import cautions, details, sentence
 
 if TYPE_CHECKING:
@@ -129,7 +130,4 @@ def csv_uri(table: Sequence[Sequence[str]]) -> str:
 
 def is_many(paths: Sequence[str]) -> bool:
     """Whether the answer is a table: several files, or an archive."""
-    if len(paths) != 1:
-        return len(paths) > 1
-    with Path(paths[0]).open("rb") as file:
-        return file.read(4) in (b"PK\x03\x04", b"PK\x05\x06", b"PK\x07\x08")
+    return len(paths) > 1 or is_archive(Path(paths[0]))

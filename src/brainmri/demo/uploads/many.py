@@ -49,7 +49,7 @@ def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Path:
         UploadError: if the file is no ZIP file, fails a check of `archives.open_archive`, holds another ZIP file, or
             no picture.
     """
-    if not _is_archive(path):
+    if not is_archive(path):
         raise UploadError("This is no ZIP file. Pack the folder with the pictures as a ZIP file and upload that.")
     with open_archive(path, limits) as archive:
         if any(archive.begins_as_archive(member) for member in archive.members):
@@ -69,7 +69,7 @@ def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Path:
 def _answers(paths: Sequence[Path], limits: Limits) -> Iterator[Answer]:
     for path in paths:
         for file, name in _files(path):
-            if _is_archive(file):
+            if is_archive(file):
                 yield from _archive_answers(file, name, limits)
             else:
                 yield shown_name(name), _answer(partial(open_upload, file, limits))
@@ -100,7 +100,8 @@ def _files(path: Path) -> Iterator[tuple[Path, str]]:
                 yield file, str(shown)
 
 
-def _is_archive(path: Path) -> bool:
+def is_archive(path: Path) -> bool:
+    """Whether a file begins as a ZIP file does."""
     try:
         if not path.is_file():  # a pipe would be waited for
             return False
