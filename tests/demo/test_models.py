@@ -16,7 +16,8 @@ from brainmri.demo.models import DemoModel, open_models
 from brainmri.evaluation.calibration import apply_temperature, prediction_sets
 from brainmri.evaluation.reject.answers import answers
 from brainmri.evaluation.reject.rule import RejectRule
-from brainmri.models.export import ONNX_FILE, export_classifier
+from brainmri.hub.publication import ONNX_FILE
+from brainmri.models.export import export_classifier
 from brainmri.models.loading import load_classifier, load_processor
 from brainmri.models.preprocessing import image_processor
 

@@ -11,12 +11,14 @@ import pytest
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
 
+from ..scripts import run_here
 from .loopback import LoopbackHub
 
 ROOT = Path(__file__).parents[2]
 TINY_CNN = ["--arch", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32"]
 TINY_TIMM = ["--arch", "timm:test_vit2", "--weights", "random", "--recipe", "input.size=64"]
 PUSHED = "lab/net"
+FILE = "/{repo_id}/resolve/{revision}/{filename}"
 Run = Callable[..., subprocess.CompletedProcess[str]]
 MakeHub = Callable[..., LoopbackHub]
 
@@ -61,6 +63,22 @@ def run(brainmri_cache: Path, tmp_path: Path) -> Run:
     ) -> subprocess.CompletedProcess[str]:
         environment = {"BRAINMRI_CACHE": str(brainmri_cache), "HF_HOME": str(tmp_path / "hf")} | environment
         return python(hub, ROOT / "scripts" / script, *arguments, **environment)
+
+    return call
+
+
+@pytest.fixture
+def publish(brainmri_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """publish(hub, *arguments, token=...): scripts/publish.py in this process, as the account of the token."""
+
+    def call(
+        hub: LoopbackHub, *arguments: str | Path, token: str | None = "hf_anna"
+    ) -> subprocess.CompletedProcess[str]:
+        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
+        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.url + FILE)
+        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
+        environment = {"BRAINMRI_CACHE": str(brainmri_cache), "HF_ENDPOINT": hub.url, "HF_TOKEN": token or ""}
+        return run_here("publish.py", *arguments, environment=environment)
 
     return call
 

@@ -12,6 +12,8 @@ import pytest
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
 
+from ..scripts import run_here
+
 ROOT = Path(__file__).parents[2]
 # 32 pixels and no dropout: a network on which runs must agree to the digit.
 TINY = ["--arch", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32", "model.arguments.dropout=0"]
@@ -45,6 +47,12 @@ def train(environment: dict[str, str]) -> Train:
         return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=300)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def train_here(environment: dict[str, str]) -> Train:
+    """train_here(*arguments): the same in this process, which has the libraries already."""
+    return lambda *arguments: run_here("train.py", *arguments, environment=environment)
 
 
 @pytest.fixture(scope="session")

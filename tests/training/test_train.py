@@ -156,7 +156,7 @@ def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phant
 
 
 def test_a_killed_run_resumes_to_the_same_end(
-    train: Train, finished: Path, phantom: Path, environment: dict[str, str], tmp_path: Path
+    train_here: Train, finished: Path, phantom: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     run = tmp_path / "killed"
     arguments = [*TINY, "--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(run)]
@@ -175,7 +175,7 @@ def test_a_killed_run_resumes_to_the_same_end(
     process.wait()
     assert not (run / "result.json").exists()
 
-    refused = train(*arguments)
+    refused = train_here(*arguments)
     assert refused.returncode == 2
     assert "is not empty: give another --output_dir, --resume_from_checkpoint true, or --overwrite" in refused.stderr
 
@@ -183,7 +183,7 @@ def test_a_killed_run_resumes_to_the_same_end(
     half = run / "checkpoints" / "stage-1" / "checkpoint-99999"
     half.mkdir()
     (half / "trainer_state.json").write_text("")
-    resumed = train(*arguments, "--resume_from_checkpoint", "true")
+    resumed = train_here(*arguments, "--resume_from_checkpoint", "true")
     assert resumed.returncode == 0, resumed.stderr
     figures = ["epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
     first, second = (pd.read_csv(folder / "history.csv")[figures] for folder in (finished, run))

@@ -85,7 +85,7 @@ def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, 
     np.testing.assert_allclose(pd.read_csv(run / "history.csv")[figures], before[figures], atol=1e-5)
 
 
-def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Path, tmp_path: Path) -> None:
+def test_stages_freeze_restore_the_best_and_stop_early(train_here: Train, phantom: Path, tmp_path: Path) -> None:
     import timm
 
     stages = (
@@ -96,7 +96,7 @@ def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Pa
     run = tmp_path / "staged"
     arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stages, "--output_dir", str(run)]
     arguments += ["--data_dir", str(phantom), "--save_total_limit", "9"]
-    done = train(*arguments, "--keep_checkpoints")
+    done = train_here(*arguments, "--keep_checkpoints")
     assert done.returncode == 0, done.stderr
     result, history = result_of(run), pd.read_csv(run / "history.csv")
     counts = result["data"]["counts"]["train"]
@@ -117,7 +117,7 @@ def test_stages_freeze_restore_the_best_and_stop_early(train: Train, phantom: Pa
     # Resumed after the second stage's second epoch, the first stage's weights, the patience and the best are known.
     weights = load_file(run / "model.safetensors")
     second = sorted((run / "checkpoints" / "stage-2").glob("checkpoint-*"), key=lambda c: int(c.name[11:]))[1]
-    again = train(*arguments, "--resume_from_checkpoint", str(second))
+    again = train_here(*arguments, "--resume_from_checkpoint", str(second))
     assert again.returncode == 0, again.stderr
     resumed = result_of(run)
     assert resumed["training"]["epochs_run"] == 4

@@ -15,8 +15,8 @@ from filelock import FileLock
 from numpy.typing import NDArray
 
 from brainmri.data.cache import cache_folder
+from brainmri.hub.publication import ONNX_FILE
 from brainmri.models.export import (
-    ONNX_FILE,
     TOLERANCE,
     LogitsAndFeatures,
     export_classifier,

@@ -9,17 +9,21 @@ definitions then hold everywhere in the package:
 * the area under the ROC curve is null unless the labels hold every class.
 """
 
+from __future__ import annotations
+
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import datasets
 import evaluate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
-from transformers import EvalPrediction
 
 from brainmri.evaluation.intervals import group_bootstrap
+
+if TYPE_CHECKING:
+    from transformers import EvalPrediction
 
 CALIBRATION_BINS = 15  # the number of bins in Guo et al. 2017, "On Calibration of Modern Neural Networks"
 

@@ -13,10 +13,10 @@ from brainmri.evaluation.report import write_report
 from brainmri.evaluation.results import is_simulated, json_text, read_result
 from brainmri.hub.cards import write_card
 from brainmri.hub.checks import check_licence
-from brainmri.hub.publication import Publication, PublishError
+from brainmri.hub.publication import ONNX_FILE, Publication, PublishError
 from brainmri.hub.sources import known_licence
 from brainmri.hub.traces import without_paths
-from brainmri.models.export import ONNX_FILE, export_classifier
+from brainmri.models.export import export_classifier
 from brainmri.models.loading import load_classifier
 from brainmri.models.saving import check_timm
 

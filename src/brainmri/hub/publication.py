@@ -8,6 +8,7 @@ from typing import Literal
 
 RepoType = Literal["model", "dataset", "space"]
 MARK = "brainmri"  # a tag in the metadata of every card; repositories without it are somebody else's
+ONNX_FILE = "onnx/model.onnx"  # where a published model has it, beside its weights
 
 
 class PublishError(ValueError):

@@ -9,7 +9,6 @@ from typing import Any
 
 from brainmri.hub.checks import check, check_licence
 from brainmri.hub.delivery import deliver, find_owner
-from brainmri.hub.model_repository import default_name, model_repository
 from brainmri.hub.upload import Outcome
 
 FLAGS = ("hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision")
@@ -44,6 +43,8 @@ class Push:
             PublishError: see `model_repository` and `deliver`.
         """
         from huggingface_hub import HfApi
+
+        from brainmri.hub.model_repository import default_name, model_repository  # late, as torch is
 
         api = HfApi(token=self.token)
         with tempfile.TemporaryDirectory() as scratch:

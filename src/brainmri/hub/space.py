@@ -10,9 +10,8 @@ from pathlib import Path
 import yaml
 
 from brainmri.hub.cards import card_templates
-from brainmri.hub.publication import MARK, Publication, PublishError
+from brainmri.hub.publication import MARK, ONNX_FILE, Publication, PublishError
 from brainmri.hub.sources import OUR_LICENCE
-from brainmri.models.export import ONNX_FILE
 
 PYTHON = "3.12"  # what ZeroGPU runs
 TITLE = "Brain MRI slices: classes with honest evidence"

@@ -15,7 +15,6 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from transformers import PreTrainedModel
 
-ONNX_FILE = "onnx/model.onnx"  # where a published model has it, beside its weights
 TOLERANCE = 1e-4  # between the outputs of ONNX Runtime and of torch, in shares of the largest
 
 

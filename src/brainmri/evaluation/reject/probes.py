@@ -247,7 +247,7 @@ def _volume(path: Path) -> np.ndarray:
 
 def _slice(volume: np.ndarray, axis: int, position: int) -> Image.Image:
     """A slice with the front, or the top, of the head upwards, on a black square."""
-    picture = stretched(np.rot90(volume.take(position, axis)))
+    picture = stretched(np.rot90(np.moveaxis(volume, axis, 0)[position]))  # `take` would copy the volume
     side = max(picture.size)
     return ImageOps.pad(picture, (side, side), color=0)
 
