@@ -36,4 +36,7 @@ def run_here(
             runpy.run_path(command[0], run_name="__main__")
         except SystemExit as end:
             return subprocess.CompletedProcess(command, int(end.code or 0), out.getvalue(), err.getvalue())
+        finally:
+            if torch := sys.modules.get("torch"):  # train.py and benchmark.py treat subnormal numbers as zero
+                torch.set_flush_denormal(False)
     raise AssertionError(f"{script} does not end as every script does")

@@ -14,11 +14,11 @@ from brainmri.audit.repetitions import counts
 from brainmri.data.images import pixel_hash
 from brainmri.data.phantom import draw_slices, draw_subject
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "audit.py"
+from ..scripts import SCRIPTS, run_here
 
 
 def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
-    return subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    return run_here("audit.py", *arguments)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +53,9 @@ def data(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) 
 
 def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: Path) -> None:
     before = sorted((path, path.read_bytes()) for path in data.rglob("*.*"))
-    done = audit(data, "--out", tmp_path)
+    done = subprocess.run(  # as a user runs it; the other tests stay in this process
+        [sys.executable, SCRIPTS / "audit.py", data, "--out", tmp_path], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     assert "LEAK: 3 of 4 pictures (75.0 %) of test stand in train too." in done.stdout
     assert "CONTRADICTORY LABELS: pictures with more than one: 1, first test/notumor/turned.png" in done.stdout

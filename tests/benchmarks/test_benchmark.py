@@ -16,6 +16,8 @@ from brainmri.benchmarks.timing import comparison
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
 
+from ..scripts import run_here
+
 ROOT = Path(__file__).parents[2]
 TINY = ["--archs", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32", "batch_size=8"]
 TINY += ["--images", "16", "--repeats", "2"]
@@ -162,8 +164,8 @@ def _check_predictions(one: dict) -> None:
         (["--images", "0"], "--images"),
     ],
 )
-def test_mistakes_are_named(benchmark: Benchmark, arguments: list[str], message: str, tmp_path: Path) -> None:
-    done = benchmark(*arguments, "--out", str(tmp_path))
+def test_mistakes_are_named(arguments: list[str], message: str, tmp_path: Path) -> None:
+    done = run_here("benchmark.py", *arguments, "--out", tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith("error: ")
     assert message in done.stderr

@@ -1,19 +1,17 @@
 """Results that are kept without their run folders: an update says what a comparison of all runs would say."""
 
 import shutil
-import subprocess
-import sys
-from pathlib import Path
 
 import pandas as pd
 import pytest
 
-SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
+from ..scripts import run_here
+
 SOURCE = {"data__split": "source", "data__leaky": True, "data__fingerprint": "f" * 16}
 
 
 def compare(*arguments: object) -> str:
-    done = subprocess.run([sys.executable, SCRIPT, *map(str, arguments)], capture_output=True, text=True, check=False)
+    done = run_here("compare.py", *arguments)
     assert done.returncode == 0, done.stderr
     return done.stdout
 
@@ -62,12 +60,7 @@ def test_more_seeds_join_those_that_are_there(make_scored, tmp_path):
 
 
 def test_an_update_of_nothing_says_so(make_scored, tmp_path):
-    done = subprocess.run(
-        [sys.executable, SCRIPT, make_scored("one", [1]), "--update", "--out", tmp_path / "none"],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
+    done = run_here("compare.py", make_scored("one", [1]), "--update", "--out", tmp_path / "none")
     assert done.returncode == 2
     assert "seeds.csv" in done.stderr
     assert not (tmp_path / "none").exists()

@@ -23,7 +23,8 @@ from brainmri.models.saving import save_model
 from brainmri.training.recipe import resolve
 
 from ..conftest import CLASSES
-from ..training.conftest import ROOT, Train, environment, phantom, result_of, train  # noqa: F401
+from ..scripts import run_here
+from ..training.conftest import ROOT, Train, environment, phantom, result_of, train_here  # noqa: F401
 
 SCRIPT = ROOT / "scripts" / "evaluate.py"
 # Trained far enough that its probabilities differ between images.
@@ -34,10 +35,10 @@ Evaluate = Callable[..., dict]
 
 
 @pytest.fixture(scope="module")
-def run(train: Train, phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
+def run(train_here: Train, phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:  # noqa: F811
     """A finished run on the tiny phantom set."""
     folder = tmp_path_factory.mktemp("runs") / "one"
-    done = train(*SMALL_RUN, "--data_dir", str(phantom), "--output_dir", str(folder))
+    done = train_here(*SMALL_RUN, "--data_dir", str(phantom), "--output_dir", str(folder))
     assert done.returncode == 0, done.stderr
     return folder
 
@@ -94,7 +95,7 @@ def test_a_run_on_its_own_test_split_gives_the_figures_of_the_run(
     copy = shutil.copytree(run, tmp_path / "run")
     for code in copy.glob("*.py"):
         code.write_text("raise SystemExit('code of the run folder was executed')")
-    done = script(copy, "--data", phantom, environment=environment)
+    done = run_here("evaluate.py", copy, "--data", phantom, environment=environment)
     assert done.returncode == 0, done.stderr
     out = copy / "evaluations" / "phantom-tiny"
     names = ["evaluation.html", "evaluation.json", "figures", "predictions.csv"]

@@ -101,15 +101,6 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
 
 
-def _trained(hub: LoopbackHub | None, folder: Path, phantom: Path, cache: Path, *flags: str) -> Path:
-    flags += ("--num_train_epochs", "2", "--data_dir", str(phantom), "--output_dir", str(folder))
-    own = {"BRAINMRI_CACHE": str(cache), "HF_HOME": str(folder.parent / "hf")}
-    done = python(hub, ROOT / "scripts" / "train.py", *flags, token=None, **own)
-    assert done.returncode == 0, done.stderr
-    (folder.parent / "stdout.txt").write_text(done.stdout)
-    return folder
-
-
 @pytest.fixture(scope="session")
 def trainers_hub() -> Iterator[LoopbackHub]:
     """The Hub that `cnn_run` was pushed to when it was trained."""
@@ -125,10 +116,19 @@ def cnn_run(
     """The run folder of a network of our own, trained with --push_to_hub."""
     push = ("--push_to_hub", "--hub_model_id", PUSHED, "--hub_token", "hf_anna", "--hub_private_repo", "false")
     folder = tmp_path_factory.mktemp("runs") / "cnn"
-    return _trained(trainers_hub, folder, phantom, brainmri_cache, *TINY_CNN, *push)
+    flags = [*TINY_CNN, *push, "--num_train_epochs", "2", "--data_dir", phantom, "--output_dir", folder]
+    own = {"BRAINMRI_CACHE": str(brainmri_cache), "HF_HOME": str(folder.parent / "hf")}
+    done = python(trainers_hub, ROOT / "scripts" / "train.py", *flags, token=None, **own)
+    assert done.returncode == 0, done.stderr
+    (folder.parent / "stdout.txt").write_text(done.stdout)
+    return folder
 
 
 @pytest.fixture(scope="session")
 def timm_run(phantom: Path, brainmri_cache: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The run folder of a network of timm's."""
-    return _trained(None, tmp_path_factory.mktemp("runs") / "timm", phantom, brainmri_cache, *TINY_TIMM)
+    folder = tmp_path_factory.mktemp("runs") / "timm"
+    flags = [*TINY_TIMM, "--num_train_epochs", "2", "--data_dir", phantom, "--output_dir", folder]
+    done = run_here("train.py", *flags, environment={"BRAINMRI_CACHE": str(brainmri_cache)})
+    assert done.returncode == 0, done.stderr
+    return folder

@@ -8,6 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from filelock import FileLock
 
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
@@ -57,12 +58,15 @@ def train_here(environment: dict[str, str]) -> Train:
 
 @pytest.fixture(scope="session")
 def finished(train: Train, phantom: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The run folder of an uninterrupted run of six epochs in one process."""
-    folder = tmp_path_factory.mktemp("runs") / "one"
+    """The run folder of an uninterrupted run of six epochs in one process; all workers of pytest-xdist share it."""
+    base = tmp_path_factory.getbasetemp()
+    shared = base.parent if "PYTEST_XDIST_WORKER" in os.environ else base
+    folder, printed = shared / "finished" / "one", shared / "finished" / "stdout.txt"
     launcher = (sys.executable, "-m", "accelerate.commands.launch")
-    done = train(
-        *TINY, "--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(folder), launcher=launcher
-    )
-    assert done.returncode == 0, done.stderr
-    (folder.parent / "stdout.txt").write_text(done.stdout)
+    arguments = [*TINY, "--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(folder)]
+    with FileLock(shared / "finished.lock"):
+        if not printed.is_file():
+            done = train(*arguments, launcher=launcher)
+            assert done.returncode == 0, done.stderr
+            printed.write_text(done.stdout)
     return folder

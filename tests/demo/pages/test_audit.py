@@ -1,8 +1,6 @@
 """The page finds what the script finds, keeps nothing, and says what is wrong with a zip."""
 
 import json
-import subprocess
-import sys
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +17,7 @@ from brainmri.audit.run import audit as run_audit
 from brainmri.data.phantom import draw_slices, draw_subject
 from brainmri.demo.pages import audit
 
-SCRIPT = Path(__file__).parents[3] / "scripts" / "audit.py"
+from ...scripts import run_here
 
 
 @pytest.fixture(scope="module")
@@ -61,9 +59,7 @@ def test_the_page_finds_what_the_script_finds(folder: Path, archive: Path, clien
     temporary = Path(client.output_dir).parent
     before = set(temporary.glob("brainmri-audit-*"))
     page, found, files = client.predict(handle_file(archive), None, api_name="/audit")
-    done = subprocess.run(
-        [sys.executable, SCRIPT, folder, "--out", tmp_path], capture_output=True, text=True, check=False
-    )
+    done = run_here("audit.py", folder, "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     served = {Path(file).name: Path(file) for file in files}
     assert set(served) == {"audit.html", "audit.json", "groups.csv"}

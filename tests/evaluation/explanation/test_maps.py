@@ -1,9 +1,7 @@
 """Grad-CAM on networks whose right map is known, the checks of it, and the study as a user runs it."""
 
 import json
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -42,7 +40,8 @@ from brainmri.models.parts import bare_network
 from brainmri.training.recipe import resolve
 
 from ...conftest import CLASSES, MakeRun
-from .test_explain import SCRIPT, TINY_CNN, filled, parsed
+from ...scripts import run_here
+from .test_explain import TINY_CNN, filled, parsed
 
 SIDE = 24
 TINY_VIT = {
@@ -406,9 +405,8 @@ def run(make_run: MakeRun, prepared: Path) -> Path:
 
 
 def explained(run: Path, prepared: Path, cache: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
-    command = [sys.executable, str(SCRIPT), str(run), "--data_dir", str(prepared), *arguments, "--studies", "maps"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1", "BRAINMRI_CACHE": str(cache)}
-    return subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    command = [run, "--data_dir", prepared, *arguments, "--studies", "maps"]
+    return run_here("explain.py", *command, environment={"BRAINMRI_CACHE": str(cache)})
 
 
 def test_the_study_of_a_run_with_outlines(run: Path, prepared: Path, tmp_path: Path) -> None:

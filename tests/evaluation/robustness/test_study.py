@@ -31,8 +31,9 @@ from brainmri.models.saving import save_model
 from brainmri.training.recipe import resolve
 
 from ...conftest import MakeRun
+from ...scripts import run_here
 from ...training.conftest import environment, phantom  # noqa: F401
-from ..test_evaluate import Evaluate, evaluate, script  # noqa: F401
+from ..test_evaluate import Evaluate, evaluate  # noqa: F401
 from ..test_report import Page
 
 DARK, BRIGHT, THRESHOLD = 20, 60, 40  # mean levels of the two classes, and where the fragile model divides them
@@ -176,7 +177,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
 ) -> None:
     assert "Robustness" not in write_report(run).read_text(encoding="utf-8")
     arguments = (run, "--data", phantom, "--robustness", "--robustness_images", 20)
-    done = script(*arguments, environment=environment)
+    done = run_here("evaluate.py", *arguments, environment=environment)
     assert done.returncode == 0, done.stderr
     out = run / "robustness"
     assert sorted(str(path.relative_to(out)) for path in out.rglob("*.*")) == [
@@ -227,7 +228,7 @@ def test_elsewhere_than_on_its_own_test_split_the_study_belongs_to_the_evaluatio
 ) -> None:
     for more in (["--split", "validation"], []):
         out = tmp_path / f"out{len(more)}"
-        evaluate(run, "--data", phantom, "--robustness", "--out", out, *more)
+        evaluate(run, "--data", phantom, "--robustness", "--robustness_images", 8, "--out", out, *more)
         contents = json.loads((out / "robustness" / "robustness.json").read_text(encoding="utf-8"))
         assert contents["split"] == (more or ["", "test"])[1]
         assert "<h2>Robustness</h2>" in (out / "evaluation.html").read_text(encoding="utf-8")
