@@ -68,19 +68,27 @@ def run(brainmri_cache: Path, tmp_path: Path) -> Run:
 
 
 @pytest.fixture
-def publish(brainmri_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
-    """publish(hub, *arguments, token=...): scripts/publish.py in this process, as the account of the token."""
+def here(brainmri_cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Run:
+    """here(hub, script, *arguments, token=...): the same in this process, whose libraries are told where the Hub is."""
 
     def call(
-        hub: LoopbackHub, *arguments: str | Path, token: str | None = "hf_anna"
+        hub: LoopbackHub, script: str, *arguments: str | Path, token: str | None = "hf_anna"
     ) -> subprocess.CompletedProcess[str]:
-        monkeypatch.setattr("huggingface_hub.constants.ENDPOINT", hub.url)
-        monkeypatch.setattr("huggingface_hub.constants.HUGGINGFACE_CO_URL_TEMPLATE", hub.url + FILE)
-        monkeypatch.setattr("huggingface_hub.constants.HF_TOKEN_PATH", str(tmp_path / "no token"))
+        home = tmp_path / "hf"
+        constants = {"ENDPOINT": hub.url, "HUGGINGFACE_CO_URL_TEMPLATE": hub.url + FILE}
+        constants |= {"HF_HUB_CACHE": str(home / "hub"), "HF_TOKEN_PATH": str(home / "token")}
+        for name, value in constants.items():
+            monkeypatch.setattr(f"huggingface_hub.constants.{name}", value)
         environment = {"BRAINMRI_CACHE": str(brainmri_cache), "HF_ENDPOINT": hub.url, "HF_TOKEN": token or ""}
-        return run_here("publish.py", *arguments, environment=environment)
+        return run_here(script, *arguments, environment=environment)
 
     return call
+
+
+@pytest.fixture
+def publish(here: Run) -> Run:
+    """publish(hub, *arguments, token=...): scripts/publish.py in this process."""
+    return lambda hub, *arguments, **how: here(hub, "publish.py", *arguments, **how)
 
 
 def python(

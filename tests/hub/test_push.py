@@ -30,10 +30,10 @@ def test_the_token_stays_out_of_the_run_folder(cnn_run: Path) -> None:
 
 
 def test_what_would_fail_in_the_end_fails_at_the_start(
-    hub: LoopbackHub, run: Run, phantom: Path, tmp_path: Path
+    hub: LoopbackHub, here: Run, phantom: Path, tmp_path: Path
 ) -> None:
     flags = [*TINY_CNN, "--data_dir", phantom, "--output_dir", tmp_path / "run", "--push_to_hub"]
-    done = run(hub, "train.py", *flags, token="hf_wrong")
+    done = here(hub, "train.py", *flags, token="hf_wrong")
     assert done.returncode == 2
     assert "error: wrong token" in done.stderr
     assert not (tmp_path / "run").exists()

@@ -21,12 +21,13 @@ from huggingface_hub import HfApi, ModelCard
 from PIL import Image
 
 from brainmri.data.dataset import open_prepared
+from brainmri.demo.models import open_models
 from brainmri.evaluation.intervals import group_bootstrap
 from brainmri.evaluation.runs import SEEDS
 from brainmri.hub.dataset_repository import DataLicence, dataset_repository
 from brainmri.hub.model_repository import model_repository
 
-from .conftest import ROOT, TINY_CNN, python
+from .conftest import ROOT, TINY_CNN, Run, python
 from .loopback import LoopbackHub
 
 CNN, TIMM = "anna/brainmri-cnn_4x4", "anna/brainmri-timm-test_vit2"
@@ -125,7 +126,9 @@ def stranger(
     return done.stdout
 
 
-def test_a_stranger_gets_the_probabilities_of_the_run(published: Published, phantom: Path, tmp_path: Path) -> None:
+def test_a_stranger_gets_the_probabilities_of_the_run_and_the_snippets_of_the_cards_run(
+    published: Published, phantom: Path, tmp_path: Path
+) -> None:
     asked, expected = {}, {}
     for place, run in published.runs.items():
         table = pd.read_csv(run / "predictions.csv").query("split == 'test'").head(3)
@@ -138,12 +141,6 @@ def test_a_stranger_gets_the_probabilities_of_the_run(published: Published, phan
                 asked[place].append(str(file))
                 expected[place, str(file)] = {key.removeprefix("p_"): value for key, value in row.items()}
     assert {Image.open(file).mode for file in asked[CNN]} == set(MODES)
-    found = json.loads(stranger(published, tmp_path, STRANGER + CLASSIFY, json.dumps(asked)))
-    for (place, file), probabilities in expected.items():
-        assert found[place][file] == pytest.approx(probabilities, abs=1e-4)
-
-
-def test_the_snippets_of_the_cards_run(published: Published, phantom: Path, tmp_path: Path) -> None:
     with Image.open(next((phantom / "test").rglob("*.png"))) as image:
         image.save(tmp_path / "slice.png")
     snippets = []
@@ -152,7 +149,10 @@ def test_the_snippets_of_the_cards_run(published: Published, phantom: Path, tmp_
         found = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
         assert len(found) == (4 if place == TIMM else 3)
         snippets += found
-    stranger(published, tmp_path, STRANGER + "\n".join(snippets))
+    printed = stranger(published, tmp_path, "\n".join([STRANGER, *snippets, CLASSIFY]), json.dumps(asked))
+    found = json.loads(printed.splitlines()[-1])
+    for (place, file), probabilities in expected.items():
+        assert found[place][file] == pytest.approx(probabilities, abs=1e-4)
 
 
 def test_the_card_says_what_was_measured_and_where(published: Published) -> None:
@@ -353,7 +353,7 @@ def served_space(published: Published, folder: Path) -> Iterator[str]:
 
 
 def test_the_demo_opens_what_is_published_and_uses_its_onnx_file(
-    published: Published, phantom: Path, tmp_path: Path
+    published: Published, phantom: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     code = """
 import json, sys
@@ -366,17 +366,18 @@ print(json.dumps([[model.backend, one.probabilities, one.score] for model, one i
 """
     picture = next((phantom / "test").rglob("*.png"))
     home = {"HF_HOME": str(tmp_path / "hf"), "BRAINMRI_CACHE": str(tmp_path / "cache")}
-    found = []
-    for places in ([f"{CNN}@main", TIMM], [published.runs[CNN], published.runs[TIMM]]):
-        done = python(published.hub, "-c", code, picture, *places, token=None, **home)
-        assert done.returncode == 0, done.stderr
-        found.append(json.loads(done.stdout))
-        written = len(list((tmp_path / "cache").glob("onnx/*.onnx")))
-        assert written == (2 if places[1] == published.runs[TIMM] else 0)
-    for of_hub, of_folder in zip(*found, strict=True):
-        assert of_hub[0] == of_folder[0] == "ONNX Runtime"
-        assert of_hub[1] == pytest.approx(of_folder[1], abs=1e-4)
-        assert of_hub[2] == pytest.approx(of_folder[2], rel=1e-3)
+    done = python(published.hub, "-c", code, picture, f"{CNN}@main", TIMM, token=None, **home)
+    assert done.returncode == 0, done.stderr
+    assert not list((tmp_path / "cache").glob("onnx/*.onnx"))
+    monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path / "cache"))
+    of_folders = open_models([str(published.runs[CNN]), str(published.runs[TIMM])])
+    assert len(list((tmp_path / "cache").glob("onnx/*.onnx"))) == 2
+    for (backend, probabilities, score), model in zip(json.loads(done.stdout), of_folders, strict=True):
+        with Image.open(picture) as image:
+            own = model.judge([image])[0]
+        assert backend == model.backend == "ONNX Runtime"
+        assert probabilities == pytest.approx(own.probabilities, abs=1e-4)
+        assert score == pytest.approx(own.score, rel=1e-3)
 
 
 def test_a_collection_binds_them(published: Published) -> None:
@@ -393,12 +394,17 @@ def evaluated(published: Published, place: str, phantom: Path, out: Path, home: 
 
 
 def test_evaluate_pulls_by_name_and_revision_and_from_the_cache(
-    published: Published, phantom: Path, tmp_path: Path
+    published: Published, here: Run, phantom: Path, tmp_path: Path
 ) -> None:
     (tag,) = published.hub.repos["model", CNN].tags
+    place = f"{CNN}@{tag}"
     for online in (True, False):
         out = tmp_path / f"online-{online}"
-        done = evaluated(published, f"{CNN}@{tag}", phantom, out, tmp_path / "hf", online=online)
+        if online:
+            done = here(published.hub, "evaluate.py", place, "--data", phantom, "--out", out, token=None)
+            assert list((tmp_path / "hf" / "hub").glob("models--anna--*"))
+        else:
+            done = evaluated(published, place, phantom, out, tmp_path / "hf", online=False)
         assert done.returncode == 0, done.stderr
         scored = json.loads((out / "evaluation.json").read_text())
         assert scored["kind"] == "run"
