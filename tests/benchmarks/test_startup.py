@@ -1,4 +1,4 @@
-"""--help waits for nothing that it does not need. What is imported is tested, and not the time, which is measured."""
+"""A command waits for nothing that it does not need. What is imported is tested, and not the time, which is measured."""
 
 import subprocess
 import sys
@@ -20,3 +20,13 @@ def test_help_imports_nothing_heavy(script: Path) -> None:
     assert "usage: " in done.stdout
     imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
     assert imported & HEAVY <= NEEDS.get(script.name, set())
+
+
+def test_what_needs_no_network_is_published_without_torch(tmp_path: Path) -> None:
+    script = next(path for path in SCRIPTS if path.name == "publish.py")
+    arguments = ["metric", "--repo", "anna/metric", "--dry-run", str(tmp_path / "tree")]
+    command = [sys.executable, "-X", "importtime", str(script), *arguments]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert done.returncode == 0, done.stderr
+    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
+    assert not imported & {"torch", "torchvision", "transformers", "timm", "datasets"}

@@ -113,7 +113,7 @@ def test_the_pairs_are_those_of_comparing_all_with_all(collection: np.ndarray, t
 
 
 def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> None:
-    thumbnails = collection[:2500]
+    thumbnails = collection[:1200]
     grouping = find_groups(thumbnails, [""] * len(thumbnails))
     near = np.array(sorted(brute_force(thumbnails, LOOKS_ALIKE)))
     likeness = best_correlation(structure_parts(thumbnails), near[:, 0], near[:, 1])
