@@ -120,6 +120,7 @@ def test_an_error_says_what_to_do_and_the_page_goes_on(page: Page, slice_png: Pa
     assert page.locator("#answer svg").count() == 0
     screenshot(page, "error")
     page.get_by_role("button", name="Start again").click()
+    expect(page.locator("#answer")).to_contain_text("The answer will stand here", timeout=20_000)
     upload(page, slice_png)
     expect(page.locator("#answer").get_by_role("heading")).to_be_visible(timeout=20_000)
 

@@ -158,7 +158,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
     plane.input(turn, [files, plane], index, **INTERNAL, **JUDGING).then(look_again, at, answer, **waiting)
     folder.upload(lambda paths: paths, folder, files, queue=False, **INTERNAL)
     pasted.change(lambda path: [path] if path else None, pasted, files, queue=False, **INTERNAL)
-    clear.click(lambda: (None, None), None, [files, pasted], queue=False, **INTERNAL)
+    clear.click(None, None, [files, pasted], js="() => [null, null]", **INTERNAL)
     opacity.input(None, opacity, None, js=OPACITY, **INTERNAL)
 
 
