@@ -45,7 +45,6 @@ def serve(arguments: argparse.Namespace, folder: Path) -> None:
     from brainmri.demo.forgetting import forget_uploads
     from brainmri.demo.models import open_models
     from brainmri.demo.pages import about, audit, classify, compare, endpoints
-    from brainmri.demo.pages.text import file_text
     from brainmri.demo.pages.theme import HEAD, css, theme
     from brainmri.demo.sample import examples
     from brainmri.demo.settings import model_places
@@ -78,7 +77,7 @@ def serve(arguments: argparse.Namespace, folder: Path) -> None:
         server_port=arguments.port,
         inbrowser=arguments.inbrowser,
         theme=theme(),
-        css=css() + file_text("answer.css"),
+        css=css(),
         head=HEAD,
         max_file_size=LIMITS.archive_bytes,
         mcp_server=True,

@@ -75,7 +75,6 @@ def card(model: DemoModel, judgement: Judgement) -> dict[str, Any]:
         "calibrated": judgement.calibrated,
         "probabilities": ordered,
         "plausible": judgement.prediction_set or (),
-        "milliseconds": judgement.milliseconds,
     }
 
 

@@ -1,10 +1,16 @@
 """How every page is made: from a template, with its figures inside, so that it opens without a network."""
 
+from __future__ import annotations
+
 import base64
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from brainmri.evaluation.results import duration, interval, number, percent
+
+if TYPE_CHECKING:
+    import jinja2
 
 
 def render(template: str, *, packages: tuple[str, ...] = (), **values: Any) -> str:
@@ -15,6 +21,12 @@ def render(template: str, *, packages: tuple[str, ...] = (), **values: Any) -> s
     Raises:
         jinja2.UndefinedError: if the template uses a name that is not in `values`.
     """
+    return _templates(packages).get_template(template).render(values)
+
+
+@lru_cache
+def _templates(packages: tuple[str, ...]) -> jinja2.Environment:
+    """Kept, since the demo renders an answer for every slice, and a template is compiled once in an environment."""
     import jinja2
 
     environment = jinja2.Environment(
@@ -25,7 +37,7 @@ def render(template: str, *, packages: tuple[str, ...] = (), **values: Any) -> s
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, duration=duration, number=number, interval=interval)
-    return environment.get_template(template).render(values)
+    return environment
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
-import jinja2
 from markupsafe import Markup, escape
 
 from brainmri.demo import answering
@@ -17,6 +15,7 @@ from brainmri.demo.uploads.limits import UploadError
 from brainmri.demo.uploads.many import open_many
 from brainmri.demo.uploads.opening import Upload, open_upload
 from brainmri.demo.words import agreement
+from brainmri.evaluation.pages import render
 
 if TYPE_CHECKING:
     from brainmri.demo.models import DemoModel
@@ -142,12 +141,17 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
         for text in look_again(paths, names, plane, index):
             yield {answer: text}
 
-    def turn(paths: list[str] | None, plane: str) -> dict[str, Any]:
-        """The slices of another plane."""
+    def turn(paths: list[str] | None, names: list[str], plane: str) -> Iterator[Updates]:
+        """The middle slice of another plane, and the slider for its slices."""
+        if not paths:
+            yield {answer: EMPTY}
+            return
         try:
-            return slices_of(open_upload(Path(paths[0])), plane) if paths else gr.update()
-        except UploadError:
-            return gr.update()  # what follows tells the error
+            upload = open_upload(Path(paths[0]))
+            for text in answered(upload, plane, upload.middle(plane), answering.chosen(models, names)):
+                yield {answer: text, index: slices_of(upload, plane)}
+        except UploadError as error:
+            yield {answer: alert(error)}
 
     seen = [answer, volume, plane, index, table, download]
     at = [files, names, plane, index]
@@ -155,7 +159,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
     files.change(look, [files, names], seen, **waiting).then(None, js=INTO_VIEW, **INTERNAL)
     names.input(ask_others, at, seen, **waiting)
     index.input(look_again, at, answer, trigger_mode="always_last", **waiting)
-    plane.input(turn, [files, plane], index, **INTERNAL, **JUDGING).then(look_again, at, answer, **waiting)
+    plane.input(turn, [files, names, plane], [answer, index], **waiting)
     folder.upload(lambda paths: paths, folder, files, queue=False, **INTERNAL)
     pasted.change(lambda path: [path] if path else None, pasted, files, queue=False, **INTERNAL)
     clear.click(None, None, [files, pasted], js="() => [null, null]", **INTERNAL)
@@ -186,20 +190,17 @@ def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]
         "many": len(models) > 1,
         "legend": Markup(legend()),
     }
-    yield _template().render(values, cards=[(card, None) for card in cards], waiting=True)
+    yield answer_page(values, [(card, None) for card in cards], waiting=True)
     maps = [answering.mapped(small, model, judgement.label) for model, judgement in pairs]
     drawn = [(card, answering.data_uri(one) if one else None) for card, one in zip(cards, maps, strict=True)]
-    yield _template().render(values, cards=drawn, waiting=False)
+    yield answer_page(values, drawn, waiting=False)
+
+
+def answer_page(values: dict[str, Any], cards: list[tuple[dict[str, Any], str | None]], *, waiting: bool) -> str:
+    """HTML: a card for each model with its map, a data URI; waiting: whether maps that lack are being made."""
+    return render("answer.html.jinja", packages=("demo/pages",), **values, cards=cards, waiting=waiting)
 
 
 def alert(error: UploadError) -> str:
     """An error as HTML that a screen reader speaks at once."""
     return f'<p class="alert" role="alert">{escape(str(error))}</p>'
-
-
-@lru_cache
-def _template() -> jinja2.Template:
-    environment = jinja2.Environment(
-        loader=jinja2.PackageLoader("brainmri.demo", "pages"), autoescape=True, undefined=jinja2.StrictUndefined
-    )
-    return environment.get_template("answer.html.jinja")

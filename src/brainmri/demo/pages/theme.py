@@ -89,7 +89,7 @@ def css() -> str:
     variables = [
         "\n".join(f"  --brainmri-{name}: {both[mode]};" for name, both in PALETTE.items()) for mode in range(2)
     ]
-    rules = file_text("pages.css")
+    rules = "\n".join(file_text(name) for name in ("pages.css", "answer.css"))
     return f":root {{\n{variables[0]}\n}}\n.dark {{\n{variables[1]}\n}}\n{rules}"
 
 
