@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import ctypes
+import json
 import math
 import os
 import platform
 import subprocess
 import sys
+import tomllib
 from importlib import metadata
 from pathlib import Path
 from typing import Any
+
+import brainmri
 
 PACKAGES = (
     "torch",
@@ -23,6 +27,7 @@ PACKAGES = (
     "numpy",
     "scikit-learn",
 )
+GIT_PLACES = ("GIT_DIR", "GIT_WORK_TREE", "GIT_COMMON_DIR", "GIT_INDEX_FILE", "GIT_PREFIX")  # set in a hook of git
 M_TRIM_THRESHOLD, M_MMAP_THRESHOLD = -1, -3  # from glibc's malloc.h
 
 
@@ -74,7 +79,7 @@ def environment() -> dict[str, Any]:
         "platform": platform.platform(),
         "python": platform.python_version(),
         **{name: metadata.version(name) for name in PACKAGES},
-        "brainmri": metadata.version("brainmri"),
+        "brainmri": brainmri.__version__,
         "git_commit": git_commit(),
     }
 
@@ -89,13 +94,41 @@ def _cpu_name() -> str:
 
 
 def git_commit() -> str | None:
-    """The commit of the checkout that this code runs from, "+changes" where files differ; None outside one."""
-    command = ["git", "-C", str(Path(__file__).parent)]
+    """The commit of this package's code, "+changes" where files of it differ; None where it is not known.
+
+    It is that of the checkout of this project that the package runs from, or the one that an installation from git has
+    on record (direct_url.json). A repository that merely surrounds the package, as that of a project whose virtual
+    environment has it, is another project's.
+    """
+    package = Path(brainmri.__file__).resolve().parent
+    return _commit_of_checkout(package) or _commit_of_installation(package)
+
+
+def _commit_of_checkout(package: Path) -> str | None:
     try:
-        commit = subprocess.run(
-            [*command, "rev-parse", "HEAD"], capture_output=True, text=True, check=True
-        ).stdout.strip()
-        status = subprocess.run([*command, "status", "--porcelain"], capture_output=True, text=True, check=True).stdout
-    except (OSError, subprocess.CalledProcessError):
+        _git(package, "ls-files", "--error-unmatch", "--", "__init__.py")  # tracked, not only surrounded
+        top = Path(_git(package, "rev-parse", "--show-toplevel"))
+        project = tomllib.loads((top / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+        if project["name"] != brainmri.__name__:
+            return None
+        changed = _git(package, "status", "--porcelain", "--", ".")
+        return _git(package, "rev-parse", "HEAD") + "+changes" * bool(changed)
+    except (OSError, ValueError, KeyError, TypeError, subprocess.CalledProcessError):
         return None
-    return commit + ("+changes" if status.strip() else "")
+
+
+def _commit_of_installation(package: Path) -> str | None:
+    try:
+        installed = metadata.distribution(brainmri.__name__)
+        if Path(str(installed.locate_file(brainmri.__name__))).resolve() != package:
+            return None  # the record of another copy
+        return str(json.loads(installed.read_text("direct_url.json") or "")["vcs_info"]["commit_id"])
+    except (metadata.PackageNotFoundError, ValueError, KeyError):
+        return None
+
+
+def _git(folder: Path, *arguments: str) -> str:
+    """What git prints of the repository around `folder`, whatever repository its own variables name."""
+    environment = {key: value for key, value in os.environ.items() if key not in GIT_PLACES}
+    command = ["git", "-C", str(folder), *arguments]
+    return subprocess.run(command, capture_output=True, text=True, check=True, env=environment).stdout.strip()
