@@ -1,7 +1,7 @@
 """Turn a folder of MRI slices into a prepared data set: checked, grouped, split.
 
     python scripts/prepare_data.py SOURCE OUT
-    python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor
+    python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor --origin kaggle-nickparvar
     python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
     python scripts/prepare_data.py slices data/slices --groups patients.csv
     python scripts/prepare_data.py slices data/without-oslo --sites hospitals.csv --holdout site=oslo
@@ -18,6 +18,7 @@ from pathlib import Path
 
 from brainmri.command import call
 from brainmri.data.choices import LAYOUTS, SCHEMES, STEPS
+from brainmri.data.origins import ORIGINS
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -44,6 +45,11 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--test", type=float, default=0.2, help="fraction for the test (default: 0.2)")
     parser.add_argument("--split_seed", "--split-seed", type=int, default=42, help="seed of the split (default: 42)")
     parser.add_argument("--name", help="name of the data set (default: that of SOURCE)")
+    parser.add_argument(
+        "--origin",
+        choices=list(ORIGINS),
+        help="where the pictures come from, so that cards cite it (default: not recorded; it is never guessed)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a prepared data set")
     return parser.parse_args()
 

@@ -148,6 +148,8 @@ def result_of_example(classes: list[str], seed: int) -> dict[str, Any]:
             "name": "kaggle-4class",
             "fingerprint": "0123456789abcdef",
             "layout": "kaggle-4class",
+            "simulated": False,
+            "origin": None,
             "split": "grouped",
             "leaky": False,
             "classes": classes,

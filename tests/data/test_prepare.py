@@ -69,7 +69,7 @@ def test_command_line(tmp_path, out):
 
     info = data.info
     assert list(info) == [
-        *("schema_version", "name", "fingerprint", "layout", "classes", "split", "split_seed"),
+        *("schema_version", "name", "fingerprint", "layout", "simulated", "origin", "classes", "split", "split_seed"),
         *("holdout", "val", "test", "counts"),
         *("groups", "largest_group", "pictures", "contradictory_pictures", "groups_across_splits", "leaky", "rejected"),
         *("outlined", "settings"),

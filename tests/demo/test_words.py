@@ -147,7 +147,7 @@ def test_details_give_the_reason_where_a_part_is_missing(run: Edit) -> None:
 
 
 def test_a_model_that_knows_simulated_slices_only_says_so_first(run: Edit) -> None:
-    changes = {"data__name": "phantom", "weights": "random"}
+    changes = {"data__simulated": True, "weights": "random"}
     (model,) = open_models([str(run(changes=changes))])
     first, _ = cautions(model)  # and that it had no pretrained weights
     assert first == "This model was trained on simulated slices only: what it says of a real picture means nothing."

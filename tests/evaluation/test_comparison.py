@@ -113,7 +113,7 @@ def test_splits_and_fingerprints_never_share_a_column(make_run, tmp_path):
             "b", data__split="source", data__leaky=True, data__fingerprint="f" * 16, floors__nearest_neighbour=0.959
         ),
         make_run("c", data__fingerprint="9" * 16, floors__nearest_neighbour=0.70),
-        make_run("d", data__name="phantom-1", data__fingerprint="1" * 16),
+        make_run("d", data__name="oslo", data__simulated=True, data__fingerprint="1" * 16),
     ]
     header, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
     names = header[5:9]

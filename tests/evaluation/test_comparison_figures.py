@@ -12,7 +12,8 @@ from brainmri.evaluation.comparison_figures import write_comparison_figures
 from brainmri.evaluation.figures import BLUE, VERMILION
 
 FLOORS = {"majority": 0.31, "nearest_neighbour": 0.823, "global_statistics": 0.82}
-SPLIT = {"data": "kaggle", "split": "grouped", "leaky": False, "fingerprint": "a" * 16, "split_seed": 42, "fold": ""}
+SPLIT = {"data": "kaggle", "split": "grouped", "leaky": False, "simulated": False, "fingerprint": "a" * 16}
+SPLIT |= {"split_seed": 42, "fold": ""}
 
 
 def table_of(systems, splits=(SPLIT,)):
@@ -139,7 +140,7 @@ def test_every_test_set_has_its_own_files_and_says_what_it_is(tmp_path, drawn):
         SPLIT,
         SPLIT | {"fingerprint": "b" * 16},
         SPLIT | {"split": "source", "leaky": True},
-        SPLIT | {"data": "phantom 1"},
+        SPLIT | {"data": "oslo", "simulated": True},
     ]
     written = write_comparison_figures(table_of(SYSTEMS, splits), tmp_path)
     names = [path.name for path in written if path.name.startswith("accuracy_and")]
@@ -147,7 +148,7 @@ def test_every_test_set_has_its_own_files_and_says_what_it_is(tmp_path, drawn):
         "accuracy_and_minutes-kaggle-grouped-fingerprint_aaaaaaaa-split_seed_42.png",
         "accuracy_and_minutes-kaggle-grouped-fingerprint_bbbbbbbb-split_seed_42.png",
         "accuracy_and_minutes-kaggle-source.png",
-        "accuracy_and_minutes-phantom_1-grouped.png",
+        "accuracy_and_minutes-oslo-grouped.png",
     ]
     titles = [figure.get_suptitle() for figure in drawn[::2]]
     assert ["leaky" in title for title in titles] == [False, False, True, False]

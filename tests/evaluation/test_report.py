@@ -81,7 +81,7 @@ def test_page_holds_the_figures_of_the_run(make_run):
     ("changes", "headline", "sentence"),
     [
         ({"weights": "random"}, "Random weights", "No pretrained weights were used"),
-        ({"data__name": "phantom-1"}, "Simulated images", "No figure on this page is a clinical one"),
+        ({"data__simulated": True}, "Simulated images", "No figure on this page is a clinical one"),
         ({"data__leaky": True}, "Leaky split", "cannot rank models"),
         (
             {"training__schedule_fraction": 0.2, "training__epochs_run": 2},

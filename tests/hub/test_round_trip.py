@@ -24,7 +24,7 @@ from brainmri.data.dataset import open_prepared
 from brainmri.demo.models import open_models
 from brainmri.evaluation.intervals import group_bootstrap
 from brainmri.evaluation.runs import SEEDS
-from brainmri.hub.dataset_repository import DataLicence, dataset_repository
+from brainmri.hub.dataset_repository import dataset_repository
 from brainmri.hub.model_repository import model_repository
 
 from .conftest import ROOT, TINY_CNN, Run, python
@@ -196,7 +196,7 @@ def test_nothing_published_tells_of_this_machine_or_is_a_pickle(published: Publi
 
 def test_another_process_makes_the_same_bytes(published: Published, phantom: Path, tmp_path: Path) -> None:
     """Else a second publication would upload what did not change."""
-    cited = DataLicence({"license": "cc-by-4.0"})
+    cited = {"license": "cc-by-4.0"}
     trees = [
         dataset_repository(phantom, DATA, tmp_path / "data", cited, source_citations=("Somebody (2020)",)),
         model_repository(published.runs[TIMM], TIMM, tmp_path / TIMM, data_id=DATA),  # one of ours: test_push.py

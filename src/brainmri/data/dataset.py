@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import logging
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -16,6 +17,7 @@ from brainmri.data.outlines import Polygon, read_outlines
 if TYPE_CHECKING:
     from datasets import DatasetDict
 
+logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 OUTLINES = "outlines.csv"
 SCHEMA_VERSION = 1
@@ -55,6 +57,21 @@ def split_counts(index: pd.DataFrame) -> dict[str, dict[str, int]]:
     return {str(split): {str(label): int(number) for label, number in row.items()} for split, row in table.iterrows()}
 
 
+def fingerprint(table: pd.DataFrame) -> str:
+    """16 hex digits that change with any name, label, split, group or byte of the pictures."""
+    rows = sorted(table[["file_name", "label", "split", "group_id", "sha256"]].itertuples(index=False, name=None))
+    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
+
+
+def fingerprint_of_files(root: Path, index: pd.DataFrame) -> str:
+    """The fingerprint of a prepared folder from its files as they are now; reads all of them."""
+    hashes = []
+    for name in index["file_name"]:
+        with (root / name).open("rb") as file:
+            hashes.append(hashlib.file_digest(file, "sha256").hexdigest())
+    return fingerprint(index.assign(sha256=hashes))
+
+
 def derived_fingerprint(fingerprint: str, change: str) -> str:
     """The fingerprint of a prepared data set after a change that needs no other folder."""
     return hashlib.sha256(f"{fingerprint} {change}".encode()).hexdigest()[:16]
@@ -68,6 +85,9 @@ def is_prepared(root: Path) -> bool:
 def open_prepared(root: Path | str) -> PreparedData:
     """Open a prepared folder.
 
+    `simulated` is true in its `info` only where `dataset.json` says so and the files are still those that it was
+    written for.
+
     Raises:
         ValueError: if the folder is not a prepared one, is of another schema version, or lacks a file of its index.
     """
@@ -77,6 +97,8 @@ def open_prepared(root: Path | str) -> PreparedData:
             f"{root} is not a prepared data set (no dataset.json and index.csv): run scripts/prepare_data.py"
         )
     info = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+    info.setdefault("simulated", False)  # earlier releases recorded neither
+    info.setdefault("origin", None)
     if info["schema_version"] != SCHEMA_VERSION:
         raise ValueError(
             f"{root}: schema version {info['schema_version']}, this release reads {SCHEMA_VERSION}: prepare it again"
@@ -87,6 +109,9 @@ def open_prepared(root: Path | str) -> PreparedData:
         raise ValueError(
             f"{root}: {len(missing)} files of index.csv are missing, {missing[0]} the first: prepare it again"
         )
+    if info["simulated"] and fingerprint_of_files(root, index) != info["fingerprint"]:
+        logger.warning("%s: its files are not those that were simulated, so they count as pictures of patients.", root)
+        info["simulated"] = False
     return PreparedData(root, index, info, list(info["classes"]))
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ import yaml
 
 from brainmri.data.choices import SCHEMES
 from brainmri.data.dataset import SPLITS
+from brainmri.data.origins import ORIGINS
 
 INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "picture_id", "site", "source"]
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows
@@ -89,12 +89,6 @@ def write_tables(out: Path, table: pd.DataFrame, rejected: pd.DataFrame, info: d
     _write_text(out / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
 
 
-def fingerprint(table: pd.DataFrame) -> str:
-    """16 hex digits that change with any name, label, split, group or byte of the pictures."""
-    rows = sorted(table[["file_name", "label", "split", "group_id", "sha256"]].itertuples(index=False, name=None))
-    return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
-
-
 def counts_table(counts: dict[str, dict[str, int]], classes: list[str]) -> list[list[str]]:
     """Rows of text: a heading, one row per class, the total; columns: class, the three splits, all."""
     rows = [["class", *SPLITS, "all"]]
@@ -114,6 +108,20 @@ def leak_statement(info: dict[str, Any]) -> str:
     )
 
 
+def origin_statement(info: dict[str, Any]) -> str:
+    """Where the pictures come from, as far as it was recorded, and what is known of their licence."""
+    if info["simulated"]:
+        return "The images are simulated (phantom set): no figure measured on them is a clinical one."
+    if info["origin"] is None:
+        return (
+            "Their origin was not recorded (`prepare_data.py --origin NAME` does), and their licence is not known to "
+            "the program: look it up at their source."
+        )
+    licence = ORIGINS[info["origin"]].licence
+    known = "is not known to the program: look it up at their source" if licence is None else f"is stated as {licence}"
+    return f"Their origin was recorded as `{info['origin']}` by whoever prepared them; the licence of that set {known}."
+
+
 def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
     """The README.md of a prepared folder."""
     front = {
@@ -131,7 +139,7 @@ def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
         f"# {info['name']}",
         f"MRI slices for image classification, prepared by `brainmri` from a source of the layout `{info['layout']}`. "
-        "The licence of the images is not known to the program: look it up at their source.",
+        f"{origin_statement(info)}",
         table,
         f"Split `{info['split']}` (seed {info['split_seed']}): {SCHEMES[info['split']]}. "
         + (f"All images with `{info['holdout']}` are in test. " if info["holdout"] else "")

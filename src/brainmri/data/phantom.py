@@ -26,11 +26,13 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from tqdm import tqdm
 
+from brainmri.data.images import pixel_hash
 from brainmri.data.outlines import polygons_of
 from brainmri.data.phantom_anatomy import Head, Waves
 from brainmri.data.phantom_lesions import LESIONS, Lesion
+from brainmri.data.simulated import write_record
 
-PHANTOM_VERSION = 2  # raise it when the images or tables of a seed change
+PHANTOM_VERSION = 3  # raise it when the images or tables of a seed change
 CLASSES = ("glioma", "meningioma", "notumor", "pituitary")
 SEQUENCES = ("t1c", "t2", "t1c")  # dealt to the subjects of each class in turn
 PLANES = ("axial", "coronal", "sagittal")
@@ -75,8 +77,9 @@ def make_phantom(
     progress: bool = True,
 ) -> Path:
     """Write the phantom set to the new folder `out`: `{label}/{subject}_{plane}_{k}.png` (8-bit greyscale, `size` x
-    `size`), `groups.csv` (`file_name,group_id`; the group is the subject) and `outlines.csv` (`path,polygon`, of the
-    solid part of each lesion, see brainmri.data.outlines). Returns `out`.
+    `size`), `groups.csv` (`file_name,group_id`; the group is the subject), `outlines.csv` (`path,polygon`, of the
+    solid part of each lesion, see brainmri.data.outlines) and `simulated.json`, by which these very pictures are known
+    as simulated (see brainmri.data.simulated). Returns `out`.
 
     The same arguments give the same bytes. `out` appears only when it is complete.
 
@@ -105,6 +108,7 @@ def make_phantom(
         whole = Path(partial) / "phantom"
         rows: list[tuple[str, str]] = []
         outlines: list[tuple[str, str]] = []
+        pixels: dict[str, str] = {}
         for label in CLASSES:
             (whole / label).mkdir(parents=True)
         for number in tqdm(range(subjects), desc="phantom subjects", disable=None if progress else True):
@@ -113,7 +117,9 @@ def make_phantom(
             count = round(slices_per_subject * SHARE[subject.label])
             for plane, k, picture, solid in draw_slices(rng, subject, count, size):
                 file_name = f"{subject.label}/{subject.name}_{plane}_{k:02d}.png"
-                Image.fromarray(picture).save(whole / file_name)
+                image = Image.fromarray(picture)
+                image.save(whole / file_name)
+                pixels[file_name] = pixel_hash(image)
                 rows.append((file_name, subject.name))
                 if subject.label != "notumor":
                     outlines += [(file_name, polygon) for polygon in polygons_of(solid)]
@@ -123,6 +129,7 @@ def make_phantom(
         ):
             with (whole / name).open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows([heading, *sorted(table)])
+        write_record(whole, generator=__name__, version=PHANTOM_VERSION, seed=seed, pictures=pixels)
         if out.exists():
             out.rmdir()
         whole.rename(out)

@@ -3,17 +3,26 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
-from brainmri.data.dataset import OUTLINES, SCHEMA_VERSION, SPLITS, split_counts
+from brainmri.data.dataset import (
+    OUTLINES,
+    SCHEMA_VERSION,
+    SPLITS,
+    fingerprint,
+    fingerprint_of_files,
+    is_prepared,
+    open_prepared,
+    split_counts,
+)
 from brainmri.data.folder import (
     check_labels,
     counts_table,
-    fingerprint,
     leak_statement,
     name_files,
     write_pictures,
@@ -22,7 +31,9 @@ from brainmri.data.folder import (
 from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
 from brainmri.data.images import MAX_PIXELS, MIN_SIDE
 from brainmri.data.layouts import detect_layout, left_out, read_layout
+from brainmri.data.origins import check_origin
 from brainmri.data.outlines import beside, read_outline_table
+from brainmri.data.simulated import all_simulated
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.staging import check_output, install, workshop
 from brainmri.data.standardizing import check_steps, standardize_files
@@ -47,6 +58,7 @@ def prepare(
     test: float = 0.2,
     split_seed: int = 42,
     name: str | None = None,
+    origin: str | None = None,
     overwrite: bool = False,
 ) -> Path:
     """Write a prepared folder (see brainmri.data.dataset) and print a summary. The source is never changed.
@@ -63,6 +75,8 @@ def prepare(
         standardize: steps of brainmri.data.standardizing, done to every picture after grouping; none if None.
         holdout: `site=NAME`: all images of that site, and all groups that have one, are in test.
         name: of the data set; that of the source folder if None.
+        origin: where the images come from, one of brainmri.data.origins.ORIGINS; not recorded if None, unless the
+            source is a prepared folder that has it on record.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
 
     Returns:
@@ -74,6 +88,7 @@ def prepare(
     start = time.perf_counter()
     source, out = Path(source).resolve(), Path(out).resolve()
     check_output(out, overwrite)
+    check_origin(origin)
     layout = layout or detect_layout(source)
     table = read_layout(source, layout)
     root = source.parent if source.is_file() else source
@@ -94,6 +109,7 @@ def prepare(
         (folder / "staged").mkdir()
         checked = check_files(root, table, layout, folder / "staged")
         _check_classes(checked, table)
+        provenance = _provenance(root, checked, origin)
         grouped = _with_groups(checked)
         result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
         if steps:
@@ -117,6 +133,7 @@ def prepare(
             "name": name or _name(source, holdout, steps),
             "fingerprint": fingerprint(result),
             "layout": layout,
+            **provenance,
             "classes": sorted(set(grouped["label"])),
             "split": split,
             "split_seed": split_seed,
@@ -168,6 +185,28 @@ def _check_classes(checked: Checked, table: pd.DataFrame) -> None:
         lost = sorted(set(table["label"]) - {*classes, ""})
         more = f" (no usable picture of {', '.join(lost)})" if lost else ""
         raise ValueError(f"only one class, {classes[0]}{more}: at least two are needed")
+
+
+def _provenance(root: Path, checked: Checked, origin: str | None) -> dict[str, Any]:
+    """`simulated` and `origin` of dataset.json: what is on record of the source, or was said of it; nothing is guessed.
+
+    Raises:
+        ValueError: if an origin is given for simulated pictures.
+    """
+    earlier = None
+    if is_prepared(root):
+        with suppress(ValueError):  # not whole any more: then it is a folder of pictures as any other
+            earlier = open_prepared(root)
+    if earlier is None:
+        simulated = all_simulated(root, checked.usable["pixels"])
+    else:
+        own = set(checked.usable["path"]) <= set(earlier.index["file_name"])  # nothing was put in since, or changed
+        own = own and fingerprint_of_files(root, earlier.index) == earlier.info["fingerprint"]
+        simulated = own and earlier.info["simulated"]
+        check_origin(origin := origin or (earlier.info["origin"] if own else None))
+    if simulated and origin:
+        raise ValueError(f"--origin {origin}: these pictures are simulated, by the record in {root}")
+    return {"simulated": simulated, "origin": origin}
 
 
 def _with_groups(checked: Checked) -> pd.DataFrame:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainmri.data.binary import WITHOUT_TUMOR
 from brainmri.demo.judging import Judgement
-from brainmri.evaluation.results import interval, is_simulated, percent, warnings_of, with_interval
+from brainmri.evaluation.results import interval, percent, warnings_of, with_interval
 from brainmri.evaluation.scoring.classes import OR
 
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def cautions(model: DemoModel) -> list[str]:
             "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and "
             "it gives one of its classes to any picture."
         ]
-    simulated = [SIMULATED] if is_simulated(model.result["data"]["name"]) else []
+    simulated = [SIMULATED] if model.result["data"]["simulated"] else []
     # The first of the warnings says the same of figures.
     return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]
 

@@ -11,7 +11,7 @@ from typing import Any
 import pandas as pd
 
 from brainmri.evaluation.markdown import markdown_table
-from brainmri.evaluation.results import DASH, FLOORS, is_simulated, percent, published_figure
+from brainmri.evaluation.results import DASH, FLOORS, percent, published_figure
 from brainmri.evaluation.runs import PUBLISHED, SYSTEM, TEST_SPLIT, by_test_split, read_table, short_weights
 
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
@@ -175,7 +175,7 @@ def _legend(models: pd.DataFrame) -> str:
     ]
     if models["leaky"].any():
         parts.append("Leaky: images of one group stand in more than one split, so the accuracy is inflated.")
-    if models["data"].map(is_simulated).any():
+    if models["simulated"].any():
         parts.append("Simulated (phantom) images: no figure on them is a clinical one.")
     machine = machines(models).unique()
     if models["hardware"].str.contains("; ").any():

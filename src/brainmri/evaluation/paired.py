@@ -20,7 +20,7 @@ from brainmri.evaluation.markdown import markdown_table
 from brainmri.evaluation.results import percent
 from brainmri.evaluation.runs import SplitPart, by_test_split
 
-SPLIT = ["data", "split", "leaky", "fingerprint", "split_seed", "fold"]
+SPLIT = ["data", "split", "leaky", "simulated", "fingerprint", "split_seed", "fold"]
 COLUMNS = [*SPLIT, "run_a", "run_b", "images", "groups", "accuracy_a", "accuracy_b", "only_a_right", "only_b_right"]
 COLUMNS += ["p_mcnemar", "p_group", "p_group_holm"]
 SIGNIFICANT = 0.05

@@ -58,6 +58,8 @@ def read_result(run_dir: Path) -> dict[str, Any]:
     missing = sorted(KEYS - set(result)) + sorted(f"data.{key}" for key in DATA_KEYS - set(result.get("data", {})))
     if missing:
         raise ValueError(f"{path}: keys missing: {', '.join(missing)}. Make the run again with this version.")
+    result["data"].setdefault("simulated", False)  # earlier releases recorded neither
+    result["data"].setdefault("origin", None)
     return result
 
 
@@ -86,11 +88,6 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
             raise ValueError(f"{path}: no result.json here or one folder below; give finished run folders.")
         runs.extend(run for run in found if run not in runs)
     return runs
-
-
-def is_simulated(data_name: str) -> bool:
-    """True for the phantom set, whose pictures are simulated."""
-    return data_name.lower().startswith("phantom")
 
 
 def percent(share: float | None) -> str:
@@ -137,7 +134,7 @@ def published_figure(published: dict[str, Any] | None) -> str:
 
 def data_title(data: dict[str, Any]) -> str:
     """Name and split of the `data` part of a result, with what must be known: "phantom (grouped split, simulated)"."""
-    marks = [f"{data['split']} split"] + ["leaky"] * data["leaky"] + ["simulated"] * is_simulated(data["name"])
+    marks = [f"{data['split']} split"] + ["leaky"] * data["leaky"] + ["simulated"] * data["simulated"]
     return f"{data['name']} ({', '.join(marks)})"
 
 
@@ -159,7 +156,7 @@ def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
 def simulation_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
     """The warning that the scored images are simulated, where they are."""
     text = "The images are simulated (phantom set). No figure on this page is a clinical one."
-    return [("Simulated images", text)] if is_simulated(data["name"]) else []
+    return [("Simulated images", text)] if data["simulated"] else []
 
 
 def leak_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
@@ -221,7 +218,7 @@ def limits(result: dict[str, Any]) -> list[str]:
         "sources can be classified far worse: a network can learn the source of an image instead of the disease.",
         SINGLE_SLICES + (REFUSES_SOME if result["reject"] else ""),
     ]
-    if is_simulated(result["data"]["name"]):
+    if result["data"]["simulated"]:
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")
     return found
 

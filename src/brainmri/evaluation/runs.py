@@ -19,7 +19,7 @@ SYSTEM = ["source", "recipe", "protocol", "changes", "weights", "normalize", "ep
 SYSTEM += ["precision"]
 # What makes two test splits the same, so that their accuracies may stand in one column. The counts follow from the
 # fingerprint.
-TEST_SPLIT = ["data", "split", "leaky", "fingerprint", "split_seed", "fold", "test_images", "test_groups"]
+TEST_SPLIT = ["data", "split", "leaky", "simulated", "fingerprint", "split_seed", "fold", "test_images", "test_groups"]
 PUBLISHED = ["published_accuracy", "published_data", "published_split", "published_note"]
 SEEDS = ["run", *SYSTEM, *TEST_SPLIT, "seed", "accuracy", "ci_low", "ci_high", "minutes", "epochs_run"]
 SEEDS += ["best_train_accuracy", "best_train_epoch", "validation_accuracy_then", "images_per_second", "parameters"]
@@ -147,13 +147,14 @@ def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
 
     Title and slug name data set and split, and, where two splits would share them, fingerprint, seed and fold.
     """
-    keys = ["data", "leaky", "split", "fingerprint", "split_seed", "fold"]
+    keys = ["data", "leaky", "split", "simulated", "fingerprint", "split_seed", "fold"]
     parts = [part for _, part in table.groupby(keys, dropna=False)]
     firsts = [part.iloc[0] for part in parts]
     slugs = [re.sub(r"[^\w.-]+", "_", f"{first['data']}-{first['split']}") for first in firsts]
     found = []
     for part, first, slug in zip(parts, firsts, slugs, strict=True):
-        title = data_title({"name": first["data"], "split": first["split"], "leaky": bool(first["leaky"])})
+        marks = {mark: bool(first[mark]) for mark in ("leaky", "simulated")}
+        title = data_title({"name": first["data"], "split": first["split"], **marks})
         if slugs.count(slug) > 1:
             details = [f"fingerprint {first['fingerprint'][:8]}", f"split seed {first['split_seed']:.0f}"]
             details += [f"fold {first['fold']}"] * (first["fold"] != "")
@@ -186,7 +187,7 @@ def result_row(result: dict[str, Any]) -> dict[str, Any]:
         "published_split": published.get("split") or "",
         "published_note": published.get("note") or "",
         "data": data["name"],
-        **{key: data[key] for key in ("split", "leaky", "fingerprint")},
+        **{key: data[key] for key in ("split", "leaky", "simulated", "fingerprint")},
         "split_seed": result["split_seed"],
         "fold": "" if result["fold"] is None else str(result["fold"]),
         "test_images": test["n"],

@@ -9,11 +9,10 @@ from typing import Any
 
 from brainmri.evaluation.results import find_runs, read_result
 from brainmri.hub import metric
-from brainmri.hub.checks import check_licence
 from brainmri.hub.publication import Publication, PublishError
 from brainmri.hub.space import space_repository
 
-PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates, whose licence is known
+PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates
 RESULTS, DEMO = "brainmri-results", "brainmri-demo"
 
 
@@ -62,18 +61,13 @@ def _results(arguments: argparse.Namespace, owner: str, name: str, out: Path) ->
 def _dataset(arguments: argparse.Namespace, owner: str, name: str, out: Path) -> Publication:
     from brainmri.data.dataset import open_prepared
     from brainmri.data.source import prepared_data
-    from brainmri.hub.dataset_repository import PHANTOM_LICENCE, DataLicence, dataset_repository
+    from brainmri.hub.dataset_repository import dataset_repository
 
-    root, licence = Path(arguments.data_dir), PHANTOM_LICENCE
+    root = Path(arguments.data_dir)
     if arguments.data_dir == PHANTOM and not root.exists():
         root = prepared_data(None, "grouped", insist=False).root
-    else:
-        stated = {
-            "license": check_licence(arguments.license, f"the data set {root.name}"),
-            "license_name": arguments.license_name,
-            "license_link": arguments.license_link,
-        }
-        licence = DataLicence({key: value for key, value in stated.items() if value})
+    stated = {key: getattr(arguments, key) for key in ("license", "license_name", "license_link")}
+    licence = {key: value for key, value in stated.items() if value}
     repo_id = f"{owner}/{name or _dataset_name(open_prepared(root).info)}"
     return dataset_repository(root, repo_id, out, licence, source_citations=tuple(arguments.cite))
 

@@ -10,14 +10,13 @@ from brainmri.evaluation.results import (
     data_title,
     duration,
     interval,
-    is_simulated,
     number,
     percent,
     read_result,
     shown,
 )
 from brainmri.hub.carbon import Carbon, carbon
-from brainmri.hub.sources import citations, known_licence
+from brainmri.hub.sources import citations, data_licence, known_licence
 
 if TYPE_CHECKING:
     import jinja2
@@ -95,7 +94,8 @@ def render_card(
             figures=[(path, title) for path, title in FIGURES.items() if path in files],
             carbon=estimate,
             citations=citations(result["data"]),
-            simulated=is_simulated(result["data"]["name"]),
+            data_licence=data_licence(result["data"]),
+            simulated=result["data"]["simulated"],
             **shown(result),
         )
     )

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import tempfile
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -15,12 +14,13 @@ from brainmri.audit.repetitions import repetitions
 from brainmri.audit.scan import scan
 from brainmri.audit.shortcuts import shortcuts
 from brainmri.audit.summary import audit_text, summary
-from brainmri.data.dataset import SPLITS, PreparedData, open_prepared
+from brainmri.data.dataset import SPLITS, PreparedData, fingerprint_of_files, open_prepared
 from brainmri.data.folder import counts_table, leak_statement
 from brainmri.evaluation.floors import compute_floors
-from brainmri.evaluation.results import FLOORS, is_simulated
+from brainmri.evaluation.results import FLOORS
 from brainmri.hub.cards import card_templates
-from brainmri.hub.publication import MARK, Publication
+from brainmri.hub.checks import check_licence
+from brainmri.hub.publication import MARK, Publication, PublishError
 from brainmri.hub.sources import ICBM_LICENCE, ICBM_NOTICE, citations
 from brainmri.hub.traces import without_paths
 
@@ -40,22 +40,11 @@ COLUMNS = {
 SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
 
 
-@dataclass(frozen=True)
-class DataLicence:
-    """metadata: `license`, and `license_name` and `license_link` where that is "other". notice: a text for the card."""
-
-    metadata: dict[str, str]
-    notice: str = ""
-
-
-PHANTOM_LICENCE = DataLicence(ICBM_LICENCE, ICBM_NOTICE)
-
-
 def dataset_repository(
     root: Path,
     repo_id: str,
     folder: Path,
-    licence: DataLicence,
+    licence: dict[str, str],
     *,
     source_citations: tuple[str, ...] = (),
     shard_bytes: int = SHARD_BYTES,
@@ -64,14 +53,25 @@ def dataset_repository(
 
     Args:
         root: a prepared folder.
-        licence: of the pictures, as whoever publishes them states it.
+        licence: of the pictures, as whoever publishes them states it: `license`, and `license_name` and `license_link`
+            where that is "other". Without any, that of simulated pictures, which is known.
         source_citations: what to cite besides what is known of the data.
         shard_bytes: of pictures in one Parquet file.
 
     Raises:
         ValueError: if `root` is no prepared folder, or has no training or no test pictures.
+        PublishError: if its files are not those that its fingerprint, a tag of the repository, was made of; or if the
+            licence of the pictures is not known.
     """
     data = open_prepared(root)
+    if (found := fingerprint_of_files(root, data.index)) != data.info["fingerprint"]:
+        raise PublishError(
+            f"{root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
+            f"{data.info['fingerprint']}), so nothing of its record counts: prepare the pictures again"
+        )
+    if data.info["simulated"] and "license" not in licence:
+        licence = ICBM_LICENCE
+    check_licence(licence.get("license"), f"the data set {root.name}")
     (folder / "data").mkdir(parents=True)
     for split in SPLITS:
         _write_shards(data, split, folder / "data", shard_bytes)
@@ -90,7 +90,7 @@ def dataset_repository(
             info=info,
             repo_id=repo_id,
             licence=licence,
-            simulated=is_simulated(info["name"]),
+            notice=ICBM_NOTICE if info["simulated"] else None,
             heading=heading,
             rows=rows,
             leak_statement=leak_statement(info),
@@ -144,18 +144,18 @@ def _audit(data: PreparedData) -> dict[str, Any]:
     return found | {"name": data.info["name"]}
 
 
-def _metadata(data: PreparedData, licence: DataLicence, count: int) -> str:
+def _metadata(data: PreparedData, licence: dict[str, str], count: int) -> str:
     from huggingface_hub import DatasetCardData
 
     splits = [split for split in SPLITS if len(data.rows(split))]
     files = [{"split": split, "path": f"data/{split}-*.parquet"} for split in splits]
-    stated: dict[str, Any] = dict(licence.metadata)
+    stated: dict[str, Any] = dict(licence)
     return DatasetCardData(
         **stated,
         pretty_name=data.info["name"],
         task_categories=["image-classification"],
         size_categories=[next((name for name, limit in SIZES if count < limit), "n>1M")],
-        tags=[MARK, "medical", "mri", "brain-tumor", *(["simulated"] if is_simulated(data.info["name"]) else [])],
+        tags=[MARK, "medical", "mri", "brain-tumor", *["simulated"] * data.info["simulated"]],
         configs=[{"config_name": "default", "data_files": files}],
     ).to_yaml()
 

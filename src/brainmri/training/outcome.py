@@ -128,7 +128,8 @@ def write_run(
         "command": command_line(),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "data": {
-            key: data.info[key] for key in ("name", "fingerprint", "layout", "split", "leaky", "classes", "counts")
+            key: data.info[key]
+            for key in ("name", "fingerprint", "layout", "simulated", "origin", "split", "leaky", "classes", "counts")
         }
         | {"train_after_oversampling": len(train) if recipe.oversample else None, "groups": data.info["groups"]},
         "parameters": parameters,

@@ -14,14 +14,14 @@ ROOT = Path(__file__).parents[3]
 
 
 def test_figures_are_those_of_the_loaded_models(make_run: MakeRun, loaded: Loaded) -> None:
-    models = [loaded(make_run("one")), loaded(make_run("leaks", data__leaky=True))]
+    models = [loaded(make_run("one")), loaded(make_run("leaks", data__leaky=True, data__origin="figshare-cheng"))]
     page = about_page(models)
     for model in models:
         assert with_interval(model.result["test"]) in page
         assert model.name in page
     assert "leaky" in page
     assert page.count(RESEARCH_ONLY) == 1  # said once, plainly
-    assert "doi:10.1371/journal.pone.0140381" in page  # the Kaggle layout's sources
+    assert "doi:10.1371/journal.pone.0140381" in page  # of the recorded origin
 
 
 def test_a_model_of_the_hub_has_its_card_linked() -> None:

@@ -107,7 +107,7 @@ def test_another_seed_of_a_kept_system_is_told_apart(make_run: MakeRun, loaded: 
 
 
 def test_simulated_pictures_are_said_plainly(make_run: MakeRun, loaded: Loaded) -> None:
-    model = loaded(make_run("phantom-run", data__name="phantom"))
+    model = loaded(make_run("simulated", data__simulated=True))
     [only] = rankings([model], None)
     assert "simulated" in only.title
     assert "No figure in this table is a clinical one" in compare.leaderboard_page(only)

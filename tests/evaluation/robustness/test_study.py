@@ -54,6 +54,7 @@ def lights(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     index = pd.DataFrame(rows, columns=["file_name", "label", "split", "group_id", "picture_id", "site", "source"])
     counts = {"train": {}, "validation": {}, "test": dict(zip(LABELS, (30, 20), strict=True))}
     info = {"name": "lights", "fingerprint": "0", "layout": "csv", "split": "grouped", "leaky": False}
+    info |= {"simulated": False, "origin": None}
     return PreparedData(root, index, info | {"classes": LABELS, "counts": counts, "groups": 25}, LABELS)
 
 

@@ -14,7 +14,7 @@ import pandas as pd
 
 from brainmri.evaluation.comparison import compare_runs, machines, read_comparison
 from brainmri.evaluation.detection_table import COLUMNS as DETECTION
-from brainmri.evaluation.results import FLOORS, is_simulated
+from brainmri.evaluation.results import FLOORS
 from brainmri.evaluation.runs import by_test_split, result_row, short_weights, system_labels
 
 if TYPE_CHECKING:
@@ -68,14 +68,14 @@ def rankings(models: Sequence[DemoModel], results: Path | None) -> list[Ranking]
     for part in by_test_split(table):
         rows = part.rows[part.rows["kind"] == "model"]
         rows = rows.assign(name=_told_apart(names[rows.index], rows["model"]), machine=machines(rows))
-        leaky, data = bool(rows["leaky"].iloc[0]), str(rows["data"].iloc[0])
+        leaky, simulated = (bool(rows[mark].iloc[0]) for mark in ("leaky", "simulated"))
         floors = part.rows[part.rows["kind"] == "floor"].drop_duplicates("recipe").set_index("recipe")["accuracy"]
         same_set = (detections[SET] == rows.iloc[0][SET]).all(axis=1)
         found.append(
             Ranking(
                 title=part.title,
                 leaky=leaky,
-                simulated=is_simulated(data),
+                simulated=simulated,
                 rows=rows if leaky else rows.sort_values("accuracy", ascending=False, kind="stable"),
                 floors={floor: _value(floors.get(floor)) for floor in FLOORS},
                 detections=detections[same_set],

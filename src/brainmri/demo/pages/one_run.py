@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainmri.demo.pages.text import paragraph
 from brainmri.evaluation.pages import embedded_figures, render
-from brainmri.evaluation.results import data_title, is_simulated, shown
+from brainmri.evaluation.results import data_title, shown
 
 if TYPE_CHECKING:
     from brainmri.demo.models import DemoModel
@@ -35,7 +35,7 @@ def run_page(model: DemoModel) -> str:
         figures=[figure for name in FIGURES for figure in _figure(model.place, name)],
         matrix=_matrix(result),
         trust=model.trust,
-        errors=_errors(model.place) if is_simulated(result["data"]["name"]) else [],
+        errors=_errors(model.place) if result["data"]["simulated"] else [],
         data_title=data_title(result["data"]),
         **shown(result),
     )

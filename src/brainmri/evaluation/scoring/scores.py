@@ -4,7 +4,7 @@ Keys (always present, null where not applicable):
 
     schema_version, name, kind ("run", "model" or "predictions"), command, created
     run: {arch, protocol, seed, weights, data}             # of a run only; data: name and fingerprint it was trained on
-    data: {name, fingerprint, layout, split, leaky, classes, counts, groups}       # of the whole data set
+    data: {name, fingerprint, layout, simulated, origin, split, leaky, classes, counts, groups}    # the whole data set
     split: "train", "validation", "test" or "all"          # what was scored
     own_data, relation: whether the data are those of the run, and the same in a sentence
     classes: the scored classes; missing: those that no scored image has
@@ -50,6 +50,7 @@ if TYPE_CHECKING:
     from brainmri.evaluation.scoring.subject import Subject
 
 SCHEMA_VERSION = 1
+WHOLE = ("split", "leaky", "classes", "counts", "groups")  # of the whole data set
 
 
 @dataclass(frozen=True)
@@ -114,10 +115,7 @@ def evaluate(subject: Subject, data: PreparedData, split: str, match: ClassMatch
         "command": shlex.join(["scripts/evaluate.py", *sys.argv[1:]]),
         "created": datetime.now(UTC).isoformat(timespec="seconds"),
         "run": _run(subject.result),
-        "data": {
-            key: data.info[key]
-            for key in ("name", "fingerprint", "layout", "split", "leaky", "classes", "counts", "groups")
-        },
+        "data": {key: data.info[key] for key in ("name", "fingerprint", "layout", "simulated", "origin", *WHOLE)},
         "split": split,
         "own_data": stand.own_data,
         "relation": stand.statement,
