@@ -13,11 +13,13 @@ the data: --map "tumor=glioma or meningioma or pituitary".
 
 Writes evaluation.json (brainmri/evaluation/scoring/scores.py lists its keys), predictions.csv, figures/ and
 evaluation.html. --robustness adds the folder robustness/ (brainmri/evaluation/robustness/study.py lists the keys of its
-JSON), inside that of the run where its own test split is scored; the report of the run then shows it.
+JSON), inside that of the run where its own test split is scored; the report of the run then shows it. What a folder
+holds of another model, data or options is replaced with --overwrite only.
 """
 
 import argparse
 import re
+from contextlib import ExitStack
 from pathlib import Path
 
 from brainmri.command import call
@@ -34,8 +36,11 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batch_size", "--batch-size", type=int, default=32)
     parser.add_argument(
-        "--out", type=Path, help="folder to write into (default: FOLDER/evaluations/DATA, or evaluations/MODEL/DATA)"
+        "--out",
+        type=Path,
+        help="folder to write into (default: FOLDER/evaluations/DATA-DIGEST, or evaluations/MODEL/DATA-DIGEST)",
     )
+    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds of other models or data")
     parser.add_argument(
         "--trust_remote_code",
         "--trust-remote-code",
@@ -64,7 +69,7 @@ def main() -> None:
     arguments = parse_arguments()
 
     # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
-    from brainmri.data.dataset import open_prepared
+    from brainmri.data.dataset import fingerprint_of_files, open_prepared
     from brainmri.evaluation.scoring.classes import match_classes, read_map
 
     pairs = read_map(",".join(arguments.map))
@@ -75,9 +80,11 @@ def main() -> None:
     from brainmri.evaluation.report import write_report
     from brainmri.evaluation.robustness.files import study_summary, write_study
     from brainmri.evaluation.robustness.study import check_subject, robustness_study
-    from brainmri.evaluation.scoring.page import check_folder, summary, write_evaluation
+    from brainmri.evaluation.scoring.own_data import relation
+    from brainmri.evaluation.scoring.page import summary, write_evaluation
     from brainmri.evaluation.scoring.scores import evaluate
     from brainmri.evaluation.scoring.subject import open_subject
+    from brainmri.outputs import default_output, digest, output
     from brainmri.training.machine import use_cpu_well
 
     disable_progress_bar()  # of loading weights; the scoring has its own
@@ -95,37 +102,40 @@ def main() -> None:
     if unused := match.unknown_to_data:
         print(f"No class of the data: {', '.join(unused[:8])} (model); an image that is given it counts as wrong")
 
-    # ------------------------------------------------------------------ the folder, before any work
+    # ------------------------------------------------------------------ the folders, before any work
     part = "" if arguments.split == "test" else f"-{arguments.split}"
+    pictures = fingerprint_of_files(data.root, data.index)
+    inputs = digest(subject.digest, pictures, data.info["name"], data.classes, arguments.split, pairs)
     folder = (subject.folder or Path()) / "evaluations"
-    if subject.folder is None:
+    if subject.kind == "predictions":
+        folder /= Path(arguments.model).stem
+    elif subject.folder is None:
         folder /= _file_name(arguments.model)
-    out = arguments.out or folder / (_file_name(data.info["name"]) + part)
-    check_folder(out)
+    out = arguments.out or default_output(folder, data.info["name"] + part, inputs)
+    images = arguments.robustness_images or IMAGES
+    # The study of a run on its own test split is the run's, whose report shows it; any other belongs to the evaluation.
+    own = bool(relation(subject.result, data, arguments.split).own_data) and not part and not arguments.out
+    home = subject.folder if subject.folder and own else out
 
-    # ------------------------------------------------------------------ scoring
-    evaluation = evaluate(subject, data, arguments.split, match)
-    write_evaluation(evaluation, out)
-    print(summary(evaluation.contents, out))
-
-    # ------------------------------------------------------------------ the same pictures, corrupted
+    # ------------------------------------------------------------------ scoring; then the same pictures, corrupted
+    how = {"command": "evaluate", "overwrite": arguments.overwrite}
+    with ExitStack() as stack:
+        new = stack.enter_context(output(out, inputs=inputs, part="evaluation", **how))
+        if arguments.robustness:
+            of_study = output(home / "robustness", inputs=digest(inputs, images), part="robustness", **how)
+            new_study = stack.enter_context(of_study)
+        evaluation = evaluate(subject, data, arguments.split, match)
+        write_evaluation(evaluation, new)
+        print(summary(evaluation.contents, out))
+        if arguments.robustness:
+            study = robustness_study(subject, data, match, evaluation, images=images, batch_size=arguments.batch_size)
+            write_study(study, new_study)
+            if home == out:
+                write_evaluation(evaluation, new, new_study)
     if arguments.robustness:
-        study = robustness_study(
-            subject,
-            data,
-            match,
-            evaluation,
-            images=arguments.robustness_images or IMAGES,
-            batch_size=arguments.batch_size,
-        )
-        own = evaluation.contents["own_data"] and arguments.split == "test" and not arguments.out
-        place = (subject.folder if subject.folder and own else out) / "robustness"
-        write_study(study, place)
-        if place.parent == out:
-            write_evaluation(evaluation, out, place)
-        else:
-            write_report(place.parent)
-        print(study_summary(study.contents, place))
+        if home != out:
+            write_report(home)
+        print(study_summary(study.contents, home / "robustness"))
 
 
 def _file_name(text: str) -> str:

@@ -328,7 +328,7 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     assert compare("runs", "--readme", "--check", cwd=tmp_path).returncode == 1
     assert not (tmp_path / "results").exists()
 
-    first = compare("runs", "--readme", cwd=tmp_path)
+    first = compare("runs", "--out", "results", "--readme", cwd=tmp_path)
     assert first.returncode == 0, first.stderr
     filled = readme.read_text(encoding="utf-8")
     table, best, paired = re.split(r"\n\n(?=###)", first.stdout.strip())
@@ -339,6 +339,7 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     results = tmp_path / "results"
     assert {path.relative_to(results).as_posix() for path in results.rglob("*.*")} == {
         *("comparison.csv", "seeds.csv", "detection.csv", "paired_tests.csv", "paired_tests.md", "best_epochs.md"),
+        "made.json",
         "figures/accuracy_and_minutes-kaggle-4class-grouped.png",
         "figures/accuracy_against_cost-kaggle-4class-grouped.png",
     }
@@ -374,13 +375,13 @@ def test_detection_csv_has_a_row_for_each_run_and_site_and_keeps_earlier_ones(ma
     found = {"without_tumour": "notumor", "all": figures, "sites": {"": figures, "oslo": figures | {"tumours": 3}}}
     path = tmp_path / "detection.csv"
     first = read_runs([make_run("a", seed=1, detection=found), make_run("b", seed=2, detection=None)])
-    write_detections(detections(first), path, keep_earlier=True)
-    write_detections(detections(read_runs([make_run("c", seed=3, detection=found)])), path, keep_earlier=True)
+    write_detections(detections(first), path, earlier=path)
+    write_detections(detections(read_runs([make_run("c", seed=3, detection=found)])), path, earlier=path)
     table = pd.read_csv(path, keep_default_na=False)
     assert table["run"].tolist() == ["resnet50 clean seed 1"] * 3 + ["resnet50 clean seed 3"] * 3
     assert table["site"].tolist() == ["", "all", "oslo"] * 2
     assert table["tumours"].tolist() == [4, 4, 3] * 2
     assert (table["sensitivity_high"].iloc[0], table["specificity"].iloc[0], table["auroc"].iloc[0]) == (0.9, "", 0.6)
     again = read_runs([make_run("d", seed=1, detection=found)])
-    write_detections(detections(again), path, keep_earlier=False)
+    write_detections(detections(again), path, earlier=None)
     assert len(pd.read_csv(path)) == 3

@@ -2,6 +2,7 @@
 
 import importlib.util
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -50,7 +51,7 @@ def script(*arguments: object, environment: dict[str, str]) -> subprocess.Comple
 
 @pytest.fixture
 def evaluate(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
-    """evaluate(*arguments): main() of the script in this process; returns evaluation.json from --out or `into`."""
+    """evaluate(*arguments): main() of the script in this process; returns evaluation.json of --out, or below `into`."""
     specification = importlib.util.spec_from_file_location("evaluate", SCRIPT)
     module = importlib.util.module_from_spec(specification)
     specification.loader.exec_module(module)
@@ -58,7 +59,7 @@ def evaluate(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     def call(*arguments: object, into: Path | None = None) -> dict:
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
         module.main()
-        out = into or Path(arguments[arguments.index("--out") + 1])
+        out = next(into.iterdir()) if into else Path(arguments[arguments.index("--out") + 1])
         return json.loads((out / "evaluation.json").read_text())
 
     return call
@@ -97,8 +98,9 @@ def test_a_run_on_its_own_test_split_gives_the_figures_of_the_run(
         code.write_text("raise SystemExit('code of the run folder was executed')")
     done = run_here("evaluate.py", copy, "--data", phantom, environment=environment)
     assert done.returncode == 0, done.stderr
-    out = copy / "evaluations" / "phantom-tiny"
-    names = ["evaluation.html", "evaluation.json", "figures", "predictions.csv"]
+    [out] = (copy / "evaluations").iterdir()
+    assert re.fullmatch(r"phantom-tiny-[0-9a-f]{8}", out.name)
+    names = ["evaluation.html", "evaluation.json", "figures", "made.json", "predictions.csv"]
     assert sorted(path.name for path in out.iterdir()) == names
     assert sorted(path.name for path in (out / "figures").iterdir()) == ["confusion_matrix.png", "reliability.png"]
 
@@ -175,6 +177,21 @@ def test_predictions_of_anybody(
     assert "is not known here" in found["relation"]
     again = table_of(tmp_path / "out")
     assert again["predicted"].tolist() == table.loc[table["split"] == "test", "predicted"].tolist()
+
+    # Other predictions of the same name are other inputs: nothing of the first ones is lost, unless that is asked for.
+    before = (tmp_path / "out" / "evaluation.json").read_bytes()
+    evaluate(file, "--data", phantom, into=tmp_path / "evaluations" / "somebody")
+    theirs.assign(p_glioma=theirs["p_glioma"] / 2, p_pituitary=theirs["p_pituitary"] + theirs["p_glioma"] / 2).to_csv(
+        file, index=False
+    )
+    with pytest.raises(ValueError, match=r"out holds what was made of other inputs.*--overwrite"):
+        evaluate(file, "--data", phantom, "--out", tmp_path / "out")
+    assert (tmp_path / "out" / "evaluation.json").read_bytes() == before
+    evaluate(file, "--data", phantom, into=tmp_path / "evaluations" / "somebody")
+    evaluate(file, "--data", phantom, into=tmp_path / "evaluations" / "somebody")  # the same again
+    assert len(list((tmp_path / "evaluations" / "somebody").iterdir())) == 2
+    evaluate(file, "--data", phantom, "--out", tmp_path / "out", "--overwrite")
+    assert (tmp_path / "out" / "evaluation.json").read_bytes() != before
 
     theirs.iloc[1:].to_csv(file, index=False)
     with pytest.raises(ValueError, match=r"somebody\.csv lacks \d+ of the 184 images, .* the first"):
@@ -305,10 +322,9 @@ def test_a_repository_of_the_hub_and_its_code(
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_CACHE", str(tmp_path / "hub"))
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
     monkeypatch.chdir(tmp_path)
-    out = tmp_path / "evaluations" / "somebody-net-main" / "phantom-tiny"
     for code in (stored / "snapshots" / commit).glob("*.py"):
         code.write_text("raise SystemExit('code of the repository was executed')")
-    found = evaluate("somebody/net@main", "--data", phantom, into=out)
+    found = evaluate("somebody/net@main", "--data", phantom, into=tmp_path / "evaluations" / "somebody-net-main")
     assert found["scores"]["accuracy"] == result_of(run)["test"]["accuracy"]
     assert (found["name"], found["kind"], found["own_data"]) == ("somebody/net@main", "run", True)
     assert found["reject"]["n"] == found["scores"]["n"]
@@ -376,7 +392,7 @@ def test_what_cannot_be_scored_is_told(
         evaluate(run, "--data", phantom, "--map", "a", "--out", tmp_path / "new")
     with pytest.raises(ValueError, match="--batch_size 0: at least 1 is needed"):
         evaluate(run, "--data", phantom, "--batch_size", 0, "--out", tmp_path / "new")
-    with pytest.raises(ValueError, match=r"holds a result\.json that is no evaluation's"):
+    with pytest.raises(ValueError, match="holds something that this command did not make"):
         evaluate(run, "--data", phantom, "--out", run)
     index = phantom / "index.csv"
     text = index.read_text()

@@ -31,14 +31,14 @@ def detections(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=COLUMNS)
 
 
-def write_detections(table: pd.DataFrame, path: Path, *, keep_earlier: bool) -> None:
-    """Write `detection.csv`; with `keep_earlier` the rows of other runs that the file holds stay in it."""
-    if keep_earlier and path.is_file():
-        earlier = pd.read_csv(path, dtype={"site": str}, keep_default_na=False, na_values=[""]).fillna({"site": ""})
+def write_detections(table: pd.DataFrame, path: Path, *, earlier: Path | None) -> None:
+    """Write `detection.csv`, with the rows of other runs that the file `earlier` holds, if there is one."""
+    if earlier and earlier.is_file():
+        old = pd.read_csv(earlier, dtype={"site": str}, keep_default_na=False, na_values=[""]).fillna({"site": ""})
         key = ["run", "fingerprint"]
         again = set(table[key].itertuples(index=False, name=None))
-        kept = [row not in again for row in earlier[key].itertuples(index=False, name=None)]
-        parts = [part for part in (earlier[kept], table) if len(part)]
+        kept = [row not in again for row in old[key].itertuples(index=False, name=None)]
+        parts = [part for part in (old[kept], table) if len(part)]
         table = pd.concat(parts) if parts else table
     table.sort_values(["fingerprint", "run", "site"]).to_csv(
         path, index=False, float_format="%.6g", lineterminator="\n"

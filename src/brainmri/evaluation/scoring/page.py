@@ -30,15 +30,6 @@ ONE_DATA_SET = (
 )
 
 
-def check_folder(out: Path) -> None:
-    """Raises ValueError if writing an evaluation into `out` would overwrite something else."""
-    if out.exists() and not out.is_dir():
-        raise ValueError(f"{out} is a file: give another --out")
-    taken = [name for name in ("result.json", "predictions.csv") if (out / name).exists()]
-    if taken and not (out / "evaluation.json").is_file():
-        raise ValueError(f"{out} holds a {taken[0]} that is no evaluation's: give another --out")
-
-
 def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = None) -> None:
     """Write the four parts of an evaluation into the folder `out`, which is made if need be.
 

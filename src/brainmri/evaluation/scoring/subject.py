@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
@@ -15,9 +17,10 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from brainmri.data.tables import read_csv
-from brainmri.evaluation.opening import open_model
+from brainmri.evaluation.opening import OpenedModel, open_model
 from brainmri.evaluation.reject.answers import Answers, answers
 from brainmri.evaluation.reject.fitting import pictures
+from brainmri.outputs import digest, digest_of_files
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,6 +35,7 @@ class Subject:
     """What is scored.
 
     name: for every figure and text. kind: "run", "model" or "predictions". classes: the names of its outputs.
+    digest: of all that its answers depend on.
     answers: of images, given as a `PreparedData` and (N,) positions in its index.
     classify: the probabilities of RGB pictures; None for a table of predictions, which knows no others than its own.
     folder: where it lies, None for the Hub. result, trust: `result.json` and `trust.json` of a run, else None.
@@ -40,6 +44,7 @@ class Subject:
     name: str
     kind: str
     classes: list[str]
+    digest: str
     answers: Callable[[PreparedData, NDArray[np.int64]], Answers]
     classify: Classify | None = None
     folder: Path | None = None
@@ -67,13 +72,26 @@ def open_subject(place: str, *, batch_size: int, trust_remote_code: bool = False
 
     kind = "run" if opened.result else "model"
     images = partial(image_answers, answer)
-    return Subject(opened.name, kind, opened.classes, images, classify, opened.folder, opened.result, opened.trust)
+    return Subject(
+        opened.name, kind, opened.classes, _digest(opened), images, classify, opened.folder, opened.result, opened.trust
+    )
+
+
+def _digest(opened: OpenedModel) -> str:
+    """Of the weights, and of what is done before and after them."""
+    weights = hashlib.sha256()
+    for name, tensor in opened.model.state_dict().items():
+        weights.update(name.encode())
+        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
+    before = json.loads(json.dumps(opened.processor.to_dict(), default=str))
+    return digest(weights.hexdigest(), before, opened.classes, opened.trust)
 
 
 def _predictions(path: Path) -> Subject:
     table = read_predictions_csv(path)
     classes = [column.removeprefix("p_") for column in table.columns]
-    return Subject(path.name, "predictions", classes, partial(given_answers, path, table), folder=path.parent)
+    answer = partial(given_answers, path, table)
+    return Subject(path.name, "predictions", classes, digest_of_files(path), answer, folder=path.parent)
 
 
 def image_answers(
