@@ -17,7 +17,8 @@ parts:
 
 The ways of a part take turns (A B A B ...), so that whatever else the machine does hits all of them. Written into
 --out: benchmark.json with every repetition, and a figure for each part. What was measured before, with the same
-libraries on the same kind of machine and data, stays in it; every row says by which command it was made.
+libraries on the same kind of machine and data, stays in it; every row says by which command it was made. What --out or
+the README holds of another setting is replaced with --overwrite only.
 """
 
 from __future__ import annotations
@@ -62,7 +63,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", nargs="+", default=[], metavar="KEY=VALUE", help="changes to those recipes")
     parser.add_argument("--weights", default="auto", help="of inference and demo, as of train.py (default: auto)")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmark"), help="(default: results/benchmark)")
+    parser.add_argument("--out", type=Path, help="folder to write into (default: benchmarks/DATA-DIGEST)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was measured with another setting")
     parser.add_argument("--readme", nargs="?", type=Path, const=Path("README.md"), help="put a table into this file")
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.only if name not in PARTS]:
@@ -83,32 +85,40 @@ def main() -> None:
     from brainmri.benchmarks.figures import bars, grouping_curves
     from brainmri.benchmarks.tables import benchmark_markdown, comparison_text, grouping_text
     from brainmri.data.source import prepared_data
-    from brainmri.evaluation.markdown import insert
+    from brainmri.evaluation.markdown import readme_with
+    from brainmri.outputs import check_output, default_output, digest, record_output, replace_text
 
+    if arguments.readme:  # before anything takes long
+        readme_with(arguments.readme, "", "benchmark", overwrite=arguments.overwrite)
     data = prepared_data(arguments.data_dir, "grouped", insist=False)
     machine = environment()
     made = {"command": " ".join(sys.argv), **{key: machine.pop(key) for key in ("git_commit", "platform")}}
     setting = {"environment": machine, "data": data.info["name"], "repeats": arguments.repeats}
-    file = arguments.out / "benchmark.json"
+    inputs = digest(setting)
+    out: Path = arguments.out or default_output(Path("benchmarks"), data.info["name"], inputs)
+    file = out / "benchmark.json"
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     same = all(earlier.get(key) == value for key, value in setting.items())
     report: dict[str, Any] = earlier if same else {**setting, "parts": {}}
-    arguments.out.mkdir(parents=True, exist_ok=True)
+    if not same:
+        check_output(out, "benchmark", {"all": inputs}, overwrite=arguments.overwrite)
+    out.mkdir(parents=True, exist_ok=True)
     for part in dict.fromkeys(arguments.only):
         rows = [row | {"made": made} for row in measured(part, data, arguments)]
         titles = {_title(row) for row in rows}
         rows = [row for row in report["parts"].get(part, []) if _title(row) not in titles] + rows
         title = f"{part}: {data.info['name']}, {report['environment']['hardware']}"
         draw, text = (grouping_curves, grouping_text) if part == "grouping" else (bars, comparison_text)
-        draw(rows, arguments.out / f"{part}.png", title=title)
+        draw(rows, out / f"{part}.png", title=title)
         print(f"\n{part}\n{text(rows)}", flush=True)
         report["parts"][part] = rows
         # After every part, so that what was measured stays if the rest is stopped.
-        file.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+        replace_text(file, json.dumps(report, indent=1) + "\n")
+        record_output(out, "benchmark", inputs, [file.name, *(f"{name}.png" for name in report["parts"])])
     if arguments.readme:
-        readme = insert(arguments.readme.read_text(encoding="utf-8"), benchmark_markdown(report), "benchmark")
-        arguments.readme.write_text(readme, encoding="utf-8", newline="\n")
-    print(f"\nEverything is in {arguments.out}")
+        table = benchmark_markdown(report)
+        replace_text(arguments.readme, readme_with(arguments.readme, table, "benchmark", overwrite=arguments.overwrite))
+    print(f"\nEverything is in {out}")
 
 
 def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> Iterator[dict[str, Any]]:

@@ -6,12 +6,14 @@
     python scripts/explain.py RUN --studies maps --data_dir DIR --outlines CSV   # Grad-CAM against expert outlines
 
 Writes layers.txt, layers.csv, features/*.png, dropout.png, dropout.csv, maps/* and classification_report.txt into
-RUN/explain.
+RUN/explain. What stands there of another model, picture or outlines is replaced with --overwrite only.
 """
 
 from __future__ import annotations
 
 import argparse
+import hashlib
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,7 +38,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--class", dest="class_name", metavar="NAME", help="maps: of this class (default: predicted)")
     parser.add_argument("--layer", metavar="NAME", help="maps: at this layer (default: the last that has places)")
-    parser.add_argument("--out", type=Path, help="folder to write into (default: RUN/explain, or explain/ARCH)")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder to write into (default: RUN/explain, RUN/explain/IMAGE-DIGEST or explain/ARCH-DIGEST)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds of other models or pictures")
     parser.add_argument(
         "--studies", nargs="+", metavar="STUDY", help=f"some of {' '.join(STUDIES)}, after RUN (default: all)"
     )
@@ -56,7 +63,6 @@ def parse_arguments() -> argparse.Namespace:
         raise ValueError("--outlines, --class and --layer belong to the study `maps`: add it to --studies")
     if arguments.outlines and not arguments.data_dir:
         raise ValueError("--outlines needs --data_dir, the run's prepared data, whose test images they outline")
-    arguments.out = arguments.out or (arguments.run / "explain" if arguments.run else Path("explain") / arguments.arch)
     return arguments
 
 
@@ -64,10 +70,11 @@ def main() -> None:
     arguments = parse_arguments()
     from transformers.utils.logging import disable_progress_bar
 
-    from brainmri.data.dataset import OUTLINES
+    from brainmri.data.dataset import OUTLINES, open_prepared
     from brainmri.data.outlines import read_outlines
     from brainmri.evaluation.explanation import class_report, dropout_study, feature_maps, figures, layers, subject
     from brainmri.evaluation.report import write_report
+    from brainmri.outputs import check_output, default_output, digest, digest_of_files, output
 
     disable_progress_bar()  # of loading weights
 
@@ -79,31 +86,60 @@ def main() -> None:
     file = subject.first_test_image(arguments.run, arguments.data_dir) if arguments.data_dir else arguments.image
     pixels, image = subject.preprocessed(subject.read_slice(file) if file else subject.phantom_slice(), model.processor)
     seen = file.name if file else "a simulated slice (phantom set)"
-    title, out = f"{model.title}, image: {seen}", arguments.out
-    out.mkdir(parents=True, exist_ok=True)
+    title = f"{model.title}, image: {seen}"
+
+    # ------------------------------------------------------------------ the folder, before any work
+    if arguments.run:
+        of_model = digest([digest_of_files(arguments.run / name) for name in subject.RUN_FILES])
+    else:
+        of_model = digest(arguments.arch, model.recipe.model_dump(mode="json"))
+    of_image = digest(of_model, image.shape, hashlib.sha256(image.tobytes()).hexdigest())
+    inputs = dict.fromkeys(arguments.studies, of_image)
+    if "report" in inputs:
+        inputs["report"] = of_model
+    if "maps" in inputs:
+        data = open_prepared(arguments.data_dir).info["fingerprint"] if arguments.data_dir else None
+        drawn_by = digest_of_files(drawn) if drawn else None
+        inputs["maps"] = digest(of_image, data, drawn_by, arguments.class_name, arguments.layer)
+    if arguments.run and not arguments.image:
+        own_place = arguments.run / "explain"
+    else:
+        name = "-".join(([] if arguments.run else [arguments.arch]) + ([file.stem] if file else []))
+        own_place = default_output((arguments.run or Path()) / "explain", name, of_image)
+    out: Path = arguments.out or own_place
+    check_output(out, "explain", inputs, overwrite=arguments.overwrite)
+
+    def made(study: str) -> AbstractContextManager[Path]:
+        return output(out, "explain", inputs[study], part=study, overwrite=arguments.overwrite)
+
     print(title)
 
     # ------------------------------------------------------------------ the studies
     if "layers" in arguments.studies:
         table = layers.layer_table(model.network, pixels)
-        table.to_csv(out / "layers.csv", index=False, lineterminator="\n")
-        (out / "layers.txt").write_text(f"{model.title}\n\n{layers.layer_text(table)}", encoding="utf-8")
+        with made("layers") as folder:
+            table.to_csv(folder / "layers.csv", index=False, lineterminator="\n")
+            (folder / "layers.txt").write_text(f"{model.title}\n\n{layers.layer_text(table)}", encoding="utf-8")
         print(f"\nLayers: {_layer_summary(table)}")
 
     if "features" in arguments.studies:
         maps = feature_maps.feature_maps(model.network, pixels)
-        for number, one in enumerate(maps, 1):
-            figures.convolution_grid(one, out / "features" / f"{number:03d}_{one.name}.png", title=title)
-        figures.convolution_overview(maps, image, out / "features" / "overview.png", title=title)
+        with made("features") as folder:
+            for number, one in enumerate(maps, 1):
+                figures.convolution_grid(one, folder / "features" / f"{number:03d}_{one.name}.png", title=title)
+            figures.convolution_overview(maps, image, folder / "features" / "overview.png", title=title)
         print(f"\nFeature maps: {len(maps)} convolutions, from {maps[0].size} to {maps[-1].size}")
 
     if "dropout" in arguments.studies:
-        classifier, inputs = dropout_study.final_classifier(model.network, pixels)
-        logits = dropout_study.logits_under_dropout(classifier, inputs)
-        table = dropout_study.dropout_table(classifier, inputs, logits, model.classes)
-        table.to_csv(out / "dropout.csv", index=False, float_format="%.9g", lineterminator="\n")
-        figures.dropout_figure(image, logits, table, out / "dropout.png", title=title)
-        print(f"\nDropout on the {len(inputs)} inputs of the classifier, logits as mean ± standard deviation (theory):")
+        classifier, entering = dropout_study.final_classifier(model.network, pixels)
+        logits = dropout_study.logits_under_dropout(classifier, entering)
+        table = dropout_study.dropout_table(classifier, entering, logits, model.classes)
+        with made("dropout") as folder:
+            table.to_csv(folder / "dropout.csv", index=False, float_format="%.9g", lineterminator="\n")
+            figures.dropout_figure(image, logits, table, folder / "dropout.png", title=title)
+        print(
+            f"\nDropout on the {len(entering)} inputs of the classifier, logits as mean ± standard deviation (theory):"
+        )
         print(_dropout_summary(table))
 
     if "maps" in arguments.studies:
@@ -114,14 +150,16 @@ def main() -> None:
         else:
             seen_by_it = pictures.of_one_image(image, seen, model.recipe)
         found = maps_study.study(model, seen_by_it, outlines, arguments.class_name, arguments.layer)
-        maps_study.write(found, out / "maps", model.title)
+        with made("maps") as folder:
+            maps_study.write(found, folder / "maps", model.title)
         if arguments.run and out == arguments.run / "explain":
             write_report(arguments.run)  # which shows the maps
         print(f"\n{found.text}", end="")
 
     if "report" in arguments.studies:
         text = class_report.classification_text(arguments.run)
-        (out / "classification_report.txt").write_text(text, encoding="utf-8")
+        with made("report") as folder:
+            (folder / "classification_report.txt").write_text(text, encoding="utf-8")
         print(f"\n{text}", end="")
     print(f"\nEverything is in {out}")
 

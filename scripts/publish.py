@@ -6,7 +6,7 @@
     python scripts/publish.py space --models OWNER/NAME ...
     python scripts/publish.py metric
     python scripts/publish.py all runs                               # each of these, and a collection of them
-    python scripts/publish.py cards runs                             # model_cards/NAME.md of every recipe; no Hub
+    python scripts/publish.py cards runs --out model_cards           # NAME.md of every recipe; no Hub
 
 Everything is checked first: token, names, metadata, licence, sizes, and that no file tells of this machine or holds
 code as a pickle does. What is to be uploaded is shown; --dry-run DIR writes just that and uploads nothing. Repositories
@@ -53,7 +53,8 @@ def parse_arguments() -> argparse.Namespace:
     everything.add_argument("--data_dir", "--data-dir", default="phantom", metavar="DIR", help="the data set")
     everything.add_argument("--skip", nargs="+", default=[], choices=["dataset", "results", "space", "metric"])
     cards = kinds.add_parser("cards", help="write the card of every recipe, trained or not")
-    cards.add_argument("--out", type=Path, default=Path("model_cards"))
+    cards.add_argument("--out", type=Path, help="folder to write into (default: cards/RUNS-DIGEST)")
+    cards.add_argument("--overwrite", action="store_true", help="replace what --out holds of other runs")
     cards.add_argument("--owner", default="OWNER", help="of the repositories that the cards name")
     for parser_of_runs in (results, everything, cards):
         parser_of_runs.add_argument(
@@ -69,11 +70,15 @@ def parse_arguments() -> argparse.Namespace:
 def main() -> None:
     arguments = parse_arguments()
     if arguments.kind == "cards":
-        from brainmri.hub.recipe_cards import write_recipe_cards
+        from brainmri.hub.recipe_cards import sources_of, write_recipe_cards
+        from brainmri.outputs import default_output, digest, digest_of_files, output
 
-        chosen = write_recipe_cards(arguments.runs, arguments.out, arguments.owner)
+        inputs = digest(sorted(digest_of_files(file) for file in sources_of(arguments.runs)), arguments.owner)
+        out = arguments.out or default_output(Path("cards"), arguments.runs[0].resolve().name, inputs)
+        with output(out, "cards", inputs, overwrite=arguments.overwrite) as folder:
+            chosen = write_recipe_cards(arguments.runs, folder, arguments.owner)
         for arch, run in chosen.items():
-            print(f"{arguments.out / arch}.md: {run or 'no run of it'}")
+            print(f"{out / arch}.md: {run or 'no run of it'}")
         return
 
     from brainmri.hub.upload import use_plain_uploads

@@ -44,7 +44,7 @@ def test_other_inputs_are_refused_unless_asked_to_overwrite(tmp_path: Path) -> N
 def test_a_folder_of_somebody_else_is_refused_and_never_emptied(tmp_path: Path) -> None:
     (tmp_path / "table").write_text("thesis")
     (tmp_path / "chapter").write_text("thesis")
-    for record in (None, "{", "[]", '{"command": "other", "parts": {"all": {"inputs": "a", "files": ["chapter"]}}}'):
+    for record in (None, "{", "[]", '{"other": {"all": {"inputs": "a", "files": ["chapter"]}}}'):
         if record:
             (tmp_path / RECORD).write_text(record)
         with pytest.raises(ValueError, match="holds something that this command did not make"):
@@ -83,7 +83,7 @@ def test_a_record_cannot_name_files_elsewhere(tmp_path: Path) -> None:
     make(tmp_path / "out", table="1")
     (tmp_path / "thesis").write_text("mine")
     record = json.loads((tmp_path / "out" / RECORD).read_text())
-    record["parts"]["all"]["files"] = ["../thesis", str(tmp_path / "thesis")]
+    record["study"]["all"]["files"] = ["../thesis", str(tmp_path / "thesis")]
     (tmp_path / "out" / RECORD).write_text(json.dumps(record))
     make(tmp_path / "out", table="2")
     assert (tmp_path / "thesis").read_text() == "mine"

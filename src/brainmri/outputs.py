@@ -56,8 +56,8 @@ def check_output(out: Path, command: str, parts: Mapping[str, str], *, overwrite
         raise ValueError(f"{out} is a file: give another folder")
     if overwrite or not out.exists() or not any(out.iterdir()):
         return
-    earlier = _made_by(command, out)
-    if not earlier:
+    earlier = _read(out).get(command)
+    if earlier is None:
         raise ValueError(
             f"{out} holds something that this command did not make: give another --out, or --overwrite to replace the "
             "files of the same names in it"
@@ -86,7 +86,7 @@ def output(out: Path, command: str, inputs: str, *, part: str = "all", overwrite
         yield new
         files = sorted(file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file())
         out.mkdir(exist_ok=True)
-        for name in _made_by(command, out).get(part, {"files": []})["files"]:
+        for name in _read(out).get(command, {}).get(part, {"files": []})["files"]:
             if name not in files and (out / name).resolve().is_relative_to(out.resolve()):
                 (out / name).unlink(missing_ok=True)
         for name in files:
@@ -97,8 +97,8 @@ def output(out: Path, command: str, inputs: str, *, part: str = "all", overwrite
 
 def record_output(out: Path, command: str, inputs: str, files: list[str], *, part: str = "all") -> None:
     """Write into `made.json` of `out` that `command` made `files` there, as this part; its other parts stay."""
-    made = {part: {"inputs": inputs, "files": files}}
-    record = {"command": command, "parts": _made_by(command, out) | made}
+    record = _read(out)
+    record[command] = record.get(command, {}) | {part: {"inputs": inputs, "files": files}}
     replace_text(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
 
 
@@ -109,13 +109,15 @@ def replace_text(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _made_by(command: str, out: Path) -> dict[str, dict[str, Any]]:
-    """What `made.json` of `out` has of the command, by part; nothing where there is no such record."""
+def _read(out: Path) -> dict[str, dict[str, dict[str, Any]]]:
+    """What `made.json` of `out` has, by command and part; nothing where there is no such record."""
     try:
         record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        parts = record["parts"] if record["command"] == command else {}
         return {
-            str(part): {"inputs": str(made["inputs"]), "files": list(made["files"])} for part, made in parts.items()
+            command: {
+                part: {"inputs": str(made["inputs"]), "files": list(made["files"])} for part, made in parts.items()
+            }
+            for command, parts in record.items()
         }
     except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
         return {}

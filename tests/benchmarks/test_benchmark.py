@@ -94,11 +94,17 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
 
 def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
     earlier = {"title": "measured before"}
-    report: dict = {"repeats": 5, "parts": {}}
+    report: dict = {"repeats": 5, "parts": {"step": [earlier]}}
+    (tmp_path / "benchmark.json").write_text(json.dumps(report))
+    refused = benchmark("--only", "grouping", "--sizes", "100", "--repeats", "5", "--out", str(tmp_path))
+    assert refused.returncode == 2
+    assert "holds something that this command did not make" in refused.stderr
+    assert json.loads((tmp_path / "benchmark.json").read_text()) == report
     for size, kept in (("100", []), ("50", [earlier])):  # what was measured by a report of another setting goes
         report["parts"]["step"] = [earlier]
         (tmp_path / "benchmark.json").write_text(json.dumps(report))
-        done = benchmark("--only", "grouping", "--sizes", size, "--repeats", "5", "--out", str(tmp_path))
+        flags = ["--overwrite"] if size == "100" else []
+        done = benchmark("--only", "grouping", "--sizes", size, "--repeats", "5", "--out", str(tmp_path), *flags)
         assert done.returncode == 0, done.stderr
         report = json.loads((tmp_path / "benchmark.json").read_text())
         assert report["parts"].get("step", []) == kept

@@ -64,3 +64,35 @@ def test_an_update_of_nothing_says_so(make_scored, tmp_path):
     assert done.returncode == 2
     assert "seeds.csv" in done.stderr
     assert not (tmp_path / "none").exists()
+
+
+def test_results_of_other_runs_stay_unless_it_is_asked_for(make_scored, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    one, two = make_scored("one", range(9), seed=1), make_scored("two", range(5), seed=2)
+    readme = tmp_path / "README.md"
+    readme.write_text("<!-- results:start -->\n<!-- results:end -->\n")
+    compare(one, "--out", "results", "--readme")
+    (tmp_path / "results" / "notes.txt").write_text("mine")
+
+    def kept():
+        return {path: path.read_bytes() for path in (*(tmp_path / "results").rglob("*.*"), readme)}
+
+    before = kept()
+    refused = run_here("compare.py", two, "--out", "results", "--readme")
+    assert (refused.returncode, refused.stdout) == (2, "")
+    assert "results holds what was made of other inputs" in refused.stderr
+    refused = run_here("compare.py", two, "--out", "elsewhere", "--readme")  # whose table stands in the README?
+    assert refused.returncode == 2
+    assert "holds another text between its markers (results): give --overwrite" in refused.stderr
+    assert kept() == before
+    assert not (tmp_path / "elsewhere").exists()
+    compare(one, "--out", "results", "--readme")  # the same again
+    assert kept() == before
+    for run in (one, two, one):
+        compare(run)
+    assert len(list((tmp_path / "comparisons").iterdir())) == 2
+    compare(two, "--out", "results", "--readme", "--overwrite")
+    assert kept() != before
+    assert (tmp_path / "results" / "notes.txt").read_text() == "mine"
+    compare(one, "--out", "results", "--add", "--readme")  # which says what of the earlier ones stays
+    assert pd.read_csv(tmp_path / "results" / "seeds.csv")["seed"].tolist() == [1, 2]

@@ -3,7 +3,7 @@
     python -m brainmri.benchmarks.visitors app.py --models RUN --visitors 50 --requests 20
 
 Starts the demo on this machine, asks first as one visitor and then, twice, as many, each by a gradio client of its own,
-which share the machine's cores with the server, and writes --out with every figure.
+which share the machine's cores with the server, and writes visitors.json with every figure into --out.
 """
 
 from __future__ import annotations
@@ -26,7 +26,8 @@ from urllib.request import urlopen
 import numpy as np
 
 from brainmri.command import call
-from brainmri.evaluation.markdown import insert
+from brainmri.evaluation.markdown import readme_with
+from brainmri.outputs import check_output, default_output, digest, digest_of_files, output, replace_text
 
 WAIT = 300  # seconds that the demo may take to start
 ALONE = 100  # requests of the single visitor
@@ -38,7 +39,8 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=[], metavar="PLACE", help="as of app.py")
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--requests", type=int, default=20, help="of each visitor (default: 20)")
-    parser.add_argument("--out", type=Path, default=Path("results/benchmark/visitors.json"))
+    parser.add_argument("--out", type=Path, help="folder to write into (default: benchmarks/visitors-DIGEST)")
+    parser.add_argument("--overwrite", action="store_true", help="replace what was measured with another setting")
     parser.add_argument(
         "--readme", nargs="?", type=Path, const=Path("README.md"), help="put the figures into this file"
     )
@@ -47,6 +49,12 @@ def main() -> None:
     from brainmri.demo.sample import examples
     from brainmri.training.machine import environment
 
+    machine, count = environment(), (arguments.visitors, arguments.requests)
+    inputs = digest(digest_of_files(arguments.app), arguments.models, count, machine)
+    out: Path = arguments.out or default_output(Path("benchmarks"), "visitors", inputs)
+    check_output(out, "visitors", {"all": inputs}, overwrite=arguments.overwrite)
+    if arguments.readme:  # before anything takes long
+        readme_with(arguments.readme, "", "visitors", overwrite=arguments.overwrite)
     with TemporaryDirectory() as scratch:
         pictures = [str(path) for path in examples(Path(scratch))]
         started = time.perf_counter()
@@ -75,13 +83,13 @@ def main() -> None:
         "one_visitor": alone,
         "visitors": many,
         "visitors_again": again,
-        "environment": environment(),
+        "environment": machine,
     }
-    arguments.out.parent.mkdir(parents=True, exist_ok=True)
-    arguments.out.write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
+    with output(out, "visitors", inputs, overwrite=arguments.overwrite) as folder:
+        (folder / "visitors.json").write_text(json.dumps(report, indent=1) + "\n", encoding="utf-8")
     if arguments.readme:
-        readme = insert(arguments.readme.read_text(encoding="utf-8"), visitors_text(report), "visitors")
-        arguments.readme.write_text(readme, encoding="utf-8", newline="\n")
+        text = visitors_text(report)
+        replace_text(arguments.readme, readme_with(arguments.readme, text, "visitors", overwrite=arguments.overwrite))
     print(json.dumps({key: report[key] for key in report if key != "environment"}, indent=1))
 
 

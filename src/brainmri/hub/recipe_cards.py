@@ -24,6 +24,13 @@ def recipe_names() -> list[str]:
     return [name for name in names if name not in ("timm", "hf")]  # which stand for any model of a library
 
 
+def sources_of(places: list[Path]) -> list[Path]:
+    """The files that tell of the runs in `places` (see `write_recipe_cards`): `seeds.csv`, or `result.json` of each."""
+    tables = [place / "seeds.csv" for place in places if (place / "seeds.csv").is_file()]
+    folders = [place for place in places if place / "seeds.csv" not in tables]
+    return tables + [run / "result.json" for run in find_runs(folders)]
+
+
 def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, Path | None]:
     """Write `out`/NAME.md for each recipe.
 
@@ -35,10 +42,10 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
         For each recipe the run of its card, None where there is none.
     """
     runs: dict[str, list[Path]] = {}
-    tables = [place / "seeds.csv" for place in places if (place / "seeds.csv").is_file()]
+    sources = sources_of(places)
+    tables = [file for file in sources if file.name == "seeds.csv"]
     measured = {arch for table in tables for arch in read_table(table, SEEDS, TEXT)["recipe"]}
-    folders = [place for place in places if place / "seeds.csv" not in tables]
-    for folder in find_runs(folders):
+    for folder in (file.parent for file in sources if file not in tables):
         if (folder / "config.json").is_file():  # a pooled cross-validation is no network
             runs.setdefault(read_result(folder)["arch"], []).append(folder)
     out.mkdir(parents=True, exist_ok=True)

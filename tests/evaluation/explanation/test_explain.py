@@ -3,6 +3,7 @@
 import importlib.util
 import json
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -55,10 +56,12 @@ def test_all_studies_of_a_run(make_run: MakeRun, slice_file: Path) -> None:
     done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("cnn_4x4 (clean, seed 1), image: slice.png\n")
-    out = run / "explain"
+    [out] = (run / "explain").iterdir()
+    assert re.fullmatch("slice-[0-9a-f]{8}", out.name)
     names = [f"{k + 1:03d}_features.{3 * k}.png" for k in range(4)] + ["overview.png"]
     assert sorted(path.name for path in (out / "features").iterdir()) == names
-    others = ["classification_report.txt", "dropout.csv", "dropout.png", "features", "layers.csv", "layers.txt", "maps"]
+    others = ["classification_report.txt", "dropout.csv", "dropout.png", "features", "layers.csv", "layers.txt"]
+    others += ["made.json", "maps"]
     assert sorted(path.name for path in out.iterdir()) == others
     total = parameter_counts(model)["total"]
     assert pd.read_csv(out / "layers.csv")["parameters"].sum() == total
@@ -84,9 +87,29 @@ def test_an_untrained_model_is_called_so(
     parsed(monkeypatch, "--arch", "cnn_4x4", "--studies", "layers", "--out", str(tmp_path)).main()
     assert "cnn_4x4, UNTRAINED (random weights)" in capsys.readouterr().out
     assert "UNTRAINED (random weights)" in (tmp_path / "layers.txt").read_text()
-    assert [path.name for path in sorted(tmp_path.iterdir())] == ["layers.csv", "layers.txt"]
+    assert [path.name for path in sorted(tmp_path.iterdir())] == ["layers.csv", "layers.txt", "made.json"]
     arguments = parsed(monkeypatch, "--arch", "cnn_4x4").parse_arguments()
-    assert (arguments.studies, arguments.out) == (["layers", "features", "dropout"], Path("explain/cnn_4x4"))
+    assert arguments.studies == ["layers", "features", "dropout"]
+
+
+def test_what_was_found_of_another_picture_stays(
+    slice_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    untrained = ["--arch", "cnn_4x4", "--image", str(slice_file), "--studies", "dropout"]
+    for _ in range(2):
+        parsed(monkeypatch, *untrained).main()
+        parsed(monkeypatch, *untrained, "--out", "out").main()
+    [first] = Path("explain").iterdir()
+    before = (tmp_path / "out" / "dropout.csv").read_bytes()
+    Image.fromarray(np.random.default_rng(1).integers(0, 256, (40, 40), dtype=np.uint8)).save(slice_file)
+    with pytest.raises(ValueError, match=r"out holds what was made of other inputs \(dropout\)"):
+        parsed(monkeypatch, *untrained, "--out", "out").main()
+    assert (tmp_path / "out" / "dropout.csv").read_bytes() == before
+    parsed(monkeypatch, *untrained).main()
+    assert len({path.name for path in Path("explain").iterdir()} - {first.name}) == 1
+    parsed(monkeypatch, *untrained, "--out", "out", "--overwrite").main()
+    assert (tmp_path / "out" / "dropout.csv").read_bytes() != before
 
 
 @pytest.mark.parametrize(
