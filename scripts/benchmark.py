@@ -63,7 +63,7 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--recipe", nargs="+", default=[], metavar="KEY=VALUE", help="changes to those recipes")
     parser.add_argument("--weights", default="auto", help="of inference and demo, as of train.py (default: auto)")
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
-    parser.add_argument("--out", type=Path, help="folder to write into (default: benchmarks/DATA-DIGEST)")
+    parser.add_argument("--out", type=Path, help="folder to write into (default: measurements/DATA-DIGEST)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was measured with another setting")
     parser.add_argument("--readme", nargs="?", type=Path, const=Path("README.md"), help="put a table into this file")
     arguments = parser.parse_args()
@@ -95,7 +95,7 @@ def main() -> None:
     made = {"command": " ".join(sys.argv), **{key: machine.pop(key) for key in ("git_commit", "platform")}}
     setting = {"environment": machine, "data": data.info["name"], "repeats": arguments.repeats}
     inputs = digest(setting)
-    out: Path = arguments.out or default_output(Path("benchmarks"), data.info["name"], inputs)
+    out: Path = arguments.out or default_output(Path("measurements"), data.info["name"], inputs)
     file = out / "benchmark.json"
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     same = all(earlier.get(key) == value for key, value in setting.items())

@@ -22,6 +22,26 @@ def test_existing_output_is_refused(source, out):
     assert not workshop_of(out).exists()
 
 
+def test_an_overwrite_takes_nothing_along_that_no_preparation_wrote(source, out):
+    prepare(source, out)
+    (out / "thesis.tex").write_text("years of work")
+    for name in ("thesis.tex", "test/tumor/notes.md"):
+        (out / name).parent.mkdir(parents=True, exist_ok=True)
+        (out / name).write_text("years of work")
+        with pytest.raises(ValueError, match=rf"holds {name} \(1 such files\), which is no part of the prepared"):
+            prepare(source, out, split_seed=1, overwrite=True)
+        assert (out / name).read_text() == "years of work"
+        (out / name).unlink()
+    prepare(source, out, split_seed=1, overwrite=True)
+    # A folder of something else that has files of these names is not ours either.
+    other = out.with_name("other")
+    other.mkdir()
+    for name in ("dataset.json", "index.csv", "letter.txt"):
+        (other / name).write_text("{}")
+    with pytest.raises(ValueError, match=r"holds letter\.txt"):
+        prepare(source, other, overwrite=True)
+
+
 def test_failed_overwrite_keeps_the_old_one(source, out):
     prepare(source, out)
     before = contents(out)

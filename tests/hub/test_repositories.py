@@ -231,3 +231,22 @@ def test_cards_by_the_command(make_run, run: Run, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "no run of it" in done.stdout
     assert (tmp_path / "cards" / "cnn_4x4.md").is_file()
+
+
+def test_cards_of_other_runs_stay_unless_it_is_asked_for(make_run, tmp_path: Path) -> None:
+    one, two = make_run("one"), make_run("two", seed=2)
+    cards = tmp_path / "cards"
+
+    def publish_cards(run: Path, *flags: str):
+        return run_here("publish.py", "cards", run, "--out", cards, *flags)
+
+    assert publish_cards(one).returncode == 0
+    card = cards / "resnet50.md"
+    before = card.read_bytes()
+    assert publish_cards(one).returncode == 0
+    refused = publish_cards(two)
+    assert refused.returncode == 2
+    assert "cards holds what was made of other inputs" in refused.stderr
+    assert card.read_bytes() == before
+    assert publish_cards(two, "--overwrite").returncode == 0
+    assert card.read_bytes() != before

@@ -39,7 +39,7 @@ def main() -> None:
     parser.add_argument("--models", nargs="+", default=[], metavar="PLACE", help="as of app.py")
     parser.add_argument("--visitors", type=int, default=50)
     parser.add_argument("--requests", type=int, default=20, help="of each visitor (default: 20)")
-    parser.add_argument("--out", type=Path, help="folder to write into (default: benchmarks/visitors-DIGEST)")
+    parser.add_argument("--out", type=Path, help="folder to write into (default: measurements/visitors-DIGEST)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was measured with another setting")
     parser.add_argument(
         "--readme", nargs="?", type=Path, const=Path("README.md"), help="put the figures into this file"
@@ -51,7 +51,7 @@ def main() -> None:
 
     machine, count = environment(), (arguments.visitors, arguments.requests)
     inputs = digest(digest_of_files(arguments.app), arguments.models, count, machine)
-    out: Path = arguments.out or default_output(Path("benchmarks"), "visitors", inputs)
+    out: Path = arguments.out or default_output(Path("measurements"), "visitors", inputs)
     check_output(out, "visitors", {"all": inputs}, overwrite=arguments.overwrite)
     if arguments.readme:  # before anything takes long
         readme_with(arguments.readme, "", "visitors", overwrite=arguments.overwrite)

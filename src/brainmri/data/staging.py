@@ -7,9 +7,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+import pandas as pd
 from filelock import FileLock, Timeout
 
-from brainmri.data.dataset import is_prepared
+from brainmri.data.dataset import OUTLINES, is_prepared
+from brainmri.data.layouts import list_files
+
+TABLES = ("dataset.json", "index.csv", "rejected.csv", "README.md")  # beside the pictures
 
 
 def check_output(out: Path, overwrite: bool) -> None:
@@ -17,7 +21,7 @@ def check_output(out: Path, overwrite: bool) -> None:
 
     Raises:
         ValueError: if it is a file, if it exists and `overwrite` is not set, or if it holds something else than a
-            prepared data set.
+            prepared data set: all of it goes when it is replaced.
     """
     if not out.exists():
         return
@@ -27,6 +31,24 @@ def check_output(out: Path, overwrite: bool) -> None:
         raise ValueError(f"{out} exists already: choose another folder, or replace it with --overwrite")
     if any(out.iterdir()) and not is_prepared(out):
         raise ValueError(f"{out} is not a prepared data set and is never replaced: choose another folder")
+    if strangers := _strangers(out):
+        raise ValueError(
+            f"{out} holds {strangers[0]} ({len(strangers)} such files), which is no part of the prepared data set and "
+            "would be lost: move it elsewhere, or choose another folder"
+        )
+
+
+def _strangers(out: Path) -> list[str]:
+    """Files in a folder with `dataset.json` and `index.csv` that no preparation wrote, as far as the index tells."""
+    if not any(out.iterdir()):
+        return []
+    try:
+        names = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)["file_name"]
+    except (ValueError, KeyError):  # an index.csv of something else
+        names = pd.Series(dtype=str)
+    own = {*names, *TABLES, OUTLINES}
+    found = (file.relative_to(out).as_posix() for file in list_files(out))
+    return [name for name in found if name not in own]
 
 
 @contextmanager
