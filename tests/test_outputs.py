@@ -69,6 +69,12 @@ def test_a_failure_halfway_leaves_the_old_ones(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_what_a_killed_run_left_is_no_hindrance(tmp_path: Path) -> None:
+    (tmp_path / "out" / ".brainmri-x1" / "new").mkdir(parents=True)
+    make(tmp_path / "out", table="1")
+    assert texts(tmp_path / "out") == {"table": "1"}
+
+
 def test_parts_of_one_folder_have_inputs_of_their_own(tmp_path: Path) -> None:
     make(tmp_path / "out", "a", part="layers", layers="1")
     make(tmp_path / "out", "b", part="maps", maps="1")

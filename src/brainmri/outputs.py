@@ -16,6 +16,7 @@ from tempfile import TemporaryDirectory
 from typing import Any
 
 RECORD = "made.json"
+UNFINISHED = ".brainmri-"  # how folders begin whose files have not come to their place yet
 
 
 def digest(*inputs: Any) -> str:
@@ -54,7 +55,7 @@ def check_output(out: Path, command: str, parts: Mapping[str, str], *, overwrite
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another folder")
-    if overwrite or not out.exists() or not any(out.iterdir()):
+    if overwrite or not out.exists() or all(entry.name.startswith(UNFINISHED) for entry in out.iterdir()):
         return
     earlier = _read(out).get(command)
     if earlier is None:
@@ -80,7 +81,8 @@ def output(out: Path, command: str, inputs: str, *, part: str = "all", overwrite
     """
     check_output(out, command, {part: inputs}, overwrite=overwrite)
     out.parent.mkdir(parents=True, exist_ok=True)
-    with TemporaryDirectory(prefix=f".{out.name}-", dir=out.parent) as scratch:
+    # Inside a folder that is there already, which may be a file system of its own: files move within one only.
+    with TemporaryDirectory(prefix=UNFINISHED, dir=out if out.exists() else out.parent) as scratch:
         new = Path(scratch) / "new"
         new.mkdir()
         yield new
