@@ -393,7 +393,7 @@ def prepared(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture
 def run(make_run: MakeRun, prepared: Path) -> Path:
     """A run folder with an untrained network, scored on the test images of `prepared`."""
-    folder = make_run(arch="cnn_4x4", data__name="phantom tiny")
+    folder = make_run(arch="cnn_4x4", data__simulated=True)
     model = filled(folder, "cnn_4x4", TINY_CNN)
     for layer in (model.hidden, model.classifier):  # so that something speaks for every class
         layer.weight.data.abs_()
