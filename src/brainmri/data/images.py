@@ -75,7 +75,23 @@ def read_image(path: Path) -> CheckedImage:
     except RejectedImage:
         raise
     except Exception as error:  # Pillow raises a dozen types for broken files, SyntaxError and struct.error among them
-        raise RejectedImage(f"broken picture file: {str(error) or type(error).__name__}") from error
+        raise RejectedImage(f"broken picture file: {_words(error)}") from error
+
+
+def prepared_picture(path: Path, sha256: str | None = None) -> Image.Image:
+    """A picture of a prepared folder, "L" or "RGB". sha256: of the bytes that the file is known to hold, if it is.
+
+    Raises:
+        ValueError: if it cannot be read any more (cut off since it was prepared, say), or holds other bytes; names it.
+    """
+    try:
+        data = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("it changed while it was read")
+        with Image.open(io.BytesIO(data), formats=READ_FORMATS) as file:
+            return file.convert("L" if file.mode == "L" else "RGB")
+    except Exception as error:  # Pillow raises a dozen types for broken files
+        raise ValueError(f"{path} cannot be read as a picture ({_words(error)})") from error
 
 
 def check_array(values: np.ndarray) -> CheckedImage:
@@ -173,6 +189,13 @@ def _open(data: bytes) -> Image.Image:
             raise RejectedImage(
                 "not a picture that can be read (JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, JPEG 2000)"
             ) from error
+
+
+def _words(error: Exception) -> str:
+    """What is wrong with a file, without the address of an object in memory."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no picture"
+    return str(error) or type(error).__name__
 
 
 def _check_size(width: int, height: int) -> None:
