@@ -29,7 +29,7 @@ from brainmri.data.standardizing import check_steps, standardize_files
 from brainmri.data.storage import cache_folder, telling_of_space
 from brainmri.data.tables import add_groups, add_sites
 
-PREPARE_VERSION = 2  # raise it when a source is grouped or split in another way: what was prepared is made anew then
+PREPARE_VERSION = 3  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -103,6 +103,7 @@ def prepare(
             result = standardize_files(result, steps, drawn)
         result = result.assign(file_name=name_files(result))
         settings = {
+            "prepare_version": PREPARE_VERSION,
             "groups_file": groups is not None,
             "standardize": steps,
             "images_with_given_group": int((grouped["group"] != "").sum()),
