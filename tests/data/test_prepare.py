@@ -258,13 +258,15 @@ def test_names_are_numbers_in_the_order_of_the_source():
     assert named(
         ("train", "a", "x/scan of Anna.png", ".png"),
         ("test", "a", "x/SCAN.png", ".jpg"),
-        ("train", "b", "z/scan.png", ".png"),
+        ("train", "b", "z/scan10.png", ".png"),
+        ("train", "b", "z/scan9.png", ".png"),
         ("train", "a", "x/scan of Anna.png", ".png"),
         ("train", "a", "x/scan of Anna.png", ".png"),
         ("test", "a", "x/scan of Anna.png", ".png"),
     ) == [
         "train/a/00002.png",
         "test/a/00001.jpg",
+        "train/b/00004.png",
         "train/b/00003.png",
         "train/a/00002-2.png",
         "train/a/00002-3.png",

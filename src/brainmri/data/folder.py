@@ -54,10 +54,11 @@ def name_files(table: pd.DataFrame) -> list[str]:
     """A file name, relative to the prepared folder, for each row of a split table.
 
     It is made of the split, the label, a number and the suffix of the content. The number is the place of the source's
-    path among all; names of files may be names of patients, and these go into every table of predictions and into what
-    is published. A picture that is repeated gets -2, -3, ..., in the order of the rows.
+    path among all, numbers in it taken as numbers; names of files may be names of patients, and these go into every
+    table of predictions and into what is published. A picture that is repeated gets -2, -3, ..., in the order of the
+    rows.
     """
-    places = {path: place for place, path in enumerate(sorted(set(table["path"])), 1)}
+    places = {path: place for place, path in enumerate(sorted(set(table["path"]), key=_by_number), 1)}
     copies: Counter[str] = Counter()
     names = []
     for split, label, path, suffix in table[["split", "label", "path", "suffix"]].itertuples(index=False):
@@ -65,6 +66,10 @@ def name_files(table: pd.DataFrame) -> list[str]:
         copies[stem] += 1
         names.append(f"{stem}-{copies[stem]}{suffix}" if copies[stem] > 1 else f"{stem}{suffix}")
     return names
+
+
+def _by_number(path: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
 def write_pictures(out: Path, table: pd.DataFrame) -> None:

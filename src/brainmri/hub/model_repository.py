@@ -101,10 +101,9 @@ def _without_paths(folder: Path) -> None:
 def _without_names(file: Path) -> None:
     """Numbers for pictures that are named after their source, as those of runs of earlier versions are."""
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
-    named = ~table["file_name"].str.fullmatch(NUMBERED)
-    if named.any():
-        numbers = [f"{place:05d}" for place in range(1, int(named.sum()) + 1)]
-        table.loc[named, "file_name"] = table.loc[named, "split"] + "/" + table.loc[named, "label"] + "/" + numbers
+    if not table["file_name"].str.fullmatch(NUMBERED).all():
+        numbers = [f"{place:05d}.png" for place in range(1, len(table) + 1)]
+        table["file_name"] = table["split"] + "/" + table["label"] + "/" + numbers
         table.to_csv(file, index=False, lineterminator="\n")
 
 
