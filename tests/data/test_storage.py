@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from brainmri.audit.run import audit
 from brainmri.data.prepare import prepare
 from brainmri.data.storage import allocated_memmap, telling_of_space
 
@@ -51,6 +52,16 @@ def test_a_prepared_folder_larger_than_the_disk_ends_with_a_sentence(tmp_path: P
     with pytest.raises(OSError, match=r"no space left in .*disk \(.*has 0\.0\d+ GB\): free some, or choose another"):
         prepare(raw, small_disk / "ready")
     assert not [path for path in small_disk.rglob("*") if path.is_file()]
+
+
+def test_an_audit_larger_than_the_disk_ends_with_a_sentence(
+    tmp_path: Path, small_disk: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = class_folders(tmp_path / "raw", {"a": 20, "b": 15}, shape=(512, 512))
+    monkeypatch.setattr("tempfile.tempdir", str(small_disk))
+    with pytest.raises(OSError, match=r"no space left in .*brainmri-audit-.*: free some, or set TMPDIR"):
+        audit(raw, None, tmp_path / "audit")
+    assert not (tmp_path / "audit").exists()
 
 
 @pytest.mark.parametrize("able", [True, False], ids=["allocates", "only writes"])

@@ -10,6 +10,7 @@ import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.layouts import detect_layout, read_layout
+from brainmri.data.storage import telling_of_space
 
 
 @dataclass(frozen=True)
@@ -38,11 +39,13 @@ def scan(source: Path, against: Path | None, folder: Path) -> Scan:
 
     Raises:
         ValueError: if one of them has no known layout, or no usable picture.
+        OSError: if there is no space in `folder`; says how much there is.
     """
     names = [set_name(source)] + ([set_name(against)] if against else [])
-    parts = [_read(source, folder / "own", other=None)]
-    if against:
-        parts.append(_read(against, folder / "other", other=names[1]))
+    with telling_of_space(folder, instead="set TMPDIR to a folder on another disk"):
+        parts = [_read(source, folder / "own", other=None)]
+        if against:
+            parts.append(_read(against, folder / "other", other=names[1]))
     tables, checked = zip(*parts, strict=True)
     return Scan(
         name=names[0],

@@ -58,15 +58,14 @@ def bare_jpeg(data: bytes, picture: Image.Image) -> bytes | None:
     markers, with bytes behind the last coded pixel, or that then decodes to other pixels.
     """
     try:
-        parts = _jpeg_parts(data)
-    except (ValueError, IndexError, KeyError, struct.error):  # of another kind, or broken
+        head, scan = _jpeg_parts(data)
+        bare = head + scan + b"\xff\xd9"
+        with Image.open(io.BytesIO(bare), formats=("JPEG",)) as file:
+            how = file.tile[0][3]
+            same = file.mode == picture.mode and file.tobytes() == picture.tobytes()
+        return bare if same and not _ends_early(head, scan, picture, how) else None
+    except Exception:  # of another kind, or oddly made: Pillow raises a dozen types
         return None
-    head, scan = parts
-    bare = head + scan + b"\xff\xd9"
-    with Image.open(io.BytesIO(bare), formats=("JPEG",)) as file:
-        how = file.tile[0][3]
-        same = file.mode == picture.mode and file.tobytes() == picture.tobytes()
-    return bare if same and not _ends_early(head, scan, picture, how) else None
 
 
 def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
