@@ -21,12 +21,12 @@ def save(values: np.ndarray, file: Path, **options) -> Path:
     return file
 
 
-def class_folders(root: Path, counts: dict[str, int], first_seed: int = 0) -> Path:
+def class_folders(root: Path, counts: dict[str, int], first_seed: int = 0, shape: tuple[int, ...] = (16, 16)) -> Path:
     """`counts`: folder -> number of PNGs, named after the folder and a number, all different."""
     seed = first_seed
     for folder, count in counts.items():
         for number in range(count):
-            save(noise(seed), root / folder / f"{Path(folder).name}_{number:02d}.png")
+            save(noise(seed, shape), root / folder / f"{Path(folder).name}_{number:02d}.png")
             seed += 1
     return root
 

@@ -6,9 +6,12 @@ import zlib
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom.dataset import FileMetaDataset
 
 from brainmri.data import images
 from brainmri.data.images import RejectedImage, check_array, read_image
+from brainmri.demo.uploads.many import is_archive
+from brainmri.demo.uploads.opening import open_upload
 
 from .sources import noise, save
 
@@ -26,14 +29,52 @@ def decoded(checked) -> Image.Image:
 
 @pytest.mark.parametrize("values", [GREY, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp"])
-def test_plain_pictures_keep_their_bytes(tmp_path, values, suffix):
+def test_plain_pictures_keep_their_pixels(tmp_path, values, suffix):
     file = save(values, tmp_path / f"a{suffix}")
     checked = read_image(file)
-    assert checked.encoded == file.read_bytes()
-    assert checked.suffix == suffix
+    assert checked.suffix == (".jpg" if suffix == ".jpg" else ".png")
     expected = "RGB" if values.ndim == 3 or suffix == ".webp" else "L"  # WebP has no grey mode
-    assert checked.image.mode == expected
+    assert checked.image.mode == decoded(checked).mode == expected
     assert np.array_equal(pixels(checked), np.asarray(decoded(checked)))
+    with Image.open(file) as original:
+        assert np.array_equal(pixels(checked), np.asarray(original))
+    assert checked.size == file.stat().st_size
+
+
+def jpeg(values, **options) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(values).save(buffer, "JPEG", **options)
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize("options", [{}, {"quality": 95, "subsampling": 0}, {"optimize": True}, {"quality": 30}])
+@pytest.mark.parametrize("values", [GREY, COLOUR, GREY // 200 * 255, np.pad(COLOUR, ((0, 40), (0, 40), (0, 0)))])
+def test_the_coded_pixels_of_a_jpeg_are_kept_as_they_are(tmp_path, values, options):
+    (tmp_path / "a.jpg").write_bytes(data := jpeg(values, **options))
+    checked = read_image(tmp_path / "a.jpg")
+    assert checked.suffix == ".jpg"
+    assert checked.encoded[-100:] == data[-100:]
+    (tmp_path / "b.jpg").write_bytes(checked.encoded)
+    assert read_image(tmp_path / "b.jpg").encoded == checked.encoded
+
+
+@pytest.mark.parametrize("behind", [b"A", b"ANNA", b"ANNA^PATIENT of the ward"])
+@pytest.mark.parametrize("values", [GREY, COLOUR, np.pad(COLOUR, ((0, 40), (0, 40), (0, 0)))])
+def test_bytes_behind_the_last_coded_pixel_are_not_kept(tmp_path, values, behind):
+    """Between it and the end of the file, where every decoder passes over them."""
+    data = jpeg(values)
+    (tmp_path / "a.jpg").write_bytes(data[:-2] + behind + data[-2:])
+    checked = read_image(tmp_path / "a.jpg")
+    assert checked.suffix == ".png"
+    assert np.array_equal(pixels(checked), np.asarray(Image.open(io.BytesIO(data))))
+
+
+@pytest.mark.parametrize("options", [{"progressive": True}, {"restart_marker_blocks": 1}])
+def test_jpeg_files_of_other_kinds_become_png(tmp_path, options):
+    (tmp_path / "a.jpg").write_bytes(data := jpeg(COLOUR, **options))
+    checked = read_image(tmp_path / "a.jpg")
+    assert checked.suffix == ".png"
+    assert np.array_equal(pixels(checked), np.asarray(Image.open(io.BytesIO(data))))
 
 
 @pytest.mark.parametrize("name", ["photo.jpg", "PHOTO.JPG", "photo", "a b ü.jpeg"])
@@ -136,11 +177,12 @@ def test_exif_turn_is_applied_and_removed(tmp_path, suffix):
     assert images.ORIENTATION not in decoded(checked).getexif()
 
 
-def test_exif_that_says_upright_keeps_the_file(tmp_path):
+def test_exif_that_says_upright_goes_without_a_change_of_the_pixels(tmp_path):
     exif = Image.Exif()
     exif[images.ORIENTATION] = 1
-    file = save(GREY, tmp_path / "a.jpg", exif=exif)
-    assert read_image(file).encoded == file.read_bytes()
+    checked = read_image(save(GREY, tmp_path / "a.jpg", exif=exif))
+    assert checked.encoded == read_image(save(GREY, tmp_path / "b.jpg")).encoded
+    assert b"Exif" not in checked.encoded
 
 
 def test_profile_of_the_old_mode_is_not_carried_over(tmp_path):
@@ -284,5 +326,85 @@ def test_photograph_with_previews_is_read(tmp_path):
     frames[0].save(tmp_path / "a.jpg", format="MPO", save_all=True, append_images=frames[1:])
     frames[0].save(tmp_path / "first.jpg")
     checked = read_image(tmp_path / "a.jpg")
-    assert checked.suffix == ".png"
+    assert checked.suffix == ".jpg"
+    assert checked.encoded == read_image(tmp_path / "first.jpg").encoded
     assert np.array_equal(pixels(checked), np.asarray(Image.open(tmp_path / "first.jpg")))
+
+
+def dicom(path, photometric="MONOCHROME2", preamble=bytes(128), frames=1, **tags):
+    """An 8-bit DICOM file of GREY, of a patient whose name stands in it."""
+    from pydicom import Dataset
+    from pydicom.uid import ExplicitVRLittleEndian, MRImageStorage, generate_uid
+
+    file = Dataset()
+    file.file_meta = FileMetaDataset()
+    file.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian
+    file.SOPClassUID = file.file_meta.MediaStorageSOPClassUID = MRImageStorage
+    file.SOPInstanceUID = file.file_meta.MediaStorageSOPInstanceUID = generate_uid()
+    file.PatientName, file.PhotometricInterpretation, file.SamplesPerPixel = "ANNA^PATIENT", photometric, 1
+    file.Rows, file.Columns = GREY.shape
+    file.BitsAllocated = file.BitsStored = 8
+    file.HighBit, file.PixelRepresentation, file.NumberOfFrames = 7, 0, frames
+    file.PixelData = GREY.tobytes() * frames
+    for name, value in tags.items():
+        setattr(file, name, value)
+    file.preamble = preamble
+    path.parent.mkdir(parents=True, exist_ok=True)
+    file.save_as(path, enforce_file_format=True)
+    return path
+
+
+def tiff_preamble(path) -> bytes:
+    """The header of a TIFF file whose directory, appended by `with_directory`, points at the pixels of a DICOM file."""
+    return struct.pack("<2sHL", b"II", 42, path.stat().st_size if path.exists() else 8).ljust(128, b"\0")
+
+
+def dual(path, **options):
+    """A file that is DICOM and, by its preamble and a directory at its end, TIFF too."""
+    dicom(path, **options)
+    data = path.read_bytes()
+    place = data.index(GREY.tobytes())
+    height, width = GREY.shape
+    tags = {256: width, 257: height, 258: 8, 259: 1, 262: 1, 273: place, 277: 1, 278: height, 279: GREY.size}
+    entries = b"".join(struct.pack("<HHLL", tag, 4, 1, value) for tag, value in tags.items())
+    end = len(data) + len(data) % 2
+    directory = struct.pack("<H", len(tags)) + entries + bytes(4)
+    path.write_bytes(tiff_preamble(path)[:4] + struct.pack("<L", end) + data[8:].ljust(end - 8, b"\0") + directory)
+    with Image.open(path) as file:
+        assert file.format == "TIFF"
+    return path
+
+
+@pytest.mark.parametrize("photometric", ["MONOCHROME1", "MONOCHROME2"])
+def test_dicom_files_with_a_tiff_header_in_their_preamble_are_dicom(tmp_path, photometric):
+    file = dual(tmp_path / "a.tif", photometric=photometric)
+    checked = read_image(file)
+    low, high = int(GREY.min()), int(GREY.max())
+    drawn = np.round((GREY.astype(float) - low) * 255 / (high - low))
+    expected = 255 - drawn if photometric == "MONOCHROME1" else drawn
+    assert np.abs(pixels(checked) - expected).max() <= 1
+    assert (checked.format, checked.suffix) == ("DICOM", ".png")
+    assert b"ANNA" not in checked.encoded
+    upload = open_upload(file)
+    assert upload.kind == "DICOM"
+    assert np.array_equal(np.asarray(upload.picture("slice", 0)), pixels(checked))
+
+
+@pytest.mark.parametrize(
+    "beginning", [b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff\xe0", b"GIF89a", b"BM", b"PK\x03\x04", b"II*\0"]
+)
+def test_the_preamble_of_a_dicom_file_never_tells_what_it_is(tmp_path, beginning):
+    file = dicom(tmp_path / "a.png", preamble=beginning.ljust(128, b"\0"))
+    assert np.array_equal(pixels(read_image(file)), pixels(read_image(dicom(tmp_path / "b.dcm"))))
+    assert open_upload(file).kind == "DICOM"
+    assert not is_archive(file)
+
+
+def test_dicom_files_that_are_no_one_picture_say_what_they_are(tmp_path):
+    assert "3 frames in a DICOM file" in reason(dicom(tmp_path / "a.dcm", frames=3))
+    whole = dicom(tmp_path / "b.dcm").read_bytes()
+    (tmp_path / "b.dcm").write_bytes(whole[:-100])
+    assert "DICOM file is broken" in reason(tmp_path / "b.dcm")
+    file = tmp_path / "c.dcm"
+    file.write_bytes(whole[132:])  # without its preamble
+    assert read_image(file).format == "DICOM"

@@ -167,6 +167,31 @@ def test_real_data_called_phantom_are_published_as_what_they_are(tmp_path: Path)
     assert "- Nickparvar M." in DatasetCard.load(tmp_path / "three" / "README.md").text
 
 
+def test_data_that_may_hold_more_than_pictures_are_not_published(phantom: Path, tmp_path: Path) -> None:
+    edited = Path(shutil.copytree(phantom, tmp_path / "edited"))
+    first = edited / open_prepared(edited).index["file_name"].iloc[0]
+    first.write_bytes(first.read_bytes() + b"ANNA")
+    with pytest.raises(ValueError, match="are not those that it was prepared with"):
+        dataset_repository(edited, "anna/x", tmp_path / "one", {})
+    info = json.loads((phantom / "dataset.json").read_text())
+    del info["settings"]["prepare_version"]
+    (edited / "dataset.json").write_text(json.dumps(info))
+    with pytest.raises(ValueError, match="was prepared by an earlier version"):
+        dataset_repository(edited, "anna/x", tmp_path / "two", {})
+    assert not (tmp_path / "one").exists() and not (tmp_path / "two").exists()
+
+
+def test_pictures_of_earlier_runs_are_published_under_numbers(copied: Path, tmp_path: Path) -> None:
+    table = pd.read_csv(copied / "predictions.csv", dtype=str, keep_default_na=False)
+    table["file_name"] = [f"{row.split}/{row.label}/anna {number}.png" for number, row in table.iterrows()]
+    table.to_csv(copied / "predictions.csv", index=False)
+    model_repository(copied, "anna/x", tmp_path / "tree")
+    published = pd.read_csv(tmp_path / "tree" / "predictions.csv", dtype=str, keep_default_na=False)
+    assert published["file_name"].str.fullmatch(r"(validation|test)/\w+/\d{5}\.png").all()
+    assert published["file_name"].is_unique
+    assert published.drop(columns="file_name").equals(table.drop(columns="file_name"))
+
+
 def test_results_of_committed_tables_and_of_runs(make_run, tmp_path: Path) -> None:
     committed = pd.read_csv(ROOT / "results" / "seeds.csv")
     publication = results_repository([ROOT / "results"], "anna/x", tmp_path / "one")

@@ -10,6 +10,7 @@ import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.layouts import detect_layout, read_layout
+from brainmri.data.storage import telling_of_space
 
 
 @dataclass(frozen=True)
@@ -18,9 +19,9 @@ class Scan:
 
     table: a row for each usable picture: `file_name` (relative to its data set), `label`, `part` (its split, or the
     data set's name where it has no splits or is the second one), `other` (whether it is of the second data set),
-    `pixels` (hash of the decoded pixels) and `path` (a copy of the picture). thumbnails, contents: uint8
-    (N, 64, 64), in the same order: whole pictures, and without their borders. rejected: `file_name` and `reason` of the
-    files of both that are no pictures.
+    `pixels` (hash of the decoded pixels), `format` and `bytes` of its file, and `path` (the picture alone, in a file of
+    its own). thumbnails, contents: uint8 (N, 64, 64), in the same order: whole pictures, and without their borders.
+    rejected: `file_name` and `reason` of the files of both that are no pictures.
     """
 
     name: str
@@ -38,11 +39,13 @@ def scan(source: Path, against: Path | None, folder: Path) -> Scan:
 
     Raises:
         ValueError: if one of them has no known layout, or no usable picture.
+        OSError: if there is no space in `folder`; says how much there is.
     """
     names = [set_name(source)] + ([set_name(against)] if against else [])
-    parts = [_read(source, folder / "own", other=None)]
-    if against:
-        parts.append(_read(against, folder / "other", other=names[1]))
+    with telling_of_space(folder, instead="set TMPDIR to a folder on another disk"):
+        parts = [_read(source, folder / "own", other=None)]
+        if against:
+            parts.append(_read(against, folder / "other", other=names[1]))
     tables, checked = zip(*parts, strict=True)
     return Scan(
         name=names[0],
@@ -65,7 +68,7 @@ def _read(source: Path, folder: Path, other: str | None) -> tuple[pd.DataFrame, 
     folder.mkdir()
     checked = check_files(root, read_layout(source, layout), layout, folder)
     rows = checked.usable
-    table = pd.DataFrame({"file_name": rows["path"], "label": rows["label"], "pixels": rows["pixels"]})
+    table = rows[["path", "label", "pixels", "format", "bytes"]].rename(columns={"path": "file_name"})
     table["part"] = other or rows["source_split"].where(rows["source_split"] != "", set_name(source))
     table["other"] = other is not None
     table["path"] = rows["staged"]

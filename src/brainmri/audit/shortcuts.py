@@ -27,7 +27,7 @@ CORNER = 0.2  # of the side
 TRAITS: dict[str, list[str]] = {  # a trait and what measures it
     "size": ["width", "height"],
     "aspect": ["aspect"],
-    "file": ["suffix", "bytes_per_pixel"],
+    "file": ["format", "bytes_per_pixel"],
     "colour": ["colour"],
     "border": ["frame", "corner", "bright_frame"],
     "brightness": ["mean", "dark"],
@@ -53,7 +53,8 @@ def shortcuts(table: pd.DataFrame) -> dict[str, Any] | None:
         files = [Path(path) for path in table["path"]]
         rows = list(tqdm(pool.map(_measured, files), total=len(files), desc="traits", unit="file", disable=None))
     measured = pd.DataFrame(rows)
-    measured["suffix"] = pd.factorize(measured["suffix"])[0]
+    measured["format"] = pd.factorize(table["format"])[0]
+    measured["bytes_per_pixel"] = table["bytes"].to_numpy() / (measured["width"] * measured["height"])
     labels, groups = pd.factorize(table["label"])[0], pd.factorize(table["group_id"])[0]
     choices = {**TRAITS, "all of these": list(measured)}
     found = [
@@ -80,8 +81,7 @@ def _accuracy(values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> flo
 
 
 def _measured(path: Path) -> dict[str, Any]:
-    checked = read_image(path)
-    image = checked.image
+    image = read_image(path).image
     mean, deviation, frame, corner, dark, colour, bright_frame = global_statistics(image)
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.float32)
     edges = np.abs(laplace(grey))
@@ -93,8 +93,6 @@ def _measured(path: Path) -> dict[str, Any]:
         "width": image.width,
         "height": image.height,
         "aspect": image.width / image.height,
-        "suffix": checked.suffix,
-        "bytes_per_pixel": len(checked.encoded) / (image.width * image.height),
         "colour": colour,
         "frame": frame,
         "corner": corner,

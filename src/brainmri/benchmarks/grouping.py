@@ -16,7 +16,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from numpy.lib.format import open_memmap
 from PIL import Image
 from scipy.ndimage import map_coordinates
 
@@ -24,6 +23,7 @@ from brainmri.data.groups import find_groups
 from brainmri.data.likeness import SIGNS, mirror_parts
 from brainmri.data.neighbours import near_pairs
 from brainmri.data.phantom import phantom_thumbnails
+from brainmri.data.storage import allocated_memmap
 from brainmri.data.thumbnails import content_thumbnail
 
 SIZES = (1_000, 7_000, 20_000, 100_000)
@@ -55,7 +55,7 @@ def measure(sizes: Sequence[int] = SIZES, thumbnails: np.ndarray | None = None) 
         file = Path(folder) / "views.npy"
         for size in sizes:
             # To disk block by block: this process need not hold what the other one is to group.
-            views = open_memmap(file, mode="w+", dtype=np.uint8, shape=(2, size, 64, 64))
+            views = allocated_memmap(file, np.uint8, (2, size, 64, 64))
             start = 0
             for block in extended(seeds, size):
                 rows = slice(start, start + len(block))

@@ -2,21 +2,20 @@
 
 from __future__ import annotations
 
-import os
+import hashlib
 import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
-from filelock import FileLock
 from tqdm.auto import tqdm
 
-from brainmri.data.dataset import SPLITS, PreparedData, load_prepared
+from brainmri.data.contents import file_digests
+from brainmri.data.dataset import PreparedData
+from brainmri.data.images import prepared_picture
+from brainmri.data.storage import allocated_memmap, alone, cache_folder, telling_of_space
 
-
-def cache_folder() -> Path:
-    """Where caches live: `$BRAINMRI_CACHE`, else `~/.cache/brainmri`."""
-    return Path(os.environ.get("BRAINMRI_CACHE", "~/.cache/brainmri")).expanduser()
+SHOWN = 3  # broken files, by name
 
 
 @dataclass(frozen=True)
@@ -50,16 +49,27 @@ class PixelCache:
 def pixel_cache(data: PreparedData, size: int) -> PixelCache:
     """The images of `data` at size x size, in the order of `data.index`; decoded where that was not done yet.
 
+    It is kept by the bytes that the files hold now, in that order, and by nothing else: an edited file is decoded
+    anew, and a copy of the folder, a fold of it and its merged classes share one cache.
+
     Resizing is torchvision's antialiased bilinear one on uint8 tensors, the same that the saved image processor does,
     so that a published pipeline sees the pixels that the model was trained on. One process writes while others wait;
     what a killed one left is written anew, as only a finished folder gets its name.
+
+    Raises:
+        ValueError: if files cannot be decoded, or change while they are read; names them.
+        OSError: if there is no space; says where, and how much is needed.
     """
-    folder = cache_folder() / "pixels" / f"{data.info['fingerprint']}-{size}"
-    if not folder.exists():
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        with FileLock(folder.with_suffix(".lock")):
-            if not folder.exists():
-                _write(data, size, folder.with_suffix(".unfinished"), folder)
+    digests = file_digests(data.root, data.index["file_name"].tolist())
+    key = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
+    folder = cache_folder() / "pixels" / f"{key}-{size}"
+    needed = len(data.index) * size * size
+    with telling_of_space(folder.parent, needed):
+        if not folder.exists():
+            folder.parent.mkdir(parents=True, exist_ok=True)
+            with alone(folder.with_suffix(".lock"), "Another process is decoding these pictures: waiting for it."):
+                if not folder.exists():
+                    _write(data, digests, size, folder.with_suffix(".unfinished"), folder)
     colour_row = np.load(folder / "colour_row.npy")
     coloured = int((colour_row >= 0).sum())
     shape = (coloured, 3, size, size)  # an empty file cannot be mapped
@@ -67,29 +77,34 @@ def pixel_cache(data: PreparedData, size: int) -> PixelCache:
     return PixelCache(np.load(folder / "first.npy", mmap_mode="r"), colour, colour_row)
 
 
-def _write(data: PreparedData, size: int, unfinished: Path, folder: Path) -> None:
+def _write(data: PreparedData, digests: list[str], size: int, unfinished: Path, folder: Path) -> None:
     from torchvision.transforms.v2 import functional
 
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
-        splits = load_prepared(data.root)
-        first = np.lib.format.open_memmap(unfinished / "first.npy", "w+", np.uint8, (len(data.index), size, size))
-        colour_row = np.full(len(data.index), -1, np.int64)
+        first = allocated_memmap(unfinished / "first.npy", np.uint8, (len(digests), size, size))
+        colour_row = np.full(len(digests), -1, np.int64)
+        broken = []
         with (
             (unfinished / "colour.bin").open("wb") as colour,
-            tqdm(total=len(data.index), desc=f"decoding to {size}x{size}", unit="image") as progress,
+            tqdm(total=len(digests), desc=f"decoding to {size}x{size}", unit="image") as progress,
         ):
-            for split in SPLITS:
-                for row, image in zip(data.rows(split), splits[split]["image"], strict=True):
-                    mode = "L" if image.mode == "L" else "RGB"
-                    tensor = functional.pil_to_tensor(image.convert(mode))
-                    resized = functional.resize(tensor, [size, size], antialias=True).numpy()
-                    first[row] = resized[0]
-                    if (resized != resized[0]).any():
-                        colour_row[row] = colour.tell() // resized.size
-                        colour.write(resized.tobytes())
-                    progress.update()
+            for row, (name, digest) in enumerate(zip(data.index["file_name"], digests, strict=True)):
+                try:
+                    tensor = functional.pil_to_tensor(prepared_picture(data.root / name, digest))
+                except ValueError as error:
+                    broken.append(str(error))
+                    continue
+                resized = functional.resize(tensor, [size, size], antialias=True).numpy()
+                first[row] = resized[0]
+                if (resized != resized[0]).any():
+                    colour_row[row] = colour.tell() // resized.size
+                    colour.write(resized.tobytes())
+                progress.update()
+        if broken:
+            more = f", and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""
+            raise ValueError(f"{'; '.join(broken[:SHOWN])}{more}: prepare the data again")
         first.flush()
         np.save(unfinished / "colour_row.npy", colour_row)
         unfinished.rename(folder)

@@ -32,7 +32,8 @@ NO_LABEL = "no label: it stands outside the class folders, or its label in the t
 class Picture(NamedTuple):
     """What is kept of a picture: suffix and SHA-256 of the bytes that were put aside, and
 
-    thumbnail, content: uint8 (64, 64), of the whole and without its border. pixels: see `pixel_hash`.
+    thumbnail, content: uint8 (64, 64), of the whole and without its border. pixels: see `pixel_hash`. format, bytes: of
+    the file that was read.
     """
 
     thumbnail: np.ndarray
@@ -40,6 +41,11 @@ class Picture(NamedTuple):
     suffix: str
     sha256: str
     pixels: str
+    format: str
+    bytes: int
+
+
+PICTURE_COLUMNS = ("suffix", "sha256", "pixels", "format", "bytes")
 
 
 @dataclass(frozen=True)
@@ -47,8 +53,8 @@ class Checked:
     """What the check found.
 
     usable: the rows of the table that hold a picture, with the new columns `staged` (the file with the bytes to
-    write), `suffix`, `sha256` and `pixels`. thumbnails, contents: uint8, (N, 64, 64), in the same order: whole
-    pictures, and without their borders. rejected: columns path and reason.
+    write), `suffix`, `sha256`, `pixels`, `format` and `bytes`. thumbnails, contents: uint8, (N, 64, 64), in the same
+    order: whole pictures, and without their borders. rejected: columns path and reason.
     """
 
     usable: pd.DataFrame
@@ -82,7 +88,7 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     if not kept:
         first = "; ".join(f"{path}: {reason}" for path, reason in rejected.head(3).itertuples(index=False))
         raise ValueError(f"not one usable picture among {len(table)} files" + (f": {first}" if first else ""))
-    columns = {name: [getattr(picture, name) for picture in kept] for name in ("suffix", "sha256", "pixels")}
+    columns = {name: [getattr(picture, name) for picture in kept] for name in PICTURE_COLUMNS}
     usable_rows = table.assign(staged=[str(file) for file in files])[usable].assign(**columns).reset_index(drop=True)
     thumbnails, contents = (np.stack([getattr(picture, name) for picture in kept]) for name in ("thumbnail", "content"))
     return Checked(usable_rows, thumbnails, contents, rejected)
@@ -100,6 +106,8 @@ def _check(read: Callable[[], CheckedImage], file: Path) -> Picture | str:
         suffix=checked.suffix,
         sha256=hashlib.sha256(checked.encoded).hexdigest(),
         pixels=pixel_hash(checked.image),
+        format=checked.format,
+        bytes=checked.size,
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
-import unicodedata
+from collections import Counter
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath
 from typing import Any
@@ -24,6 +24,7 @@ DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # 
 SPLIT_WORD = re.compile(
     r"(?:^|[-._ 0-9])(train|training|validation|valid|dev|val|test|testing|eval|evaluation)(?:$|[-._ 0-9])"
 )
+NUMBERED = re.compile(r"[^/]+/[^/]+/\d{5,}(-\d+)?\.(jpg|png)")  # as `name_files` names them
 LONGEST_NAME = 60  # characters, of up to 4 bytes each; most file systems take 255 bytes
 
 
@@ -52,20 +53,23 @@ def check_labels(labels: Iterable[str]) -> None:
 def name_files(table: pd.DataFrame) -> list[str]:
     """A file name, relative to the prepared folder, for each row of a split table.
 
-    It is made of the split, the label, the stem of the source (made safe for every system) and the suffix of the
-    content. On a collision (whatever the case) -2, -3, ... is added, in the order of the rows.
+    It is made of the split, the label, a number and the suffix of the content. The number is the place of the source's
+    path among all, numbers in it taken as numbers; names of files may be names of patients, and these go into every
+    table of predictions and into what is published. A picture that is repeated gets -2, -3, ..., in the order of the
+    rows.
     """
-    taken: set[str] = set()
+    places = {path: place for place, path in enumerate(sorted(set(table["path"]), key=_by_number), 1)}
+    copies: Counter[str] = Counter()
     names = []
     for split, label, path, suffix in table[["split", "label", "path", "suffix"]].itertuples(index=False):
-        folder, stem = f"{split}/{label}", _safe_stem(path)
-        name, number = f"{folder}/{stem}{suffix}", 1
-        while name.casefold() in taken:
-            number += 1
-            name = f"{folder}/{stem}-{number}{suffix}"
-        taken.add(name.casefold())
-        names.append(name)
+        stem = f"{split}/{label}/{places[path]:05d}"
+        copies[stem] += 1
+        names.append(f"{stem}-{copies[stem]}{suffix}" if copies[stem] > 1 else f"{stem}{suffix}")
     return names
+
+
+def _by_number(path: str) -> list[str | int]:
+    return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
 def write_pictures(out: Path, table: pd.DataFrame) -> None:
@@ -154,14 +158,6 @@ def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
         f"Fingerprint: `{info['fingerprint']}`",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
-
-
-def _safe_stem(path: str) -> str:
-    name = PurePosixPath(path).name
-    array, _, row = name.partition(".npz#")
-    stem = f"{array}_{int(row):05d}" if row.isdigit() else PurePosixPath(name).stem
-    stem = UNSAFE.sub("_", unicodedata.normalize("NFC", stem)).strip().rstrip(".")[:LONGEST_NAME].rstrip(". ")
-    return f"_{stem}" if not stem or stem.startswith(".") or DEVICES.fullmatch(stem) else stem
 
 
 def _write_text(file: Path, text: str) -> None:

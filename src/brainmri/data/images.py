@@ -12,6 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from brainmri.demo.uploads.cleaning import bare_jpeg
+from brainmri.demo.uploads.kinds import is_dicom
+
 # Four times a 4096x2048 film scan is still less; a slice has well under one million pixels. At 8 bytes per pixel (the
 # scaling of 16-bit pictures) this bounds the memory of one file to about 320 MB.
 MAX_PIXELS = 40_000_000
@@ -20,8 +23,6 @@ MIN_SIDE = 8  # pixels; the networks and the thumbnails need something to look a
 
 # What is opened, by content. Formats that Pillow hands to another program (EPS) are left out on purpose.
 READ_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
-# What is kept as it is when it holds a plain picture; the suffixes are ones that `datasets` knows.
-KEPT_FORMATS = {"JPEG": ".jpg", "PNG": ".png", "TIFF": ".tif", "BMP": ".bmp", "WEBP": ".webp"}
 PICTURE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2"}
 )
@@ -38,13 +39,16 @@ class RejectedImage(ValueError):  # noqa: N818 - the name says what happens to t
 class CheckedImage:
     """A picture that can be used.
 
-    image: upright, mode "L" or "RGB", 8 bits per channel. encoded: the bytes to write, which decode to exactly `image`:
-    the original file where that was already such a picture, else a PNG. suffix: ".jpg", ".png", ... of `encoded`.
+    image: upright, mode "L" or "RGB", 8 bits per channel. encoded: the bytes to write, which decode to exactly `image`
+    and hold nothing else: a JPEG file's coded pixels where they are such a picture, else a PNG. suffix: ".jpg" or
+    ".png", of `encoded`. format: of the file that was read ("JPEG", "DICOM", ...; "array"). size: its bytes.
     """
 
     image: Image.Image
     suffix: str
     encoded: bytes
+    format: str
+    size: int
 
 
 def read_image(path: Path) -> CheckedImage:
@@ -53,7 +57,8 @@ def read_image(path: Path) -> CheckedImage:
     Transparent parts are laid on black, which is the background of an MRI slice. Grey pictures of more than 8 bits and
     float pictures are scaled linearly from their own minimum..maximum to 0..255: MRI intensities have no unit, 12-bit
     values in a 16-bit file would be nearly black under a fixed scale, and percentiles would clip the brightest part,
-    which may be the lesion. (Of 16-bit *colour* Pillow gives the upper 8 bits.) EXIF turns are applied.
+    which may be the lesion. (Of 16-bit *colour* Pillow gives the upper 8 bits.) EXIF turns are applied. A DICOM file of
+    one frame is drawn as the demo draws it, in its window; of the patient's data nothing is read.
 
     Raises:
         RejectedImage: for a file that is missing, empty, no picture, broken, cut off, animated or of several pages
@@ -75,7 +80,23 @@ def read_image(path: Path) -> CheckedImage:
     except RejectedImage:
         raise
     except Exception as error:  # Pillow raises a dozen types for broken files, SyntaxError and struct.error among them
-        raise RejectedImage(f"broken picture file: {str(error) or type(error).__name__}") from error
+        raise RejectedImage(f"broken picture file: {_words(error)}") from error
+
+
+def prepared_picture(path: Path, sha256: str | None = None) -> Image.Image:
+    """A picture of a prepared folder, "L" or "RGB". sha256: of the bytes that the file is known to hold, if it is.
+
+    Raises:
+        ValueError: if it cannot be read any more (cut off since it was prepared, say), or holds other bytes; names it.
+    """
+    try:
+        data = path.read_bytes()
+        if sha256 is not None and hashlib.sha256(data).hexdigest() != sha256:
+            raise ValueError("it changed while it was read")
+        with Image.open(io.BytesIO(data), formats=READ_FORMATS) as file:
+            return file.convert("L" if file.mode == "L" else "RGB")
+    except Exception as error:  # Pillow raises a dozen types for broken files
+        raise ValueError(f"{path} cannot be read as a picture ({_words(error)})") from error
 
 
 def check_array(values: np.ndarray) -> CheckedImage:
@@ -97,7 +118,7 @@ def check_array(values: np.ndarray) -> CheckedImage:
         raise RejectedImage(f"values of type {values.dtype}: expected uint8, or float from 0 to 1")
     image = Image.fromarray(np.ascontiguousarray(values))
     _check_not_blank(image)
-    return CheckedImage(image, ".png", _png(image))
+    return CheckedImage(image, ".png", _png(image), "array", values.nbytes)
 
 
 def upright_8_bit(image: Image.Image) -> Image.Image:
@@ -144,6 +165,8 @@ def pixel_hash(image: Image.Image) -> str:
 
 
 def _decode(data: bytes) -> CheckedImage:
+    if is_dicom(data):
+        return _decode_dicom(data)
     with _open(data) as file:
         _check_size(*file.size)
         frames = getattr(file, "n_frames", 1)  # formats of one picture lack the attribute
@@ -154,11 +177,24 @@ def _decode(data: bytes) -> CheckedImage:
         file.load()
         plain = upright and file.mode in ("L", "RGB") and not file.has_transparency_data
         image = upright_8_bit(file)
-    image.info = {}  # a colour profile or transparency of the old mode must not reach the PNG
+    image = Image.fromarray(np.array(image))  # without the notes of the file: profiles, texts, transparency
     _check_not_blank(image)
-    if plain and name in KEPT_FORMATS:
-        return CheckedImage(image, KEPT_FORMATS[name], data)
-    return CheckedImage(image, ".png", _png(image))
+    bare = bare_jpeg(data, image) if plain and name in ("JPEG", "MPO") else None
+    return CheckedImage(image, ".jpg" if bare else ".png", bare or _png(image), name, len(data))
+
+
+def _decode_dicom(data: bytes) -> CheckedImage:
+    from brainmri.demo.uploads.dicom import open_dicom  # late: it imports pydicom, and this module
+    from brainmri.demo.uploads.limits import LIMITS, UploadError
+
+    try:
+        frames = open_dicom(data, LIMITS)
+        if frames.count > 1:
+            raise RejectedImage(f"{frames.count} frames in a DICOM file: save the one that is meant as a picture")
+        image = frames.draw("slice", 0)
+    except UploadError as error:
+        raise RejectedImage(str(error)) from error
+    return CheckedImage(image, ".png", _png(image), "DICOM", len(data))
 
 
 def _open(data: bytes) -> Image.Image:
@@ -173,6 +209,13 @@ def _open(data: bytes) -> Image.Image:
             raise RejectedImage(
                 "not a picture that can be read (JPEG, PNG, TIFF, BMP, GIF, WebP, PPM, JPEG 2000)"
             ) from error
+
+
+def _words(error: Exception) -> str:
+    """What is wrong with a file, without the address of an object in memory."""
+    if isinstance(error, UnidentifiedImageError):
+        return "it is no picture"
+    return str(error) or type(error).__name__
 
 
 def _check_size(width: int, height: int) -> None:

@@ -37,9 +37,10 @@ from brainmri.data.simulated import all_simulated
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.staging import check_output, install, workshop
 from brainmri.data.standardizing import check_steps, standardize_files
+from brainmri.data.storage import cache_folder, telling_of_space
 from brainmri.data.tables import add_groups, add_sites
 
-PREPARE_VERSION = 2  # raise it when a source is grouped or split in another way: what was prepared is made anew then
+PREPARE_VERSION = 3  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -105,7 +106,9 @@ def prepare(
     print(f"{source.name}: layout {layout}, {len(table)} files")
     for sentence in left_out(source, layout):
         print(sentence)
-    with workshop(out) as folder:
+    in_cache = out.is_relative_to(cache_folder().resolve())
+    instead = "set BRAINMRI_CACHE" if in_cache else "choose another output folder"
+    with telling_of_space(out.parent, _bytes_of(root, table), instead), workshop(out) as folder:
         (folder / "staged").mkdir()
         checked = check_files(root, table, layout, folder / "staged")
         _check_classes(checked, table)
@@ -116,6 +119,7 @@ def prepare(
             result = standardize_files(result, steps, drawn)
         result = result.assign(file_name=name_files(result))
         settings = {
+            "prepare_version": PREPARE_VERSION,
             "groups_file": groups is not None,
             "standardize": steps,
             "images_with_given_group": int((grouped["group"] != "").sum()),
@@ -152,6 +156,12 @@ def prepare(
     _print_summary(info, checked.rejected, grouped)
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
     return out
+
+
+def _bytes_of(root: Path, table: pd.DataFrame) -> int | None:
+    """How large the files of `table` are together, which is about what is written; None for the rows of an array."""
+    files = [root / path for path in table["path"]]
+    return sum(file.stat().st_size for file in files if file.is_file()) or None
 
 
 def _name(source: Path, holdout: str | None, steps: list[str]) -> str:

@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
-import tempfile
+import shutil
+from contextlib import AbstractContextManager
+from dataclasses import replace
 from pathlib import Path
 
-from brainmri.data.cache import cache_folder
+from brainmri.data.contents import file_digests
 from brainmri.data.dataset import PreparedData, is_prepared, open_prepared
+from brainmri.data.folder import fingerprint
+from brainmri.data.layouts import detect_layout, list_files, read_layout
+from brainmri.data.storage import alone, cache_folder, telling_of_space
 
 logger = logging.getLogger(__name__)
 
@@ -22,19 +28,32 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
         ValueError: if the folder does not exist, cannot be prepared, or is split in another way.
     """
     if data_dir is None:
-        return open_prepared(_phantom(split))
+        return _as_it_is(open_prepared(_phantom(split)))
     folder = Path(data_dir)
     if not folder.exists():
         raise ValueError(f"--data_dir {data_dir}: no such folder")
     if not is_prepared(folder):
-        return open_prepared(_prepared_once(folder, split))
+        return _as_it_is(open_prepared(_prepared_once(folder, split)))
     data = open_prepared(folder)
     if insist and data.info["split"] != split:
         raise ValueError(
             f"the published protocol of this recipe needs the split {split!r}, but {data_dir} was prepared with "
             f"{data.info['split']!r}: prepare it with --split {split}, or give the raw folder"
         )
-    return data
+    return _as_it_is(data)
+
+
+def _as_it_is(data: PreparedData) -> PreparedData:
+    """`data` with the fingerprint of its files as they are, which is another one where they were edited."""
+    digests = file_digests(data.root, data.index["file_name"].tolist())
+    now, recorded = fingerprint(data.index.assign(sha256=digests)), data.info["fingerprint"]
+    if now == recorded:
+        return data
+    logger.warning(
+        "The files of %s are not those that were prepared (fingerprint %s): figures on them have the fingerprint %s.",
+        *(data.root, recorded, now),
+    )
+    return replace(data, info=data.info | {"fingerprint": now})
 
 
 def _phantom(split: str) -> Path:
@@ -45,35 +64,54 @@ def _phantom(split: str) -> Path:
     ready = root / split
     if is_prepared(ready):
         return ready
-    root.mkdir(parents=True, exist_ok=True)
-    logger.info(
-        "No --data_dir was given: making the simulated phantom set (no figure measured on it is a clinical one)."
-    )
-    with tempfile.TemporaryDirectory(dir=root) as scratch:
-        raw = make_phantom(Path(scratch) / "phantom")
-        return prepare(
-            raw,
-            ready,
-            layout="imagefolder",
-            split=split,
-            groups=raw / "groups.csv",
-            outlines=raw / "outlines.csv",
-            name="phantom",
+    with _one_at_a_time(ready, "the phantom set"), telling_of_space(root):
+        if is_prepared(ready):
+            return ready  # of another process
+        logger.info(
+            "No --data_dir was given: making the simulated phantom set (no figure measured on it is a clinical one)."
         )
+        scratch = root / f"{split}.unfinished"
+        shutil.rmtree(scratch, ignore_errors=True)  # of a killed one
+        try:
+            raw = make_phantom(scratch / "phantom")
+            return prepare(
+                raw,
+                ready,
+                layout="imagefolder",
+                split=split,
+                groups=raw / "groups.csv",
+                outlines=raw / "outlines.csv",
+                name="phantom",
+            )
+        finally:
+            shutil.rmtree(scratch, ignore_errors=True)
 
 
 def _prepared_once(folder: Path, split: str) -> Path:
-    """The key holds every file's name, size and time of change, so a changed folder is prepared again."""
+    """Kept by the name and the bytes of every file, so that a folder that changed in any way is prepared again."""
     from brainmri.data.outlines import beside
     from brainmri.data.prepare import PREPARE_VERSION, prepare
 
-    files = sorted(p for p in folder.rglob("*") if p.is_file()) if folder.is_dir() else [folder]
-    files += [file] if (file := beside(folder)) else []
-    listing = "\n".join(f"{p.as_posix()} {p.stat().st_size} {p.stat().st_mtime_ns}" for p in files)
-    key = hashlib.sha256(f"{PREPARE_VERSION}\n{folder.resolve()}\n{split}\n{listing}".encode()).hexdigest()[:16]
-    ready = cache_folder() / "prepared" / key
-    if is_prepared(ready):
-        logger.info("%s is a raw folder; it was prepared before: %s", folder, ready)
-        return ready
-    logger.info("%s is a raw folder: preparing it once, split %r, into %s", folder, split, ready)
-    return prepare(folder, ready, split=split, name=folder.resolve().name)
+    root = folder if folder.is_dir() else folder.parent
+    if folder.is_dir():
+        names = [file.relative_to(root).as_posix() for file in list_files(root)]
+    else:
+        listed = read_layout(folder, detect_layout(folder))["path"]
+        names = [folder.name, *(name for name in listed if (root / name).is_file())]
+    listing = [*zip(names, file_digests(root, names), strict=True)]
+    if file := beside(folder):
+        listing.append((file.name, file_digests(file.parent, [file.name])[0]))
+    key_of = json.dumps([PREPARE_VERSION, str(folder.resolve()), split, listing])
+    ready = cache_folder() / "prepared" / hashlib.sha256(key_of.encode()).hexdigest()[:16]
+    with _one_at_a_time(ready, str(folder)), telling_of_space(ready.parent):
+        if is_prepared(ready):
+            logger.info("%s is a raw folder; it was prepared before: %s", folder, ready)
+        else:
+            logger.info("%s is a raw folder: preparing it once, split %r, into %s", folder, split, ready)
+            prepare(folder, ready, split=split, name=folder.resolve().name)
+    return ready
+
+
+def _one_at_a_time(ready: Path, what: str) -> AbstractContextManager[None]:
+    ready.parent.mkdir(parents=True, exist_ok=True)
+    return alone(ready.with_name(f"{ready.name}.lock"), f"Another process is preparing {what}: waiting for it.")

@@ -13,8 +13,8 @@ import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from brainmri.data.cache import cache_folder
 from brainmri.data.phantom import CLASSES, PHANTOM_VERSION, PLANES, draw_slices, draw_subject
+from brainmri.data.storage import cache_folder
 from brainmri.evaluation.results import find_runs, read_result
 
 logger = logging.getLogger(__name__)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from brainmri.data.images import prepared_picture
 from brainmri.evaluation.drawing import new_figure, open_frame, save_figure, wrapped
 from brainmri.evaluation.results import DASH
 
@@ -53,8 +54,6 @@ def class_counts(index: pd.DataFrame, path: Path, *, title: str = "Images per cl
 
 def sample_grid(data: PreparedData, path: Path) -> Path:
     """Ten training images with their labels in two rows: the classes in turn, a fixed choice, no picture twice."""
-    from PIL import Image
-
     train = data.index[data.index["split"] == "train"].drop_duplicates("picture_id").sample(frac=1, random_state=0)
     turn = train.groupby("label").cumcount()
     chosen = train.assign(turn=turn).sort_values(["turn", "label"], kind="stable").head(10)
@@ -63,8 +62,7 @@ def sample_grid(data: PreparedData, path: Path) -> Path:
     for axes in grid:
         axes.set_axis_off()
     for axes, row in zip(grid, chosen.itertuples(), strict=False):
-        with Image.open(data.root / str(row.file_name)) as image:
-            axes.imshow(image.convert("RGB"))
+        axes.imshow(prepared_picture(data.root / str(row.file_name)).convert("RGB"))
         axes.set_title(wrapped(str(row.label), 20), fontsize=11)
     figure.suptitle(f"{data.info['name']}: training images")
     return save_figure(figure, path)
@@ -85,8 +83,6 @@ def confident_errors(
     Returns:
         `path`, or None (nothing is written) where no image was classified wrongly.
     """
-    from PIL import Image
-
     table = data.index.iloc[rows].assign(
         said=[data.classes[k] for k in probabilities.argmax(1)], probability=probabilities.max(1)
     )
@@ -101,8 +97,7 @@ def confident_errors(
     for axes in grid:
         axes.set_axis_off()
     for axes, row in zip(grid, shown.itertuples(), strict=False):
-        with Image.open(data.root / str(row.file_name)) as image:
-            axes.imshow(image.convert("RGB"))
+        axes.imshow(prepared_picture(data.root / str(row.file_name)).convert("RGB"))
         axes.set_title(f"{wrapped(str(row.label), 16)}\nsaid: {row.said}, {row.probability:.2f}", fontsize=8)
     figure.suptitle(fill(f"{title}: {len(wrong)} of {len(table)} wrong", max(30, 13 * columns)), fontsize=11)
     return save_figure(figure, path)

@@ -13,6 +13,7 @@ import numpy as np
 from PIL import Image
 from tqdm import tqdm
 
+from brainmri.data.images import prepared_picture
 from brainmri.data.thumbnails import thumbnail
 
 if TYPE_CHECKING:
@@ -37,7 +38,7 @@ def compute_floors(data: PreparedData) -> dict[str, float]:
         `global_statistics`: gradient-boosted trees (scikit-learn's defaults, seed 0) on `global_statistics`.
 
     Raises:
-        ValueError: if the training or the test split is empty.
+        ValueError: if the training or the test split is empty, or a file cannot be read any more.
     """
     train = np.concatenate([data.rows("train"), data.rows("validation")])
     test = data.rows("test")
@@ -52,10 +53,9 @@ def compute_floors(data: PreparedData) -> dict[str, float]:
     thumbs = np.empty((len(names), 64, 64), dtype=np.uint8)
     statistics = np.empty((len(names), 7))
     for row, name in enumerate(tqdm(names, desc="floors", disable=None)):
-        with Image.open(data.root / name) as image:
-            image.load()
-            thumbs[row] = thumbnail(image)
-            statistics[row] = global_statistics(image)
+        image = prepared_picture(data.root / name)
+        thumbs[row] = thumbnail(image)
+        statistics[row] = global_statistics(image)
     count = len(train)
     return {
         "majority": majority_accuracy(train_labels, test_labels),

@@ -14,8 +14,10 @@ from brainmri.audit.repetitions import repetitions
 from brainmri.audit.scan import scan
 from brainmri.audit.shortcuts import shortcuts
 from brainmri.audit.summary import audit_text, summary
-from brainmri.data.dataset import SPLITS, PreparedData, fingerprint_of_files, open_prepared
+from brainmri.data.contents import file_digests
+from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared
 from brainmri.data.folder import counts_table, leak_statement
+from brainmri.data.prepare import PREPARE_VERSION
 from brainmri.evaluation.floors import compute_floors
 from brainmri.evaluation.results import FLOORS
 from brainmri.hub.cards import card_templates
@@ -35,7 +37,6 @@ COLUMNS = {
     "group_id": "the group that is never divided between splits: one patient, as far as is known",
     "picture_id": "equal for one picture in several forms",
     "site": "hospital or source, where it was given",
-    "source": "the file it was made from",
 }
 SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
 
@@ -60,22 +61,19 @@ def dataset_repository(
 
     Raises:
         ValueError: if `root` is no prepared folder, or has no training or no test pictures.
-        PublishError: if its files are not those that its fingerprint, a tag of the repository, was made of; or if the
-            licence of the pictures is not known.
+        PublishError: if it was prepared by a version that left more than pixels in its files, or its files are not
+            those that its fingerprint, a tag of the repository, was made of; or if the licence of the pictures is not
+            known.
     """
     data = open_prepared(root)
-    if (found := fingerprint_of_files(root, data.index)) != data.info["fingerprint"]:
-        raise PublishError(
-            f"{root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
-            f"{data.info['fingerprint']}), so nothing of its record counts: prepare the pictures again"
-        )
+    _check_files(data)
     if data.info["simulated"] and "license" not in licence:
         licence = ICBM_LICENCE
     check_licence(licence.get("license"), f"the data set {root.name}")
     (folder / "data").mkdir(parents=True)
     for split in SPLITS:
         _write_shards(data, split, folder / "data", shard_bytes)
-    info = without_paths(data.info)
+    info = without_paths(_without_sources(data))
     _write_json(folder / "dataset.json", info)
     audit = _audit(data)
     _write_json(folder / "audit.json", without_paths(audit))
@@ -109,6 +107,27 @@ def dataset_repository(
         tags=(info["fingerprint"],),
         own_folders=("data",),
     )
+
+
+def _check_files(data: PreparedData) -> None:
+    if data.info["settings"].get("prepare_version", 0) < PREPARE_VERSION:
+        raise PublishError(
+            f"{data.root} was prepared by an earlier version, whose files may hold and be named after more than the "
+            "pictures (names of patients, say): prepare it again"
+        )
+    digests = file_digests(data.root, data.index["file_name"].tolist())
+    if (found := fingerprint(data.index.assign(sha256=digests))) != data.info["fingerprint"]:
+        raise PublishError(
+            f"{data.root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
+            f"{data.info['fingerprint']}), so nothing of its record counts: prepare the pictures again"
+        )
+
+
+def _without_sources(data: PreparedData) -> dict[str, Any]:
+    """What `dataset.json` says, with the names that the pictures have here in place of those of the source."""
+    names = dict(zip(data.index["source"], data.index["file_name"], strict=True))
+    doubtful = [[names[source] for source in sources] for sources in data.info["contradictory_pictures"]]
+    return data.info | {"contradictory_pictures": doubtful}
 
 
 def _write_shards(data: PreparedData, split: str, folder: Path, shard_bytes: int) -> None:

@@ -7,8 +7,10 @@ import re
 import shutil
 from pathlib import Path
 
+import pandas as pd
 import yaml
 
+from brainmri.data.folder import NUMBERED
 from brainmri.evaluation.report import write_report
 from brainmri.evaluation.results import json_text, read_result
 from brainmri.hub.cards import write_card
@@ -73,6 +75,7 @@ def model_repository(
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
     _without_paths(folder)
+    _without_names(folder / "predictions.csv")
     model, size = load_classifier(str(folder)), _side(folder)
     if model.config.model_type == "timm_wrapper":
         check_timm(folder, model, size)
@@ -93,6 +96,15 @@ def _without_paths(folder: Path) -> None:
     content = yaml.safe_load(file.read_text(encoding="utf-8"))
     if (clean := without_paths(content)) != content:
         file.write_text(yaml.safe_dump(clean, sort_keys=False, allow_unicode=True), encoding="utf-8", newline="\n")
+
+
+def _without_names(file: Path) -> None:
+    """Numbers for pictures that are named after their source, as those of runs of earlier versions are."""
+    table = pd.read_csv(file, dtype=str, keep_default_na=False)
+    if not table["file_name"].str.fullmatch(NUMBERED).all():
+        numbers = [f"{place:05d}.png" for place in range(1, len(table) + 1)]
+        table["file_name"] = table["split"] + "/" + table["label"] + "/" + numbers
+        table.to_csv(file, index=False, lineterminator="\n")
 
 
 def _side(folder: Path) -> int:

@@ -7,6 +7,7 @@ trained part costs. The frozen part is in inference mode throughout (dropout ins
 from __future__ import annotations
 
 import logging
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ from tqdm.auto import tqdm
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from brainmri.data.batches import SliceBatches
+from brainmri.data.storage import allocated_memmap, telling_of_space
 from brainmri.models.parts import bare_network
 
 if TYPE_CHECKING:
@@ -140,8 +142,11 @@ def feature_batches(
         if accelerator.is_main_process:
             path.parent.mkdir(parents=True, exist_ok=True)
             dtype = np.float32 if example.ndim == 2 else np.float16
-            created = np.lib.format.open_memmap(unfinished, "w+", dtype, (views, len(rows), *example.shape[1:]))
-            logger.info("Features: %d views of %d pictures, %.2f GB", views, len(rows), created.nbytes / 1e9)
+            shape = (views, len(rows), *example.shape[1:])
+            size = math.prod(shape) * np.dtype(dtype).itemsize
+            logger.info("Features: %d views of %d pictures, %.2f GB", views, len(rows), size / 1e9)
+            with telling_of_space(path.parent, size, "choose another --output_dir"):
+                allocated_memmap(unfinished, dtype, shape)
         accelerator.wait_for_everyone()
         kept = np.lib.format.open_memmap(unfinished, "r+")
         batches = [(view, start) for view in range(views) for start in range(0, len(rows), BATCH)]

@@ -15,8 +15,9 @@ from scipy.special import softmax
 
 from brainmri.data.augmentation import augment, draws
 from brainmri.data.batches import SliceBatches
-from brainmri.data.cache import cache_folder
+from brainmri.data.contents import content_fingerprint
 from brainmri.data.dataset import PreparedData
+from brainmri.data.storage import cache_folder
 from brainmri.evaluation import figures
 from brainmri.evaluation.calibration import make_trust
 from brainmri.evaluation.detection import detection
@@ -53,8 +54,8 @@ def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]
 
 
 def floors_of(data: PreparedData) -> dict[str, float]:
-    """The trivial floors of this data and split, computed once and kept in the cache."""
-    path = cache_folder() / f"floors-v{FLOORS_VERSION}" / f"{data.info['fingerprint']}.json"
+    """The trivial floors of these files and this split, computed once and kept in the cache by what the files hold."""
+    path = cache_folder() / f"floors-v{FLOORS_VERSION}" / f"{content_fingerprint(data)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too

@@ -10,7 +10,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
-from brainmri.demo.uploads.kinds import ZIP_STARTS, office_document
+from brainmri.demo.uploads.kinds import TELLING, is_zip, office_document
 from brainmri.demo.uploads.limits import MAY_BE_UPLOADED, Limits, UploadError, megabytes
 from brainmri.demo.uploads.names import is_ignored, safe_path
 from brainmri.demo.uploads.rationing import reading
@@ -68,7 +68,7 @@ class Archive:
         """Whether a member is a ZIP file itself; a broken one is not."""
         try:
             with reading(BROKEN_MEMBER), self.file.open(member.info) as file:
-                return file.read(4).startswith(ZIP_STARTS)
+                return is_zip(file.read(TELLING))
         except UploadError:
             return False
 

@@ -1,16 +1,22 @@
 """Picture files without everything but the picture: no texts, profiles, previews, later frames or appended files.
 
 What is cut away is what hostile files are made of (compressed texts, EXIF directories that point in circles, another
-file behind the end), and what tells who took a picture where. Only the turn of a photograph is kept.
+file behind the end), and what tells who took a picture where. `clean` keeps the turn of a photograph, for whoever
+decodes the file next; `bare_jpeg` keeps nothing, for what is written and published.
+
+Own code, since the packages that strip files know their comments only (piexif EXIF, others what Pillow lists) and leave
+what stands between segments, inside tables, behind the coded pixels and behind the end.
 """
 
 from __future__ import annotations
 
+import io
 import re
 import struct
 import zlib
+from contextlib import suppress
 
-from PIL import Image
+from PIL import Image, ImageChops
 
 from brainmri.demo.uploads.directories import ORIENTATION, orientation
 from brainmri.demo.uploads.limits import UploadError
@@ -22,7 +28,12 @@ WEBP_KEPT = (b"VP8 ", b"VP8L", b"VP8X", b"ALPH", b"ANIM", b"ANMF")
 WEBP_EXIF_FLAG, WEBP_KEPT_FLAGS = 0x08, 0x12  # transparency, animation
 MARKER = re.compile(rb"\xff+[\x01-\xcf\xd8-\xfe]")  # 0xff00 and restarts (0xd0 to 0xd7) are part of the data
 JPEG_START, JPEG_END, JPEG_SCAN, JPEG_COMMENT, JPEG_EXIF, JPEG_ALONE = 0xD8, 0xD9, 0xDA, 0xFE, 0xE1, 0x01
-JPEG_KEPT_APPLICATION = (0xE0, 0xEE)  # JFIF, and Adobe's kind of colour
+JPEG_JFIF, JPEG_ADOBE = 0xE0, 0xEE  # what a file of colours has to say of them
+JPEG_KEPT_APPLICATION = (JPEG_JFIF, JPEG_ADOBE)
+JPEG_SEQUENTIAL, JPEG_HUFFMAN, JPEG_QUANTIZATION, JPEG_RESTARTS = (0xC0, 0xC1), 0xC4, 0xDB, 0xDD
+JFIF = b"JFIF\0\x01\x01\0\0\x01\0\x01\0\0"  # version 1.1, square pixels, no preview
+WHOLE_SCAN = b"\0\x3f\0"  # all coefficients in one pass
+FILLERS = tuple(bytes((place * step + step) % 255 for place in range(16)) for step in range(7, 231, 7))
 
 
 def clean(kind: str, data: bytes) -> bytes:
@@ -38,6 +49,96 @@ def clean(kind: str, data: bytes) -> bytes:
     if kind == "WebP":
         return _webp(data)
     return data
+
+
+def bare_jpeg(data: bytes, picture: Image.Image) -> bytes | None:
+    """The JPEG file `data` of `picture` ("L" or "RGB"), made anew of nothing but its coded pixels and their tables.
+
+    None where it cannot be told that nothing else is in it: a file of several scans (progressive), with restart
+    markers, with bytes behind the last coded pixel, or that then decodes to other pixels.
+    """
+    try:
+        head, scan = _jpeg_parts(data)
+        bare = head + scan + b"\xff\xd9"
+        with Image.open(io.BytesIO(bare), formats=("JPEG",)) as file:
+            how = file.tile[0][3]
+            same = file.mode == picture.mode and file.tobytes() == picture.tobytes()
+        return bare if same and not _ends_early(head, scan, picture, how) else None
+    except Exception:  # of another kind, or oddly made: Pillow raises a dozen types
+        return None
+
+
+def _jpeg_parts(data: bytes) -> tuple[bytes, bytes]:
+    """All that stands before the coded pixels, made anew, and these.
+
+    Raises:
+        ValueError, IndexError, KeyError, struct.error: if it is no plain file of one scan.
+    """
+    place, tables, coding, frame = 2, {}, {}, b""
+    colours: list[bytes] = []
+    while True:
+        found = MARKER.match(data, place)
+        if not found:
+            raise ValueError("something between two segments")
+        marker, place = data[found.end() - 1], found.end()
+        (length,) = struct.unpack_from(">H", data, place)
+        content = data[place + 2 : place + length]
+        place += length
+        if marker == JPEG_JFIF and content.startswith(b"JFIF\0"):
+            colours.append(_segment(JPEG_JFIF, JFIF))
+        elif marker == JPEG_ADOBE and content.startswith(b"Adobe"):
+            colours.append(_segment(JPEG_ADOBE, b"Adobe\0\x64\0\0\0\0" + content[11:12]))
+        elif marker == JPEG_QUANTIZATION:
+            while content:
+                size = 65 + 64 * (content[0] >> 4)
+                tables[content[0] & 15], content = content[:size], content[size:]
+        elif marker == JPEG_HUFFMAN:
+            while content:
+                size = 17 + sum(content[1:17])
+                coding[content[0]], content = content[:size], content[size:]
+        elif marker in JPEG_SEQUENTIAL and not frame:
+            frame, kind = content, marker
+        elif marker == JPEG_SCAN:
+            break
+        elif not (0xE0 <= marker <= 0xEF or marker == JPEG_COMMENT):
+            raise ValueError("a segment of another kind")
+    count = frame[5]
+    if len(frame) != 6 + 3 * count or len(content) != 4 + 2 * count or content[-3:] != WHOLE_SCAN:
+        raise ValueError("several scans")
+    end = MARKER.search(data, place)
+    scan = data[place : end.start()] if end else b""
+    if not end or data[end.end() - 1] != JPEG_END or re.search(rb"\xff[\xd0-\xd7]", scan):
+        raise ValueError("several scans, restarts, or no end")
+    used = sorted({frame[8 + 3 * k] for k in range(count)})
+    coded = [content[2 + 2 * k] for k in range(count)]
+    codes = sorted({code >> 4 for code in coded} | {16 + (code & 15) for code in coded})
+    head = [b"\xff\xd8", *dict.fromkeys(colours)]
+    head += [_segment(JPEG_QUANTIZATION, tables[number]) for number in used]
+    head.append(_segment(kind, frame))
+    head += [_segment(JPEG_HUFFMAN, coding[number]) for number in codes]
+    return b"".join([*head, _segment(JPEG_SCAN, content)]), scan
+
+
+def _segment(marker: int, content: bytes) -> bytes:
+    return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
+
+
+def _ends_early(head: bytes, scan: bytes, picture: Image.Image, how: object) -> bool:
+    """Whether the coded pixels are complete before the last byte of the scan, which then is no part of them.
+
+    The scan is decoded without that byte and with others behind it, onto a picture that has no pixel of the true one:
+    its last row comes out right in every way of going on that is tried only where all of it was there.
+    """
+    most = scan[: -2 if scan.endswith(b"\xff\0") else -1]
+    height = picture.height
+    last = picture.crop((0, height - 1, picture.width, height)).tobytes()
+    for filler in FILLERS:
+        canvas = ImageChops.invert(picture)
+        with suppress(ValueError):  # it waits for more
+            canvas.frombytes(head + most + filler, "jpeg", how)
+        if canvas.crop((0, height - 1, picture.width, height)).tobytes() != last:
+            return False
+    return True
 
 
 def _png(data: bytes) -> bytes:

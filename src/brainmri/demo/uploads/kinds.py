@@ -13,6 +13,10 @@ NIFTI_2_SIZES = (b"\x1c\x02\0\0", b"\0\0\x02\x1c")  # 540
 # DICOM without its preamble: the first tag is of group 2 or 8, followed by two capitals or a small length.
 BARE_DICOM = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|..\0\0)|\0[\x02\x08]\0.(?:[A-Z]{2}|\0\0..)", re.DOTALL)
 
+# At 128, whatever stands in the preamble before it: DICOM files may begin as a TIFF file does, and pass for one.
+DICOM_PREFIX = b"DICM"
+
+TELLING = 132  # bytes by which DICOM and ZIP files are told
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 
 OTHER_ARCHIVE = "an archive of a kind that is not opened; a ZIP file is"
@@ -53,6 +57,8 @@ def kind_of(data: bytes) -> str:
     """
     if not data:
         raise UploadError("The file is empty. Upload it again, or another one.")
+    if is_dicom(data):
+        return "DICOM"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):
         return "PNG"
     if data.startswith(b"\xff\xd8\xff"):
@@ -61,12 +67,10 @@ def kind_of(data: bytes) -> str:
         return "GIF"
     if data.startswith(b"RIFF") and data[8:12] == b"WEBP":
         return "WebP"
-    if data.startswith(ZIP_STARTS):
+    if is_zip(data):
         return "ZIP"
     if data.startswith(b"\x1f\x8b"):
         return "gzip"
-    if data[128:132] == b"DICM":  # before TIFF, whose first bytes may stand in DICOM's preamble
-        return "DICOM"
     if data.startswith((b"II\x2a\0", b"MM\0\x2a")):
         return "TIFF"
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in BITMAP_HEADERS:
@@ -75,9 +79,17 @@ def kind_of(data: bytes) -> str:
         return "NIfTI"
     if refused := _refused(data):
         raise UploadError(refused)
-    if BARE_DICOM.match(data):
-        return "DICOM"
     raise UploadError(f"This is no kind of file that is known here. {MAY_BE_UPLOADED}")
+
+
+def is_dicom(data: bytes) -> bool:
+    """Whether a file is DICOM, with its preamble or without."""
+    return data[128:132] == DICOM_PREFIX or bool(BARE_DICOM.match(data))
+
+
+def is_zip(beginning: bytes) -> bool:
+    """Whether a file begins as a ZIP file does. beginning: its first `TELLING` bytes at least, or all of it."""
+    return beginning.startswith(ZIP_STARTS) and not is_dicom(beginning)
 
 
 def office_document(data: bytes) -> bool:

@@ -12,7 +12,7 @@ from PIL import Image
 from brainmri.data.images import PICTURE_SUFFIXES
 from brainmri.demo.uploads.archives import Archive, Member, open_archive
 from brainmri.demo.uploads.cleaning import clean
-from brainmri.demo.uploads.kinds import ZIP_STARTS, kind_of, office_document
+from brainmri.demo.uploads.kinds import TELLING, is_zip, kind_of, office_document
 from brainmri.demo.uploads.limits import LIMITS, Limits, UploadError
 from brainmri.demo.uploads.names import is_ignored, shown_name
 from brainmri.demo.uploads.opening import Upload, open_bytes, open_upload
@@ -106,14 +106,14 @@ def is_archive(path: Path) -> bool:
         if not path.is_file():  # a pipe would be waited for
             return False
         with path.open("rb") as file:
-            return file.read(4).startswith(ZIP_STARTS)
+            return is_zip(file.read(TELLING))
     except (OSError, ValueError):
         return False
 
 
 def _open(archive: Archive, member: Member, limits: Limits) -> Upload:
     data = archive.read(member, limits)
-    if data.startswith(ZIP_STARTS) and not office_document(data):
+    if is_zip(data) and not office_document(data):
         raise UploadError(NESTED)
     return open_bytes(data, limits)
 

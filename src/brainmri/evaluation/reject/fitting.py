@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
+from brainmri.data.images import prepared_picture
 from brainmri.evaluation.reject.answers import answers
 from brainmri.evaluation.reject.features import NoClassifierLayer, classifier_layer, see
 from brainmri.evaluation.reject.probes import probe_sets
@@ -76,5 +77,4 @@ def some_rows(data: PreparedData, split: str) -> NDArray[np.int64]:
 def pictures(data: PreparedData, rows: NDArray[np.int64]) -> Iterator[Image.Image]:
     """The pictures at `rows`, one after the other."""
     for name in data.index["file_name"].iloc[rows]:
-        with Image.open(data.root / name) as image:
-            yield image.copy()
+        yield prepared_picture(data.root / name)

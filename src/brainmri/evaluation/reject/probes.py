@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from brainmri.data.images import stretched, upright_8_bit
+from brainmri.data.images import prepared_picture, stretched, upright_8_bit
 
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
@@ -142,7 +142,7 @@ def _own_pictures(data: PreparedData, split: str, use: str) -> Iterator[ProbeSet
 def _own(data: PreparedData, split: str, turn: Callable[[Image.Image], Image.Image]) -> list[Image.Image]:
     rows = data.index.iloc[data.rows(split)]
     chosen = rows.sample(frac=1, random_state=0).drop_duplicates("group_id").head(MOST_CHANGED)
-    return [turn(_read(data.root / name)) for name in chosen["file_name"]]
+    return [turn(prepared_picture(data.root / name)) for name in chosen["file_name"]]
 
 
 # ---------------------------------------------------------------------- pictures of packages

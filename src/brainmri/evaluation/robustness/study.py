@@ -25,6 +25,7 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from brainmri.data.binary import class_without_tumour
+from brainmri.data.images import prepared_picture
 from brainmri.data.splits import part_by_group
 from brainmri.evaluation.detection import told_apart
 from brainmri.evaluation.intervals import group_bootstrap, group_bootstrap_mean
@@ -144,8 +145,7 @@ def corrupted_answers(
 
 def read_picture(path: Path) -> Picture:
     """A picture of a prepared set: uint8 (H, W) of a grey one, else (H, W, 3)."""
-    with Image.open(path) as image:
-        return np.array(image if image.mode == "L" else image.convert("RGB"))
+    return np.array(prepared_picture(path))
 
 
 def row(
