@@ -20,8 +20,8 @@ WIDTH, LENGTH, COMPRESSION, ORIENTATION, TILE_WIDTH, TILE_LENGTH = 256, 257, 259
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
 
 TOO_LONG = (
-    f"This picture is too long: at most {MAX_SIDE:,} pixels on a side, and {MAX_RATIO} times as long as wide, are read. "
-    "Crop it and upload it again."
+    f"This picture is too long: at most {MAX_SIDE:,} pixels on a side, and {MAX_RATIO} times as long as wide, are read."
+    " Crop it and upload it again."
 )
 BROKEN = "This TIFF file is broken. Save it again, as TIFF or PNG."
 
