@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -20,7 +21,14 @@ class Uploaded(NamedTuple):
     name: str
 
 
-class Files(gr.File):
+class _WithoutStub(type(gr.File)):  # type: ignore[misc]
+    """The metaclass of Gradio's components writes a .pyi file beside each class; of these two nobody needs one."""
+
+    def __new__(cls, name: str, bases: tuple[type, ...], attributes: dict[str, Any]) -> Any:
+        return ABCMeta.__new__(cls, name, bases, attributes)
+
+
+class Files(gr.File, metaclass=_WithoutStub):
     """`gr.File`, whose functions get an `Uploaded`, or a list of them, in the place of paths."""
 
     is_template = True  # shown as gr.File is
@@ -38,7 +46,7 @@ class Files(gr.File):
         return await _in_cache(super(), url_or_file_path, self.GRADIO_CACHE)
 
 
-class Picture(gr.Image):
+class Picture(gr.Image, metaclass=_WithoutStub):
     """`gr.Image` for a picture that is pasted or taken, which goes on to `Files` as it is: nothing decodes it here."""
 
     is_template = True

@@ -12,29 +12,24 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmri.demo.uploads.limits import LIMITS, megabytes
 
-API = "/gradio_api"
-UPLOAD = f"{API}/upload"  # written to disk as it comes; everything else is held in memory
-TOOLS = f"{API}/mcp"  # language models send files inside of their requests
-DRAIN_SECONDS, DRAIN_BYTES = 5.0, 64 * 2**20  # read on after a refusal, so that its text arrives
+UPLOAD = "/gradio_api/upload"  # written to disk as it comes; everything else is held in memory
+DRAIN_SECONDS = 5.0  # that are read on after a refusal, so that its text arrives
 
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """upload, tool, other: bytes of one request. held: bytes of all requests together that are in memory. patience:
+    """upload, other: bytes of one request. held: bytes of all requests together that are in memory. patience:
     seconds that a body may take beside those that it needs at `slowest` bytes per second."""
 
     upload: int = LIMITS.archive_bytes + 2**20  # the parts' headers
-    tool: int = 32 * 2**20
-    other: int = 4 * 2**20  # 1,000 files of an answer in a table are described in less than 1 MB
-    held: int = 96 * 2**20
+    other: int = 4 * 2**20  # 1,000 files are described in less than 1 MB; a tool may be sent a file of 3 MB
+    held: int = 64 * 2**20
     patience: float = 30.0
     slowest: int = 32 * 2**10
 
     def of(self, path: str) -> int:
         """The bytes that a request to this path may have."""
-        if path.rstrip("/") == UPLOAD:
-            return self.upload
-        return self.tool if path.startswith(TOOLS) else self.other
+        return self.upload if path.rstrip("/") == UPLOAD else self.other
 
 
 class RefusedBody(Exception):  # noqa: N818 - what happened to the request
@@ -148,12 +143,11 @@ async def _refuse(refusal: RefusedBody, receive: Receive, send: Send) -> None:
     ]
     await send({"type": "http.response.start", "status": refusal.status, "headers": headers})
     await send({"type": "http.response.body", "body": text, "more_body": True})
-    end, dropped, more = time.monotonic() + DRAIN_SECONDS, 0, refusal.status != 408
-    while more and dropped < DRAIN_BYTES and (left := end - time.monotonic()) > 0:
+    end, more = time.monotonic() + DRAIN_SECONDS, refusal.status != 408
+    while more and (left := end - time.monotonic()) > 0:
         try:
             message = await asyncio.wait_for(receive(), left)
         except TimeoutError:
             break
-        dropped += len(message.get("body", b""))
         more = message["type"] == "http.request" and message.get("more_body", False)
     await send({"type": "http.response.body", "body": b"", "more_body": False})

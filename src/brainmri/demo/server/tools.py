@@ -14,7 +14,7 @@ from gradio.mcp import GradioMCPServer
 FILE = {
     "type": "string",
     "format": "Gradio File Input - a http or https url to a file",  # how Gradio marks files, for clients that know it
-    "description": "A file: its http or https URL, or its bytes as a data URL (data:...;base64,...).",
+    "description": "A file: its http or https URL, or its bytes, up to 3 MB, as a data URL (data:...;base64,...).",
 }
 TRUE, FALSE = ("true", "yes", "1"), ("false", "no", "0", "")
 
