@@ -10,6 +10,7 @@ import logging
 import sys
 import traceback
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 from types import TracebackType
 
@@ -57,6 +58,9 @@ class NoFaultsOutside:
             log_fault(error)
             if scope["type"] == "http" and not started:
                 await PlainTextResponse(FAULT, status_code=500)(scope, receive, send)
+            elif scope["type"] == "http":
+                with suppress(Exception):  # where more was announced, or nobody is there
+                    await send({"type": "http.response.body", "body": b"", "more_body": False})
 
 
 def log_fault(error: BaseException) -> None:

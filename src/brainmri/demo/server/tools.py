@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from typing import Any
 
+from gradio.data_classes import GradioModel, GradioRootModel
 from gradio.mcp import GradioMCPServer
 
 FILE = {
@@ -70,6 +71,11 @@ class Tools(GradioMCPServer):
             return super().convert_strings_to_filedata({"file": text}, [["file"]])["file"]
         except ValueError:  # of base64
             raise ValueError("The data URL of a file is broken.") from None
+
+    def postprocess_output_data(self, data: Any, root_url: str) -> Any:
+        """As Gradio; answers that did not wait in the queue are plain values too, and not "root=..."."""
+        values = [one.model_dump() if isinstance(one, (GradioModel, GradioRootModel)) else one for one in data]
+        return super().postprocess_output_data(values, root_url)
 
     def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
         endpoint = self.tool_to_endpoint.get(name)
