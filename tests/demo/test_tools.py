@@ -1,5 +1,6 @@
 """The demo's tools as a language model's program meets them: every schema resolves, every tool is called."""
 
+import ast
 import asyncio
 import base64
 import json
@@ -111,7 +112,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
     assert many.count("'probability': ") == 2
     assert "1 of 1 pictures (100.0 %)" in audit
     assert board == everything
-    name = eval(models, {"__builtins__": {}})[0]["name"]
+    name = ast.literal_eval(models)[0]["name"]
     ((failed, report),) = calls(demo, ("report_of", {"model": name}))
     assert not failed
     assert "'calibration'" in report
@@ -121,7 +122,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
     ("tool", "arguments", "says"),
     [
         ("classify", {"file": "/etc/passwd"}, "http or https URL"),
-        ("classify", {"file": "data:image/png;base64,%%%"}, "."),
+        ("classify", {"file": "data:image/png;base64,%%%"}, "pload"),
         ("classify", {"file": "data:text/plain;base64,PGI+bm8gcGljdHVyZTwvYj4="}, "Upload a picture"),
         ("classify", {"file": "http://127.0.0.1:9/a.png"}, "The address could not be read"),
         ("classify", {}, "file"),
@@ -129,7 +130,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
         ("classify", {"file": "data:,", "with_map": "perhaps"}, "with_map must be true or false"),
         ("classify_many", {"files": "a.png"}, "array"),
         ("report_of", {"model": "<b>no such</b>"}, "Unknown model"),
-        ("no_such_tool", {}, "."),
+        ("no_such_tool", {}, "Unknown tool"),
     ],
 )
 def test_what_cannot_be_is_told_in_plain_text(demo: Served, tool: str, arguments: dict[str, Any], says: str) -> None:
