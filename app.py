@@ -30,6 +30,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--keep", type=int, default=600, help="seconds until what a visitor uploaded is deleted")
     parser.add_argument("--inbrowser", action="store_true", help="open the page")
     arguments = parser.parse_args()
+    if not all(place.strip() for place in arguments.models):
+        raise ValueError("--models: a place is empty; name run folders and Hub IDs")
     if arguments.results and not (arguments.results / "comparison.csv").is_file():
         raise ValueError(f"--results {arguments.results}: there is no comparison.csv in it, which compare.py writes")
     if not 1 <= arguments.keep <= LONGEST_KEPT:
