@@ -30,6 +30,7 @@ from brainmri.benchmarks.visitors import resident_mib, start
 from brainmri.command import call
 from brainmri.evaluation.markdown import markdown_table
 
+WARM = 300  # sessions, more than the demo remembers
 PICTURE = (8, 2_097_152)  # pixels: a PNG of 110 KB
 MULTIPART = "multipart/form-data; boundary=X"
 PART = b'--X\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
@@ -47,7 +48,7 @@ def main() -> None:
     parser.add_argument("app", type=Path, metavar="APP", help="app.py")
     parser.add_argument("--models", nargs="+", default=[], metavar="PLACE", help="as of app.py")
     parser.add_argument("--against", type=Path, metavar="APP", help="app.py of another version")
-    parser.add_argument("--sessions", type=int, default=600, help="visits of which the growth is measured")
+    parser.add_argument("--sessions", type=int, default=300, help="visits of which the growth is measured")
     arguments = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
     if not Path("/proc/self/clear_refs").exists():
@@ -67,7 +68,11 @@ def measure(app: Path, places: list[str], sessions: int) -> dict[str, str]:
         url, server = start(app, places)
     try:
         with TemporaryDirectory() as folder:
-            return {what: way() for what, way in _ways(url, server.pid, Path(folder), sessions).items()}
+            found = {}
+            for what, way in _ways(url, server.pid, Path(folder), sessions).items():
+                found[what] = way()
+                print(f"{app}: {what}: {found[what]}", file=sys.stderr, flush=True)
+            return found
     finally:
         server.terminate()
         server.wait(timeout=60)
@@ -87,7 +92,7 @@ def _ways(url: str, pid: int, folder: Path, sessions: int) -> dict[str, Callable
             ways[what + way] = lambda path=path, size=size, kind=kind, head=head, declared=declared: _peak(  # type: ignore[misc]
                 pid, lambda: _send(url, path, size, kind, head, declared)
             )
-    return {**ways, f"{sessions} sessions, after 300 more": lambda: _growth(url, pid, sessions)}
+    return {**ways, f"{sessions} sessions, after {WARM} more": lambda: _growth(url, pid, sessions)}
 
 
 def _peak(pid: int, way: Callable[[], str]) -> str:
@@ -136,7 +141,7 @@ def _send(url: str, path: str, megabytes: int, kind: str, head: bytes, declared:
 
 def _growth(url: str, pid: int, sessions: int) -> str:
     """What the memory grows by in visits of one question each, after as many as warm everything up."""
-    _visit(url, 300, "warm")
+    _visit(url, WARM, "warm")
     before = resident_mib(pid) or 0
     _visit(url, sessions, "counted")
     grown = (resident_mib(pid) or 0) - before

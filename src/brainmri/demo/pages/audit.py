@@ -79,11 +79,10 @@ def look_for_leaks(
     with TemporaryDirectory(prefix="brainmri-audit-") as folder:
         work = Path(folder)
         try:
-            own = _unpacked(data, work / "own")
-            other = _unpacked(against, work / "other") if against else None
-            if other and other.name == own.name:
-                other = other.rename(other.with_name(f"{other.name} (second)"))
-            found = audit(own, other, work / "out", tell=tell)
+            own, name = _unpacked(data, work / "own")
+            other, second = _unpacked(against, work / "other") if against else (None, "")
+            names = [name, f"{second} (second)" if second == name else second]
+            found = audit(own, other, work / "out", names=names, tell=tell)
         except ValueError as error:  # UploadError is one
             raise gr.Error(_told(error, work), title="This could not be audited", print_exception=False) from None
         # Gradio copies the files into its own cache before the folder goes.
@@ -113,14 +112,14 @@ def audit_page(found: dict[str, Any], folder: Path) -> str:
     )
 
 
-def _unpacked(archive: Uploaded, folder: Path) -> Path:
-    """The pictures of a zip, in a folder below `folder` that is called as the one in the zip, or else as the zip.
+def _unpacked(archive: Uploaded, folder: Path) -> tuple[Path, str]:
+    """The pictures of a zip, in a folder below `folder`, and what they are called: as their folder, or as the zip.
 
     Raises:
         UploadError: if it is no zip that can be used, or holds too much.
     """
     root = unpack_dataset(archive.path, folder, replace(LIMITS, archive_members=MEMBERS))
-    return root.rename(folder / shown_name(Path(archive.name).stem)) if root.name == UNNAMED_SET else root
+    return root, shown_name(Path(archive.name).stem) if root.name == UNNAMED_SET else root.name
 
 
 def _told(error: ValueError, work: Path) -> str:
