@@ -12,9 +12,11 @@ from markupsafe import Markup, escape
 from brainmri.demo import answering
 from brainmri.demo.overlay import legend
 from brainmri.demo.pages.uploading import Files, Picture, Uploaded
-from brainmri.demo.uploads.limits import UploadError
+from brainmri.demo.uploads.limits import LIMITS, UploadError
 from brainmri.demo.uploads.many import open_many
+from brainmri.demo.uploads.nifti import AXES
 from brainmri.demo.uploads.opening import Upload, open_upload
+from brainmri.demo.uploads.pictures import PLANE
 from brainmri.demo.words import agreement
 from brainmri.evaluation.pages import render
 
@@ -57,8 +59,9 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
                     label="Picture", sources=["clipboard", "webcam"], type="filepath", image_mode=None, height=220
                 )
             with gr.Group(visible=False) as volume:
-                plane = gr.Radio(["axial"], value="axial", label="Plane", visible=False)
-                index = gr.Slider(0, 1, value=0, step=1, label="Slice", elem_id="slice-number")
+                # all that can be: what a visitor has set counts, even where his session is forgotten
+                plane = gr.Radio([*AXES, PLANE], value="axial", label="Plane", visible=False)
+                index = gr.Slider(0, LIMITS.slices - 1, value=0, step=1, label="Slice", elem_id="slice-number")
             names = gr.CheckboxGroup(
                 [model.name for model in models], value=[models[0].name], label="Models", visible=len(models) > 1
             )

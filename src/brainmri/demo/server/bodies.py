@@ -13,6 +13,8 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from brainmri.demo.uploads.limits import LIMITS, megabytes
 
 UPLOAD = "/gradio_api/upload"  # written to disk as it comes; everything else is held in memory
+AT_ONCE = 1.0  # seconds in which is read what lies there already, however late it is looked at
+SLOW = "The request came too slowly. Send it again over a faster connection."
 DRAIN_SECONDS = 5.0  # that are read on after a refusal, so that its text arrives
 
 
@@ -98,18 +100,18 @@ class _Body:
             return await self._receive()
         if self.refusal is not None:
             raise self.refusal
-        limits = self._bounds.limits
-        due = self._begun + limits.patience + self._received / limits.slowest
         try:
-            message = await asyncio.wait_for(self._receive(), max(0.0, due - time.monotonic()))
+            message = await asyncio.wait_for(self._receive(), max(AT_ONCE, self._left()))
         except TimeoutError:
-            self.refusal = RefusedBody(408, "The request came too slowly. Send it again over a faster connection.")
+            self.refusal = RefusedBody(408, SLOW)
             raise self.refusal from None
         size = len(message.get("body", b""))
         self._received += size
         self._complete = message["type"] != "http.request" or not message.get("more_body", False)
         if self._received > self._most:
             self.refusal = _too_large(self._most)
+        elif not self._complete and self._left() < 0:
+            self.refusal = RefusedBody(408, SLOW)
         elif self._in_memory:
             self.held += size
             if not self._bounds.hold(size):
@@ -118,6 +120,11 @@ class _Body:
             self._complete = False
             raise self.refusal
         return message
+
+    def _left(self) -> float:
+        """Seconds until more must have come."""
+        limits = self._bounds.limits
+        return self._begun + limits.patience + self._received / limits.slowest - time.monotonic()
 
 
 def _declared(headers: Mapping[str, str]) -> int:
