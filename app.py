@@ -9,11 +9,13 @@ Research software, not a medical device.
 import argparse
 import os
 import signal
+import socket
 import sys
+import tempfile
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 HOME = Path(__file__).resolve().parent
+LONGEST_KEPT = 7 * 24 * 3600  # seconds
 QUEUE = 200  # visitors who may wait; the next one is told that the demo is full
 
 
@@ -22,57 +24,89 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--models", nargs="+", default=[], metavar="PLACE", help="run folders and Hub IDs, first is shown first"
     )
-    parser.add_argument("--results", type=Path, default=HOME / "results", help="folder with the tables of compare.py")
+    parser.add_argument("--results", type=Path, help="folder with the tables of compare.py (default: results)")
     parser.add_argument("--host", help="address to serve on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port (default: 7860, or the next one that is free)")
     parser.add_argument("--keep", type=int, default=600, help="seconds until what a visitor uploaded is deleted")
     parser.add_argument("--inbrowser", action="store_true", help="open the page")
-    return parser.parse_args()
+    arguments = parser.parse_args()
+    if not all(place.strip() for place in arguments.models):
+        raise ValueError("--models: a place is empty; name run folders and Hub IDs")
+    if arguments.results and not (arguments.results / "comparison.csv").is_file():
+        raise ValueError(f"--results {arguments.results}: there is no comparison.csv in it, which compare.py writes")
+    if not 1 <= arguments.keep <= LONGEST_KEPT:
+        raise ValueError(f"--keep {arguments.keep}: seconds from 1 to {LONGEST_KEPT:,} (a week) are possible")
+    if arguments.port is not None and not 1 <= arguments.port <= 65_535:
+        raise ValueError(f"--port {arguments.port}: ports go from 1 to 65535")
+    check_address(arguments.host, arguments.port)
+    return arguments
+
+
+def check_address(host: str | None, port: int | None) -> None:
+    """Whether the demo can serve there.
+
+    Raises:
+        ValueError: if not, with the reason.
+    """
+    host = (host or "127.0.0.1").removeprefix("[").removesuffix("]")
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(host, port or 0, type=socket.SOCK_STREAM)[0]
+        with socket.socket(family, kind, protocol) as tried:
+            tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            tried.bind(address)
+    except (OSError, UnicodeError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise ValueError(f"the demo cannot serve on {host}{f', port {port}' if port else ''}: {reason}") from error
 
 
 def main() -> None:
     arguments = parse_arguments()
-    with TemporaryDirectory(prefix="brainmri-demo-") as folder:
-        os.environ["GRADIO_TEMP_DIR"] = folder  # before gradio is imported: uploads lie there, and go with it
-        signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the folder goes when the server is stopped
+    from brainmri.demo.temporary import UPLOADS, WORK, temporary_folder
+
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the folder goes when the server is stopped
+    with temporary_folder() as folder:
+        os.environ["GRADIO_TEMP_DIR"] = str(folder / UPLOADS)  # before gradio is imported
+        tempfile.tempdir = str(folder / WORK)
         os.environ.setdefault("GRADIO_ANALYTICS_ENABLED", "False")
-        serve(arguments, Path(folder))
+        os.environ.setdefault("GRADIO_ANALYTICS_MAX_EVENTS", "100")  # each request makes a table of all of them
+        serve(arguments, folder / UPLOADS)
 
 
-def serve(arguments: argparse.Namespace, folder: Path) -> None:
+def serve(arguments: argparse.Namespace, uploads: Path) -> None:
     import gradio as gr
 
-    from brainmri.demo.forgetting import forget_uploads
     from brainmri.demo.models import open_models
     from brainmri.demo.pages import about, audit, classify, compare, endpoints
     from brainmri.demo.pages.theme import HEAD, css, theme
     from brainmri.demo.sample import examples
+    from brainmri.demo.server.blocks import Demo, launch
     from brainmri.demo.settings import model_places
+    from brainmri.demo.temporary import forget_uploads
     from brainmri.demo.uploads.limits import LIMITS
 
     models = open_models(model_places(arguments.models, HOME))
-    results = arguments.results if (arguments.results / "comparison.csv").is_file() else None
+    results = arguments.results or HOME / "results"
     citation = HOME / "CITATION.cff"
-    with gr.Blocks(
-        title="brainmri", analytics_enabled=False, delete_cache=(min(60, arguments.keep), arguments.keep)
-    ) as demo:
+    with Demo(title="brainmri", analytics_enabled=False) as demo:
         gr.Markdown("# brainmri: brain MRI slices, with honest evidence")
         gr.Markdown(
             "**Research software, not a medical device.** It must not be used to diagnose or to decide on treatment.",
             elem_id="notice",
         )
         with gr.Tab("Classify"):
-            classify.build(models, examples(folder / "examples"))
+            classify.build(models, examples(uploads / "examples"))
         with gr.Tab("Compare"):
-            compare.build(models, results)
+            compare.build(models, results if (results / "comparison.csv").is_file() else None)
         with gr.Tab("Audit"):
             audit.build()
         with gr.Tab("About"):
             about.build(models, citation if citation.is_file() else None)
         endpoints.build(models)
-    forget_uploads(folder, arguments.keep)
+    forget_uploads(uploads, arguments.keep)
     demo.queue(max_size=QUEUE, api_open=False, default_concurrency_limit=2)
-    demo.launch(
+    launch(
+        demo,
+        arguments.keep,
         server_name=arguments.host,
         server_port=arguments.port,
         inbrowser=arguments.inbrowser,

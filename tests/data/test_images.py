@@ -265,6 +265,23 @@ def test_huge_pictures_are_rejected_by_their_header(tmp_path, side, monkeypatch)
         assert "too large" in reason(tmp_path / "a.png")
 
 
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000"])
+def test_long_pictures_of_few_pixels_are_rejected_by_their_header(tmp_path, kind, monkeypatch):
+    # resizing 8 x 2,097,152 pixels took 1.2 GB; the weights of a resampling grow with a side, not with the area
+    long = np.resize(noise(1, (9_000, 8)), (9_000, 8))
+    for name, values in (("tall", long), ("wide", long.T), ("large", np.resize(long, (200, 8_193)))):
+        Image.fromarray(np.ascontiguousarray(values)).save(tmp_path / name, format=kind)
+    monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
+    for name, size in (("tall", "8x9000"), ("wide", "9000x8"), ("large", "8193x200")):
+        assert f"too long: {size} pixels" in reason(tmp_path / name)
+
+
+def test_long_pictures_that_are_read(tmp_path):
+    assert read_image(save(noise(1, (8, 512)), tmp_path / "strip.png")).image.size == (512, 8)
+    assert "too long: 513x8" in reason(save(noise(1, (8, 513)), tmp_path / "longer.png"))
+    assert read_image(save(np.resize(GREY, (128, 8192)), tmp_path / "wide.png")).image.size == (8192, 128)
+
+
 def test_size_limits(tmp_path, monkeypatch):
     assert "too small: 7x30" in reason(save(noise(1, (30, 7)), tmp_path / "small.png"))
     assert read_image(save(noise(1, (8, 8)), tmp_path / "ok.png")).image.size == (8, 8)
@@ -314,6 +331,7 @@ def test_arrays(shape, kind):
         (GREY.astype(np.int64), "int64"),
         (np.zeros((9, 9), np.uint8), "blank"),
         (noise(1, (5, 9)), "too small: 9x5"),
+        (noise(1, (8, 600)), "too long: 600x8"),
     ],
 )
 def test_unusable_arrays(values, words):

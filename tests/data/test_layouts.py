@@ -207,6 +207,12 @@ def save_npz(folder: Path, labels=(0, 1, 1), **changes) -> Path:
     return folder
 
 
+def test_npz_pictures_that_are_too_long_are_refused_before_they_are_unpacked(tmp_path):
+    folder = save_npz(tmp_path, X=np.zeros((3, 8, 9000), np.uint8))
+    with pytest.raises(ValueError, match="9000x8 pixels, which is too large"):
+        read(folder, "npz")
+
+
 @pytest.mark.parametrize(
     "labels",
     [

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
+from brainmri.demo.temporary import UPLOADS
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -28,7 +30,7 @@ class Served:
     def uploads(self) -> Path:
         """Where visitors' files lie."""
         (folder,) = self.temporary.glob("brainmri-demo-*")
-        return folder
+        return folder / UPLOADS
 
 
 @contextmanager

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -25,6 +25,7 @@ def audit(
     out: Path,
     *,
     calibrate: bool = False,
+    names: Sequence[str] = (),
     tell: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Look into `data` and, if given, for its pictures in `against`; write `out` and return what audit.json holds.
@@ -36,6 +37,7 @@ def audit(
         data, against: folders in any layout, or CSV tables (see `brainmri.data.layouts.detect_layout`).
         out: the folder to write into; figures of an audit before are removed from it.
         calibrate: also measure what the audit itself finds and joins wrongly (minutes).
+        names: what the data sets are called, in the place of their folders' names.
         tell: is called with each of `STEPS` as it begins.
 
     Raises:
@@ -43,7 +45,7 @@ def audit(
     """
     with TemporaryDirectory(prefix="brainmri-audit-") as folder:
         tell(STEPS[0])
-        scanned = scan(data, against, Path(folder))
+        scanned = scan(data, against, Path(folder), names)
         tell(STEPS[1])
         table = repetitions(scanned)
         own = table[~table["other"]]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -32,24 +33,25 @@ class Scan:
     rejected: pd.DataFrame
 
 
-def scan(source: Path, against: Path | None, folder: Path) -> Scan:
+def scan(source: Path, against: Path | None, folder: Path, names: Sequence[str] = ()) -> Scan:
     """Read every picture of `source` and, if given, of a second data set. Neither is changed.
 
-    folder: an empty one, where a copy of every picture is put; it must stay as long as the scan is used.
+    folder: an empty one, where a copy of every picture is put; it must stay as long as the scan is used. names: of the
+    data sets, in the place of those of their folders.
 
     Raises:
         ValueError: if one of them has no known layout, or no usable picture.
         OSError: if there is no space in `folder`; says how much there is.
     """
-    names = [set_name(source)] + ([set_name(against)] if against else [])
+    called = list(names) or [set_name(source)] + ([set_name(against)] if against else [])
     with telling_of_space(folder, instead="set TMPDIR to a folder on another disk"):
-        parts = [_read(source, folder / "own", other=None)]
+        parts = [_read(source, folder / "own", called[0], other=False)]
         if against:
-            parts.append(_read(against, folder / "other", other=names[1]))
+            parts.append(_read(against, folder / "other", called[1], other=True))
     tables, checked = zip(*parts, strict=True)
     return Scan(
-        name=names[0],
-        against=names[1] if against else None,
+        name=called[0],
+        against=called[1] if against else None,
         table=pd.concat(tables, ignore_index=True),
         thumbnails=np.concatenate([one.thumbnails for one in checked]),
         contents=np.concatenate([one.contents for one in checked]),
@@ -62,14 +64,14 @@ def set_name(source: Path) -> str:
     return source.resolve().stem if source.is_file() else source.resolve().name
 
 
-def _read(source: Path, folder: Path, other: str | None) -> tuple[pd.DataFrame, Checked]:
+def _read(source: Path, folder: Path, name: str, *, other: bool) -> tuple[pd.DataFrame, Checked]:
     layout = detect_layout(source)
     root = source.parent if source.is_file() else source
     folder.mkdir()
     checked = check_files(root, read_layout(source, layout), layout, folder)
     rows = checked.usable
     table = rows[["path", "label", "pixels", "format", "bytes"]].rename(columns={"path": "file_name"})
-    table["part"] = other or rows["source_split"].where(rows["source_split"] != "", set_name(source))
-    table["other"] = other is not None
+    table["part"] = name if other else rows["source_split"].where(rows["source_split"] != "", name)
+    table["other"] = other
     table["path"] = rows["staged"]
     return table, checked

@@ -18,6 +18,10 @@ from brainmri.demo.uploads.kinds import is_dicom
 # Four times a 4096x2048 film scan is still less; a slice has well under one million pixels. At 8 bytes per pixel (the
 # scaling of 16-bit pictures) this bounds the memory of one file to about 320 MB.
 MAX_PIXELS = 40_000_000
+# A picture of few pixels can still be so long that resizing it takes gigabytes: the weights of a resampling grow with
+# one side, and a processor that brings the shorter side to 224 pixels makes the longer one that many times longer.
+MAX_SIDE = 8192  # pixels of either side
+MAX_RATIO = 64  # of the longer side to the shorter: eight rows of 512 pixels
 MAX_BYTES = 256 * 2**20  # of one file: 40 million uncompressed 16-bit RGB pixels fit
 MIN_SIDE = 8  # pixels; the networks and the thumbnails need something to look at
 
@@ -156,6 +160,12 @@ def stretched(values: np.ndarray) -> Image.Image:
     return Image.fromarray(np.round(scaled, out=scaled).astype(np.uint8))
 
 
+def is_too_long(width: int, height: int) -> bool:
+    """Whether a side of a picture, in pixels, is longer than `MAX_SIDE`, or than `MAX_RATIO` times the other."""
+    longer, shorter = max(width, height), min(width, height)
+    return longer > MAX_SIDE or longer > MAX_RATIO * max(shorter, MIN_SIDE)
+
+
 def pixel_hash(image: Image.Image) -> str:
     """SHA-256 of size and pixels; a grey picture has the same one whether it is kept as L or as RGB."""
     if image.mode == "RGB":
@@ -221,6 +231,10 @@ def _words(error: Exception) -> str:
 def _check_size(width: int, height: int) -> None:
     if width * height > MAX_PIXELS:
         raise RejectedImage(f"too large: {width}x{height} pixels, at most {MAX_PIXELS:,} are read")
+    if is_too_long(width, height):
+        raise RejectedImage(
+            f"too long: {width}x{height} pixels, at most {MAX_SIDE:,} on a side and {MAX_RATIO} times as long as wide"
+        )
     if min(width, height) < MIN_SIDE:
         raise RejectedImage(f"too small: {width}x{height} pixels, at least {MIN_SIDE}x{MIN_SIDE} are needed")
 

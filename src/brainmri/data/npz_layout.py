@@ -15,6 +15,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
+from brainmri.data.images import MAX_PIXELS, is_too_long
 from brainmri.data.tables import COLUMNS
 
 NPZ_FILES = ("train_data.npz", "test_data.npz")
@@ -28,7 +29,8 @@ def read_npz_table(source: Path) -> pd.DataFrame:
     one-hot.
 
     Raises:
-        ValueError: if a file or an array is missing, needs pickle, or has another shape or type than expected.
+        ValueError: if a file or an array is missing, needs pickle, or has another shape or type than expected, or
+            holds pictures that are too large.
     """
     tables = []
     for name, split in zip(NPZ_FILES, ("train", "test"), strict=True):
@@ -39,6 +41,8 @@ def read_npz_table(source: Path) -> pd.DataFrame:
                 raise ValueError(
                     f"{name}: X has the shape {shape}, expected (N, height, width) or (N, height, width, 1 or 3)"
                 )
+            if shape[1] * shape[2] > MAX_PIXELS or is_too_long(shape[2], shape[1]):
+                raise ValueError(f"{name}: X holds pictures of {shape[2]}x{shape[1]} pixels, which is too large")
             if dtype != np.uint8 and dtype.kind != "f":
                 raise ValueError(f"{name}: X holds {dtype}, expected uint8, or float from 0 to 1")
         labels = _labels(source / name)

@@ -127,6 +127,6 @@ def csv_uri(table: Sequence[Sequence[str]]) -> str:
     return "data:text/csv;charset=utf-8;base64," + base64.b64encode(buffer.getvalue().encode("utf-8")).decode("ascii")
 
 
-def is_many(paths: Sequence[str]) -> bool:
+def is_many(paths: Sequence[Path]) -> bool:
     """Whether the answer is a table: several files, or an archive."""
-    return len(paths) > 1 or is_archive(Path(paths[0]))
+    return len(paths) > 1 or is_archive(paths[0])

@@ -8,6 +8,7 @@ import io
 import struct
 import sys
 import tempfile
+import textwrap
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -20,7 +21,11 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from brainmri.demo.uploads.limits import UploadError
+from brainmri.data.images import MAX_RATIO, MAX_SIDE
+from brainmri.demo.server.bodies import BodyLimits
+from brainmri.demo.server.fetching import REDIRECTS, SECONDS
+from brainmri.demo.server.sessions import SESSIONS
+from brainmri.demo.uploads.limits import LIMITS, UploadError, megabytes
 from brainmri.demo.uploads.many import open_many, unpack_dataset
 from brainmri.demo.uploads.opening import open_upload
 
@@ -29,6 +34,7 @@ from .good import NOISE, RAMP, archive, chunk, dataset, dicom, picture, volume, 
 ERROR, PICTURE = "error", "picture"
 MANY = 10_000_000
 ZERO = b"\0" * MANY
+LONG = np.resize(np.arange(251, dtype=np.uint8), (65_536, 8))  # few pixels, and one long side
 BOMB = zlib.compress(ZERO * 20, 1)
 
 
@@ -102,6 +108,9 @@ def _png() -> Made:
         ("60,000 x 60,000 pixels by its header", _png_of(60_000, 60_000), ERROR),
         ("2,147,483,647 x 2,147,483,647 pixels by its header", _png_of(2**31 - 1, 2**31 - 1), ERROR),
         ("5,000 x 5,000 pixels that are there", picture("PNG", np.zeros((5000, 5000), np.uint8)), ERROR),
+        ("8 x 2,097,152 pixels that are there", picture("PNG", LONG.repeat(32, axis=0)), ERROR),
+        ("8,193 x 200 pixels that are there", picture("PNG", np.resize(NOISE, (200, 8193))), ERROR),
+        ("20 x 1,281 pixels that are there", picture("PNG", np.resize(NOISE, (1281, 20))), ERROR),
         ("0 x 0 pixels", _png_of(0, 0), ERROR),
         ("1 x 1 pixel", picture("PNG", NOISE[:1, :1]), ERROR),
         ("every pixel the same", picture("PNG", np.full((20, 20), 7, np.uint8)), ERROR),
@@ -136,6 +145,7 @@ def _jpeg() -> Made:
         ("only the first 3 bytes", good[:3], ERROR),
         ("cut off in the middle", good[: len(good) // 2], ERROR),
         ("65,500 x 65,500 pixels by its header", good[:size] + b"\xff\xdc\xff\xdc" + good[size + 4 :], ERROR),
+        ("8 x 65,500 pixels that are there", picture("JPEG", LONG[:65_500]), ERROR),
         ("0 x 0 pixels", good[:size] + b"\0\0\0\0" + good[size + 4 :], ERROR),
         ("no picture between start and end", b"\xff\xd8\xff\xd9", ERROR),
         ("100,000 segments", good[:2] + b"\xff\xfe\0\x02" * 100_000 + good[2:], ERROR),
@@ -163,6 +173,9 @@ def _tiff() -> Made:
         ("cut off in the middle", good[: len(good) // 2], ERROR),
         ("a directory behind the end", b"II\x2a\0\xff\xff\xff\x7f" + b"\0" * 20, ERROR),
         ("100,000 x 100,000 pixels by its header", _tiff_of(base | {256: 100_000, 257: 100_000}), ERROR),
+        ("8 x 1,000,000 pixels by its header", _tiff_of(base | {256: 8, 257: 1_000_000}), ERROR),
+        ("8 x 65,536 pixels that are there", picture("TIFF", LONG, compression="tiff_deflate"), ERROR),
+        ("tiles of 16 x 1,000,000 pixels", _tiff_of(base | {259: 8, 322: 16, 323: 1_000_000, 324: 8}), ERROR),
         ("0 x 0 pixels", _tiff_of(base | {256: 0, 257: 0}), ERROR),
         ("2,147,483,647 strips by its header", _tiff_of(base | {273: (4, 2**31 - 1)}), ERROR),
         ("1,000,000 strips that are there", _tiff_of(base | {273: (4, 1_000_000)}, b"\0" * 4_000_000), ERROR),
@@ -192,6 +205,9 @@ def _other_pictures() -> Made:
     canvas = struct.pack("<4sI4s4sI", b"RIFF", 22, b"WEBP", b"VP8X", 10) + b"\0\0\0\0" + b"\xfe\x3f\0" * 2
     for kind, name, data, expects in (
         ("GIF", "65,535 x 65,535 pixels by its header", gif[:6] + b"\xff\xff\xff\xff" + gif[10:], ERROR),
+        ("GIF", "8 x 65,535 pixels that are there", picture("GIF", LONG[:65_535]), ERROR),
+        ("BMP", "8 x 65,536 pixels that are there", picture("BMP", LONG), ERROR),
+        ("WebP", "8 x 16,383 pixels that are there", picture("WEBP", LONG[:16_383]), ERROR),
         ("GIF", "cut off in the middle", gif[: len(gif) // 2], ERROR),
         ("GIF", "301 frames", file.getvalue(), PICTURE),
         ("GIF", "a script for a comment", b"GIF89a/*" + b"\0" * 8 + b"*/=1;alert(1)", ERROR),
@@ -228,6 +244,11 @@ def _dicom() -> Made:
         ("cut off before the pixels", good[:pixels]),
         ("cut off in the pixels", good[:-600]),
         ("65,535 x 65,535 pixels by its header", dicom(Rows=65_535, Columns=65_535)),
+        ("8 x 65,535 pixels that are there", dicom(LONG[:65_535].astype(np.uint16))),
+        (
+            "JPEG 2000 of 8 x 65,535 pixels",
+            _packed(JPEG2000Lossless, picture("JPEG2000", LONG[:65_535]), LONG[:65_535]),
+        ),
         ("more rows than its pixels fill", dicom(Rows=400)),
         ("0 rows", dicom(Rows=0)),
         ("2,000,000,000 frames", dicom(NumberOfFrames=2_000_000_000)),
@@ -305,6 +326,12 @@ def _nifti() -> Made:
         ("space of no numbers", _header(good, sform_code=2, srow_x=(np.nan,) * 4), ERROR),
         ("voxels 1,000,000 times as long as wide", volume(affine=np.diag((1e-3, 1, 1e3, 1))), ERROR),
         ("slices of 4 x 4 voxels", volume(numbers[:4, :4, :4].copy()), ERROR),
+        (
+            "8 x 8 x 2,000 voxels of 1 x 1 x 15 mm",
+            volume(np.resize(numbers, (8, 8, 2000)), affine=np.diag((1, 1, 15, 1))),
+            PICTURE,
+        ),
+        ("2,000 x 8 x 1 voxels", volume(np.resize(numbers, (2000, 8, 1)).copy()), ERROR),
         ("values from -1e308 to 1e308", volume(np.where(numbers > 9, 1e308, -1e308)), ERROR),
         ("slope of no number", _header(good, scl_slope=np.nan), PICTURE),
         ("5 % of the values are NaN", volume(np.where(numbers % 20 == 0, np.nan, numbers)), PICTURE),
@@ -403,8 +430,8 @@ def _bitmap_runs(bitmap: bytes) -> bytes:
     return header + b"\0\x02\xff\xff" * 1000
 
 
-def _packed(syntax: str, frame: bytes) -> bytes:
-    scan = dataset(NOISE)
+def _packed(syntax: str, frame: bytes, values: np.ndarray = NOISE) -> bytes:
+    scan = dataset(values)
     scan.file_meta.TransferSyntaxUID = syntax
     scan.PixelData = encapsulate([frame + b"\0" * (len(frame) % 2)])
     scan["PixelData"].VR = "OB"
@@ -512,7 +539,37 @@ def page(answers: list[tuple[Hostile, str, str | None]]) -> str:
         lines.append(
             f"| {hostile.kind} | {hostile.name} | {said}{'' if audited in (None, said) else f' Audit: {audit}'} |"
         )
-    return "\n".join(lines) + "\n"
+    return "\n".join([*lines, *_bounds()]) + "\n"
+
+
+def _bounds() -> list[str]:
+    """What else is bounded, from the limits themselves."""
+    bodies = BodyLimits()
+    texts = [
+        f"- A picture: {LIMITS.pixels:,} pixels, {MAX_SIDE:,} on a side, {MAX_RATIO} times as long as wide. Of a "
+        "volume, the planes whose slices are longer are not offered. Sides are bounded alike "
+        "where a data set is prepared.",
+        f"- A request: {megabytes(bodies.upload)} for an upload, which goes to disk as it comes, "
+        f"{megabytes(bodies.other)} for everything else, and {megabytes(bodies.held)} for all together "
+        "that are in memory. A length that is "
+        f"declared is enough for a refusal (413); what comes is counted anyhow. After {bodies.patience:.0f} seconds it "
+        f"must come at {bodies.slowest // 1024} KB a second at least (408).",
+        f"- A file by its address: {megabytes(LIMITS.archive_bytes)}, {SECONDS:.0f} seconds, {REDIRECTS} redirections, "
+        "public IP addresses only.",
+        f"- Sessions: {SESSIONS} are remembered, and each only as long as uploads are (`--keep`).",
+        "",
+        "Names of uploads stay with the visitor: on disk a file is called `upload`, with its suffix where that is a "
+        "known one. Names of pictures inside a ZIP file stand on disk while it is audited. What a server "
+        "that was killed has "
+        "left is deleted when the next one starts, but never that of one that runs. Errors are told in plain text; the "
+        "log has their type and place alone.",
+    ]
+    lines = [
+        line
+        for text in texts
+        for line in textwrap.wrap(text, 116, subsequent_indent="  " * text.startswith("-")) or [""]
+    ]
+    return ["", "## What is bounded before a file is looked at", "", *lines]
 
 
 def main(out: Path) -> None:

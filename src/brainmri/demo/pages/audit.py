@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator
 from dataclasses import replace
-from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -10,6 +9,7 @@ from typing import Any
 import gradio as gr
 
 from brainmri.demo.pages.text import heading
+from brainmri.demo.pages.uploading import Files, Uploaded
 from brainmri.demo.uploads.limits import LIMITS, UploadError
 from brainmri.demo.uploads.many import UNNAMED_SET, unpack_dataset
 from brainmri.demo.uploads.names import shown_name
@@ -32,8 +32,8 @@ def build() -> None:
     """The page, inside a tab, with the endpoint `/audit`."""
     gr.HTML(heading("Audit", INTRODUCTION))
     with gr.Row():
-        data = gr.File(label="Data set (zip)", file_types=[".zip"], height=160)
-        against = gr.File(label="Compare against (zip, may be left out)", file_types=[".zip"], height=160)
+        data = Files(label="Data set (zip)", file_types=[".zip"], height=160)
+        against = Files(label="Compare against (zip, may be left out)", file_types=[".zip"], height=160)
     look = gr.Button("Look for leaks", variant="primary")
     page = gr.HTML(label="What was found", min_height=80)
     files = gr.File(label="The whole report", file_count="multiple", interactive=False, visible=False)
@@ -53,8 +53,8 @@ def build() -> None:
 
 
 def look_for_leaks(
-    data: str | None,
-    against: str | None = None,
+    data: Uploaded | None,
+    against: Uploaded | None = None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio is asked for one
 ) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
     """Look for leaks in a data set of pictures: repetitions within it, across its splits, under two labels, in another
@@ -79,11 +79,10 @@ def look_for_leaks(
     with TemporaryDirectory(prefix="brainmri-audit-") as folder:
         work = Path(folder)
         try:
-            own = _unpacked(Path(data), work / "own")
-            other = _unpacked(Path(against), work / "other") if against else None
-            if other and other.name == own.name:
-                other = other.rename(other.with_name(f"{other.name} (second)"))
-            found = audit(own, other, work / "out", tell=tell)
+            own, name = _unpacked(data, work / "own")
+            other, second = _unpacked(against, work / "other") if against else (None, "")
+            names = [name, f"{second} (second)" if second == name else second]
+            found = audit(own, other, work / "out", names=names, tell=tell)
         except ValueError as error:  # UploadError is one
             raise gr.Error(_told(error, work), title="This could not be audited", print_exception=False) from None
         # Gradio copies the files into its own cache before the folder goes.
@@ -113,19 +112,19 @@ def audit_page(found: dict[str, Any], folder: Path) -> str:
     )
 
 
-def _unpacked(archive: Path, folder: Path) -> Path:
-    """The pictures of a zip, in a folder below `folder` that is called as the one in the zip, or else as the zip.
+def _unpacked(archive: Uploaded, folder: Path) -> tuple[Path, str]:
+    """The pictures of a zip, in a folder below `folder`, and what they are called: as their folder, or as the zip.
 
     Raises:
         UploadError: if it is no zip that can be used, or holds too much.
     """
-    root = unpack_dataset(archive, folder, replace(LIMITS, archive_members=MEMBERS))
-    return root.rename(folder / shown_name(archive.stem)) if root.name == UNNAMED_SET else root
+    root = unpack_dataset(archive.path, folder, replace(LIMITS, archive_members=MEMBERS))
+    return root, shown_name(Path(archive.name).stem) if root.name == UNNAMED_SET else root.name
 
 
 def _told(error: ValueError, work: Path) -> str:
-    """What went wrong, as HTML, without the folders of this machine."""
+    """What went wrong, without the folders of this machine."""
     text = str(error)
     for folder in work.iterdir():
         text = text.replace(f"{folder}/", "")
-    return escape(text if isinstance(error, UploadError) else f"{text} {LAYOUTS}", quote=False)
+    return text if isinstance(error, UploadError) else f"{text} {LAYOUTS}"

@@ -11,9 +11,12 @@ from markupsafe import Markup, escape
 
 from brainmri.demo import answering
 from brainmri.demo.overlay import legend
-from brainmri.demo.uploads.limits import UploadError
+from brainmri.demo.pages.uploading import Files, Picture, Uploaded
+from brainmri.demo.uploads.limits import LIMITS, UploadError
 from brainmri.demo.uploads.many import open_many
+from brainmri.demo.uploads.nifti import AXES
 from brainmri.demo.uploads.opening import Upload, open_upload
+from brainmri.demo.uploads.pictures import PLANE
 from brainmri.demo.words import agreement
 from brainmri.evaluation.pages import render
 
@@ -46,18 +49,19 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
     # ------------------------------------------------------------------ what is seen
     with gr.Row(equal_height=False):
         with gr.Column(scale=2, min_width=300):
-            files = gr.File(label="Slices", file_count="multiple", height=150, elem_id="slices")
+            files = Files(label="Slices", file_count="multiple", height=150, elem_id="slices")
             gr.Markdown(HINT, elem_classes="hint")
             with gr.Row():
                 folder = gr.UploadButton("Choose a folder", file_count="directory", size="sm")
                 clear = gr.Button("Start again", size="sm")
             with gr.Accordion("Paste a picture, or take one with the camera", open=False):
-                pasted = gr.Image(
+                pasted = Picture(
                     label="Picture", sources=["clipboard", "webcam"], type="filepath", image_mode=None, height=220
                 )
             with gr.Group(visible=False) as volume:
-                plane = gr.Radio(["axial"], value="axial", label="Plane", visible=False)
-                index = gr.Slider(0, 1, value=0, step=1, label="Slice", elem_id="slice-number")
+                # all that can be: what a visitor has set counts, even where his session is forgotten
+                plane = gr.Radio([*AXES, PLANE], value="axial", label="Plane", visible=False)
+                index = gr.Slider(0, LIMITS.slices - 1, value=0, step=1, label="Slice", elem_id="slice-number")
             names = gr.CheckboxGroup(
                 [model.name for model in models], value=[models[0].name], label="Models", visible=len(models) > 1
             )
@@ -79,19 +83,19 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
 
     # ------------------------------------------------------------------ what happens
     def look(
-        paths: list[str] | None,
+        given: list[Uploaded] | None,
         names: list[str],
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Iterator[Updates]:
         """What was uploaded: a slice with its answer, the middle one of a volume, or the table of many."""
-        if not paths:
+        if not given:
             yield hidden | {answer: EMPTY}
             return
         try:
-            if answering.is_many(paths):
-                yield hidden | in_table(paths, names, progress)
+            if is_table(given):
+                yield hidden | in_table(given, names, progress)
                 return
-            upload = open_upload(Path(paths[0]))
+            upload = open_upload(given[0].path)
             first = upload.planes[0]
             controls = hidden | {
                 volume: gr.update(visible=len(upload.planes) > 1 or upload.slices(first) > 1),
@@ -103,19 +107,19 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
         except UploadError as error:
             yield hidden | {answer: alert(error)}
 
-    def look_again(paths: list[str] | None, names: list[str], plane: str, index: float) -> Iterator[str]:
+    def look_again(given: list[Uploaded] | None, names: list[str], plane: str, index: float) -> Iterator[str]:
         """Another slice of the volume that is there, or other models for it."""
-        if not paths or answering.is_many(paths):
+        if not given or is_table(given):
             yield EMPTY
             return
         try:
-            yield from answered(open_upload(Path(paths[0])), plane, int(index), answering.chosen(models, names))
+            yield from answered(open_upload(given[0].path), plane, int(index), answering.chosen(models, names))
         except UploadError as error:
             yield alert(error)
 
-    def in_table(paths: list[str], names: list[str], progress: gr.Progress) -> Updates:
+    def in_table(given: list[Uploaded], names: list[str], progress: gr.Progress) -> Updates:
         found: list[list[str]] = []
-        pictures = open_many([Path(path) for path in paths])
+        pictures = open_many([one.path for one in given], names=[one.name for one in given])
         for row in answering.rows(pictures, answering.chosen(models, names)):
             found.append(row)
             progress((len(found), None), desc="classified", unit="answers")
@@ -128,26 +132,26 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
         }
 
     def ask_others(
-        paths: list[str] | None,
+        given: list[Uploaded] | None,
         names: list[str],
         plane: str,
         index: float,
         progress: gr.Progress = gr.Progress(),  # noqa: B008 - how Gradio hands it over
     ) -> Iterator[Updates]:
         """Other models for what is there, whatever it is."""
-        if paths and answering.is_many(paths):
-            yield from look(paths, names, progress)
+        if given and is_table(given):
+            yield from look(given, names, progress)
             return
-        for text in look_again(paths, names, plane, index):
+        for text in look_again(given, names, plane, index):
             yield {answer: text}
 
-    def turn(paths: list[str] | None, names: list[str], plane: str) -> Iterator[Updates]:
+    def turn(given: list[Uploaded] | None, names: list[str], plane: str) -> Iterator[Updates]:
         """The middle slice of another plane, and the slider for its slices."""
-        if not paths:
+        if not given:
             yield {answer: EMPTY}
             return
         try:
-            upload = open_upload(Path(paths[0]))
+            upload = open_upload(given[0].path)
             for text in answered(upload, plane, upload.middle(plane), answering.chosen(models, names)):
                 yield {answer: text, index: slices_of(upload, plane)}
         except UploadError as error:
@@ -160,10 +164,16 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
     names.input(ask_others, at, seen, **waiting)
     index.input(look_again, at, answer, trigger_mode="always_last", **waiting)
     plane.input(turn, [files, names, plane], [answer, index], **waiting)
-    folder.upload(lambda paths: paths, folder, files, queue=False, **INTERNAL)
-    pasted.change(lambda path: [path] if path else None, pasted, files, queue=False, **INTERNAL)
+    # in the browser, which alone knows the names of the files
+    folder.upload(None, folder, files, js="(chosen) => chosen", **INTERNAL)
+    pasted.change(None, pasted, files, js="(picture) => (picture ? [picture] : null)", **INTERNAL)
     clear.click(None, None, [files, pasted], js="() => [null, null]", **INTERNAL)
     opacity.input(None, opacity, None, js=OPACITY, **INTERNAL)
+
+
+def is_table(given: Sequence[Uploaded]) -> bool:
+    """Whether the answer is a table: several files, or an archive."""
+    return answering.is_many([one.path for one in given])
 
 
 def slices_of(upload: Upload, plane: str) -> dict[str, Any]:

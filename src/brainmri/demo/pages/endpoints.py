@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from brainmri.demo import answering
 from brainmri.demo.pages.classify import JUDGING
+from brainmri.demo.pages.uploading import Files, Uploaded
 from brainmri.demo.uploads.limits import UploadError
 from brainmri.demo.uploads.many import open_many
 from brainmri.demo.uploads.opening import open_upload
@@ -24,10 +24,10 @@ def build(models: Sequence[DemoModel]) -> None:
     """The endpoints /classify, /classify_many and /models, inside a `gr.Blocks`. Nothing of them is seen."""
 
     def classify(
-        file: str,
+        file: Uploaded | None,
         models_asked: list[str],
         plane: str | None = None,
-        slice_number: int = -1,
+        slice_number: int | None = -1,
         with_map: bool = False,
     ) -> list[dict[str, Any]]:
         """Classify one MRI slice (PNG, JPEG, TIFF, DICOM, NIfTI) by one or several models. Research only, no diagnosis.
@@ -47,9 +47,11 @@ def build(models: Sequence[DemoModel]) -> None:
         try:
             if not file:
                 raise UploadError("No file was given. Upload a slice.")
-            upload = open_upload(Path(file))
+            upload = open_upload(file.path)
             plane = plane or upload.planes[0]
-            picture = upload.picture(plane, upload.middle(plane) if slice_number < 0 else int(slice_number))
+            picture = upload.picture(
+                plane, upload.middle(plane) if slice_number is None or slice_number < 0 else int(slice_number)
+            )
             asked = answering.chosen(models, models_asked)
             judgements = answering.judged(picture, asked)
         except UploadError as error:
@@ -62,7 +64,7 @@ def build(models: Sequence[DemoModel]) -> None:
                 one["map"] = answering.data_uri(under) if under else None
         return found
 
-    def classify_many(files: list[str], models_asked: list[str]) -> list[dict[str, str]]:
+    def classify_many(files: list[Uploaded] | None, models_asked: list[str]) -> list[dict[str, str]]:
         """Classify many slices, or a ZIP of them. Research only, no diagnosis.
 
         Args:
@@ -73,7 +75,8 @@ def build(models: Sequence[DemoModel]) -> None:
             A row for each file and model; a file that cannot be used has a row that says why.
         """
         try:
-            pictures = open_many([Path(path) for path in files or ()])
+            given = files or []
+            pictures = open_many([one.path for one in given], names=[one.name for one in given])
             found = answering.rows(pictures, answering.chosen(models, models_asked))
             return [dict(zip(answering.COLUMNS, row, strict=True)) for row in found]
         except UploadError as error:
@@ -92,8 +95,8 @@ def build(models: Sequence[DemoModel]) -> None:
 
     names = [model.name for model in models]
     with gr.Group(visible=False):
-        file = gr.File(label="A slice, DICOM file or NIfTI volume")
-        files = gr.File(label="Slices, or ZIP files of them", file_count="multiple")
+        file = Files(label="A slice, DICOM file or NIfTI volume")
+        files = Files(label="Slices, or ZIP files of them", file_count="multiple")
         asked = gr.CheckboxGroup(names, value=names[:1], label="Models")
         plane = gr.Dropdown(PLANES, value=None, label="Plane of a volume; none: the first")
         number = gr.Number(value=-1, precision=0, label="Slice, from 0; -1: the middle one")

@@ -20,7 +20,7 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, get_d
 from pydicom.tag import Tag
 
 from brainmri.data.images import MIN_SIDE
-from brainmri.demo.uploads.directories import too_large
+from brainmri.demo.uploads.directories import check_size
 from brainmri.demo.uploads.limits import Limits, UploadError
 from brainmri.demo.uploads.pictures import BLANK, NO_NUMBERS, PLANE, TOO_SMALL
 from brainmri.demo.uploads.rationing import RationedBytes, RationExceeded, reading
@@ -100,8 +100,7 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
             raise UploadError(BROKEN)
     if count > limits.slices:
         raise UploadError(f"This DICOM file has more than {limits.slices:,} frames. Export the ones that matter.")
-    if rows * columns * samples > limits.pixels:
-        raise too_large(limits)
+    check_size(columns, rows, limits, samples)
     if min(rows, columns) < MIN_SIDE:
         raise UploadError(TOO_SMALL)
     _check_compression(dataset)

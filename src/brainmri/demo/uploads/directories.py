@@ -8,6 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
+from brainmri.data.images import MAX_RATIO, MAX_SIDE, is_too_long
 from brainmri.demo.uploads.limits import Limits, UploadError
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # bytes of a type
@@ -18,6 +19,10 @@ WIDTH, LENGTH, COMPRESSION, ORIENTATION, TILE_WIDTH, TILE_LENGTH = 256, 257, 259
 # none, CCITT (three), LZW, JPEG, deflate (two), PackBits
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
 
+TOO_LONG = (
+    f"This picture is too long: at most {MAX_SIDE:,} pixels on a side, and {MAX_RATIO} times as long as wide, are read."
+    " Crop it and upload it again."
+)
 BROKEN = "This TIFF file is broken. Save it again, as TIFF or PNG."
 
 Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or where it stands
@@ -66,12 +71,26 @@ def _check_page(page: dict[int, int], limits: Limits) -> None:
     width, length = page.get(WIDTH, 0), page.get(LENGTH, 0)
     if not width or not length:
         raise UploadError(BROKEN)
-    if max(width * length, page.get(TILE_WIDTH, 0) * page.get(TILE_LENGTH, 0)) > limits.pixels:
+    tile = page.get(TILE_WIDTH, 0), page.get(TILE_LENGTH, 0)
+    if tile[0] * tile[1] > limits.pixels or max(tile) > MAX_SIDE:
         raise too_large(limits)
+    check_size(width, length, limits)
     if page.get(COMPRESSION, 1) not in COMPRESSIONS:
         raise UploadError(
             "This TIFF file is compressed in a way that is not opened here. Save it uncompressed, with LZW, or as PNG."
         )
+
+
+def check_size(width: int, height: int, limits: Limits, channels: int = 1) -> None:
+    """Whether a picture may be decoded: its area, and its sides, which cost more than their pixels tell.
+
+    Raises:
+        UploadError: if it has too many pixels, or is too long.
+    """
+    if width * height * channels > limits.pixels:
+        raise too_large(limits)
+    if is_too_long(width, height):
+        raise UploadError(TOO_LONG)
 
 
 def too_large(limits: Limits) -> UploadError:

@@ -25,13 +25,16 @@ UNNAMED_SET = "dataset"
 Answer = tuple[str, Image.Image | UploadError]
 
 
-def open_many(paths: Sequence[Path], limits: Limits = LIMITS) -> Iterator[Answer]:
+def open_many(paths: Sequence[Path], limits: Limits = LIMITS, names: Sequence[str] | None = None) -> Iterator[Answer]:
     """Files, folders and ZIP files -> a name to show and its picture, or what is wrong with it, one after the other.
 
     Of a volume, of frames and pages: the middle slice, axial where there is a choice. Only one file is in memory at a
     time, and nothing is written to disk. After `limits.pictures` a last answer says that no more are read.
+
+    Args:
+        names: to show in the place of those of `paths`, one for each.
     """
-    for number, answer in enumerate(_answers(paths, limits)):
+    for number, answer in enumerate(_answers(paths, names, limits)):
         if number == limits.pictures:
             yield answer[0], UploadError(f"Only the first {number:,} files are read. Upload this and the rest later.")
             return
@@ -66,9 +69,9 @@ def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Path:
     return root
 
 
-def _answers(paths: Sequence[Path], limits: Limits) -> Iterator[Answer]:
-    for path in paths:
-        for file, name in _files(path):
+def _answers(paths: Sequence[Path], names: Sequence[str] | None, limits: Limits) -> Iterator[Answer]:
+    for path, shown in zip(paths, names or [path.name for path in paths], strict=True):
+        for file, name in _files(path, shown):
             if is_archive(file):
                 yield from _archive_answers(file, name, limits)
             else:
@@ -86,15 +89,18 @@ def _archive_answers(path: Path, name: str, limits: Limits) -> Iterator[Answer]:
         yield shown_name(name), error
 
 
-def _files(path: Path) -> Iterator[tuple[Path, str]]:
-    """A file, or the files of a folder, with the name to show. Links and hidden files in a folder are left out."""
+def _files(path: Path, name: str) -> Iterator[tuple[Path, str]]:
+    """A file, which is called `name`, or the files of a folder, each with the name to show.
+
+    Links and hidden files in a folder are left out.
+    """
     if not path.is_dir():
-        yield path, path.name
+        yield path, name
         return
     for folder, inner, names in os.walk(path):
         inner.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
+        for inner_name in sorted(names):
+            file = Path(folder, inner_name)
             shown = PurePosixPath(file.relative_to(path).as_posix())
             if file.is_file() and not file.is_symlink() and not is_ignored(shown):
                 yield file, str(shown)

@@ -5,15 +5,15 @@ from __future__ import annotations
 import gzip
 import io
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import nibabel
 import numpy as np
 from PIL import Image
 
-from brainmri.data.images import MIN_SIDE
-from brainmri.demo.uploads.directories import too_large
+from brainmri.data.images import MIN_SIDE, is_too_long
+from brainmri.demo.uploads.directories import TOO_LONG, too_large
 from brainmri.demo.uploads.kinds import NIFTI_2_SIZES, NIFTI_SIZES
 from brainmri.demo.uploads.limits import MAY_BE_UPLOADED, Limits, UploadError, megabytes
 from brainmri.demo.uploads.rationing import RationedBytes, reading
@@ -111,7 +111,10 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
     volume = Volume(voxels, sizes, slope or 1.0, intercept or 0.0, low, high, planes)
     if any(math.prod(volume.square(plane)) > limits.pixels for plane in planes):
         raise too_large(limits)
-    return volume
+    drawn = tuple(plane for plane in planes if not is_too_long(*volume.square(plane)))
+    if not drawn:
+        raise UploadError(TOO_LONG)
+    return replace(volume, planes=drawn)
 
 
 def _header(file: Any) -> Any:

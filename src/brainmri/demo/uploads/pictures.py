@@ -9,7 +9,7 @@ from PIL import Image
 
 from brainmri.data.images import MIN_SIDE, upright_8_bit
 from brainmri.demo.uploads.cleaning import clean
-from brainmri.demo.uploads.directories import count_pages, too_large
+from brainmri.demo.uploads.directories import check_size, count_pages, too_large
 from brainmri.demo.uploads.limits import Limits, UploadError
 from brainmri.demo.uploads.rationing import RationedBytes, reading
 from brainmri.demo.uploads.scaling import is_blank
@@ -101,16 +101,15 @@ def _open(kind: str, data: bytes, limits: Limits) -> Image.Image:
         file = Image.open(RationedBytes(data), formats=(kind.upper(),))
     except Image.DecompressionBombError:
         raise too_large(limits) from None
-    _check_size(file, limits)
     if kind == "BMP" and file.info.get("compression") in BITMAP_RUN_LENGTHS:
         raise UploadError("This is a compressed BMP file, which is not opened. Save it as PNG.")
+    _check_size(file, limits)
     return file
 
 
 def _check_size(file: Image.Image, limits: Limits) -> None:
     width, height = file.size
-    if width * height > limits.pixels:
-        raise too_large(limits)
+    check_size(width, height, limits)
     if min(width, height) < MIN_SIDE:
         raise UploadError(TOO_SMALL)
 
