@@ -44,9 +44,9 @@ def known_licence(weights: str) -> str | None:
 
     Random weights are our own, and those of the packages are under our licence; of any other the user knows.
     """
-    from brainmri.models.weights import PACKAGED_WEIGHTS
+    from brainmri.models.packaged import PACKAGED_WEIGHTS
 
-    packages = tuple(package for package, _ in PACKAGED_WEIGHTS.values())
+    packages = tuple(package.distribution for package in PACKAGED_WEIGHTS.values())
     return OUR_LICENCE if weights == "random" or weights.startswith(packages) else None
 
 
