@@ -14,13 +14,11 @@ at the brain: size, border, brightness, sharpness, format.
 import argparse
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="data set to look into")
     parser.add_argument("--against", type=Path, metavar="OTHER", help="a second data set")
     parser.add_argument("--calibrate", action="store_true", help="also measure what it finds and what it joins wrongly")

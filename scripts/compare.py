@@ -24,11 +24,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="run folders, or folders of run folders")
     parser.add_argument("--out", type=Path, default=Path("results"), help="folder to write into (default: results)")
     keep = parser.add_mutually_exclusive_group()

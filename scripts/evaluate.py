@@ -20,12 +20,13 @@ import argparse
 import re
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 from brainmri.evaluation.robustness import IMAGES
+from brainmri.faults import advising, writing
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="what is scored")
     parser.add_argument("--data", "--data_dir", "--data-dir", required=True, type=Path, help="a prepared data set")
     parser.add_argument("--split", default="test", choices=["test", "validation", "train", "all"])
@@ -104,27 +105,30 @@ def main() -> None:
     check_folder(out)
 
     # ------------------------------------------------------------------ scoring
-    evaluation = evaluate(subject, data, arguments.split, match)
-    write_evaluation(evaluation, out)
+    less = f"try --batch_size {max(1, arguments.batch_size // 2)} (it is {arguments.batch_size} now)"
+    with advising(less), writing(out):
+        evaluation = evaluate(subject, data, arguments.split, match)
+        write_evaluation(evaluation, out)
     print(summary(evaluation.contents, out))
 
     # ------------------------------------------------------------------ the same pictures, corrupted
     if arguments.robustness:
-        study = robustness_study(
-            subject,
-            data,
-            match,
-            evaluation,
-            images=arguments.robustness_images or IMAGES,
-            batch_size=arguments.batch_size,
-        )
-        own = evaluation.contents["own_data"] and arguments.split == "test" and not arguments.out
-        place = (subject.folder if subject.folder and own else out) / "robustness"
-        write_study(study, place)
-        if place.parent == out:
-            write_evaluation(evaluation, out, place)
-        else:
-            write_report(place.parent)
+        with advising(less), writing(out):
+            study = robustness_study(
+                subject,
+                data,
+                match,
+                evaluation,
+                images=arguments.robustness_images or IMAGES,
+                batch_size=arguments.batch_size,
+            )
+            own = evaluation.contents["own_data"] and arguments.split == "test" and not arguments.out
+            place = (subject.folder if subject.folder and own else out) / "robustness"
+            write_study(study, place)
+            if place.parent == out:
+                write_evaluation(evaluation, out, place)
+            else:
+                write_report(place.parent)
         print(study_summary(study.contents, place))
 
 

@@ -16,14 +16,12 @@ import io
 import sys
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 from brainmri.data.choices import LAYOUTS, SCHEMES, STEPS
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or CSV file to read")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--layout", choices=LAYOUTS, help="layout of SOURCE (default: found out)")

@@ -5,10 +5,12 @@ from __future__ import annotations
 import argparse
 import logging
 import os
+import re
 import shlex
 import signal
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from pathlib import Path
 from types import FrameType
 from typing import Any, NoReturn
@@ -34,7 +36,8 @@ class Parser(argparse.ArgumentParser):
     elsewhere: dict[str, str]
 
     def __init__(self, *args: Any, elsewhere: dict[str, str] | None = None, **kwargs: Any) -> None:
-        kwargs = {"allow_abbrev": False, "formatter_class": argparse.RawDescriptionHelpFormatter} | kwargs
+        kwargs.setdefault("allow_abbrev", False)
+        kwargs.setdefault("formatter_class", argparse.RawDescriptionHelpFormatter)
         super().__init__(*args, **kwargs)
         self.elsewhere = elsewhere or {}
 
@@ -111,12 +114,14 @@ def call(main: Callable[[], int | None], *, again: str = "start again with") -> 
         sys.stdout.flush()
         sys.exit(status)
     except KeyboardInterrupt as stop:
+        _hear_no_more()
         if lost := _behind(stop, lost_process):
             _say(f"error: {sentence(lost)}; {again}: {_command()}")
         else:
             _say(f"{' '.join(['stopped', *getattr(stop, '__notes__', [])])}; {again}: {_command()}")
-        sys.exit(TERMINATED if isinstance(stop, Terminated) else STOPPED)
+        _leave(TERMINATED if isinstance(stop, Terminated) else STOPPED)
     except Exception as error:
+        _hear_no_more()
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             sys.exit(BROKEN_PIPE)
         text = sentence(error)
@@ -124,7 +129,7 @@ def call(main: Callable[[], int | None], *, again: str = "start again with") -> 
             _first()  # so that what the others say of a lost process does not hide it
             raise
         _say(f"error: {text}" + (f"; {again}: {_command()}" if lost_process(error) else ""))
-        sys.exit(2)
+        _leave(2)
 
 
 def shown_arguments() -> list[str]:
@@ -140,18 +145,24 @@ def shown_arguments() -> list[str]:
 
 
 def _command() -> str:
-    """How this program was called, by its launcher where there was one."""
+    """How this program was called, by its launcher where there was one; a run that goes on is not overwritten."""
+    words = shlex.split(re.sub(r" --overwrite([ =](true|True|1))?(?= |$)", "", shlex.join(["", *shown_arguments()])))
+    words = [sys.argv[0], *words[1:]]
     local, total = (int(os.environ.get(name, "1")) for name in ("LOCAL_WORLD_SIZE", "WORLD_SIZE"))
     starter = "python" if total == 1 else f"torchrun --nproc_per_node {local}"
     if total > local:
-        return f"the same command on each machine ({shlex.join([sys.argv[0], *shown_arguments()])})"
-    return shlex.join([*starter.split(), sys.argv[0], *shown_arguments()])
+        return f"the same command on each machine ({shlex.join(words)})"
+    return shlex.join([*starter.split(), *words])
+
+
+def _hear_no_more() -> None:
+    """While the program ends, a second Ctrl-C ends it at once; a launcher sends signals to what is ending anyway."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, signal.SIG_IGN if SHARED in os.environ else signal.SIG_DFL)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:
-    # The launcher sends the signal once more, while this process is ending; at a terminal a second Ctrl-C is meant.
-    for again in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(again, signal.SIG_IGN if SHARED in os.environ else signal.SIG_DFL)
+    _hear_no_more()
     raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
 
@@ -184,6 +195,15 @@ def _first() -> bool:
     except OSError:
         return True
     return True
+
+
+def _leave(status: int) -> NoReturn:
+    """Exit; one of several processes at once, as taking down what torch set up between them took 24 s."""
+    if SHARED in os.environ:
+        with suppress(OSError):
+            sys.stdout.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _nobody_reads() -> bool:

@@ -29,21 +29,15 @@ GLOO_TEXT = re.compile(
 )
 
 
-class NoSpace(OSError):
+class NoSpaceError(OSError):
     """A full disk: where, and how much is free."""
-
-
-class LostProcess(RuntimeError):
-    """Another process of the training is gone, so that this one cannot go on."""
 
 
 def disk_is_full(error: BaseException) -> bool:
     """Whether a file could not be written for want of space."""
     if isinstance(error, OSError) and error.errno is not None:
         return error.errno in FULL
-    return type(error).__name__ in ("SafetensorError", "RuntimeError", "OSError") and bool(
-        FULL_TEXT.search(str(error))
-    )
+    return type(error).__name__ in ("SafetensorError", "RuntimeError", "OSError") and bool(FULL_TEXT.search(str(error)))
 
 
 def out_of_memory(error: BaseException) -> bool:
@@ -55,8 +49,6 @@ def out_of_memory(error: BaseException) -> bool:
 
 def lost_process(error: BaseException) -> bool:
     """Whether torch.distributed says that another process does not answer."""
-    if isinstance(error, LostProcess):
-        return True
     torch = sys.modules.get("torch")
     if torch is None or not isinstance(error, RuntimeError):
         return False
@@ -75,9 +67,9 @@ def sentence(error: BaseException) -> str | None:
         return ": ".join([text, *notes])
     if lost_process(error):
         return " ".join(["another process of this training ended", *getattr(error, "__notes__", [])])
-    if disk_is_full(error) and not isinstance(error, NoSpace):
+    if disk_is_full(error) and not isinstance(error, NoSpaceError):
         place = Path(getattr(error, "filename", None) or tempfile.gettempdir())
-        error = NoSpace(_full(place))
+        error = NoSpaceError(_full(place))
     if not isinstance(error, (ValueError, OSError)):
         return None
     text = str(error)
@@ -95,11 +87,11 @@ def writing(folder: Path | str, needed: int | None = None) -> Iterator[None]:
         needed: bytes that it takes, where that is known.
 
     Raises:
-        NoSpace: if there is no space for a file.
+        NoSpaceError: if there is no space for a file.
     """
     try:
         yield
-    except NoSpace:
+    except NoSpaceError:
         raise
     except Exception as error:
         if not disk_is_full(error):
@@ -107,7 +99,35 @@ def writing(folder: Path | str, needed: int | None = None) -> Iterator[None]:
         named = getattr(error, "filename", None)
         # Libraries write through the temporary folder too, and few say where.
         places = [Path(named)] if named else [Path(folder), Path(tempfile.gettempdir())]
-        raise NoSpace(_full(min(places, key=free_bytes), needed)) from error
+        raise NoSpaceError(_full(min(places, key=free_bytes), needed)) from error
+
+
+@contextmanager
+def reading(file: Path | str) -> Iterator[None]:
+    """Whatever a damaged file, or one of another kind or version, makes a library inside raise names the file.
+
+    Raises:
+        ValueError: if its content is not as expected.
+    """
+    try:
+        yield
+    except OSError:
+        raise  # which names it itself
+    except (ValueError, KeyError, IndexError, TypeError, AttributeError, EOFError) as error:
+        raise ValueError(f"{file}: {_unlike(error)}") from error
+    except Exception as error:
+        if type(error).__module__.partition(".")[0] not in ("safetensors", "yaml", "zipfile", "pickle"):
+            raise
+        raise ValueError(f"{file}: {_unlike(error)}") from error
+
+
+def _unlike(error: Exception) -> str:
+    text = " ".join(str(error).split())
+    if isinstance(error, KeyError):
+        text = f"it has no {text}"
+    elif isinstance(error, (IndexError, TypeError, AttributeError)):
+        text = f"its content is of another kind ({text})"
+    return f"damaged, or no file of this version: {text or type(error).__name__}"
 
 
 @contextmanager

@@ -9,6 +9,7 @@ from pathlib import Path
 
 from brainmri.data.cache import cache_folder
 from brainmri.data.dataset import PreparedData, is_prepared, open_prepared
+from brainmri.suggestions import did_you_mean, paths_like
 
 logger = logging.getLogger(__name__)
 
@@ -25,7 +26,8 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
         return open_prepared(_phantom(split))
     folder = Path(data_dir)
     if not folder.exists():
-        raise ValueError(f"--data_dir {data_dir}: no such folder")
+        meant = did_you_mean([str(path) for path in paths_like(folder)])
+        raise ValueError(f"--data_dir {data_dir}: no such folder{meant}")
     if not is_prepared(folder):
         return open_prepared(_prepared_once(folder, split))
     data = open_prepared(folder)

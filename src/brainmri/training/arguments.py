@@ -16,8 +16,8 @@ if TYPE_CHECKING:
 
     from brainmri.training.recipe import Recipe, Stage
 
-PREPARATION = ("split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize")
-PREPARATION += ("name",)
+PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
+PREPARATION += ["name"]
 # Flags of other programs that stand for more than another name of ours.
 ELSEWHERE = {
     **dict.fromkeys(
@@ -100,7 +100,7 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
     """
     from transformers import HfArgumentParser, TrainingArguments
 
-    class TrainParser(Parser, HfArgumentParser):  # type: ignore[misc]
+    class TrainParser(Parser, HfArgumentParser):
         pass
 
     parser = TrainParser(

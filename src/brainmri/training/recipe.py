@@ -249,8 +249,8 @@ def resolve(name: str, protocol: Protocol = "clean", overrides: list[str] | None
     library, _, model = name.partition(":")
     if name not in recipe_names() and not (library in LIBRARIES and model):
         meant = did_you_mean([*near(model or name, recipe_names()), *([f"hf:{name}"] if "/" in name else [])])
-        known = f"--arch takes timm:NAME, hf:REPO or one of {', '.join(recipe_names())}"
-        raise ValueError(f"unknown recipe {name!r}{f'{meant} ({known})' if meant else f': {known}'}")
+        takes = f"--arch takes timm:NAME, hf:REPO or one of {', '.join(recipe_names())}"
+        raise ValueError(f"unknown recipe {name!r}{f'{meant} ({takes})' if meant else f': {takes}'}")
     text = (resources.files("brainmri") / "recipes" / f"{library}.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     if model:
