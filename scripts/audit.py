@@ -15,6 +15,7 @@ import argparse
 from pathlib import Path
 
 from brainmri.command import Parser, call
+from brainmri.faults import writing
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -33,7 +34,10 @@ def main() -> None:
     from brainmri.audit.summary import audit_text
 
     out: Path = arguments.out or Path("audits") / set_name(arguments.data)
-    print(audit_text(audit(arguments.data, arguments.against, out, calibrate=arguments.calibrate)))
+    if out.exists() and not out.is_dir():
+        raise ValueError(f"{out} is a file: give another --out")
+    with writing(out):
+        print(audit_text(audit(arguments.data, arguments.against, out, calibrate=arguments.calibrate)))
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")
 
 

@@ -18,6 +18,7 @@ from pathlib import Path
 
 from brainmri.command import Parser, call
 from brainmri.data.choices import LAYOUTS, SCHEMES, STEPS
+from brainmri.faults import writing
 
 
 def parse_arguments() -> argparse.Namespace:
@@ -52,7 +53,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # names that an old Windows code page lacks must not stop the work
     from brainmri.data.prepare import prepare
 
-    prepare(**vars(arguments))
+    with writing(arguments.out):
+        prepare(**vars(arguments))
 
 
 if __name__ == "__main__":

@@ -157,7 +157,7 @@ def stage_arguments(
     from transformers import TrainingArguments
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    shares = world_size() * int(given.get("gradient_accumulation_steps", 1))
+    shares = world_size() * max(1, int(given.get("gradient_accumulation_steps", 1)))
     if recipe.batch_size % shares and "per_device_train_batch_size" not in given:
         raise ValueError(
             f"the recipe's batch of {recipe.batch_size} cannot be shared equally by {shares} processes x accumulation "
@@ -200,6 +200,9 @@ def stage_arguments(
         meant = did_you_mean(near(name, known)) or " (see transformers.TrainingArguments)"
         raise ValueError(f"recipe: training_arguments has no {name}{meant}")
     values |= recipe.training_arguments | given
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if int(values.get(name, 1)) < 1:
+            raise ValueError(f"--{name} {values[name]}: at least 1 is needed")
     # Set by us whatever was given: our batches have no columns to remove, and the run's folder is not the stage's.
     values |= {"remove_unused_columns": False, "output_dir": output_dir, "resume_from_checkpoint": None}
     arguments = TrainingArguments(**values)

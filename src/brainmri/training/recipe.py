@@ -315,7 +315,12 @@ def _change(override: str) -> dict[str, Any]:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ValueError(f"--recipe {override!r}: expected KEY=VALUE, such as model.arguments.dropout=0")
-    change: Any = yaml.safe_load(value)
+    try:
+        change: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"--recipe {override!r}: what follows = is no YAML value ({getattr(error, 'problem', error)})"
+        ) from error
     for part in reversed(key.split(".")):
         change = {part: change}
     return dict(change)
