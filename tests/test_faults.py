@@ -167,7 +167,7 @@ def test_a_mistyped_folder_is_not_sought_on_the_hub(tmp_path: Path, monkeypatch:
             with pytest.raises(ValueError, match="no such folder or file") as refusal:
                 on_hub(place)
         assert near in str(refusal.value)
-    with pytest.raises(ValueError, match="only the Hub has revisions: leave out @main"):
+    with pytest.raises(ValueError, match="only repositories on the Hub have revisions: leave out @main"):
         on_hub("runs/resnet50-clean-seed42@main")
     with pytest.raises(ValueError, match="did you mean owner/name@v1"):
         on_hub("owner@v1/name")

@@ -6,6 +6,7 @@ import argparse
 import logging
 import os
 import re
+import select
 import shlex
 import signal
 import sys
@@ -209,8 +210,17 @@ def _leave(status: int) -> NoReturn:
 def _nobody_reads() -> bool:
     """Whether standard output is the pipe that broke; nothing more is written to it then."""
     try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return True
-    return False
+        place = sys.stdout.fileno()
+    except (OSError, ValueError):  # no file of the system
+        return False
+    if hasattr(select, "poll") and not _errors(place):  # Windows has none
+        return False
+    os.dup2(os.open(os.devnull, os.O_WRONLY), place)
+    return True
+
+
+def _errors(place: int) -> bool:
+    """Whether the other end of a pipe is closed."""
+    poll = select.poll()
+    poll.register(place, 0)
+    return any(event & (select.POLLERR | select.POLLHUP) for _, event in poll.poll(0))
