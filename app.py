@@ -20,7 +20,9 @@ QUEUE = 200  # visitors who may wait; the next one is told that the demo is full
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    from brainmri.command import Parser
+
+    parser = Parser(description=__doc__)
     parser.add_argument(
         "--models", nargs="+", default=[], metavar="PLACE", help="run folders and Hub IDs, first is shown first"
     )

@@ -15,13 +15,12 @@ only.
 import argparse
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
+from brainmri.faults import writing
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("data", type=Path, metavar="DATA", help="data set to look into")
     parser.add_argument("--against", type=Path, metavar="OTHER", help="a second data set")
     parser.add_argument("--calibrate", action="store_true", help="also measure what it finds and what it joins wrongly")
@@ -42,7 +41,7 @@ def main() -> None:
         raise ValueError(f"{missing} does not exist")
     inputs = digest([[set_name(path), digest_of_files(*_read(path))] for path in sets], arguments.calibrate)
     out: Path = arguments.out or default_output(Path("audits"), set_name(arguments.data), inputs)
-    with output(out, "audit", inputs, overwrite=arguments.overwrite) as folder:
+    with writing(out), output(out, "audit", inputs, overwrite=arguments.overwrite) as folder:
         found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate)
     print(audit_text(found))
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")

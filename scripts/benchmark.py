@@ -31,7 +31,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 
 if TYPE_CHECKING:
     import numpy as np
@@ -52,9 +52,7 @@ SIZES = [1_000, 7_000, 20_000, 100_000]  # images to group
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("--data_dir", "--data-dir", metavar="DIR", help="as of train.py (default: the phantom set)")
     parser.add_argument("--only", nargs="+", default=PARTS, metavar="PART", help="some of the parts (default: all)")
     parser.add_argument("--repeats", type=int, default=5, help="how often each is measured (default: 5)")

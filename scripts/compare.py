@@ -25,11 +25,11 @@ import sys
 import tempfile
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("runs", nargs="*", type=Path, metavar="RUNS", help="run folders, or folders of run folders")
     parser.add_argument("--out", type=Path, help="folder to write into (default: comparisons/RUNS-DIGEST)")
     parser.add_argument("--overwrite", action="store_true", help="replace what --out or the README holds of other runs")

@@ -22,12 +22,13 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 from brainmri.evaluation.robustness import IMAGES
+from brainmri.faults import advising, writing
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="what is scored")
     parser.add_argument("--data", "--data_dir", "--data-dir", required=True, type=Path, help="a prepared data set")
     parser.add_argument("--split", default="test", choices=["test", "validation", "train", "all"])
@@ -119,7 +120,10 @@ def main() -> None:
 
     # ------------------------------------------------------------------ scoring; then the same pictures, corrupted
     how = {"command": "evaluate", "overwrite": arguments.overwrite}
+    less = f"try --batch_size {max(1, arguments.batch_size // 2)} (it is {arguments.batch_size} now)"
     with ExitStack() as stack:
+        stack.enter_context(advising(less))
+        stack.enter_context(writing(out))
         new = stack.enter_context(output(out, inputs=inputs, part="evaluation", **how))
         if arguments.robustness:
             of_study = output(home / "robustness", inputs=digest(inputs, images), part="robustness", **how)

@@ -17,7 +17,7 @@ from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -26,7 +26,7 @@ STUDIES = ["layers", "features", "dropout", "maps", "report"]
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     parser.add_argument("run", nargs="?", type=Path, metavar="RUN", help="folder of a finished run")
     parser.add_argument("--arch", help="a recipe, in place of RUN: its untrained model with random weights")
     parser.add_argument("--image", type=Path, help="the picture to look at (default: a slice of the phantom set)")

@@ -16,15 +16,14 @@ import io
 import sys
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 from brainmri.data.choices import LAYOUTS, SCHEMES, STEPS
 from brainmri.data.origins import ORIGINS
+from brainmri.faults import writing
 
 
 def parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False
-    )
+    parser = Parser(description=__doc__)
     parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or CSV file to read")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--layout", choices=LAYOUTS, help="layout of SOURCE (default: found out)")
@@ -60,7 +59,8 @@ def main() -> None:
         sys.stdout.reconfigure(errors="replace")  # names that an old Windows code page lacks must not stop the work
     from brainmri.data.prepare import prepare
 
-    prepare(**vars(arguments))
+    with writing(arguments.out):
+        prepare(**vars(arguments))
 
 
 if __name__ == "__main__":

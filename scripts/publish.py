@@ -19,24 +19,24 @@ import sys
 import tempfile
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import Parser, call
 
 
 def parse_arguments() -> argparse.Namespace:
-    hub = argparse.ArgumentParser(add_help=False)
+    hub = Parser(add_help=False)
     hub.add_argument("--repo", metavar="OWNER/NAME", help="where to (default: the token's account, a name that fits)")
     hub.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
     hub.add_argument("--dry-run", "--dry_run", type=Path, metavar="DIR", help="only write what would go up to DIR")
     where = hub.add_mutually_exclusive_group()
     where.add_argument("--revision", help="a branch, made if need be (default: main)")
     where.add_argument("--create-pr", "--create_pr", action="store_true", help="propose it in a pull request")
-    data = argparse.ArgumentParser(add_help=False)
+    data = Parser(add_help=False)
     data.add_argument("--license", metavar="ID", help="of the pictures or of the weights, such as cc-by-4.0")
     data.add_argument("--license_name", "--license-name", help="of a licence without an identifier (--license other)")
     data.add_argument("--license_link", "--license-link", help="its text")
     data.add_argument("--cite", action="append", default=[], metavar="TEXT", help="source of the pictures")
 
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser = Parser(description=__doc__)
     kinds = parser.add_subparsers(dest="kind", required=True)
     model = kinds.add_parser("model", parents=[hub], help="a finished run")
     model.add_argument("run", type=Path, metavar="RUN")
@@ -119,4 +119,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    call(main)
+    call(main, again="continue with")

@@ -10,10 +10,9 @@ Every field of transformers.TrainingArguments is a flag too, and wins over the r
 
 import logging
 import re
-import sys
 from pathlib import Path
 
-from brainmri.command import call
+from brainmri.command import ToStandardOutput, call
 from brainmri.hub.upload import use_plain_uploads
 from brainmri.training.arguments import parse
 from brainmri.training.machine import keep_freed_memory, use_cpu_well
@@ -48,7 +47,8 @@ def main() -> None:
         push.check()
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     main_process = state.is_main_process
-    logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
+    level = logging.INFO if main_process else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", handlers=[ToStandardOutput()])
     for noisy in ("httpx", "datasets", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
     if not given.get("resume_from_checkpoint"):
@@ -94,4 +94,4 @@ def main() -> None:
 
 
 if __name__ == "__main__":
-    call(main)
+    call(main, again="continue with")

@@ -6,6 +6,7 @@ A process of its own spends most of its time on imports. Each script has tests o
 import io
 import os
 import runpy
+import signal
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -26,6 +27,7 @@ def run_here(
     """
     command = [str(SCRIPTS / script), *map(str, arguments)]
     out, err = io.StringIO(), io.StringIO()
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
     with (
         mock.patch.dict(os.environ, environment or {}),
         mock.patch.object(sys, "argv", command),
@@ -37,6 +39,8 @@ def run_here(
         except SystemExit as end:
             return subprocess.CompletedProcess(command, int(end.code or 0), out.getvalue(), err.getvalue())
         finally:
+            for number, handler in handlers.items():
+                signal.signal(number, handler)
             if torch := sys.modules.get("torch"):  # train.py and benchmark.py treat subnormal numbers as zero
                 torch.set_flush_denormal(False)
     raise AssertionError(f"{script} does not end as every script does")

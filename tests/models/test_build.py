@@ -244,7 +244,7 @@ def test_weights_of_an_earlier_run_load_and_a_classifier_of_another_size_is_new(
     (tmp_path / "pickle.bin").write_bytes(b"x")
     with pytest.raises(WeightsError, match=r"only \.safetensors"):
         build_model(recipe, FOUR, str(tmp_path / "pickle.bin"))
-    with pytest.raises(WeightsError, match="no such file or folder"):
+    with pytest.raises(WeightsError, match="no such folder or file"):
         build_model(recipe, FOUR, str(tmp_path / "missing"))
 
 

@@ -13,6 +13,8 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.outlines import Polygon, read_outlines
+from brainmri.faults import reading
+from brainmri.suggestions import did_you_mean, paths_like
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -21,6 +23,8 @@ logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 OUTLINES = "outlines.csv"
 SCHEMA_VERSION = 1
+COLUMNS = ("file_name", "label", "split", "group_id", "picture_id", "site", "source")  # of index.csv
+FACTS = ("name", "fingerprint", "layout", "split", "split_seed", "leaky", "classes", "counts", "groups")
 
 
 @dataclass(frozen=True)
@@ -92,18 +96,25 @@ def open_prepared(root: Path | str) -> PreparedData:
         ValueError: if the folder is not a prepared one, is of another schema version, or lacks a file of its index.
     """
     root = Path(root)
+    if not root.exists():
+        raise ValueError(f"{root}: no such folder{did_you_mean([str(path) for path in paths_like(root)])}")
     if not is_prepared(root):
         raise ValueError(
             f"{root} is not a prepared data set (no dataset.json and index.csv): run scripts/prepare_data.py"
         )
-    info = json.loads((root / "dataset.json").read_text(encoding="utf-8"))
+    with reading(root / "dataset.json"):
+        info = dict(json.loads((root / "dataset.json").read_text(encoding="utf-8")))
     info.setdefault("simulated", False)  # earlier releases recorded neither
     info.setdefault("origin", None)
-    if info["schema_version"] != SCHEMA_VERSION:
+    if info.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(
-            f"{root}: schema version {info['schema_version']}, this release reads {SCHEMA_VERSION}: prepare it again"
+            f"{root}: schema version {info.get('schema_version')}, this release reads {SCHEMA_VERSION}: "
+            "prepare it again"
         )
-    index = pd.read_csv(root / "index.csv", dtype=str, keep_default_na=False)
+    with reading(root / "index.csv"):
+        index = pd.read_csv(root / "index.csv", dtype=str, keep_default_na=False)
+    if lacking := [name for name in COLUMNS if name not in index] + [name for name in FACTS if name not in info]:
+        raise ValueError(f"{root}: index.csv or dataset.json lacks {', '.join(lacking)}: prepare it again")
     missing = [name for name in index["file_name"] if not (root / name).is_file()]
     if missing:
         raise ValueError(

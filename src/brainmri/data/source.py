@@ -15,6 +15,7 @@ from brainmri.data.dataset import PreparedData, is_prepared, open_prepared
 from brainmri.data.folder import fingerprint
 from brainmri.data.layouts import detect_layout, list_files, read_layout
 from brainmri.data.storage import alone, cache_folder, telling_of_space
+from brainmri.suggestions import did_you_mean, paths_like
 
 logger = logging.getLogger(__name__)
 
@@ -31,7 +32,8 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
         return _as_it_is(open_prepared(_phantom(split)))
     folder = Path(data_dir)
     if not folder.exists():
-        raise ValueError(f"--data_dir {data_dir}: no such folder")
+        meant = did_you_mean([str(path) for path in paths_like(folder)])
+        raise ValueError(f"--data_dir {data_dir}: no such folder{meant}")
     if not is_prepared(folder):
         return _as_it_is(open_prepared(_prepared_once(folder, split)))
     data = open_prepared(folder)

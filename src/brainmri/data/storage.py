@@ -14,6 +14,8 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike
 
+from brainmri.faults import NoSpaceError
+
 NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNKNOWN_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # what a file system says that cannot allocate
 ZEROS = bytes(2**20)
@@ -39,7 +41,7 @@ def telling_of_space(folder: Path, needed: int | None = None, instead: str = "se
         there = next(place for place in (folder, *folder.parents) if place.exists())
         has = f"has {_gigabytes(shutil.disk_usage(there).free)}"
         needs = "" if needed is None else f"needs {_gigabytes(needed)}, "
-        raise OSError(f"no space left in {folder} ({needs}{has}): free some, or {instead}") from error
+        raise NoSpaceError(f"no space left in {folder} ({needs}{has}): free some, or {instead}") from error
 
 
 def allocated_memmap(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:

@@ -3,19 +3,19 @@
 from __future__ import annotations
 
 import json
-import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.evaluation.reject.rule import ARRAYS, RejectRule
 from brainmri.evaluation.results import read_result
+from brainmri.faults import reading
 from brainmri.models.loading import class_names, load_classifier, load_processor
+from brainmri.models.places import on_hub
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
-REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 RECORD = ("trust.json", "result.json")  # other projects may have a result.json too, but hardly both
 Record = tuple[dict[str, Any] | None, dict[str, Any] | None, RejectRule | None]  # result.json, trust.json, its rule
 NO_RECORD: Record = (None, None, None)
@@ -56,16 +56,12 @@ def open_model(place: str, *, trust_remote_code: bool = False) -> OpenedModel:
         result, trust, rule = _record(path)
         name = f"{result['arch']} ({result['protocol']}, seed {result['seed']})" if result else path.resolve().name
         return OpenedModel(name, *parts, folder=path, result=result, trust=trust, rule=rule)
-    repository, _, revision = _repository(place).partition("@")
-    if not REPOSITORY.fullmatch(repository):
-        raise ValueError(
-            f"{place}: no such folder or file, and no repository on the Hub (OWNER/NAME[@REVISION]) or timm:NAME"
-        )
-    parts = _parts(repository, revision or None, trust_remote_code)
-    result, trust, rule = _record_on_hub(repository, revision or None)
-    return OpenedModel(
-        place, *parts, repository=repository, revision=revision or None, result=result, trust=trust, rule=rule
-    )
+    if path.exists():
+        raise ValueError(f"{place} is a file: give the folder of a run or of a saved model")
+    repository, revision = on_hub(_repository(place))
+    parts = _parts(repository, revision, trust_remote_code)
+    result, trust, rule = _record_on_hub(repository, revision)
+    return OpenedModel(place, *parts, repository=repository, revision=revision, result=result, trust=trust, rule=rule)
 
 
 def _parts(
@@ -83,8 +79,12 @@ def _record(folder: Path) -> Record:
     """What a run left beside its model; nothing for a model that is no run of this project."""
     if not all((folder / name).is_file() for name in RECORD):
         return NO_RECORD
-    trust = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
-    return read_result(folder), trust, RejectRule.load(folder) if trust["reject"] else None
+    result = read_result(folder)
+    with reading(folder / "trust.json"):
+        trust = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
+        parts = {name: trust[name] for name in ("classes", "calibration", "conformal", "reject")}
+        rule = RejectRule.load(folder) if parts["reject"] else None
+    return result, trust, rule
 
 
 def _record_on_hub(repository: str, revision: str | None) -> Record:

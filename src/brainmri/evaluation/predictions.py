@@ -5,6 +5,8 @@ from pathlib import Path
 import pandas as pd
 from numpy.typing import NDArray
 
+from brainmri.faults import reading
+
 
 def predictions_table(
     index: pd.DataFrame, probabilities: NDArray, classes: list[str], fold: int | None = None
@@ -37,10 +39,11 @@ def read_predictions(path: Path, split: str, classes: list[str]) -> tuple[list[i
         ValueError: no rows of the split, a class of `classes` has no column, or a label is not in `classes`.
     """
     # Labels stay text: a class may be called "1" or "NA".
-    table = pd.read_csv(path, dtype={"split": str, "label": str}, keep_default_na=False)
+    with reading(path):
+        table = pd.read_csv(path, dtype={"split": str, "label": str}, keep_default_na=False)
     columns = [f"p_{label}" for label in classes]
-    missing = [column for column in columns if column not in table]
-    unknown = sorted(set(table["label"]) - set(classes))
+    missing = [column for column in ["split", "label", *columns] if column not in table]
+    unknown = [] if missing else sorted(set(table["label"]) - set(classes))
     if missing or unknown:
         raise ValueError(f"{path}: columns missing: {missing}, unknown labels: {unknown}; the classes are {classes}.")
     rows = table[table["split"] == split]

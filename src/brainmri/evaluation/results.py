@@ -8,6 +8,9 @@ from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
+from brainmri.faults import reading
+from brainmri.suggestions import did_you_mean, paths_like
+
 SCHEMA_VERSION = 1
 KEYS = {
     *("schema_version", "arch", "recipe_title", "source", "published", "protocol", "seed", "split_seed", "fold"),
@@ -25,6 +28,16 @@ DATA_KEYS = {
     "train_after_oversampling",
     "groups",
 }
+NESTED = {
+    "data": DATA_KEYS,
+    "parameters": {"total", "trainable"},
+    "training": {
+        *("epochs_run", "epochs_scheduled", "schedule_fraction", "best_epoch", "time_to_converge_s", "precision"),
+        *("images_per_second", "best_train_accuracy", "validation_accuracy_then"),
+    },
+    "environment": set(),
+}
+SCORES = {"n", "groups", "accuracy", "accuracy_ci95", "per_class", "confusion_matrix"}
 FLOORS = {
     "majority": "Always the most frequent class",
     "nearest_neighbour": "Nearest training image (64x64 pixels)",
@@ -50,12 +63,23 @@ def read_result(run_dir: Path) -> dict[str, Any]:
         ValueError: another schema version, or keys are missing.
     """
     path = Path(run_dir) / "result.json"
+    if not Path(run_dir).exists():
+        like = [str(place) for place in paths_like(Path(run_dir))]
+        raise FileNotFoundError(f"{run_dir}: no such folder{did_you_mean(like)}")
     if not path.is_file():
         raise FileNotFoundError(f"{path} not found: the run did not finish, or this is not a run folder.")
-    result: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    with reading(path):
+        result: dict[str, Any] = dict(json.loads(path.read_text(encoding="utf-8")))
     if result.get("schema_version") != SCHEMA_VERSION:
         raise ValueError(f"{path}: schema version {result.get('schema_version')} found, {SCHEMA_VERSION} expected.")
-    missing = sorted(KEYS - set(result)) + sorted(f"data.{key}" for key in DATA_KEYS - set(result.get("data", {})))
+    missing = sorted(KEYS - set(result))
+    for part, keys in {**NESTED, **dict.fromkeys(("test", "validation", "train"), SCORES)}.items():
+        content = result.get(part)
+        if content is None and part not in NESTED:  # of a split that was not scored
+            continue
+        if not isinstance(content, dict):
+            content = {}
+        missing += sorted(f"{part}.{key}" for key in keys - set(content))
     if missing:
         raise ValueError(f"{path}: keys missing: {', '.join(missing)}. Make the run again with this version.")
     result["data"].setdefault("simulated", False)  # earlier releases recorded neither
@@ -84,6 +108,8 @@ def find_runs(paths: Iterable[Path]) -> list[Path]:
     runs: list[Path] = []
     for path in paths:
         found = [path] if (path / "result.json").is_file() else sorted(p.parent for p in path.glob("*/result.json"))
+        if not path.exists():
+            raise ValueError(f"{path}: no such folder{did_you_mean([str(like) for like in paths_like(path)])}")
         if not found:
             raise ValueError(f"{path}: no result.json here or one folder below; give finished run folders.")
         runs.extend(run for run in found if run not in runs)

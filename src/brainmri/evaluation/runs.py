@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from brainmri.evaluation.results import FLOORS, data_title, read_result
+from brainmri.faults import reading
 
 # What makes two runs the same system, so that they may differ in their seed only.
 SYSTEM = ["source", "recipe", "protocol", "changes", "weights", "normalize", "epochs_scheduled", "schedule_fraction"]
@@ -116,7 +117,8 @@ def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
     Raises:
         ValueError: its columns are not `columns`.
     """
-    table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+    with reading(path):
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
     if list(table.columns) != columns:
         raise ValueError(f"{path}: columns {list(table.columns)} found, {columns} expected; make the file again.")
     return table.fillna(dict.fromkeys(text, ""))
@@ -208,12 +210,10 @@ def _row(run_dir: Path) -> dict[str, Any]:
     for name in ("history.csv", "predictions.csv"):
         if not (run_dir / name).is_file():
             raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
-    history = pd.read_csv(run_dir / "history.csv")
-    return {
-        "folder": str(run_dir),
-        "best_train_epoch": int(history["train_accuracy"].argmax()) + 1,
-        **result_row(result),
-    }
+    with reading(run_dir / "history.csv"):
+        best = int(pd.read_csv(run_dir / "history.csv")["train_accuracy"].argmax()) + 1
+    with reading(run_dir / "result.json"):
+        return {"folder": str(run_dir), "best_train_epoch": best, **result_row(result)}
 
 
 def _base(table: pd.DataFrame) -> pd.Series:

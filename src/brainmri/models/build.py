@@ -112,7 +112,10 @@ def _own(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     # So that the code travels with the saved model, and it loads where this package is not installed.
     config_class.register_for_auto_class()  # type: ignore[attr-defined]
     network_class.register_for_auto_class("AutoModelForImageClassification")  # type: ignore[attr-defined]
-    return cast(PreTrainedModel, network_class(config_class(**arguments, **labels)))
+    try:
+        return cast(PreTrainedModel, network_class(config_class(**arguments, **labels)))
+    except TypeError as error:
+        raise ValueError(f"model.arguments: {arguments} do not fit {recipe.model.family} ({error})") from error
 
 
 def _timm(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
@@ -120,7 +123,10 @@ def _timm(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:
     architecture = str(arguments.pop("architecture", None)).partition(".")[0]
     if not timm.is_model(architecture):
         raise ValueError(f"model.arguments.architecture: timm has no model named {architecture!r}")
-    backbone = timm.create_model(architecture, pretrained=False, num_classes=len(labels["id2label"]), **arguments)
+    try:
+        backbone = timm.create_model(architecture, pretrained=False, num_classes=len(labels["id2label"]), **arguments)
+    except TypeError as error:
+        raise ValueError(f"model.arguments: {arguments} do not fit {architecture} ({error})") from error
     factor, mean, std = FORMULAS[recipe.input.normalize]
     known = cast(dict[str, Any], backbone.pretrained_cfg)
     if known.get("fixed_input_size"):  # timm takes the size of its position embeddings from there, others from here

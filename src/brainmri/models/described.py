@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from difflib import get_close_matches
+from pathlib import Path
 from typing import Any
 
+from brainmri.models.places import on_hub
 from brainmri.models.preprocessing import FORMULAS, Normalization
 
 
@@ -42,7 +44,7 @@ def hub_model(repository: str) -> dict[str, Any]:
     """
     from transformers import AutoImageProcessor
 
-    identifier, _, revision = repository.partition("@")
+    identifier, revision = (repository, None) if Path(repository).is_dir() else on_hub(repository)
     try:
         processor = AutoImageProcessor.from_pretrained(identifier, revision=revision or "main")
     except (OSError, ValueError) as error:

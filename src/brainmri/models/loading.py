@@ -9,14 +9,15 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils import logging
 
+from brainmri.faults import out_of_memory
 from brainmri.models.build import OWN_NETWORKS
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
-# What transformers raises for folders, repositories and files that it cannot use. KeyError: a configuration that lacks
-# a key; RuntimeError: weights of another shape.
-CANNOT_BE_USED = (OSError, ValueError, KeyError, RuntimeError, ImportError, SafetensorError)
+# What transformers raises for folders, repositories and files that it cannot use. KeyError, TypeError, AttributeError:
+# a configuration that lacks a key, or has something else there; RuntimeError: weights of another shape.
+CANNOT_BE_USED = (OSError, ValueError, KeyError, TypeError, AttributeError, RuntimeError, ImportError, SafetensorError)
 
 
 def load_classifier(place: str, revision: str | None = None, *, trust_remote_code: bool = False) -> PreTrainedModel:
@@ -39,6 +40,8 @@ def load_classifier(place: str, revision: str | None = None, *, trust_remote_cod
             place, revision=revision or "main", dtype="float32", output_loading_info=True, **options
         )
     except CANNOT_BE_USED as error:
+        if out_of_memory(error):
+            raise
         raise ValueError(f"{place}: no image classifier that can be loaded ({_reason(error)})") from error
     finally:
         logging.set_verbosity(before)

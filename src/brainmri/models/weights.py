@@ -15,9 +15,11 @@ import timm
 import torch
 from filelock import FileLock
 
-from brainmri.data.cache import cache_folder
+from brainmri.data.storage import cache_folder
+from brainmri.faults import reading
 from brainmri.models.packaged import PACKAGED_WEIGHTS, read_packaged
 from brainmri.models.parts import bare_network, classifier_names, uses_transformers
+from brainmri.models.places import on_hub
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -188,19 +190,21 @@ def _named(place: str) -> Weights:
         if path.suffix != ".safetensors":
             raise WeightsError(f"{place}: only .safetensors files and folders with a model.safetensors are read")
         return Weights(_read(path), f"{place}, sha256 {_digest(path)[:16]}")
-    if path.parent.is_dir() and place.count("/") != 1:
-        raise WeightsUnreachableError(f"--weights {place}: no such file or folder (a folder needs a model.safetensors)")
+    if Path(place).is_dir():
+        raise WeightsError(f"--weights {place}: the folder has no model.safetensors")
+    try:
+        on_hub(place)
+    except ValueError as error:
+        raise WeightsError(f"--weights {error}") from error
     return _from_hub(place)
 
 
 def _read(path: Path) -> dict[str, torch.Tensor]:
-    from safetensors import SafetensorError
     from safetensors.torch import load_file
 
-    try:
-        return {name.removeprefix("timm_model."): tensor for name, tensor in load_file(path).items()}
-    except SafetensorError as error:
-        raise WeightsError(f"{path} is damaged, or no safetensors file ({error})") from error
+    with reading(path):
+        tensors = load_file(path)
+    return {name.removeprefix("timm_model."): tensor for name, tensor in tensors.items()}
 
 
 def _digest(path: Path) -> str:

@@ -5,14 +5,36 @@ from __future__ import annotations
 import argparse
 import os
 import shlex
-import sys
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
+
+from brainmri.command import Parser, shown_arguments
+from brainmri.suggestions import did_you_mean, near
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
     from brainmri.training.recipe import Recipe, Stage
+
+PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
+PREPARATION += ["name"]
+# Flags of other programs that stand for more than another name of ours.
+ELSEWHERE = {
+    **dict.fromkeys(
+        PREPARATION,
+        "the data are split and laid out before: python scripts/prepare_data.py SOURCE OUT --{}, then --data_dir OUT",
+    ),
+    **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
+    **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
+    **dict.fromkeys(("patience", "early_stopping"), "give --recipe stages.0.early_stopping.patience=N"),
+    **dict.fromkeys(("augment", "augmentation"), "give --recipe augmentation.NAME=WIDTH"),
+    **dict.fromkeys(("mixup", "cutmix"), "give --recipe mix.{}=ALPHA"),
+    **dict.fromkeys(("freeze", "freeze_backbone"), "give --recipe stages.0.freeze=backbone"),
+    **dict.fromkeys(
+        ("gpus", "devices", "num_processes", "nproc_per_node", "num_gpus"),
+        "the launcher takes it: accelerate launch --num_processes N scripts/train.py ...",
+    ),
+}
 
 
 @dataclass
@@ -73,15 +95,20 @@ class RunArguments:
 def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, Any]]:
     """Read the command line: the run's own flags, and the TrainingArguments that were given explicitly.
 
-    An unknown flag ends the program with a message, as argparse does.
+    Raises:
+        ValueError: for an unknown flag, which says what was probably meant, or a value that a flag does not take.
     """
     from transformers import HfArgumentParser, TrainingArguments
 
-    parser = HfArgumentParser(
-        [RunArguments, TrainingArguments],  # type: ignore[list-item]
+    class TrainParser(Parser, HfArgumentParser):
+        pass
+
+    parser = TrainParser(
+        [RunArguments, TrainingArguments],
+        prog="train.py",
         description="Train one recipe and write its run folder.",
         usage="train.py --arch NAME [--data_dir DIR] [--output_dir DIR] [any flag below]",
-        allow_abbrev=False,
+        elsewhere={flag: text.format(flag) for flag, text in ELSEWHERE.items()},
     )
     for action in parser._actions:
         if action.dest != "help":
@@ -96,14 +123,7 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
 
 def command_line() -> str:
     """How this run was called, as `result.json` keeps it: without a token of the Hub."""
-    words = list(sys.argv[1:])
-    for place, word in enumerate(words):
-        flag, equals, _ = word.partition("=")
-        if flag.replace("-", "_") == "__hub_token":
-            words[place] = flag + equals + "TOKEN" * bool(equals)
-            if not equals and place + 1 < len(words):
-                words[place + 1] = "TOKEN"
-    return shlex.join(["scripts/train.py", *words])
+    return shlex.join(["scripts/train.py", *shown_arguments()])
 
 
 def world_size() -> int:
@@ -137,7 +157,7 @@ def stage_arguments(
     from transformers import TrainingArguments
 
     accelerated = torch.cuda.is_available() or torch.backends.mps.is_available()
-    shares = world_size() * int(given.get("gradient_accumulation_steps", 1))
+    shares = world_size() * max(1, int(given.get("gradient_accumulation_steps", 1)))
     if recipe.batch_size % shares and "per_device_train_batch_size" not in given:
         raise ValueError(
             f"the recipe's batch of {recipe.batch_size} cannot be shared equally by {shares} processes x accumulation "
@@ -155,6 +175,7 @@ def stage_arguments(
         "eval_strategy": "epoch",
         "save_strategy": "epoch",
         "logging_strategy": "epoch",
+        "logging_nan_inf_filter": False,  # it waits for the GPU in every step; `SliceTrainer` stops at such a loss
         "save_total_limit": 1,
         "load_best_model_at_end": stage.keep == "best",
         "metric_for_best_model": f"eval_{stage.monitor}",
@@ -175,11 +196,35 @@ def stage_arguments(
             "min_lr": stage.plateau.min_learning_rate,
         }
     known = {f.name for f in fields(TrainingArguments)}
-    if unknown := set(recipe.training_arguments) - known:
-        raise ValueError(
-            f"recipe: training_arguments has no {', '.join(sorted(unknown))} (see transformers.TrainingArguments)"
-        )
+    for name in sorted(set(recipe.training_arguments) - known):
+        meant = did_you_mean(near(name, known)) or " (see transformers.TrainingArguments)"
+        raise ValueError(f"recipe: training_arguments has no {name}{meant}")
     values |= recipe.training_arguments | given
+    for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
+        if int(values.get(name, 1)) < 1:
+            raise ValueError(f"--{name} {values[name]}: at least 1 is needed")
     # Set by us whatever was given: our batches have no columns to remove, and the run's folder is not the stage's.
     values |= {"remove_unused_columns": False, "output_dir": output_dir, "resume_from_checkpoint": None}
-    return TrainingArguments(**values)
+    arguments = TrainingArguments(**values)
+    _check_integrations(arguments)
+    return arguments
+
+
+def _check_integrations(arguments: TrainingArguments) -> None:
+    """Raises ValueError for a name in --report_to that transformers does not know, or whose package is missing."""
+    if not arguments.report_to:
+        return
+    from transformers.integrations import integration_utils as known
+
+    available = known.get_available_reporting_integrations()
+    for name in arguments.report_to:
+        callback = known.INTEGRATION_TO_CALLBACK.get(name)
+        if callback is None:
+            names = list(known.INTEGRATION_TO_CALLBACK)
+            meant = did_you_mean(near(name, names)) or f": known are {', '.join(names)}"
+            raise ValueError(f"--report_to {name}: no such integration{meant}")
+        if name not in available:
+            try:
+                callback()  # which says what to install
+            except (RuntimeError, ImportError, ValueError) as error:
+                raise ValueError(f"--report_to {name}: {error}") from error

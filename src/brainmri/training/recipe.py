@@ -6,8 +6,9 @@ the recipe that a run follows, and the run stores it as `recipe.yaml`.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from importlib import resources
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
 from pydantic import (
@@ -25,6 +26,7 @@ from pydantic import (
 from brainmri.data.augmentation import NEUTRAL, Augmentation
 from brainmri.models.described import hub_model, timm_model
 from brainmri.models.preprocessing import Normalization
+from brainmri.suggestions import did_you_mean, flags_like, near
 
 Protocol = Literal["clean", "published"]
 
@@ -215,7 +217,8 @@ class Recipe(Strict):
         except TypeError:
             known = ", ".join(Augmentation.__dataclass_fields__)
             unknown = ", ".join(sorted(set(self.augmentation) - set(Augmentation.__dataclass_fields__)))
-            raise ValueError(f"augmentation: unknown {unknown}; known are {known}") from None
+            meant = did_you_mean(near(unknown, Augmentation.__dataclass_fields__))
+            raise ValueError(f"augmentation: unknown {unknown}{meant or ';'} known are {known}") from None
 
     @property
     def epochs(self) -> int:
@@ -245,9 +248,9 @@ def resolve(name: str, protocol: Protocol = "clean", overrides: list[str] | None
     """
     library, _, model = name.partition(":")
     if name not in recipe_names() and not (library in LIBRARIES and model):
-        raise ValueError(
-            f"unknown recipe {name!r}: --arch takes timm:NAME, hf:REPO or one of {', '.join(recipe_names())}"
-        )
+        meant = did_you_mean([*near(model or name, recipe_names()), *([f"hf:{name}"] if "/" in name else [])])
+        takes = f"--arch takes timm:NAME, hf:REPO or one of {', '.join(recipe_names())}"
+        raise ValueError(f"unknown recipe {name!r}{f'{meant} ({takes})' if meant else f': {takes}'}")
     text = (resources.files("brainmri") / "recipes" / f"{library}.yaml").read_text(encoding="utf-8")
     content = yaml.safe_load(text)
     if model:
@@ -268,9 +271,43 @@ def resolve(name: str, protocol: Protocol = "clean", overrides: list[str] | None
         recipe = Recipe.model_validate(content)
         recipe.augmentations()
     except ValidationError as error:
-        problems = "; ".join(f"{'.'.join(map(str, e['loc']))}: {e['msg']}" for e in error.errors())
+        problems = "; ".join(_problem(list(e["loc"]), e["type"], e["msg"]) for e in error.errors())
         raise ValueError(f"recipe {name}: {problems}") from None
     return recipe
+
+
+def _problem(place: list[str | int], kind: str, message: str) -> str:
+    """A fault that pydantic found, with the keys that were probably meant where it is an unknown one."""
+    where = ".".join(map(str, place))
+    if kind != "extra_forbidden":
+        return f"{where}: {message}" if where else message.removeprefix("Value error, ")
+    *parents, name = map(str, place)
+    keys = list(_keys(Recipe))
+    above = tuple("0" if part.isdigit() else part for part in parents)
+    beside = [key[-1] for key in keys if key[:-1] == above]
+    if meant := flags_like(name, beside):
+        return f"{where}: there is no such key{did_you_mean(['.'.join([*parents, key]) for key in meant])}"
+    meant = flags_like(name, [key[-1] for key in keys])
+    others = [".".join(next(key for key in keys if key[-1] == last)) for last in meant]
+    return f"{where}: there is no such key" + (did_you_mean(others) or f"; known are {', '.join(beside)}")
+
+
+def _keys(record: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    """Every key of a recipe, as the parts of its place; the item of a list is 0."""
+    for name, field in record.model_fields.items():
+        yield (*above, name)
+        for inner, part in _records(field.annotation):
+            yield from _keys(inner, (*above, name, *part))
+
+
+def _records(kind: Any) -> Iterator[tuple[type[BaseModel], tuple[str, ...]]]:
+    """The records that a field of this type holds, and the part of the place that leads to them."""
+    if isinstance(kind, type) and issubclass(kind, BaseModel):
+        yield kind, ()
+        return
+    for inner in get_args(kind):
+        for record, part in _records(inner):
+            yield record, ("0", *part) if get_origin(kind) is list else part
 
 
 def _change(override: str) -> dict[str, Any]:
@@ -278,7 +315,12 @@ def _change(override: str) -> dict[str, Any]:
     key, equals, value = override.partition("=")
     if not equals or not key:
         raise ValueError(f"--recipe {override!r}: expected KEY=VALUE, such as model.arguments.dropout=0")
-    change: Any = yaml.safe_load(value)
+    try:
+        change: Any = yaml.safe_load(value)
+    except yaml.YAMLError as error:
+        raise ValueError(
+            f"--recipe {override!r}: what follows = is no YAML value ({getattr(error, 'problem', error)})"
+        ) from error
     for part in reversed(key.split(".")):
         change = {part: change}
     return dict(change)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shutil
 import time
 from contextlib import nullcontext
 from pathlib import Path
@@ -12,11 +14,12 @@ import torch
 from accelerate.utils import broadcast, gather_object
 from torch.nn import functional
 from torch.utils.data import RandomSampler, Sampler
-from transformers import PreTrainedModel, ProgressCallback, Trainer
-from transformers.trainer_utils import EvalLoopOutput
+from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput, get_last_checkpoint
 
 from brainmri.data.augmentation import augment
 from brainmri.data.batches import SliceBatches
+from brainmri.faults import NoSpaceError, advising, lost_process, out_of_memory, writing
 from brainmri.models.preprocessing import normalized
 from brainmri.training.averaging import MovingAverage
 from brainmri.training.callbacks import EpochRecord, LossProgress
@@ -25,7 +28,12 @@ from brainmri.training.mixing import mixer
 from brainmri.training.parameters import parameter_groups
 from brainmri.training.recipe import Recipe, Stage
 
+EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm)
+
+
+class DivergedError(ValueError):
+    """The loss, or a weight, is no number any more."""
 
 
 class SliceTrainer(Trainer):
@@ -116,6 +124,17 @@ class SliceTrainer(Trainer):
             self.optimizer = kind(groups, **options)
         return self.optimizer
 
+    def train(self, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's; what ends it early knows where it ended, and what would help."""
+        try:
+            return super().train(*args, **kwargs)
+        except BaseException as error:
+            if isinstance(error, KeyboardInterrupt) or lost_process(error):
+                error.add_note(f"at epoch {self.state.epoch or 0:.2f}, step {self.state.global_step}")
+            elif out_of_memory(error) and not getattr(error, "__notes__", None):
+                error.add_note(memory_advice(self.args))
+            raise
+
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
         if self._started is None:
             self._started = time.perf_counter()
@@ -145,10 +164,55 @@ class SliceTrainer(Trainer):
             self._sums += torch.stack([loss.detach() * len(labels), correct, labels.new_tensor(len(labels))])
         return (loss, outputs) if return_outputs else loss
 
+    def check_loss(self) -> None:
+        """See, before the weights take in a step, that the epoch's loss is still a number, in every process.
+
+        On a GPU only every tenth step is looked at, as a look waits for it; the end of an epoch is always.
+
+        Raises:
+            DivergedError: if it is not.
+        """
+        if (self.state.global_step + 1) % (EACH_STEP if self.args.device.type == "cpu" else SELDOM) == 0:
+            self._require_number(self._total(self._sums[:1]).item(), "the loss", self.state.global_step + 1)
+
+    def _check_weights(self) -> None:
+        """See, before weights are kept, that they are numbers: a last step may have spoilt them without a bad loss."""
+        tensors = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
+        bad = torch.stack([(~torch.isfinite(tensor)).any() for tensor in tensors]).any()
+        total = self._total(bad[None].double()).item()
+        self._require_number(float("nan") if total else 0.0, "a weight", self.state.global_step)
+
+    def _total(self, values: torch.Tensor) -> torch.Tensor:
+        """The sum over all processes, so that all of them stop at one step."""
+        return self.accelerator.reduce(values, "sum") if self.args.world_size > 1 else values
+
+    def _require_number(self, value: float, what: str, step: int) -> None:
+        if math.isfinite(value):
+            return
+        rate, precision = self._highest_rate(), "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else ""
+        advice = [f"a lower --learning_rate ({rate / 10:.2g})"]
+        if not 0 < self.args.max_grad_norm <= 0.1:
+            advice.append(f"a lower --max_grad_norm ({min(self.args.max_grad_norm or 1.0, 1.0) / 2:g})")
+        if precision:
+            advice.append(f"--{precision} false (full precision)")
+        last = get_last_checkpoint(folder) if Path(folder := str(self.args.output_dir)).is_dir() else None
+        kept = f"{last} is good" if last else "there is no checkpoint before it"
+        begin = f"; --weights {last} begins with its weights" if last and self.model is self.whole else ""
+        raise DivergedError(
+            f"{what} is {'infinite' if math.isinf(value) else 'nan'} at step {step}, epoch "
+            f"{self.state.epoch or 0:.2f}, learning rate {rate:g}: the training stopped there and kept nothing of "
+            f"it ({kept}). Try {' or '.join(advice)}, with --overwrite or another --output_dir{begin}"
+        )
+
+    def _highest_rate(self) -> float:
+        groups = cast(torch.optim.Optimizer, self.optimizer).param_groups
+        return float(max(group["lr"] for group in groups))
+
     def finish_epoch(self) -> None:
         """Log the epoch's training loss and accuracy over all processes.
 
         Raises:
+            DivergedError: if the loss is no number.
             RuntimeError: if two processes saw the same sample, which means that they did not share the work.
         """
         own = torch.cat(self._positions).tolist() if self._positions else []
@@ -163,10 +227,10 @@ class SliceTrainer(Trainer):
         else:
             self.samples_by_rank = [len(own)]
         loss, correct, samples = self.accelerator.reduce(self._sums, "sum").tolist()
+        self._require_number(loss, "the loss", self.state.global_step)
         self._start_epoch()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
-        highest = max(group["lr"] for group in cast(torch.optim.Optimizer, self.optimizer).param_groups)
-        self.log(figures | {"learning_rate": highest})
+        self.log(figures | {"learning_rate": self._highest_rate()})
 
     def out_of_time(self) -> bool:
         """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
@@ -191,7 +255,9 @@ class SliceTrainer(Trainer):
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """The Trainer's, with the loss taken over the gathered logits: its own mean counts padded samples twice."""
-        output = super().evaluation_loop(*args, **kwargs)
+        batch = self.args.per_device_eval_batch_size
+        with advising(f"try --per_device_eval_batch_size {max(1, batch // 2)} (it is {batch} now)"):
+            output = super().evaluation_loop(*args, **kwargs)
         logits, labels = (torch.from_numpy(np.asarray(part)) for part in (output.predictions, output.label_ids))
         assert output.metrics is not None
         output.metrics[f"{kwargs.get('metric_key_prefix', 'eval')}_loss"] = float(
@@ -206,10 +272,25 @@ class SliceTrainer(Trainer):
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         self._aside_since = time.perf_counter()
-        if self.average and self.args.should_save:  # first, as the trainer's state, which comes last, says: complete
-            self.average.save(Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}")
-        super()._save_checkpoint(*args, **kwargs)
+        self._check_weights()
+        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        try:
+            with writing(folder, self._checkpoint_bytes()):
+                if self.average and self.args.should_save:  # first, as the trainer's state, which comes last, completes
+                    self.average.save(folder)
+                super()._save_checkpoint(*args, **kwargs)
+        except NoSpaceError:
+            if self.args.should_save:
+                shutil.rmtree(folder, ignore_errors=True)  # half a checkpoint is none, and takes what space is left
+            raise
         self._end_aside()
+
+    def _checkpoint_bytes(self) -> int:
+        """What a checkpoint takes: the weights, their average, and what the optimiser keeps of each."""
+        states = cast(torch.optim.Optimizer, self.optimizer).state.values()
+        kept = [*self.model.state_dict().values(), *(value for state in states for value in state.values())]
+        kept += list(self.average.ema.module.state_dict().values()) if self.average else []
+        return sum(tensor.nbytes for tensor in kept if isinstance(tensor, torch.Tensor))
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
@@ -241,6 +322,21 @@ class SliceTrainer(Trainer):
         """Go on from the clock of the checkpoint that was loaded, if one was."""
         for entry in self.state.log_history[-1:]:
             self._before, self._aside = entry["elapsed_s"], entry["aside_s"]
+
+
+def memory_advice(arguments: TrainingArguments) -> str:
+    """The flags with which a training step takes less memory and gives the same."""
+    batch, steps = arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps
+    if batch > 1:
+        smaller = (batch + 1) // 2
+        advice = (
+            f"try --per_device_train_batch_size {smaller} --gradient_accumulation_steps {-(-batch * steps // smaller)}"
+        )
+        advice += f" (they are {batch} and {steps} now" + ("; the global batch stays)" if batch % 2 == 0 else ")")
+    else:
+        advice = "a batch of one picture is too much already: try a smaller --recipe input.size=N"
+    low = arguments.bf16 or arguments.fp16
+    return advice if low or arguments.device.type == "cpu" else f"{advice}, and --bf16 true"
 
 
 def _as_it_is(batch: Any) -> Any:

@@ -17,10 +17,12 @@ from brainmri.data.dataset import open_prepared
 from brainmri.data.images import RejectedImage, read_image
 from brainmri.data.phantom import CLASSES, draw_slices, draw_subject
 from brainmri.evaluation.results import read_result, warnings_of
+from brainmri.faults import reading
 from brainmri.models.build import build_model
 from brainmri.models.loading import class_names, load_classifier
 from brainmri.models.parts import bare_network
 from brainmri.models.preprocessing import image_processor
+from brainmri.suggestions import did_you_mean, paths_like
 from brainmri.training.parameters import set_frozen
 from brainmri.training.recipe import Recipe, resolve
 
@@ -51,11 +53,14 @@ def trained(run_dir: Path) -> Subject:
     Raises:
         ValueError: if it is no finished run folder, or its weights are incomplete.
     """
+    if not run_dir.exists():
+        raise ValueError(f"{run_dir}: no such folder{did_you_mean([str(path) for path in paths_like(run_dir)])}")
     if missing := [name for name in RUN_FILES if not (run_dir / name).is_file()]:
         raise ValueError(f"{run_dir} is not the folder of a finished run: it has no {', '.join(missing)}")
     result = read_result(run_dir)
     model = load_classifier(str(run_dir))
-    recipe = Recipe.model_validate(yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8")))
+    with reading(run_dir / "recipe.yaml"):
+        recipe = Recipe.model_validate(yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8")))
     processor = ViTImageProcessor.from_pretrained(run_dir, local_files_only=True)
     title = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
     remarks = [f"{headline}: {sentence}" for headline, sentence in warnings_of(result)]
@@ -108,8 +113,9 @@ def first_test_image(run_dir: Path, data_dir: Path) -> Path:
         ValueError: if `data_dir` is no prepared folder, or does not hold that image.
     """
     data = open_prepared(data_dir)
-    table = pd.read_csv(run_dir / "predictions.csv", dtype=str, keep_default_na=False)
-    name = table.loc[table["split"] == "test", "file_name"].iloc[0]
+    with reading(run_dir / "predictions.csv"):
+        table = pd.read_csv(run_dir / "predictions.csv", dtype=str, keep_default_na=False)
+        name = table.loc[table["split"] == "test", "file_name"].iloc[0]
     if name not in set(data.index["file_name"]):
         raise ValueError(f"{data_dir} is not the data that {run_dir} was scored on: it has no {name}")
     return data_dir / name
