@@ -8,14 +8,20 @@
 Every field of transformers.TrainingArguments is a flag too, and wins over the recipe.
 """
 
+from __future__ import annotations
+
 import logging
 import re
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainmri.command import ToStandardOutput, call
 from brainmri.hub.upload import use_plain_uploads
 from brainmri.training.arguments import parse
 from brainmri.training.machine import keep_freed_memory, use_cpu_well
+
+if TYPE_CHECKING:
+    from brainmri.data.dataset import PreparedData
 
 
 def main() -> None:
@@ -26,11 +32,13 @@ def main() -> None:
     # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
     import torch
     from accelerate import PartialState
+    from transformers.utils.logging import disable_progress_bar
 
     from brainmri.hub.push import take_push
     from brainmri.training.arguments import stage_arguments
+    from brainmri.training.manifest import settings_of
     from brainmri.training.recipe import resolve
-    from brainmri.training.run_folder import claim, summary
+    from brainmri.training.run_folder import RunFolder, summary
 
     use_cpu_well()
 
@@ -41,8 +49,9 @@ def main() -> None:
     name = re.sub(r"[^\w.-]+", "-", run.arch)  # timm:NAME and hf:OWNER/NAME
     run_dir = Path(given.get("output_dir", f"runs/{name}-{run.protocol}-seed{seed}"))
     push = take_push(given, run.license, folds=run.folds is not None)
-    for stage in recipe.stages:
-        stage_arguments(recipe, stage, given, seed, str(run_dir))  # a mistake in them ends the run here
+    asked = given.pop("resume_from_checkpoint", None)
+    # A mistake in them ends the run here.
+    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
     if push:
         push.check()
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
@@ -51,44 +60,49 @@ def main() -> None:
     logging.basicConfig(level=level, format="%(message)s", handlers=[ToStandardOutput()])
     for noisy in ("httpx", "datasets", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
-    if not given.get("resume_from_checkpoint"):
-        claim(run_dir, state, overwrite=run.overwrite)
-
-    from transformers.utils.logging import disable_progress_bar
 
     from brainmri.data.binary import as_binary
     from brainmri.data.cache import pixel_cache
     from brainmri.data.folds import fold_numbers, with_fold
     from brainmri.data.source import prepared_data
+    from brainmri.evaluation.finishing import finishing
     from brainmri.evaluation.folds import pool
+    from brainmri.training.main_process import first_in_main_process
     from brainmri.training.one_run import train_once
 
-    disable_progress_bar()  # of loading and saving weights; the training has its own
-
-    # ------------------------------------------------------------------ data, and a run or one for each fold
-    with state.main_process_first():
+    def open_data() -> PreparedData:
         data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
-        by_size = {size: pixel_cache(data, size) for size in recipe.sizes}
-    if recipe.binary or run.positive:
-        data = as_binary(data, run.positive)
-    if run.folds is None:
-        result = train_once(run, given, recipe, seed, data, by_size, run_dir, state)
-    else:
-        numbers = fold_numbers(data, run.folds)
-        folders = [run_dir / f"fold{fold}" for fold in range(run.folds)]
-        for fold, folder in enumerate(folders):
-            if (folder / "result.json").is_file():  # of a command that goes on
-                continue
-            logging.info("\nFold %d of %d", fold + 1, run.folds)
-            started = (folder / "checkpoints").is_dir()
-            own = {key: value for key, value in given.items() if started or key != "resume_from_checkpoint"}
-            train_once(run, own, recipe, seed, with_fold(data, numbers, fold), by_size, folder, state, fold)
-        result = pool(run_dir, folders, data) if main_process else None
-    if result:
-        print(summary(result, run_dir))
-        if push:
-            outcome = push.publish(run_dir)
-            print(f"{outcome.url}: {outcome.summary}")
+        return as_binary(data, run.positive) if recipe.binary or run.positive else data
+
+    with RunFolder(run_dir, state, overwrite=run.overwrite, asked=asked) as folder:
+        folder.look(settings_of(run, recipe, seed, arguments))
+        disable_progress_bar()  # of loading and saving weights; the training has its own
+
+        # -------------------------------------------------------------- data, and a run or one for each fold
+        data = first_in_main_process(state, open_data)
+        folder.data_agree(data)
+        result = folder.finished()
+        if result is None:
+            by_size = first_in_main_process(state, lambda: {size: pixel_cache(data, size) for size in recipe.sizes})
+            if run.folds is None:
+                result = train_once(run, given, recipe, seed, data, by_size, folder, state)
+            else:
+                numbers = fold_numbers(data, run.folds)
+                for number in range(run.folds):
+                    logging.info("\nFold %d of %d", number + 1, run.folds)
+                    one = with_fold(data, numbers, number)
+                    of_fold = folder.fold(number, one)
+                    if of_fold.finished() is None:
+                        train_once(run, given, recipe, seed, one, by_size, of_fold, state, number)
+                if main_process:
+                    with finishing(run_dir) as made:
+                        result = pool(made, [run_dir / f"fold{number}" for number in range(run.folds)], data)
+                    folder.finish(keep_checkpoints=run.keep_checkpoints)
+        if result and main_process:
+            print(summary(result, run_dir))
+            if push:
+                outcome = push.publish(run_dir)
+                print(f"{outcome.url}: {outcome.summary}")
     state.wait_for_everyone()
     state.destroy_process_group()
 

@@ -8,8 +8,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainmri.data.dataset import open_prepared
+from brainmri.data.dataset import PreparedData, open_prepared
 from brainmri.data.folds import fold_numbers, with_fold
+from brainmri.evaluation.folds import pool
 
 from ..scripts import run_here
 from .conftest import TINY, Train, result_of
@@ -45,6 +46,20 @@ def test_what_cannot_be_folded(phantom: Path) -> None:
         fold_numbers(data, 3)
 
 
+def moved_split(phantom: Path, out: Path) -> Path:
+    """The same prepared pictures, whose train and test have changed places."""
+    shutil.copytree(phantom, out)
+    index = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)
+    split = index["split"].replace({"train": "test", "test": "train"})
+    index.assign(split=split).to_csv(out / "index.csv", index=False)
+    return out
+
+
+def pooled_of(run: Path, second: pd.DataFrame, data: PreparedData) -> None:
+    second.to_csv(run / "fold1" / "predictions.csv", index=False)
+    pool(run, [run / "fold0", run / "fold1"], data)
+
+
 def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train_here: Train, phantom: Path, tmp_path: Path) -> None:
     command = [*TINY, "--data_dir", str(phantom), "--num_train_epochs", "1", "--folds", "2", "--output_dir"]
     run = tmp_path / "runs" / "folds"
@@ -71,12 +86,39 @@ def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train_here: Train, p
     assert run_here("compare.py", run.parent, "--out", tmp_path / "out").returncode == 0
     assert "2 folds" in (tmp_path / "out" / "comparison.csv").read_text()
 
-    shutil.rmtree(run / "fold1")
-    (run / "result.json").unlink()
+    # Another number of folds, another recipe, other data and one run alone: nothing of them may join what stands there.
+    for changes, words in {
+        ("--folds", "3"): "the number of folds (--folds) was 2 and is now 3",
+        ("--learning_rate", "0.5"): "the learning rate was 0.003 and is now 0.5",
+        ("--data_dir", str(moved_split(phantom, tmp_path / "other"))): "the data are not those of the run",
+    }.items():
+        for part in ("finished", "unfinished"):
+            if part == "unfinished":
+                (run / "result.json").unlink(missing_ok=True)
+            refused = train_here(*command, str(run), *changes)
+            assert (refused.returncode, words in refused.stderr) == (2, True), refused.stderr
+    alone = [word for word in command if word not in ("--folds", "2")]
+    assert "was 2 and is now none" in train_here(*alone, str(run)).stderr
+    asked = train_here(*command, str(run), "--resume_from_checkpoint", str(run / "fold0"))
+    assert "--folds goes on by itself" in asked.stderr
+
+    # A fold with a result and no report was killed between them.
+    (run / "fold1" / "report.html").unlink()
     before = (run / "fold0" / "result.json").read_bytes()
-    assert train_here(*command, str(run)).returncode == 2
-    again = train_here(*command, str(run), "--resume_from_checkpoint", "true")
+    again = train_here(*command, str(run))
     assert again.returncode == 0, again.stderr
+    assert (run / "fold1" / "report.html").is_file()
     assert (run / "fold0" / "result.json").read_bytes() == before
     pd.testing.assert_frame_equal(pd.read_csv(run / "predictions.csv"), predictions)
     assert json.loads((run / "result.json").read_text())["test"] == result["test"]
+
+    # Predictions that are not of these folds are not pooled.
+    table = run / "fold1" / "predictions.csv"
+    ours = pd.read_csv(table, dtype=str)
+    first = pd.read_csv(run / "fold0" / "predictions.csv", dtype=str).query("split == 'test'").head(2)
+    with pytest.raises(ValueError, match=r"fold0 and .*fold1 tested .* both, and 1 more images"):
+        pooled_of(run, pd.concat([ours, first.assign(fold="1")]), data)
+    with pytest.raises(ValueError, match=r"no fold of .* tested .*, and 2 more images"):
+        pooled_of(run, ours.drop(ours.query("split == 'test'").index[:3]), data)
+    with pytest.raises(ValueError, match="fold1 holds predictions of fold 4"):
+        pooled_of(run, ours.assign(fold="4"), data)

@@ -1,6 +1,7 @@
 """Stages, frozen parts, averages and mixed labels through scripts/train.py, and what a resume makes of them."""
 
 import json
+import shutil
 import sys
 from pathlib import Path
 
@@ -117,7 +118,7 @@ def test_stages_freeze_restore_the_best_and_stop_early(train_here: Train, phanto
     # Resumed after the second stage's second epoch, the first stage's weights, the patience and the best are known.
     weights = load_file(run / "model.safetensors")
     second = sorted((run / "checkpoints" / "stage-2").glob("checkpoint-*"), key=lambda c: int(c.name[11:]))[1]
-    again = train_here(*arguments, "--resume_from_checkpoint", str(second))
+    again = train_here(*arguments, "--resume_from_checkpoint", str(second), "--keep_checkpoints")
     assert again.returncode == 0, again.stderr
     resumed = result_of(run)
     assert resumed["training"]["epochs_run"] == 4
@@ -125,5 +126,15 @@ def test_stages_freeze_restore_the_best_and_stop_early(train_here: Train, phanto
     pd.testing.assert_frame_equal(
         pd.read_csv(run / "history.csv").drop(columns="seconds"), history.drop(columns="seconds")
     )
+    for name, tensor in load_file(run / "model.safetensors").items():
+        np.testing.assert_array_equal(tensor, weights[name])
+
+    # Killed after the checkpoint at which it had stopped early: not an epoch more, and the same end.
+    (run / "result.json").unlink()
+    shutil.rmtree(run / "checkpoints" / "stage-2" / "finished")
+    last = train_here(*arguments)
+    assert last.returncode == 0, last.stderr
+    assert pd.read_csv(run / "history.csv").drop(columns="seconds").equals(history.drop(columns="seconds"))
+    assert result_of(run)["training"]["samples_by_rank"] == result["training"]["samples_by_rank"]
     for name, tensor in load_file(run / "model.safetensors").items():
         np.testing.assert_array_equal(tensor, weights[name])

@@ -111,8 +111,11 @@ def _train() -> None:
 
     from brainmri.data.cache import pixel_cache
     from brainmri.data.source import prepared_data
+    from brainmri.training.arguments import stage_arguments
+    from brainmri.training.manifest import settings_of
     from brainmri.training.one_run import train_once
     from brainmri.training.recipe import resolve
+    from brainmri.training.run_folder import RunFolder
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for noisy in ("httpx", "datasets", "huggingface_hub", "faiss"):
@@ -122,7 +125,12 @@ def _train() -> None:
     recipe = resolve(run.arch, run.protocol, run.recipe)
     data = prepared_data(None, recipe.split, insist=False)
     pixels = {recipe.input.size: pixel_cache(data, recipe.input.size)}
-    train_once(run, given, recipe, recipe.seed, data, pixels, Path(given["output_dir"]), state)
+    arguments = [stage_arguments(recipe, stage, given, recipe.seed, given["output_dir"]) for stage in recipe.stages]
+    with RunFolder(Path(given["output_dir"]), state) as folder:
+        folder.look(settings_of(run, recipe, recipe.seed, arguments))
+        folder.data_agree(data)
+        if folder.finished() is None:
+            train_once(run, given, recipe, recipe.seed, data, pixels, folder, state)
 
 
 if __name__ == "__main__":

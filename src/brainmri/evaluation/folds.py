@@ -36,12 +36,16 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
 
     Returns:
         The contents of `result.json`; its key `fold` is null, and `data.split` says how many folds there are.
+
+    Raises:
+        ValueError: unless the folds' test images are together all images of `data`, each once.
     """
     results = [read_result(folder) for folder in folds]
     first = results[0]
     sites = dict(zip(data.index["file_name"], data.index["site"], strict=True))
     classes: list[str] = first["data"]["classes"]
     pooled = pd.concat([pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False) for folder in folds])
+    _check_tested_once(pooled, folds, data)
     write_predictions(pooled, run_dir / "predictions.csv")
     history = [pd.read_csv(folder / "history.csv").assign(fold=number) for number, folder in enumerate(folds)]
     means = pd.concat(history).groupby(["stage", "epoch"], as_index=False).mean().drop(columns="fold")
@@ -78,6 +82,21 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
     write_figures(run_dir)
     write_report(run_dir)
     return result
+
+
+def _check_tested_once(pooled: pd.DataFrame, folds: list[Path], data: PreparedData) -> None:
+    tests = pooled[pooled["split"] == "test"]
+    for number, (fold, rows) in enumerate(tests.groupby("fold", sort=False)):
+        if fold != str(number):
+            raise ValueError(f"{folds[number]} holds predictions of fold {fold}: remove that folder and start again")
+        if unknown := set(rows["file_name"]) - set(data.index["file_name"]):
+            raise ValueError(f"{folds[number]} tested {len(unknown)} images that the data lack, such as {min(unknown)}")
+    if (twice := tests[tests["file_name"].duplicated(keep=False)]).size:
+        name = twice["file_name"].iloc[0]
+        where = " and ".join(str(folds[int(fold)]) for fold in twice.loc[twice["file_name"] == name, "fold"])
+        raise ValueError(f"{where} tested {name} both, and {twice['file_name'].nunique() - 1} more images")
+    if never := set(data.index["file_name"]) - set(tests["file_name"]):
+        raise ValueError(f"no fold of {folds[0].parent} tested {min(never)}, and {len(never) - 1} more images")
 
 
 def _counts(results: list[dict[str, Any]]) -> dict[str, dict[str, int]]:

@@ -81,7 +81,13 @@ class RunArguments:
     max_minutes: float | None = field(
         default=None, metadata={"help": "start no epoch of a stage that would end later than this (at least one runs)"}
     )
-    overwrite: bool = field(default=False, metadata={"help": "replace what an earlier run left in --output_dir"})
+    overwrite: bool = field(
+        default=False,
+        metadata={
+            "help": "replace the run in --output_dir, which is removed at the new one's first checkpoint. Without: the "
+            "same command goes on where it stopped, and another one is refused (docs/resuming.md)"
+        },
+    )
     keep_checkpoints: bool = field(default=False, metadata={"help": "keep the checkpoints of a finished run"})
     license: str | None = field(
         default=None,
@@ -176,7 +182,7 @@ def stage_arguments(
         "save_strategy": "epoch",
         "logging_strategy": "epoch",
         "logging_nan_inf_filter": False,  # it waits for the GPU in every step; `SliceTrainer` stops at such a loss
-        "save_total_limit": 1,
+        "save_total_limit": 2,  # the best one beside them
         "load_best_model_at_end": stage.keep == "best",
         "metric_for_best_model": f"eval_{stage.monitor}",
         "greater_is_better": stage.monitor == "accuracy",

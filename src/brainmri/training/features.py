@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import logging
 import math
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
+from accelerate import PartialState
 from torch import nn
 from torch.utils.data import Dataset
 from tqdm.auto import tqdm
@@ -22,6 +24,8 @@ from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 from brainmri.data.batches import SliceBatches
 from brainmri.data.storage import allocated_memmap, telling_of_space
 from brainmri.models.parts import bare_network
+from brainmri.training.checkpoints import fault
+from brainmri.training.main_process import decided
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -118,13 +122,14 @@ class FeatureBatches(Dataset[dict[str, torch.Tensor]]):
 
 
 def feature_batches(
-    trainer: SliceTrainer, after: AfterFrozen, pictures: SliceBatches, views: int, path: Path
+    trainer: SliceTrainer, after: AfterFrozen, pictures: SliceBatches, views: int, folder: Path
 ) -> FeatureBatches:
-    """Run the frozen part of `trainer.whole` over `views` views of each picture, into the file `path` (.npy).
+    """Run the frozen part of `trainer.whole` over `views` views of each picture, into a file in `folder`.
 
-    Vectors are kept in float32; maps, which are a hundred times larger, in float16. Processes share the work; a
-    finished file is read again by a resume.
+    Vectors are kept in float32; maps, which are a hundred times larger, in float16. Processes share the work. A resume
+    reads the file again, if every byte is as it was written; what a killed run left half done is made anew.
     """
+    path = folder / "features.npy"
     rows, places = np.unique(pictures.rows, return_inverse=True)
     seed = pictures.augmentation_seed
     distinct = SliceBatches(pictures.pixels, rows, np.zeros(len(rows), np.int64), seed)
@@ -136,7 +141,7 @@ def feature_batches(
             "pixel_values"
         ]
 
-    if not path.exists():
+    if not decided(PartialState(), lambda: _are_whole(folder)):
         unfinished = path.with_suffix(".unfinished")
         example = after.check(trainer.whole, pixels(0, 0)[:2])
         if accelerator.is_main_process:
@@ -159,5 +164,19 @@ def feature_batches(
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             unfinished.rename(path)
+            trainer.seal(folder)
         accelerator.wait_for_everyone()
     return FeatureBatches(np.load(path, mmap_mode="r"), places, pictures.labels, training=seed is not None)
+
+
+def _are_whole(folder: Path) -> bool:
+    """Whether the features of an earlier start can be used; what is left of them is removed if not."""
+    if not folder.exists():
+        return False
+    wrong = fault(folder)
+    if wrong is None:
+        logger.info("Features: those in %s are used again", folder)
+        return True
+    logger.warning("%s is not used: %s.", folder, wrong)
+    shutil.rmtree(folder)
+    return False

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import logging
-import shutil
-from pathlib import Path
 from typing import Any
 
 from accelerate import PartialState
@@ -15,15 +13,18 @@ from brainmri.data.binary import class_without_tumour
 from brainmri.data.cache import PixelCache
 from brainmri.data.dataset import SPLITS, PreparedData, oversampled
 from brainmri.data.exchange import Exchange
+from brainmri.evaluation.finishing import finishing
 from brainmri.evaluation.reject.fitting import fitted_beside
 from brainmri.models.build import build_model, parameter_counts, synchronized
 from brainmri.models.preprocessing import image_processor
 from brainmri.models.saving import save_model
 from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
+from brainmri.training.main_process import first_in_main_process
 from brainmri.training.outcome import predict, write_run
 from brainmri.training.parameters import set_frozen
 from brainmri.training.precision import bf16_is_faster, precision_probe
 from brainmri.training.recipe import Recipe, resolve
+from brainmri.training.run_folder import RunFolder
 from brainmri.training.stages import run_stages
 
 logger = logging.getLogger(__name__)
@@ -55,16 +56,16 @@ def train_once(
     seed: int,
     data: PreparedData,
     by_size: dict[int, PixelCache],
-    run_dir: Path,
+    folder: RunFolder,
     state: PartialState,
     fold: int | None = None,
 ) -> dict[str, Any] | None:
-    """Train on `data`, whose pictures `by_size` holds, and fill `run_dir`.
+    """Train on `data`, whose pictures `by_size` holds, and fill `folder`, which was looked at and knows the data.
 
     Returns the contents of `result.json`, in the main process only.
     """
     given = dict(given)  # the precision that is chosen here is not that of the next run
-    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
+    arguments = [stage_arguments(recipe, stage, given, seed, str(folder.path)) for stage in recipe.stages]
 
     # ------------------------------------------------------------------ pictures
     pixels = by_size[recipe.input.size]
@@ -89,8 +90,7 @@ def train_once(
 
     # ------------------------------------------------------------------ model
     set_seed(seed)
-    with state.main_process_first():
-        model, weights = build_model(recipe, data.classes, run.weights)
+    model, weights = first_in_main_process(state, lambda: build_model(recipe, data.classes, run.weights))
     if run.sync_batchnorm:
         model = synchronized(model)
     set_frozen(model, recipe.stages[-1])
@@ -102,42 +102,52 @@ def train_once(
     )
 
     # ------------------------------------------------------------------ training, then test is read once
-    checkpoints = run_dir / "checkpoints"
+    start = folder.begin(weights)
     probe = None
     if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
-        probe = precision_probe(model, recipe, arguments, len(train), checkpoints / "precision.json")
+        probe = precision_probe(model, recipe, arguments, len(train), folder.checkpoints / "precision.json")
     if probe:
         given["bf16"] = bf16_is_faster(probe)
         logger.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
-    trainer, stages = run_stages(model, recipe, train, plain["validation"], given, checkpoints, seed, run.max_minutes)
+    trainer, stages = run_stages(
+        model,
+        recipe,
+        train,
+        plain["validation"],
+        given,
+        folder.checkpoints,
+        seed,
+        run.max_minutes,
+        start,
+        folder.seal,
+    )
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
     probabilities = {split: predict(trainer, plain[split]) for split in scored}
 
     # ------------------------------------------------------------------ run folder
     if not state.is_main_process:
         return None
-    run_dir.mkdir(parents=True, exist_ok=True)
     model = trainer.accelerator.unwrap_model(model)
     processor = image_processor(recipe.input.size, recipe.input.normalize)
-    save_model(model, processor, run_dir)
-    reject = fitted_beside(run_dir, model, processor, data)
-    result = write_run(
-        run_dir,
-        run=run,
-        recipe=recipe,
-        epochs_scheduled=resolve(run.arch, run.protocol).epochs,
-        seed=seed,
-        data=data,
-        train=train,
-        weights=weights,
-        parameters=parameters,
-        trainer=trainer,
-        precision_probe=probe,
-        stages=stages,
-        probabilities=probabilities,
-        reject=reject,
-        fold=fold,
-    )
-    if not run.keep_checkpoints:
-        shutil.rmtree(checkpoints, ignore_errors=True)
+    with finishing(folder.path) as run_dir:
+        save_model(model, processor, run_dir)
+        reject = fitted_beside(run_dir, model, processor, data)
+        result = write_run(
+            run_dir,
+            run=run,
+            recipe=recipe,
+            epochs_scheduled=resolve(run.arch, run.protocol).epochs,
+            seed=seed,
+            data=data,
+            train=train,
+            weights=weights,
+            parameters=parameters,
+            trainer=trainer,
+            precision_probe=probe,
+            stages=stages,
+            probabilities=probabilities,
+            reject=reject,
+            fold=fold,
+        )
+    folder.finish(keep_checkpoints=run.keep_checkpoints)
     return result

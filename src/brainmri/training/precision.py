@@ -14,6 +14,8 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch.nn import functional
 
+from brainmri.durable import write_durably
+
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
@@ -42,7 +44,7 @@ def precision_probe(
     if state.is_main_process:
         if not record.exists():
             record.parent.mkdir(parents=True, exist_ok=True)
-            record.write_text(json.dumps(_probe(model, recipe.input.size, state.device)), encoding="utf-8")
+            write_durably(record, json.dumps(_probe(model, recipe.input.size, state.device)))
         found[0] = json.loads(record.read_text(encoding="utf-8"))
     broadcast_object_list(found)
     return found[0]

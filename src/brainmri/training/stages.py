@@ -16,6 +16,7 @@ from transformers import EarlyStoppingCallback
 from brainmri.data.batches import SliceBatches
 from brainmri.evaluation.metrics import compute_metrics
 from brainmri.training.arguments import stage_arguments
+from brainmri.training.checkpoints import BEGINNING, ResumePoint, Seal, seal
 from brainmri.training.features import AfterFrozen, feature_batches
 from brainmri.training.parameters import set_frozen
 from brainmri.training.trainer import SliceTrainer
@@ -24,6 +25,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
     from brainmri.training.recipe import Recipe, Stage
+
+FINISHED, OUTCOME = "finished", "outcome.json"  # of each stage: its folder of kept weights, and its record in there
 
 
 @dataclass(frozen=True)
@@ -43,41 +46,6 @@ class StageOutcome:
     planned_epochs: float
 
 
-def resume_point(checkpoints: Path, asked: str) -> tuple[int, str | None]:
-    """The stage (from 1) and its checkpoint to go on from; None where the stage has none yet and starts anew.
-
-    asked: the path of a checkpoint, or `true` for the latest one.
-
-    Raises:
-        ValueError: if there is no such checkpoint.
-    """
-    if asked.lower() not in ("true", "last", "latest"):
-        path = Path(asked)
-        if not _complete(path) or not path.parent.name.startswith("stage-"):
-            raise ValueError(
-                f"--resume_from_checkpoint {asked}: not a complete checkpoint (DIR/checkpoints/stage-N/checkpoint-M)"
-            )
-        return int(path.parent.name.removeprefix("stage-")), str(path)
-    finished = len(list(checkpoints.glob("stage-*/outcome.json")))
-    found = sorted(
-        (path for path in checkpoints.glob(f"stage-{finished + 1}/checkpoint-*") if _complete(path)),
-        key=lambda path: int(path.name.removeprefix("checkpoint-")),
-    )
-    if not found and not finished:
-        raise ValueError(
-            f"--resume_from_checkpoint {asked}: no complete checkpoint under {checkpoints}; --overwrite starts anew"
-        )
-    return finished + 1, str(found[-1]) if found else None
-
-
-def _complete(checkpoint: Path) -> bool:
-    """Whether a checkpoint was written to its end: the trainer's state comes last, and a killed run may leave half."""
-    try:
-        return isinstance(json.loads((checkpoint / "trainer_state.json").read_text(encoding="utf-8")), dict)
-    except (OSError, ValueError):
-        return False
-
-
 def run_stages(
     model: PreTrainedModel,
     recipe: Recipe,
@@ -87,13 +55,15 @@ def run_stages(
     checkpoints: Path,
     seed: int,
     max_minutes: float | None,
+    start: ResumePoint = BEGINNING,
+    seal: Seal = seal,
 ) -> tuple[SliceTrainer, list[StageOutcome]]:
     """Train `model` through every stage; it holds the kept weights of the last one afterwards.
 
+    start: where to go on. seal: writes the manifest of a folder whose files are all there.
+
     Returns the last stage's trainer (to predict with) and an outcome for each stage.
     """
-    asked = given.get("resume_from_checkpoint")
-    first, checkpoint = resume_point(checkpoints, str(asked)) if asked else (1, None)
     outcomes = []
     torch.nn.Module.to(model, memory_format=torch.channels_last)  # the wrapped `to` of transformers is not typed
     for number, stage in enumerate(recipe.stages, 1):
@@ -104,24 +74,27 @@ def run_stages(
         arguments = stage_arguments(recipe, stage, given, seed, str(folder))
         train.sizes = stage.size_of_each(math.ceil(arguments.num_train_epochs)) or (recipe.input.size,)
         shared: dict[str, Any] = {"recipe": recipe, "stage": stage, "max_minutes": max_minutes, "whole": model}
-        shared |= {"args": arguments, "compute_metrics": compute_metrics}
+        shared |= {"args": arguments, "compute_metrics": compute_metrics, "seal": seal}
         on_pictures = SliceTrainer(model=model, train_dataset=train, eval_dataset=validation, **shared)
-        if number < first:
-            _load_finished(model, folder)
-            outcomes.append(StageOutcome(**json.loads((folder / "outcome.json").read_text(encoding="utf-8"))))
+        if number < start.stage:
+            assert start.finished_in
+            outcomes.append(_load_finished(model, start.finished_in / f"stage-{number}" / FINISHED))
             continue
         features = folder / "features"
         trainer = _on_features(on_pictures, features, shared) if stage.feature_views else on_pictures
+        resumed = number == start.stage and start.checkpoint is not None
         if stage.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
-        trainer.train(resume_from_checkpoint=checkpoint if number == first else None)
+        trainer.train(resume_from_checkpoint=str(start.checkpoint) if resumed else None)
         trainer.keep_average()
         outcome = _outcome(trainer, number, stage)
         outcomes.append(outcome)
         if trainer.is_world_process_zero():
-            if number < len(recipe.stages):
-                model.save_pretrained(folder / "finished")
-                (folder / "outcome.json").write_text(json.dumps(vars(outcome)), encoding="utf-8")
+            finished = folder / FINISHED
+            shutil.rmtree(finished, ignore_errors=True)  # of a later checkpoint than the one that was gone back to
+            model.save_pretrained(finished)
+            (finished / OUTCOME).write_text(json.dumps(vars(outcome)), encoding="utf-8")
+            seal(finished)
             shutil.rmtree(features, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
     return on_pictures, outcomes
@@ -133,15 +106,16 @@ def _on_features(on_pictures: SliceTrainer, folder: Path, shared: dict[str, Any]
     after = AfterFrozen(on_pictures.whole)
     views, pictures = on_pictures.stage.feature_views, on_pictures.train_dataset
     assert views and isinstance(pictures, SliceBatches) and isinstance(on_pictures.eval_dataset, SliceBatches)
-    validation = feature_batches(on_pictures, after, on_pictures.eval_dataset, 1, folder / "validation.npy")
-    train = feature_batches(on_pictures, after, pictures, views, folder / "train.npy")
+    validation = feature_batches(on_pictures, after, on_pictures.eval_dataset, 1, folder / "validation")
+    train = feature_batches(on_pictures, after, pictures, views, folder / "train")
     spent = time.perf_counter() - started
     return SliceTrainer(model=after, train_dataset=train, eval_dataset=validation, spent_s=spent, **shared)
 
 
-def _load_finished(model: PreTrainedModel, folder: Path) -> None:
+def _load_finished(model: PreTrainedModel, finished: Path) -> StageOutcome:
     # By transformers, which saves its own networks under other names than their modules have.
-    model.load_state_dict(type(model).from_pretrained(folder / "finished").state_dict())
+    model.load_state_dict(type(model).from_pretrained(finished).state_dict())
+    return StageOutcome(**json.loads((finished / OUTCOME).read_text(encoding="utf-8")))
 
 
 def _outcome(trainer: SliceTrainer, number: int, stage: Stage) -> StageOutcome:

@@ -14,8 +14,8 @@ import torch
 from accelerate.utils import broadcast, gather_object
 from torch.nn import functional
 from torch.utils.data import RandomSampler, Sampler
-from transformers import PreTrainedModel, ProgressCallback, Trainer, TrainingArguments
-from transformers.trainer_utils import EvalLoopOutput, get_last_checkpoint
+from transformers import EarlyStoppingCallback, PreTrainedModel, ProgressCallback, Trainer, TrainingArguments
+from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.data.augmentation import augment
 from brainmri.data.batches import SliceBatches
@@ -23,6 +23,7 @@ from brainmri.faults import NoSpaceError, advising, lost_process, out_of_memory,
 from brainmri.models.preprocessing import normalized
 from brainmri.training.averaging import MovingAverage
 from brainmri.training.callbacks import EpochRecord, LossProgress
+from brainmri.training.checkpoints import best_of, fault, remove_older, saved_checkpoints
 from brainmri.training.features import AfterFrozen, FeatureBatches
 from brainmri.training.mixing import mixer
 from brainmri.training.parameters import parameter_groups
@@ -39,10 +40,10 @@ class DivergedError(ValueError):
 class SliceTrainer(Trainer):
     """Trains on `SliceBatches`, or an `AfterFrozen` on `FeatureBatches`.
 
-    whole: the model that has every parameter, where `model` is only the part of it that trains. spent_s: seconds that
-    went into this stage already. Each epoch's training loss and accuracy (of the augmented batches as they passed), the
-    seconds since the first step and the share of them that was not training stand in `state.log_history`, so that they
-    survive a resume.
+    whole: the model that has every parameter, where `model` is only the part of it that trains. seal: writes the
+    manifest of a checkpoint, last. spent_s: seconds that went into this stage already. Each epoch's training loss and
+    accuracy (of the augmented batches as they passed), the seconds since the first step and the share of them that was
+    not training stand in `state.log_history`, so that they survive a resume.
     """
 
     model: PreTrainedModel | AfterFrozen
@@ -55,17 +56,19 @@ class SliceTrainer(Trainer):
         stage: Stage,
         max_minutes: float | None,
         whole: PreTrainedModel,
+        seal: Seal = seal,
         spent_s: float = 0.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(data_collator=_as_it_is, **kwargs)
-        self.stage, self.whole, self.spent_s = stage, whole, spent_s
+        self.stage, self.whole, self.seal, self.spent_s = stage, whole, seal, spent_s
         self.augmentation = recipe.augmentations()
         self.normalize = recipe.input.normalize
         self.mix = mixer(recipe.mix, cast(int, self.model.config.num_labels)) if recipe.mix else None
         self.average = MovingAverage(self.model, stage.ema) if stage.ema else None
         self.max_minutes = max_minutes
-        self.cut_short = False
+        self.cut_short = False  # by max_minutes
+        self.ended = False  # before the checkpoint that was resumed from
         self.loss_is_scaled_for_ga = False  # our loss is the mean of its batch
         self.frozen_norms = [
             module
@@ -195,7 +198,8 @@ class SliceTrainer(Trainer):
             advice.append(f"a lower --max_grad_norm ({min(self.args.max_grad_norm or 1.0, 1.0) / 2:g})")
         if precision:
             advice.append(f"--{precision} false (full precision)")
-        last = get_last_checkpoint(folder) if Path(folder := str(self.args.output_dir)).is_dir() else None
+        saved = reversed(saved_checkpoints(Path(str(self.args.output_dir))))
+        last = next((checkpoint for checkpoint in saved if fault(checkpoint) is None), None)
         kept = f"{last} is good" if last else "there is no checkpoint before it"
         begin = f"; --weights {last} begins with its weights" if last and self.model is self.whole else ""
         raise DivergedError(
@@ -231,6 +235,8 @@ class SliceTrainer(Trainer):
         self._start_epoch()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
         self.log(figures | {"learning_rate": self._highest_rate()})
+        # For a resume; it is no figure to report.
+        cast(dict[str, Any], self.state.log_history[-1])["samples_by_rank"] = self.samples_by_rank
 
     def out_of_time(self) -> bool:
         """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
@@ -243,7 +249,8 @@ class SliceTrainer(Trainer):
         return self.cut_short
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        super().log(logs | {"elapsed_s": self.elapsed_s, "aside_s": self.aside_s}, start_time)
+        cut = {"cut_short": 1.0} if self.cut_short else {}
+        super().log(logs | {"elapsed_s": self.elapsed_s, "aside_s": self.aside_s} | cut, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
         self._aside_since = time.perf_counter()
@@ -271,18 +278,32 @@ class SliceTrainer(Trainer):
         super()._save(output_dir, state_dict)
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
+        """The Trainer's; its manifest comes when every process has written its part, and older ones go after that."""
         self._aside_since = time.perf_counter()
         self._check_weights()
-        folder = Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+        folder = self._checkpoint()
+        if self.args.should_save:
+            shutil.rmtree(folder, ignore_errors=True)  # left by a run that was killed here
         try:
             with writing(folder, self._checkpoint_bytes()):
-                if self.average and self.args.should_save:  # first, as the trainer's state, which comes last, completes
+                if self.average and self.args.should_save:
                     self.average.save(folder)
-                super()._save_checkpoint(*args, **kwargs)
+                self.accelerator.wait_for_everyone()
+                limit, self.args.save_total_limit = self.args.save_total_limit, None
+                try:
+                    super()._save_checkpoint(*args, **kwargs)
+                finally:
+                    self.args.save_total_limit = limit
+                self.accelerator.wait_for_everyone()
+                if self.args.should_save:
+                    self.seal(folder)
         except NoSpaceError:
             if self.args.should_save:
                 shutil.rmtree(folder, ignore_errors=True)  # half a checkpoint is none, and takes what space is left
             raise
+        if self.args.should_save:
+            best = self.state.best_model_checkpoint
+            remove_older(folder.parent, limit, Path(best).name if best else None)
         self._end_aside()
 
     def _checkpoint_bytes(self) -> int:
@@ -291,6 +312,41 @@ class SliceTrainer(Trainer):
         kept = [*self.model.state_dict().values(), *(value for state in states for value in state.values())]
         kept += list(self.average.ema.module.state_dict().values()) if self.average else []
         return sum(tensor.nbytes for tensor in kept if isinstance(tensor, torch.Tensor))
+
+    def _checkpoint(self) -> Path:
+        return Path(str(self.args.output_dir)) / f"checkpoint-{self.state.global_step}"
+
+    def _init_training_state(self, *args: Any, **kwargs: Any) -> Any:
+        """The Trainer's; a run folder that was moved finds its best checkpoint again, and what had ended stays so."""
+        state = super()._init_training_state(*args, **kwargs)
+        checkpoint = args[3] if len(args) > 3 else kwargs["resume_from_checkpoint"]
+        if checkpoint is not None:
+            best = best_of(Path(checkpoint))
+            self.state.best_model_checkpoint = str(best) if best else None
+            for entry in cast(list[dict[str, Any]], self.state.log_history):
+                self.samples_by_rank = entry.get("samples_by_rank", self.samples_by_rank)
+            self.cut_short = bool(self.state.log_history and self.state.log_history[-1].get("cut_short"))
+            stops = [c for c in self.callback_handler.callbacks if isinstance(c, EarlyStoppingCallback)]
+            self.ended = (
+                self.cut_short
+                or self.state.global_step >= self.state.max_steps
+                or any(stop.early_stopping_patience_counter >= stop.early_stopping_patience for stop in stops)
+            )
+        return state
+
+    def _run_epoch(self, *args: Any, **kwargs: Any) -> None:
+        if self.ended:  # before the checkpoint; the Trainer would train until the next evaluation
+            self.control.should_training_stop = True
+            return
+        super()._run_epoch(*args, **kwargs)
+
+    def _load_best_model(self) -> None:
+        best = Path(str(self.state.best_model_checkpoint))
+        if wrong := fault(best):
+            raise OSError(
+                f"the best checkpoint, {best}, cannot be used: {wrong}; the same command goes back to a whole one"
+            )
+        super()._load_best_model()
 
     def _load_from_checkpoint(self, resume_from_checkpoint: str, *args: Any, **kwargs: Any) -> None:
         super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
