@@ -11,8 +11,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from brainmri.data.contents import file_digests
-from brainmri.data.dataset import PreparedData, is_prepared, open_prepared
-from brainmri.data.folder import fingerprint
+from brainmri.data.dataset import PreparedData, fingerprint, is_prepared, open_prepared
 from brainmri.data.layouts import detect_layout, list_files, read_layout
 from brainmri.data.storage import alone, cache_folder, telling_of_space
 from brainmri.suggestions import did_you_mean, paths_like

@@ -23,7 +23,7 @@ from brainmri.faults import NoSpaceError, advising, lost_process, out_of_memory,
 from brainmri.models.preprocessing import normalized
 from brainmri.training.averaging import MovingAverage
 from brainmri.training.callbacks import EpochRecord, LossProgress
-from brainmri.training.checkpoints import best_of, fault, remove_older, saved_checkpoints
+from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, saved_checkpoints, seal
 from brainmri.training.features import AfterFrozen, FeatureBatches
 from brainmri.training.mixing import mixer
 from brainmri.training.parameters import parameter_groups
