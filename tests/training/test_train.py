@@ -172,7 +172,7 @@ def test_a_killed_run_resumes_to_the_same_end(
         stdout=subprocess.DEVNULL,
         stderr=subprocess.DEVNULL,
     )
-    deadline = time.monotonic() + 120
+    deadline = time.monotonic() + 240
     while not any(run.glob("checkpoints/stage-1/checkpoint-*/manifest.json")):
         assert process.poll() is None, "the run ended before it could be killed"
         assert time.monotonic() < deadline
