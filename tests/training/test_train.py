@@ -125,33 +125,29 @@ def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: 
         )
 
 
-def test_two_ranks_train_as_one_process_does(train: Train, finished: Path, phantom: Path, tmp_path: Path) -> None:
-    launcher = (sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29517")
-    done = train(
-        *TINY,
-        "--data_dir",
-        str(phantom),
-        "--num_train_epochs",
-        "6",
-        "--output_dir",
-        str(tmp_path / "two"),
-        launcher=launcher,
-    )
+@pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
+def test_several_ranks_train_as_one_process_does(
+    ranks: int, train: Train, finished: Path, phantom: Path, tmp_path: Path
+) -> None:
+    run, launcher = tmp_path / "several", (sys.executable, "-m", "torch.distributed.run", "--standalone")
+    arguments = ["--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(run)]
+    done = train(*TINY, *arguments, launcher=(*launcher, "--nproc_per_node", str(ranks)))
     assert done.returncode == 0, done.stderr
-    one, two = result_of(finished), result_of(tmp_path / "two")
-    assert two["training"]["world_size"] == 2
-    shares = two["training"]["samples_by_rank"]
-    assert len(shares) == 2
-    assert shares[0] == shares[1] > 0
+    one, several = result_of(finished), result_of(run)
+    assert several["training"]["world_size"] == ranks
+    shares = several["training"]["samples_by_rank"]
+    assert len(shares) == ranks
+    assert min(shares) == max(shares) > 0
     assert sum(shares) == one["training"]["samples_by_rank"][0]  # disjoint: the run itself stops where they overlap
     losses = ["train_loss", "validation_loss", "train_accuracy", "validation_accuracy"]
-    first, second = (pd.read_csv(run / "history.csv")[losses] for run in (finished, tmp_path / "two"))
+    first, second = (pd.read_csv(folder / "history.csv")[losses] for folder in (finished, run))
     np.testing.assert_allclose(first, second, atol=1e-5)
-    assert two["test"]["confusion_matrix"] == one["test"]["confusion_matrix"]
-    assert two["test"]["loss"] == pytest.approx(one["test"]["loss"], abs=1e-5)
-    assert two["reject"]["fitted_images"] == one["reject"]["fitted_images"]
-    assert two["reject"]["threshold"] == pytest.approx(one["reject"]["threshold"], rel=1e-3)
-    assert two["reject"]["test"]["n"] == one["reject"]["test"]["n"]
+    print(f"{ranks} ranks, largest difference of the history: {(first - second).abs().to_numpy().max():.1e}")
+    assert several["test"]["confusion_matrix"] == one["test"]["confusion_matrix"]
+    assert several["test"]["loss"] == pytest.approx(one["test"]["loss"], abs=1e-5)
+    assert several["reject"]["fitted_images"] == one["reject"]["fitted_images"]
+    assert several["reject"]["threshold"] == pytest.approx(one["reject"]["threshold"], rel=1e-3)
+    assert several["reject"]["test"]["n"] == one["reject"]["test"]["n"]
     assert done.stdout.count("Everything is in") == 1  # only the main process writes
 
 
@@ -209,6 +205,7 @@ def test_accumulated_gradients_are_those_of_the_larger_batch(
     figures = ["epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
     first, second = (pd.read_csv(folder / "history.csv")[figures] for folder in (finished, run))
     np.testing.assert_allclose(first, second, atol=1e-5)
+    print(f"4 steps a batch, largest difference of the history: {(first - second).abs().to_numpy().max():.1e}")
     assert result_of(run)["test"]["loss"] == pytest.approx(result_of(finished)["test"]["loss"], abs=1e-5)
 
 
