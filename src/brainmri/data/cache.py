@@ -12,6 +12,7 @@ from filelock import FileLock
 from tqdm.auto import tqdm
 
 from brainmri.data.dataset import SPLITS, PreparedData, load_prepared
+from brainmri.data.resizing import resized
 
 
 def cache_folder() -> Path:
@@ -50,9 +51,8 @@ class PixelCache:
 def pixel_cache(data: PreparedData, size: int) -> PixelCache:
     """The images of `data` at size x size, in the order of `data.index`; decoded where that was not done yet.
 
-    Resizing is torchvision's antialiased bilinear one on uint8 tensors, the same that the saved image processor does,
-    so that a published pipeline sees the pixels that the model was trained on. One process writes while others wait;
-    what a killed one left is written anew, as only a finished folder gets its name.
+    One process writes while others wait; what a killed one left is written anew, as only a finished folder gets its
+    name.
     """
     folder = cache_folder() / "pixels" / f"{data.info['fingerprint']}-{size}"
     if not folder.exists():
@@ -68,8 +68,6 @@ def pixel_cache(data: PreparedData, size: int) -> PixelCache:
 
 
 def _write(data: PreparedData, size: int, unfinished: Path, folder: Path) -> None:
-    from torchvision.transforms.v2 import functional
-
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
@@ -82,13 +80,11 @@ def _write(data: PreparedData, size: int, unfinished: Path, folder: Path) -> Non
         ):
             for split in SPLITS:
                 for row, image in zip(data.rows(split), splits[split]["image"], strict=True):
-                    mode = "L" if image.mode == "L" else "RGB"
-                    tensor = functional.pil_to_tensor(image.convert(mode))
-                    resized = functional.resize(tensor, [size, size], antialias=True).numpy()
-                    first[row] = resized[0]
-                    if (resized != resized[0]).any():
-                        colour_row[row] = colour.tell() // resized.size
-                        colour.write(resized.tobytes())
+                    pixels = resized(image, size)
+                    first[row] = pixels[0]
+                    if len(pixels) > 1:
+                        colour_row[row] = colour.tell() // pixels.size
+                        colour.write(pixels.tobytes())
                     progress.update()
         first.flush()
         np.save(unfinished / "colour_row.npy", colour_row)
