@@ -9,6 +9,7 @@ Every field of transformers.TrainingArguments is a flag too, and wins over the r
 """
 
 import logging
+import os
 import re
 import sys
 from pathlib import Path
@@ -28,12 +29,16 @@ def main() -> None:
     import torch
     from accelerate import PartialState
 
+    from brainmri.data.shards import is_sharded
     from brainmri.hub.push import take_push
     from brainmri.training.arguments import stage_arguments
+    from brainmri.training.processes import be_patient, check_launch, described
     from brainmri.training.recipe import resolve
     from brainmri.training.run_folder import claim, summary
+    from brainmri.training.streamed import check_streaming, readers
 
     use_cpu_well()
+    check_launch(os.environ, gpu=torch.cuda.is_available())
 
     # ------------------------------------------------------------------ recipe and run folder, before any work
     changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
@@ -46,11 +51,17 @@ def main() -> None:
         stage_arguments(recipe, stage, given, seed, str(run_dir))  # a mistake in them ends the run here
     if push:
         push.check()
+    if is_sharded(run.data_dir):
+        check_streaming(run, recipe, given)
+        given.setdefault("dataloader_num_workers", readers(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    be_patient()
     main_process = state.is_main_process
     logging.basicConfig(level=logging.INFO if main_process else logging.ERROR, format="%(message)s", stream=sys.stdout)
     for noisy in ("httpx", "datasets", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if line := described(state):
+        logging.info(line)
     if not given.get("resume_from_checkpoint"):
         claim(run_dir, state, overwrite=run.overwrite)
 
@@ -59,6 +70,7 @@ def main() -> None:
     from brainmri.data.binary import as_binary
     from brainmri.data.cache import pixel_cache
     from brainmri.data.folds import fold_numbers, with_fold
+    from brainmri.data.shards import as_published, local_part, open_shards
     from brainmri.data.source import prepared_data
     from brainmri.evaluation.folds import pool
     from brainmri.training.one_run import train_once
@@ -67,12 +79,18 @@ def main() -> None:
 
     # ------------------------------------------------------------------ data, and a run or one for each fold
     with state.main_process_first():
-        data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
+        shards = open_shards(run.data_dir) if is_sharded(run.data_dir) else None
+        if shards:
+            data = local_part(shards)
+        else:
+            data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
         by_size = {size: pixel_cache(data, size) for size in recipe.sizes}
+    if shards:
+        data = as_published(data, shards)
     if recipe.binary or run.positive:
         data = as_binary(data, run.positive)
     if run.folds is None:
-        result = train_once(run, given, recipe, seed, data, by_size, run_dir, state)
+        result = train_once(run, given, recipe, seed, data, by_size, run_dir, state, shards=shards)
     else:
         numbers = fold_numbers(data, run.folds)
         folders = [run_dir / f"fold{fold}" for fold in range(run.folds)]

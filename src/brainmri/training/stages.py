@@ -14,10 +14,12 @@ import torch
 from transformers import EarlyStoppingCallback
 
 from brainmri.data.batches import SliceBatches
+from brainmri.data.streaming import StreamedPictures
 from brainmri.evaluation.metrics import compute_metrics
 from brainmri.training.arguments import stage_arguments
 from brainmri.training.features import AfterFrozen, feature_batches
 from brainmri.training.parameters import set_frozen
+from brainmri.training.processes import check_sharding, sharded, waiting_at_most, with_whole_parameters
 from brainmri.training.trainer import SliceTrainer
 
 if TYPE_CHECKING:
@@ -81,7 +83,7 @@ def _complete(checkpoint: Path) -> bool:
 def run_stages(
     model: PreTrainedModel,
     recipe: Recipe,
-    train: SliceBatches,
+    train: SliceBatches | StreamedPictures,
     validation: SliceBatches,
     given: dict[str, Any],
     checkpoints: Path,
@@ -95,7 +97,11 @@ def run_stages(
     asked = given.get("resume_from_checkpoint")
     first, checkpoint = resume_point(checkpoints, str(asked)) if asked else (1, None)
     outcomes = []
-    torch.nn.Module.to(model, memory_format=torch.channels_last)  # the wrapped `to` of transformers is not typed
+    if sharded():
+        check_sharding(recipe.stages)
+    else:  # what is sharded must be contiguous
+        torch.nn.Module.to(model, memory_format=torch.channels_last)  # the wrapped `to` of transformers is not typed
+    plain = type(model)
     for number, stage in enumerate(recipe.stages, 1):
         folder = checkpoints / f"stage-{number}"
         set_frozen(model, stage)
@@ -114,8 +120,11 @@ def run_stages(
         trainer = _on_features(on_pictures, features, shared) if stage.feature_views else on_pictures
         if stage.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
-        trainer.train(resume_from_checkpoint=checkpoint if number == first else None)
+        with waiting_at_most(arguments.ddp_timeout):
+            trainer.train(resume_from_checkpoint=checkpoint if number == first else None)
         trainer.keep_average()
+        if sharded() and number < len(recipe.stages):
+            model = with_whole_parameters(model, plain(model.config))
         outcome = _outcome(trainer, number, stage)
         outcomes.append(outcome)
         if trainer.is_world_process_zero():
