@@ -46,7 +46,7 @@ def launch(environment: dict[str, str], phantom: Path) -> Launch:
 
     def run(launcher: list[str], *arguments: str, **changes: str) -> subprocess.CompletedProcess[str]:
         command = [*launcher, TRAIN, *TINY, "--data_dir", str(phantom), *arguments]
-        return subprocess.run(command, env=environment | changes, capture_output=True, text=True, timeout=300)
+        return subprocess.run(command, env=environment | changes, capture_output=True, text=True, timeout=600)
 
     return run
 

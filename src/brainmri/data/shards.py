@@ -27,11 +27,12 @@ from tqdm.auto import tqdm
 
 from brainmri.data.cache import cache_folder
 from brainmri.data.dataset import SCHEMA_VERSION, SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
-from brainmri.data.images import KEPT_FORMATS, MAX_PIXELS
+from brainmri.data.images import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 HUB = "hf://datasets/"
 SAMPLE = 1000  # training pictures that are read into the cache: as many as the reject rule is fitted on
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # of pictures in prepared folders
 BLOCK = 16  # shards that a process reads by turns
 FILE = re.compile(r"data/(train|validation|test)-\d+-of-\d+\.parquet")
 
@@ -239,7 +240,7 @@ def decoded(data: bytes, name: str) -> Image.Image:
         ValueError: if it is none, or one of more pixels than are prepared.
     """
     try:
-        image = Image.open(io.BytesIO(data), formats=tuple(KEPT_FORMATS))
+        image = Image.open(io.BytesIO(data), formats=FORMATS)
         if image.width * image.height > MAX_PIXELS:
             raise ValueError(f"{image.width}x{image.height} pixels")
         image.load()
