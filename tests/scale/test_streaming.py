@@ -102,7 +102,7 @@ def test_each_picture_comes_once_in_an_epoch(
 
 
 def test_every_picture_has_its_turn_and_classes_are_mixed(pictures: StreamedPictures) -> None:
-    epochs = [_epoch(pictures, epoch, 2, 0, 8)[0] for epoch in range(6)]  # of one process alone
+    epochs = [_epoch(pictures, epoch, 2, 0, 8)[0] for epoch in range(16)]  # of one process alone
     seen = torch.cat([one["positions"] for batches in epochs for one in batches]).unique()
     assert len(seen) == 122
     classes = [len(one["labels"].unique()) for batches in epochs for one in batches]
