@@ -11,6 +11,7 @@ Every field of transformers.TrainingArguments is a flag too, and wins over the r
 from __future__ import annotations
 
 import logging
+import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -22,6 +23,7 @@ from brainmri.training.machine import keep_freed_memory, use_cpu_well
 
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
+    from brainmri.data.shards import Shards
 
 
 def main() -> None:
@@ -34,13 +36,17 @@ def main() -> None:
     from accelerate import PartialState
     from transformers.utils.logging import disable_progress_bar
 
+    from brainmri.data.shards import is_sharded
     from brainmri.hub.push import take_push
     from brainmri.training.arguments import stage_arguments
     from brainmri.training.manifest import settings_of
+    from brainmri.training.processes import be_patient, check_launch, described
     from brainmri.training.recipe import resolve
     from brainmri.training.run_folder import RunFolder, summary
+    from brainmri.training.streamed import check_streaming, readers
 
     use_cpu_well()
+    check_launch(os.environ, gpu=torch.cuda.is_available())
 
     # ------------------------------------------------------------------ recipe and run folder, before any work
     changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
@@ -54,38 +60,49 @@ def main() -> None:
     arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
     if push:
         push.check()
+    if is_sharded(run.data_dir):
+        check_streaming(run, recipe, given)
+        given.setdefault("dataloader_num_workers", readers(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    be_patient()
     main_process = state.is_main_process
     level = logging.INFO if main_process else logging.ERROR
     logging.basicConfig(level=level, format="%(message)s", handlers=[ToStandardOutput()])
     for noisy in ("httpx", "datasets", "huggingface_hub"):
         logging.getLogger(noisy).setLevel(logging.WARNING)
+    if line := described(state):
+        logging.info(line)
 
     from brainmri.data.binary import as_binary
     from brainmri.data.cache import pixel_cache
     from brainmri.data.folds import fold_numbers, with_fold
+    from brainmri.data.shards import as_published, local_part, open_shards
     from brainmri.data.source import prepared_data
     from brainmri.evaluation.finishing import finishing
     from brainmri.evaluation.folds import pool
     from brainmri.training.main_process import first_in_main_process
     from brainmri.training.one_run import train_once
 
-    def open_data() -> PreparedData:
-        data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
-        return as_binary(data, run.positive) if recipe.binary or run.positive else data
+    def open_data() -> tuple[PreparedData, Shards | None]:
+        shards = open_shards(str(run.data_dir)) if is_sharded(run.data_dir) else None
+        if shards:
+            data = as_published(local_part(shards), shards)
+        else:
+            data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
+        return as_binary(data, run.positive) if recipe.binary or run.positive else data, shards
 
     with RunFolder(run_dir, state, overwrite=run.overwrite, asked=asked) as folder:
         folder.look(settings_of(run, recipe, seed, arguments))
         disable_progress_bar()  # of loading and saving weights; the training has its own
 
         # -------------------------------------------------------------- data, and a run or one for each fold
-        data = first_in_main_process(state, open_data)
+        data, shards = first_in_main_process(state, open_data)
         folder.data_agree(data)
         result = folder.finished()
         if result is None:
             by_size = first_in_main_process(state, lambda: {size: pixel_cache(data, size) for size in recipe.sizes})
             if run.folds is None:
-                result = train_once(run, given, recipe, seed, data, by_size, folder, state)
+                result = train_once(run, given, recipe, seed, data, by_size, folder, state, shards=shards)
             else:
                 numbers = fold_numbers(data, run.folds)
                 for number in range(run.folds):

@@ -24,8 +24,9 @@ WINDOWS = {
     "caching": ("cache/pixels/*unfinished*", "cache/pixels/*/first.npy"),
     "training": ("run/checkpoints", f"run/{CHECKPOINT}"),
     "checkpoint": (f"run/{CHECKPOINT}", f"run/{CHECKPOINT}/manifest.json"),
-    "finishing": ("run/model.safetensors", "run/result.json"),
+    "finishing": ("run/finishing", "run/result.json"),
 }
+UNCOUNTED = {"cache", ".run.lock"}  # the lock's file stays; what it says is told by who holds it
 PHASES = ["preparing", *WINDOWS, "publishing"]
 
 
@@ -50,7 +51,7 @@ def make_job(raw: Path, phantom: Path, finished: Path, environment: dict[str, st
             environment | ({"BRAINMRI_CACHE": str(folder / "cache")} if phase == "caching" else {}),
             lambda: any(folder.glob(opens)),
             lambda: any(folder.glob(closes)),
-            lambda: run_left(folder / "run") | {"beside": sorted({p.name for p in folder.iterdir()} - {"cache"})},
+            lambda: run_left(folder / "run") | {"beside": sorted({p.name for p in folder.iterdir()} - UNCOUNTED)},
         )
 
     def prepare(folder: Path) -> Job:

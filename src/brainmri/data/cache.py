@@ -13,6 +13,7 @@ from tqdm.auto import tqdm
 from brainmri.data.contents import file_digests
 from brainmri.data.dataset import PreparedData
 from brainmri.data.images import prepared_picture
+from brainmri.data.resizing import resized
 from brainmri.data.storage import allocated_memmap, alone, cache_folder, telling_of_space
 
 SHOWN = 3  # broken files, by name
@@ -50,11 +51,8 @@ def pixel_cache(data: PreparedData, size: int) -> PixelCache:
     """The images of `data` at size x size, in the order of `data.index`; decoded where that was not done yet.
 
     It is kept by the bytes that the files hold now, in that order, and by nothing else: an edited file is decoded
-    anew, and a copy of the folder, a fold of it and its merged classes share one cache.
-
-    Resizing is torchvision's antialiased bilinear one on uint8 tensors, the same that the saved image processor does,
-    so that a published pipeline sees the pixels that the model was trained on. One process writes while others wait;
-    what a killed one left is written anew, as only a finished folder gets its name.
+    anew, and a copy of the folder, a fold of it and its merged classes share one cache. One process writes while others
+    wait; what a killed one left is written anew, as only a finished folder gets its name.
 
     Raises:
         ValueError: if files cannot be decoded, or change while they are read; names them.
@@ -78,8 +76,6 @@ def pixel_cache(data: PreparedData, size: int) -> PixelCache:
 
 
 def _write(data: PreparedData, digests: list[str], size: int, unfinished: Path, folder: Path) -> None:
-    from torchvision.transforms.v2 import functional
-
     shutil.rmtree(unfinished, ignore_errors=True)
     unfinished.mkdir()
     try:
@@ -92,15 +88,14 @@ def _write(data: PreparedData, digests: list[str], size: int, unfinished: Path, 
         ):
             for row, (name, digest) in enumerate(zip(data.index["file_name"], digests, strict=True)):
                 try:
-                    tensor = functional.pil_to_tensor(prepared_picture(data.root / name, digest))
+                    pixels = resized(prepared_picture(data.root / name, digest), size)
                 except ValueError as error:
                     broken.append(str(error))
                     continue
-                resized = functional.resize(tensor, [size, size], antialias=True).numpy()
-                first[row] = resized[0]
-                if (resized != resized[0]).any():
-                    colour_row[row] = colour.tell() // resized.size
-                    colour.write(resized.tobytes())
+                first[row] = pixels[0]
+                if len(pixels) > 1:
+                    colour_row[row] = colour.tell() // pixels.size
+                    colour.write(pixels.tobytes())
                 progress.update()
         if broken:
             more = f", and {len(broken) - SHOWN} more" if len(broken) > SHOWN else ""

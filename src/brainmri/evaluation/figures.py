@@ -24,30 +24,30 @@ SPLITS = {"train": BLUE, "validation": GREEN, "test": VERMILION}
 ERRORS = 18  # shown, at most
 
 
-def class_counts(index: pd.DataFrame, path: Path, *, title: str = "Images per class and split") -> Path:
+def class_counts(counts: dict[str, dict[str, int]], path: Path, *, title: str = "Images per class and split") -> Path:
     """Bars with the number of images of each class in each split.
 
     Args:
-        index: a table with columns `label` and `split` (`index.csv`).
+        counts: number of images by split and label (`counts` of `dataset.json`).
         path: the PNG file to write.
         title: should name the data set.
     """
-    counts = pd.crosstab(index["label"], index["split"]).reindex(columns=list(SPLITS), fill_value=0)
-    counts = counts.loc[:, counts.sum() > 0]
-    thickness = 0.8 / counts.shape[1]
-    figure = new_figure(8, 1.4 + 0.32 * counts.size)
+    table = pd.DataFrame(counts).reindex(columns=list(SPLITS), fill_value=0)
+    table = table.loc[:, table.sum() > 0]
+    thickness = 0.8 / table.shape[1]
+    figure = new_figure(8, 1.4 + 0.32 * table.size)
     axes = figure.subplots()
-    for number, split in enumerate(counts.columns):
-        places = np.arange(len(counts)) - 0.4 + (number + 0.5) * thickness
-        name = f"{split} ({counts[split].sum():,})"
-        bars = axes.barh(places, counts[split], thickness * 0.94, color=SPLITS[split], label=name)
+    for number, split in enumerate(table.columns):
+        places = np.arange(len(table)) - 0.4 + (number + 0.5) * thickness
+        name = f"{split} ({table[split].sum():,})"
+        bars = axes.barh(places, table[split], thickness * 0.94, color=SPLITS[split], label=name)
         axes.bar_label(bars, fmt="{:,.0f}", fontsize=10, padding=3)
-    axes.set_yticks(range(len(counts)), [wrapped(label) for label in counts.index])
-    axes.set_ylim(len(counts) - 0.5, -0.5)
-    axes.set_xlim(0, counts.to_numpy().max() * 1.1)
+    axes.set_yticks(range(len(table)), [wrapped(label) for label in table.index])
+    axes.set_ylim(len(table) - 0.5, -0.5)
+    axes.set_xlim(0, table.to_numpy().max() * 1.1)
     axes.set_xlabel("images")
     figure.suptitle(fill(title, 75))
-    figure.legend(loc="outside lower center", ncols=counts.shape[1], frameon=False)
+    figure.legend(loc="outside lower center", ncols=table.shape[1], frameon=False)
     open_frame(axes)
     return save_figure(figure, path)
 

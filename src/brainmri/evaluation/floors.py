@@ -64,6 +64,17 @@ def compute_floors(data: PreparedData) -> dict[str, float]:
     }
 
 
+def streamed_floors(counts: dict[str, dict[str, int]]) -> dict[str, float | None]:
+    """The floors of a set whose training pictures are streamed, from the numbers of images by split and label.
+
+    Only `majority` is known; the other two would need every training picture once more.
+    """
+    known = {label: counts["train"][label] + counts["validation"][label] for label in sorted(counts["test"])}
+    most = max(known, key=lambda label: known[label])
+    floors: dict[str, float | None] = {"majority": counts["test"][most] / sum(counts["test"].values())}
+    return floors | {"nearest_neighbour": None, "global_statistics": None}
+
+
 def majority_accuracy(train_labels: np.ndarray, test_labels: np.ndarray) -> float:
     """Accuracy (0..1) of always answering the most frequent training label (ties: the first in sorted order)."""
     values, counts = np.unique(train_labels, return_counts=True)

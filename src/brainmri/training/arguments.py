@@ -191,6 +191,7 @@ def stage_arguments(
         "dataloader_pin_memory": torch.cuda.is_available(),
         "tf32": True if torch.cuda.is_available() and torch.cuda.get_device_capability()[0] >= 8 else None,
         "average_tokens_across_devices": False,
+        "ddp_timeout": 600,
     }
     if stage.plateau:
         values["lr_scheduler_kwargs"] = {

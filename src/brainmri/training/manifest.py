@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal
 import pandas as pd
 from pydantic import BaseModel, ConfigDict, ValidationError
 
+from brainmri.data.contents import content_fingerprint
 from brainmri.training.arguments import RunArguments, world_size
 from brainmri.training.machine import git_commit
 from brainmri.training.recipe import Recipe
@@ -164,8 +165,8 @@ def settings_of(run: RunArguments, recipe: Recipe, seed: int, arguments: list[Tr
 
 
 def contents_of(data: PreparedData) -> str:
-    """A digest of the pictures of `data`."""
-    return str(data.info["fingerprint"])
+    """A digest of the pictures of `data` as they are now; of streamed ones, what their shards say of all of them."""
+    return str(data.info["fingerprint"]) if data.info.get("streamed") else content_fingerprint(data)
 
 
 def facts_of(data: PreparedData) -> DataFacts:

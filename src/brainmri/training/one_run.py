@@ -13,6 +13,8 @@ from brainmri.data.binary import class_without_tumour
 from brainmri.data.cache import PixelCache
 from brainmri.data.dataset import SPLITS, PreparedData, oversampled
 from brainmri.data.exchange import Exchange
+from brainmri.data.shards import Shards
+from brainmri.data.streaming import StreamedPictures, class_of
 from brainmri.evaluation.finishing import finishing
 from brainmri.evaluation.reject.fitting import fitted_beside
 from brainmri.models.build import build_model, parameter_counts, synchronized
@@ -23,6 +25,7 @@ from brainmri.training.main_process import first_in_main_process
 from brainmri.training.outcome import predict, write_run
 from brainmri.training.parameters import set_frozen
 from brainmri.training.precision import bf16_is_faster, precision_probe
+from brainmri.training.processes import sharded, with_whole_parameters
 from brainmri.training.recipe import Recipe, resolve
 from brainmri.training.run_folder import RunFolder
 from brainmri.training.stages import run_stages
@@ -59,8 +62,11 @@ def train_once(
     folder: RunFolder,
     state: PartialState,
     fold: int | None = None,
+    shards: Shards | None = None,
 ) -> dict[str, Any] | None:
     """Train on `data`, whose pictures `by_size` holds, and fill `folder`, which was looked at and knows the data.
+
+    shards: whence the training pictures are streamed; `data` then holds the other splits, and a few of them.
 
     Returns the contents of `result.json`, in the main process only.
     """
@@ -69,10 +75,10 @@ def train_once(
 
     # ------------------------------------------------------------------ pictures
     pixels = by_size[recipe.input.size]
-    plain = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
-    train_rows = plain["train"].rows
+    as_they_are = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
+    train_rows = as_they_are["train"].rows
     if recipe.oversample:
-        train_rows = oversampled(train_rows, plain["train"].labels, seed)
+        train_rows = oversampled(train_rows, as_they_are["train"].labels, seed)
     pictures = data.index["picture_id"].to_numpy()[train_rows] if recipe.one_file_per_picture else None
     train = SliceBatches(
         pixels,
@@ -83,7 +89,8 @@ def train_once(
         pictures,
         exchange_of(data, pixels, recipe),
     )
-    counts = ", ".join(f"{split} {len(batches)}" for split, batches in plain.items())
+    trained = StreamedPictures(shards, class_of(shards, data), recipe.input.size, seed) if shards else train
+    counts = ", ".join(f"{split} {len(batches)}" for split, batches in (as_they_are | {"train": trained}).items())
     logger.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
     if data.info["leaky"]:
         logger.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
@@ -105,15 +112,16 @@ def train_once(
     start = folder.begin(weights)
     probe = None
     if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
-        probe = precision_probe(model, recipe, arguments, len(train), folder.checkpoints / "precision.json")
+        probe = precision_probe(model, recipe, arguments, len(trained), folder.checkpoints / "precision.json")
     if probe:
         given["bf16"] = bf16_is_faster(probe)
         logger.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
+    plain = type(model)
     trainer, stages = run_stages(
         model,
         recipe,
-        train,
-        plain["validation"],
+        trained,
+        as_they_are["validation"],
         given,
         folder.checkpoints,
         seed,
@@ -122,12 +130,14 @@ def train_once(
         folder.seal,
     )
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
-    probabilities = {split: predict(trainer, plain[split]) for split in scored}
+    probabilities = {split: predict(trainer, as_they_are[split]) for split in scored}
+    model = trainer.accelerator.unwrap_model(trainer.whole)
+    if sharded():
+        model = with_whole_parameters(model, plain(model.config))
 
     # ------------------------------------------------------------------ run folder
     if not state.is_main_process:
         return None
-    model = trainer.accelerator.unwrap_model(model)
     processor = image_processor(recipe.input.size, recipe.input.normalize)
     with finishing(folder.path) as run_dir:
         save_model(model, processor, run_dir)

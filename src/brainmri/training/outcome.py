@@ -21,7 +21,7 @@ from brainmri.data.storage import cache_folder
 from brainmri.evaluation import figures
 from brainmri.evaluation.calibration import make_trust
 from brainmri.evaluation.detection import detection
-from brainmri.evaluation.floors import FLOORS_VERSION, compute_floors
+from brainmri.evaluation.floors import FLOORS_VERSION, compute_floors, streamed_floors
 from brainmri.evaluation.metrics import evaluate_predictions
 from brainmri.evaluation.predictions import predictions_table, write_predictions
 from brainmri.evaluation.report import write_figures, write_report
@@ -150,7 +150,7 @@ def write_run(
         "calibration": trust["calibration"],
         "conformal": trust["conformal"],
         "reject": trust["reject"],
-        "floors": floors_of(data),
+        "floors": streamed_floors(data.info["counts"]) if "streamed" in data.info else floors_of(data),
         "environment": environment(),
     }
     (run_dir / "figures").mkdir(exist_ok=True)
@@ -195,7 +195,7 @@ def _data_figures(folder: Path, arch: str, recipe: Recipe, data: PreparedData, t
     import torch
 
     name = f"{data.info['name']} ({data.info['split']} split)"
-    figures.class_counts(data.index, folder / "class_counts.png", title=f"{name}: images per class and split")
+    figures.class_counts(data.info["counts"], folder / "class_counts.png", title=f"{name}: images per class and split")
     figures.sample_grid(data, folder / "samples.png")
     chosen = np.random.default_rng(0).choice(len(train), min(8, len(train)), replace=False)
     before = torch.from_numpy(train.pixels.read(train.rows[chosen])).expand(-1, 3, -1, -1)

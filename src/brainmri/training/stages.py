@@ -14,11 +14,13 @@ import torch
 from transformers import EarlyStoppingCallback
 
 from brainmri.data.batches import SliceBatches
+from brainmri.data.streaming import StreamedPictures
 from brainmri.evaluation.metrics import compute_metrics
 from brainmri.training.arguments import stage_arguments
 from brainmri.training.checkpoints import BEGINNING, ResumePoint, Seal, seal
 from brainmri.training.features import AfterFrozen, feature_batches
 from brainmri.training.parameters import set_frozen
+from brainmri.training.processes import check_sharding, sharded, waiting_at_most, with_whole_parameters
 from brainmri.training.trainer import SliceTrainer
 
 if TYPE_CHECKING:
@@ -49,7 +51,7 @@ class StageOutcome:
 def run_stages(
     model: PreTrainedModel,
     recipe: Recipe,
-    train: SliceBatches,
+    train: SliceBatches | StreamedPictures,
     validation: SliceBatches,
     given: dict[str, Any],
     checkpoints: Path,
@@ -65,7 +67,11 @@ def run_stages(
     Returns the last stage's trainer (to predict with) and an outcome for each stage.
     """
     outcomes = []
-    torch.nn.Module.to(model, memory_format=torch.channels_last)  # the wrapped `to` of transformers is not typed
+    if sharded():
+        check_sharding(recipe.stages)
+    else:  # what is sharded must be contiguous
+        torch.nn.Module.to(model, memory_format=torch.channels_last)  # the wrapped `to` of transformers is not typed
+    plain = type(model)
     for number, stage in enumerate(recipe.stages, 1):
         folder = checkpoints / f"stage-{number}"
         set_frozen(model, stage)
@@ -85,8 +91,11 @@ def run_stages(
         resumed = number == start.stage and start.checkpoint is not None
         if stage.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
-        trainer.train(resume_from_checkpoint=str(start.checkpoint) if resumed else None)
+        with waiting_at_most(arguments.ddp_timeout):
+            trainer.train(resume_from_checkpoint=str(start.checkpoint) if resumed else None)
         trainer.keep_average()
+        if sharded():
+            model = with_whole_parameters(model, plain(model.config))
         outcome = _outcome(trainer, number, stage)
         outcomes.append(outcome)
         if trainer.is_world_process_zero():

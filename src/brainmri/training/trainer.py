@@ -13,12 +13,13 @@ import numpy as np
 import torch
 from accelerate.utils import broadcast, gather_object
 from torch.nn import functional
-from torch.utils.data import RandomSampler, Sampler
+from torch.utils.data import DataLoader, RandomSampler, Sampler
 from transformers import EarlyStoppingCallback, PreTrainedModel, ProgressCallback, Trainer, TrainingArguments
 from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.data.augmentation import augment
 from brainmri.data.batches import SliceBatches
+from brainmri.data.streaming import StreamedPictures
 from brainmri.faults import NoSpaceError, advising, lost_process, out_of_memory, writing
 from brainmri.models.preprocessing import normalized
 from brainmri.training.averaging import MovingAverage
@@ -27,6 +28,7 @@ from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, sa
 from brainmri.training.features import AfterFrozen, FeatureBatches
 from brainmri.training.mixing import mixer
 from brainmri.training.parameters import parameter_groups
+from brainmri.training.processes import ready_to_shard, sharded
 from brainmri.training.recipe import Recipe, Stage
 
 EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait
@@ -38,7 +40,7 @@ class DivergedError(ValueError):
 
 
 class SliceTrainer(Trainer):
-    """Trains on `SliceBatches`, or an `AfterFrozen` on `FeatureBatches`.
+    """Trains on `SliceBatches` or `StreamedPictures`, or an `AfterFrozen` on `FeatureBatches`.
 
     whole: the model that has every parameter, where `model` is only the part of it that trains. seal: writes the
     manifest of a checkpoint, last. spent_s: seconds that went into this stage already. Each epoch's training loss and
@@ -47,7 +49,7 @@ class SliceTrainer(Trainer):
     """
 
     model: PreTrainedModel | AfterFrozen
-    train_dataset: SliceBatches | FeatureBatches
+    train_dataset: SliceBatches | FeatureBatches | StreamedPictures
 
     def __init__(
         self,
@@ -61,6 +63,8 @@ class SliceTrainer(Trainer):
         **kwargs: Any,
     ) -> None:
         super().__init__(data_collator=_as_it_is, **kwargs)
+        if sharded():
+            ready_to_shard(whole)
         self.stage, self.whole, self.seal, self.spent_s = stage, whole, seal, spent_s
         self.augmentation = recipe.augmentations()
         self.normalize = recipe.input.normalize
@@ -98,6 +102,19 @@ class SliceTrainer(Trainer):
         batch = self._train_batch_size * self.args.gradient_accumulation_steps * self.args.world_size
         whole = len(dataset) // batch * batch
         return RandomSampler(dataset, num_samples=whole or len(dataset))
+
+    def get_train_dataloader(self) -> DataLoader[Any]:
+        """Streamed pictures are divided between the processes already: accelerate would divide them again."""
+        if not isinstance(self.train_dataset, StreamedPictures):
+            return super().get_train_dataloader()
+        return self.train_dataset.loader(
+            batch=self._train_batch_size,
+            accumulation=self.args.gradient_accumulation_steps,
+            rank=self.args.process_index,
+            processes=self.args.world_size,
+            workers=self.args.dataloader_num_workers,
+            pin_memory=self.args.dataloader_pin_memory,
+        )
 
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
@@ -219,11 +236,11 @@ class SliceTrainer(Trainer):
             DivergedError: if the loss is no number.
             RuntimeError: if two processes saw the same sample, which means that they did not share the work.
         """
-        own = torch.cat(self._positions).tolist() if self._positions else []
+        own = torch.cat(self._positions).cpu().numpy() if self._positions else np.empty(0, np.int64)
         if self.args.world_size > 1:
             shares = gather_object([own])
             self.samples_by_rank = [len(share) for share in shares]
-            distinct = len(set().union(*shares))
+            distinct = len(np.unique(np.concatenate(shares)))
             if distinct != sum(self.samples_by_rank) and len(self.train_dataset) >= sum(self.samples_by_rank):
                 raise RuntimeError(
                     f"{self.args.world_size} processes saw only {distinct} different samples: {self.samples_by_rank}"
