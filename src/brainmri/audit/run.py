@@ -12,7 +12,7 @@ from brainmri.audit.calibration import calibrate as calibration_of
 from brainmri.audit.figures import PAIRS, pairs_figure
 from brainmri.audit.page import write_page
 from brainmri.audit.repetitions import example_pairs, repetitions
-from brainmri.audit.scan import scan
+from brainmri.audit.scan import Called, scan
 from brainmri.audit.shortcuts import shortcuts
 from brainmri.audit.summary import EXAMPLES, GROUPS, summary
 
@@ -25,7 +25,7 @@ def audit(
     out: Path,
     *,
     calibrate: bool = False,
-    names: Sequence[str] = (),
+    called: Sequence[Called] = (),
     tell: Callable[[str], None] = lambda step: None,
 ) -> dict[str, Any]:
     """Look into `data` and, if given, for its pictures in `against`; write `out` and return what audit.json holds.
@@ -37,7 +37,7 @@ def audit(
         data, against: folders in any layout, or CSV tables (see `brainmri.data.layouts.detect_layout`).
         out: the folder to write into; figures of an audit before are removed from it.
         calibrate: also measure what the audit itself finds and joins wrongly (minutes).
-        names: what the data sets are called, in the place of their folders' names.
+        called: what the data sets and their files are called, in the place of the names that they have there.
         tell: is called with each of `STEPS` as it begins.
 
     Raises:
@@ -45,7 +45,7 @@ def audit(
     """
     with TemporaryDirectory(prefix="brainmri-audit-") as folder:
         tell(STEPS[0])
-        scanned = scan(data, against, Path(folder), names)
+        scanned = scan(data, against, Path(folder), called)
         tell(STEPS[1])
         table = repetitions(scanned)
         own = table[~table["other"]]

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -12,6 +12,17 @@ import pandas as pd
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.layouts import detect_layout, read_layout
 from brainmri.data.storage import telling_of_space
+
+
+@dataclass(frozen=True)
+class Called:
+    """What a data set and its files are called, where that is not what their folder and paths say.
+
+    files: by the path in the folder.
+    """
+
+    name: str
+    files: Mapping[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True)
@@ -33,25 +44,25 @@ class Scan:
     rejected: pd.DataFrame
 
 
-def scan(source: Path, against: Path | None, folder: Path, names: Sequence[str] = ()) -> Scan:
+def scan(source: Path, against: Path | None, folder: Path, called: Sequence[Called] = ()) -> Scan:
     """Read every picture of `source` and, if given, of a second data set. Neither is changed.
 
-    folder: an empty one, where a copy of every picture is put; it must stay as long as the scan is used. names: of the
-    data sets, in the place of those of their folders.
+    folder: an empty one, where a copy of every picture is put; it must stay as long as the scan is used. called: the
+    data sets and their files, in the place of the names that they have there.
 
     Raises:
         ValueError: if one of them has no known layout, or no usable picture.
         OSError: if there is no space in `folder`; says how much there is.
     """
-    called = list(names) or [set_name(source)] + ([set_name(against)] if against else [])
+    called = called or [Called(set_name(one)) for one in (source, against) if one]
     with telling_of_space(folder, instead="set TMPDIR to a folder on another disk"):
         parts = [_read(source, folder / "own", called[0], other=False)]
         if against:
             parts.append(_read(against, folder / "other", called[1], other=True))
     tables, checked = zip(*parts, strict=True)
     return Scan(
-        name=called[0],
-        against=called[1] if against else None,
+        name=called[0].name,
+        against=called[1].name if against else None,
         table=pd.concat(tables, ignore_index=True),
         thumbnails=np.concatenate([one.thumbnails for one in checked]),
         contents=np.concatenate([one.contents for one in checked]),
@@ -64,14 +75,17 @@ def set_name(source: Path) -> str:
     return source.resolve().stem if source.is_file() else source.resolve().name
 
 
-def _read(source: Path, folder: Path, name: str, *, other: bool) -> tuple[pd.DataFrame, Checked]:
+def _read(source: Path, folder: Path, called: Called, *, other: bool) -> tuple[pd.DataFrame, Checked]:
     layout = detect_layout(source)
     root = source.parent if source.is_file() else source
     folder.mkdir()
     checked = check_files(root, read_layout(source, layout), layout, folder)
+    names = dict(called.files)
+    for part in (checked.usable, checked.rejected):
+        part["path"] = [names.get(path, path) for path in part["path"]]
     rows = checked.usable
     table = rows[["path", "label", "pixels", "format", "bytes"]].rename(columns={"path": "file_name"})
-    table["part"] = name if other else rows["source_split"].where(rows["source_split"] != "", name)
+    table["part"] = called.name if other else rows["source_split"].where(rows["source_split"] != "", called.name)
     table["other"] = other
     table["path"] = rows["staged"]
     return table, checked

@@ -129,30 +129,39 @@ def test_a_data_set_keeps_its_folders(put, tmp_path, top):
         f"__MACOSX/{top}Training/glioma/._a.png": b"x",
         f"{top}Training/glioma/Thumbs.db": b"x",
     }
-    root = unpack_dataset(put(archive(members), "set.zip"), tmp_path / "out")
-    assert root == tmp_path / "out" / (top.strip("/") or "dataset")
-    assert files_below(tmp_path / "out") == sorted(
-        f"{root.name}/{name}"
-        for name in (
-            "Training/glioma/a.png",
-            "Testing/notumor/b.JPG",
-            "Training/notumor/c.tif",
-            "Training/notumor/broken.png",
-            "Training/glioma/page.png",
-        )
-    )
+    found = unpack_dataset(put(archive(members), "set.zip"), tmp_path / "out")
+    root, on_disk = found.root, {name: place for place, name in found.names.items()}
+    assert found.name == top.strip("/")
+    assert set(on_disk) == {
+        "Training/glioma/a.png",
+        "Testing/notumor/b.JPG",
+        "Training/notumor/c.tif",
+        "Training/notumor/broken.png",
+        "Training/glioma/page.png",
+    }
+    assert files_below(root) == sorted(found.names)
+    assert on_disk["Testing/notumor/b.JPG"] == "Testing/notumor/00000.jpg"  # no name of a file is on the disk
     table = read_layout(root, detect_layout(root))
     assert sorted(set(table["label"])) == ["glioma", "notumor"]
-    assert np.array_equal(read_image(root / "Training/glioma/a.png").image, NOISE)
-    assert (root / "Training/glioma/page.png").stat().st_size <= 512
+    assert np.array_equal(read_image(root / on_disk["Training/glioma/a.png"]).image, NOISE)
+    assert (root / on_disk["Training/glioma/page.png"]).stat().st_size <= 512
     for name in ("Training/notumor/broken.png", "Training/glioma/page.png"):
         with pytest.raises(ValueError, match=r"broken|not a picture"):
-            read_image(root / name)
+            read_image(root / on_disk[name])
+
+
+def test_folders_of_patients_are_not_unpacked_and_names_keep_their_order(put, tmp_path):
+    members = {f"set/Training/glioma/{who}/{who}{k}.png": PNG for who in ("Zoe^A", "Anna^B") for k in range(2)}
+    members |= {f"set/Testing/notumor/{who}.png": PNG for who in ("Carl^C", "carl.glioma")}
+    found = unpack_dataset(put(archive(members), "set.zip"), tmp_path / "out")
+    assert {path for path in files_below(tmp_path / "out") if "^" in path} == set()
+    assert [found.names[place] for place in sorted(found.names)] == sorted(name[4:] for name in members)
+    assert "Testing/notumor/00001_glioma.png" in found.names  # what the layout kaggle-multimodal reads of a name
 
 
 def test_one_folder_of_pictures_is_a_class_and_stays(put, tmp_path):
-    root = unpack_dataset(put(archive({"glioma/a.png": PNG, "glioma/b.png": PNG}), "a.zip"), tmp_path / "out")
-    assert files_below(root) == ["glioma/a.png", "glioma/b.png"]
+    found = unpack_dataset(put(archive({"glioma/a.png": PNG, "glioma/b.png": PNG}), "a.zip"), tmp_path / "out")
+    assert files_below(found.root) == ["glioma/00000.png", "glioma/00001.png"]
 
 
 def test_what_is_unpacked_is_safe_for_the_audit(put, tmp_path):
@@ -160,9 +169,9 @@ def test_what_is_unpacked_is_safe_for_the_audit(put, tmp_path):
     jpeg = picture("JPEG")
     bomb = jpeg[:2] + _segment(0xE1, b"Exif\0\0" + _exif_bomb(4500, 10_000)) + jpeg[2:] + archive({"a.png": PNG})
     wide = picture("PNG", np.zeros((3000, 5593), np.uint8))
-    root = unpack_dataset(put(archive({"a/a.jpg": bomb, "a/wide.png": wide}), "a.zip"), tmp_path / "out")
-    assert (root / "a/a.jpg").stat().st_size < len(jpeg) + 100
-    assert (root / "a/wide.png").stat().st_size <= 512
+    root = unpack_dataset(put(archive({"a/a.jpg": bomb, "a/wide.png": wide}), "a.zip"), tmp_path / "out").root
+    assert (root / "a/00000.jpg").stat().st_size < len(jpeg) + 100
+    assert (root / "a/00001.png").stat().st_size <= 512
 
 
 def test_what_is_no_archive(put, tmp_path):
@@ -233,7 +242,7 @@ def test_archives_with_any_names(tmp_path_factory, given_names):
     answers = list(open_many([folder / "a.zip"]))
     assert all(isinstance(answer, (Image.Image, UploadError)) for _, answer in answers)
     try:
-        root = unpack_dataset(folder / "a.zip", folder / "out")
+        root = unpack_dataset(folder / "a.zip", folder / "out").root
     except UploadError:
         assert not (folder / "out").exists()
         return

@@ -1,19 +1,24 @@
 """Audit: a small data set as a zip, and what leaks in it; the same flow as scripts/audit.py."""
 
+from __future__ import annotations
+
 from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
 from brainmri.demo.pages.text import heading
 from brainmri.demo.pages.uploading import Files, Uploaded
 from brainmri.demo.uploads.limits import LIMITS, UploadError
-from brainmri.demo.uploads.many import UNNAMED_SET, unpack_dataset
+from brainmri.demo.uploads.many import unpack_dataset
 from brainmri.demo.uploads.names import shown_name
 from brainmri.evaluation.pages import embedded_figures, render
+
+if TYPE_CHECKING:
+    from brainmri.audit.scan import Called
 
 MEMBERS = 2000  # files and folders of one zip; a larger set is for scripts/audit.py
 FILES = ("audit.html", "audit.json", "groups.csv")
@@ -79,10 +84,11 @@ def look_for_leaks(
     with TemporaryDirectory(prefix="brainmri-audit-") as folder:
         work = Path(folder)
         try:
-            own, name = _unpacked(data, work / "own")
-            other, second = _unpacked(against, work / "other") if against else (None, "")
-            names = [name, f"{second} (second)" if second == name else second]
-            found = audit(own, other, work / "out", names=names, tell=tell)
+            own, called = _unpacked(data, work / "own")
+            other, second = _unpacked(against, work / "other") if against else (None, None)
+            if second and second.name == called.name:
+                second = replace(second, name=f"{second.name} (second)")
+            found = audit(own, other, work / "out", called=[called, *([second] if second else [])], tell=tell)
         except ValueError as error:  # UploadError is one
             raise gr.Error(_told(error, work), title="This could not be audited", print_exception=False) from None
         # Gradio copies the files into its own cache before the folder goes.
@@ -112,14 +118,16 @@ def audit_page(found: dict[str, Any], folder: Path) -> str:
     )
 
 
-def _unpacked(archive: Uploaded, folder: Path) -> tuple[Path, str]:
+def _unpacked(archive: Uploaded, folder: Path) -> tuple[Path, Called]:
     """The pictures of a zip, in a folder below `folder`, and what they are called: as their folder, or as the zip.
 
     Raises:
         UploadError: if it is no zip that can be used, or holds too much.
     """
-    root = unpack_dataset(archive.path, folder, replace(LIMITS, archive_members=MEMBERS))
-    return root, shown_name(Path(archive.name).stem) if root.name == UNNAMED_SET else root.name
+    from brainmri.audit.scan import Called
+
+    found = unpack_dataset(archive.path, folder, replace(LIMITS, archive_members=MEMBERS))
+    return found.root, Called(found.name or shown_name(Path(archive.name).stem), found.names)
 
 
 def _told(error: ValueError, work: Path) -> str:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path, PurePosixPath
 
 from PIL import Image
 
 from brainmri.data.images import PICTURE_SUFFIXES
+from brainmri.data.layouts import MRI_FOLDER, TUMOR_CLASSES
+from brainmri.data.tables import SPLIT_NAMES
 from brainmri.demo.uploads.archives import Archive, Member, open_archive
 from brainmri.demo.uploads.cleaning import clean
 from brainmri.demo.uploads.kinds import TELLING, is_zip, kind_of, office_document
@@ -41,12 +44,25 @@ def open_many(paths: Sequence[Path], limits: Limits = LIMITS, names: Sequence[st
         yield answer
 
 
-def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Path:
-    """Unpack the pictures of a ZIP file below `folder`, with their folders (classes, splits); gives the root of them.
+@dataclass(frozen=True)
+class Unpacked:
+    """root: the folder of the pictures. name: of the data set, "" where the ZIP file has no folder for it.
 
-    If everything lies in one folder that holds folders, that is the root. A picture is written without what it
-    holds beside the picture (`cleaning`); of one that is broken, too large or no picture, only the beginning, so that
-    the audit lists it. Whatever is not named as a picture, and hidden files, are left out.
+    names: of each file below `root` (POSIX, relative to it), what it is called in the ZIP file.
+    """
+
+    root: Path
+    name: str
+    names: dict[str, str]
+
+
+def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Unpacked:
+    """Unpack the pictures of a ZIP file below `folder`, in the folders of their splits and classes, under numbers.
+
+    Names of files, and of folders inside a class, may be those of patients, and stay off the disk; the numbers keep
+    their order. If everything lies in one folder that holds folders, that is the data set. A picture is written without
+    what it holds beside the picture (`cleaning`); of one that is broken, too large or no picture, only the beginning,
+    so that the audit lists it. Whatever is not named as a picture, and hidden files, are left out.
 
     Raises:
         UploadError: if the file is no ZIP file, fails a check of `archives.open_archive`, holds another ZIP file, or
@@ -62,11 +78,21 @@ def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Path:
             raise UploadError("The ZIP file holds no pictures. Pack a folder of PNG, JPEG or TIFF files.")
         tops = {member.path.parts[0] for member in pictures}
         stripped = len(tops) == 1 and all(len(member.path.parts) > 2 for member in pictures)
-        root = folder / (tops.pop() if stripped else UNNAMED_SET)
-        for member in pictures:
+        root, names = folder / UNNAMED_SET, {}
+        for number, member in enumerate(sorted(pictures, key=lambda member: member.path)):
             inner = PurePosixPath(*member.path.parts[stripped:])
-            _write(root / inner, _usable(archive, member, limits))
-    return root
+            place = _numbered(inner, number)
+            names[place.as_posix()] = inner.as_posix()
+            _write(root / place, _usable(archive, member, limits))
+    return Unpacked(root, tops.pop() if stripped else "", names)
+
+
+def _numbered(path: PurePosixPath, number: int) -> PurePosixPath:
+    """`path` with the folders of split and class, and of its own name what one layout reads the class from."""
+    folders = path.parts[:-1]
+    outer = bool(folders) and folders[0].casefold() in {*SPLIT_NAMES, MRI_FOLDER.casefold()}
+    told = "".join(f"_{name}" for name in TUMOR_CLASSES if name in path.name.lower())
+    return PurePosixPath(*folders[: 1 + outer], f"{number:05d}{told}{path.suffix.lower()}")
 
 
 def _answers(paths: Sequence[Path], names: Sequence[str] | None, limits: Limits) -> Iterator[Answer]:
