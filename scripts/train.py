@@ -79,7 +79,7 @@ def main() -> None:
 
     # ------------------------------------------------------------------ data, and a run or one for each fold
     with state.main_process_first():
-        shards = open_shards(run.data_dir) if is_sharded(run.data_dir) else None
+        shards = open_shards(run.data_dir) if run.data_dir and is_sharded(run.data_dir) else None
         if shards:
             data = local_part(shards)
         else:
