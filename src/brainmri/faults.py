@@ -24,7 +24,8 @@ FULL_TEXT = re.compile(
 )
 MEMORY_TEXT = re.compile(r"can't allocate memory|out of memory|Failed to allocate memory", re.IGNORECASE)
 GLOO_TEXT = re.compile(
-    r"Connection closed by peer|Connection reset by peer|Broken pipe|Timed out waiting|Connect timeout|gloo::",
+    r"Connection closed by peer|caused pair closure|Connection reset by peer|Broken pipe|Timed out waiting"
+    r"|Connect timeout|gloo::",
     re.IGNORECASE,
 )
 

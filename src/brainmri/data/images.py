@@ -12,18 +12,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
+from brainmri.data.bounds import MAX_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SIDE, MIN_SIDE, is_too_long
 from brainmri.demo.uploads.cleaning import bare_jpeg
 from brainmri.demo.uploads.kinds import is_dicom
-
-# Four times a 4096x2048 film scan is still less; a slice has well under one million pixels. At 8 bytes per pixel (the
-# scaling of 16-bit pictures) this bounds the memory of one file to about 320 MB.
-MAX_PIXELS = 40_000_000
-# A picture of few pixels can still be so long that resizing it takes gigabytes: the weights of a resampling grow with
-# one side, and a processor that brings the shorter side to 224 pixels makes the longer one that many times longer.
-MAX_SIDE = 8192  # pixels of either side
-MAX_RATIO = 64  # of the longer side to the shorter: eight rows of 512 pixels
-MAX_BYTES = 256 * 2**20  # of one file: 40 million uncompressed 16-bit RGB pixels fit
-MIN_SIDE = 8  # pixels; the networks and the thumbnails need something to look at
 
 # What is opened, by content. Formats that Pillow hands to another program (EPS) are left out on purpose.
 READ_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
@@ -158,12 +149,6 @@ def stretched(values: np.ndarray) -> Image.Image:
     scaled -= low
     scaled *= 255 / (high - low)
     return Image.fromarray(np.round(scaled, out=scaled).astype(np.uint8))
-
-
-def is_too_long(width: int, height: int) -> bool:
-    """Whether a side of a picture, in pixels, is longer than `MAX_SIDE`, or than `MAX_RATIO` times the other."""
-    longer, shorter = max(width, height), min(width, height)
-    return longer > MAX_SIDE or longer > MAX_RATIO * max(shorter, MIN_SIDE)
 
 
 def pixel_hash(image: Image.Image) -> str:

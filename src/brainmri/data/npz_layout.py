@@ -15,7 +15,7 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
-from brainmri.data.images import MAX_PIXELS, is_too_long
+from brainmri.data.bounds import MAX_PIXELS, is_too_long
 from brainmri.data.tables import COLUMNS
 
 NPZ_FILES = ("train_data.npz", "test_data.npz")

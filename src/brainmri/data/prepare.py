@@ -9,6 +9,7 @@ from typing import Any
 
 import pandas as pd
 
+from brainmri.data.bounds import MAX_PIXELS, MIN_SIDE
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.dataset import (
     OUTLINES,
@@ -29,7 +30,6 @@ from brainmri.data.folder import (
     write_tables,
 )
 from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
-from brainmri.data.images import MAX_PIXELS, MIN_SIDE
 from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.origins import check_origin
 from brainmri.data.outlines import beside, read_outline_table

@@ -25,8 +25,8 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
+from brainmri.data.bounds import MAX_PIXELS
 from brainmri.data.dataset import SCHEMA_VERSION, SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
-from brainmri.data.images import MAX_PIXELS
 from brainmri.data.storage import cache_folder
 
 logger = logging.getLogger(__name__)

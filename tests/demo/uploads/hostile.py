@@ -21,7 +21,7 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from brainmri.data.images import MAX_RATIO, MAX_SIDE
+from brainmri.data.bounds import MAX_RATIO, MAX_SIDE
 from brainmri.demo.server.bodies import BodyLimits
 from brainmri.demo.server.fetching import REDIRECTS, SECONDS
 from brainmri.demo.server.sessions import SESSIONS

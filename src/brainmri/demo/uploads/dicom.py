@@ -19,7 +19,7 @@ from pydicom.filereader import read_partial
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, get_decoder, pixel_array
 from pydicom.tag import Tag
 
-from brainmri.data.images import MIN_SIDE
+from brainmri.data.bounds import MIN_SIDE
 from brainmri.demo.uploads.directories import check_size
 from brainmri.demo.uploads.limits import Limits, UploadError
 from brainmri.demo.uploads.pictures import BLANK, NO_NUMBERS, PLANE, TOO_SMALL

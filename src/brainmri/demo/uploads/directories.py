@@ -8,7 +8,7 @@ from __future__ import annotations
 import struct
 from collections.abc import Iterator
 
-from brainmri.data.images import MAX_RATIO, MAX_SIDE, is_too_long
+from brainmri.data.bounds import MAX_RATIO, MAX_SIDE, is_too_long
 from brainmri.demo.uploads.limits import Limits, UploadError
 
 SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12: 8, 13: 4, 16: 8}  # bytes of a type

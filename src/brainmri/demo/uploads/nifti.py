@@ -12,7 +12,7 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from brainmri.data.images import MIN_SIDE, is_too_long
+from brainmri.data.bounds import MIN_SIDE, is_too_long
 from brainmri.demo.uploads.directories import TOO_LONG, too_large
 from brainmri.demo.uploads.kinds import NIFTI_2_SIZES, NIFTI_SIZES
 from brainmri.demo.uploads.limits import MAY_BE_UPLOADED, Limits, UploadError, megabytes

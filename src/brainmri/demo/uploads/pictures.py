@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from brainmri.data.images import MIN_SIDE, upright_8_bit
+from brainmri.data.bounds import MIN_SIDE
+from brainmri.data.images import upright_8_bit
 from brainmri.demo.uploads.cleaning import clean
 from brainmri.demo.uploads.directories import check_size, count_pages, too_large
 from brainmri.demo.uploads.limits import Limits, UploadError
