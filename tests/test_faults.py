@@ -104,11 +104,11 @@ def test_want_of_memory_advises_a_smaller_batch(train: Train, tmp_path: Path) ->
 def test_a_full_disk_says_where_and_keeps_the_checkpoint_before(train: Train, tmp_path: Path) -> None:
     disk = tmp_path / "disk"
     disk.mkdir()
-    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=96k", "tmpfs", disk], capture_output=True).returncode:
+    if subprocess.run(["mount", "-t", "tmpfs", "-o", "size=320k", "tmpfs", disk], capture_output=True).returncode:
         pytest.skip("no right to mount a small disk")
     try:
         done = train("--num_train_epochs", 30, "--output_dir", disk / "run", "--save_total_limit", 100)
-        whole = list(disk.glob("run/checkpoints/stage-1/checkpoint-*/trainer_state.json"))
+        whole = list(disk.glob("run/checkpoints/stage-1/checkpoint-*/manifest.json"))
     finally:
         subprocess.run(["umount", "-l", disk], check=True)
     assert done.returncode == 2, done.stderr
@@ -226,7 +226,7 @@ def test_a_training_that_is_stopped_says_how_it_goes_on(
             env=os.environ | train.environment,  # type: ignore[attr-defined]
         )  # fmt: skip
     until = time.monotonic() + 240
-    while not list(tmp_path.glob("run/checkpoints/stage-1/checkpoint-*/trainer_state.json")):
+    while not list(tmp_path.glob("run/checkpoints/stage-1/checkpoint-*/manifest.json")):
         assert process.poll() is None and time.monotonic() < until, (tmp_path / "err").read_text()
         time.sleep(0.2)
     children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()

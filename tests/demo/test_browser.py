@@ -148,6 +148,17 @@ def test_systems_are_sorted_and_a_run_is_looked_at(page: Page) -> None:
     expect(panel.get_by_role("heading", name="Confusion matrix")).to_be_visible(timeout=20_000)
 
 
+def test_a_folder_gives_a_row_for_each_of_its_files(page: Page, slice_png: Path, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        (tmp_path / "slices" / f"{name}.png").parent.mkdir(exist_ok=True)
+        (tmp_path / "slices" / f"{name}.png").write_bytes(slice_png.read_bytes())
+    with page.expect_file_chooser() as chooser:
+        page.get_by_role("button", name="Choose a folder").click()
+    chooser.value.set_files(tmp_path / "slices")
+    for name in ("one.png", "two.png"):
+        expect(page.get_by_role("gridcell", name=name).first).to_be_visible(timeout=20_000)
+
+
 def test_an_example_is_one_click_away(page: Page) -> None:
     page.locator("#examples").get_by_role("button", name="meningioma").click()
     expect(page.locator("#answer").get_by_role("heading")).to_be_visible(timeout=20_000)

@@ -217,7 +217,7 @@ SPOILT = {
         "trust.json",
         reject=json.loads((folder / "trust.json").read_text())["reject"] | {"layer": "elsewhere"},
     ),
-    "reject": lambda folder: (folder / "trust.json").write_text("{}"),
+    "it has no 'classes'": lambda folder: (folder / "trust.json").write_text("{}"),
     "code of its own": lambda folder: _spoil(
         folder,
         "config.json",

@@ -56,7 +56,8 @@ def schemas(demo: Served) -> dict[str, Any]:
 
 def references(node: Any) -> list[str]:
     if isinstance(node, dict):
-        return [node["$ref"]] * ("$ref" in node) + [one for value in node.values() for one in references(value)]
+        own = [node["$ref"]] if "$ref" in node else []
+        return own + [one for value in node.values() for one in references(value)]
     return [one for value in node for one in references(value)] if isinstance(node, list) else []
 
 

@@ -365,7 +365,7 @@ def test_script_explains_wrong_use(tmp_path):
     assert "--check needs --readme" in compare("runs", "--check", cwd=tmp_path).stderr
     missing = compare("nowhere", cwd=tmp_path)
     assert missing.returncode == 2
-    assert missing.stderr.strip().startswith("error: nowhere: no result.json")
+    assert missing.stderr.strip().startswith("error: nowhere: no such folder")
 
 
 def test_detection_csv_has_a_row_for_each_run_and_site_and_keeps_earlier_ones(make_run, tmp_path):

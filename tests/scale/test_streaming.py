@@ -28,6 +28,7 @@ from ..scripts import run_here
 from ..training.conftest import TINY, result_of
 from .conftest import TRAIN, Launch
 
+EPOCHS = "24"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 
 
@@ -125,7 +126,7 @@ def test_pixels_labels_and_names_are_those_of_the_prepared_folder(
     assert part.info["fingerprint"] == data.info["fingerprint"]
     for split in ("validation", "test"):
         own, whole = (one.index[one.index["split"] == split].reset_index(drop=True) for one in (part, data))
-        shared = [name for name in whole.columns if name in own.columns]
+        shared = [name for name in whole.columns if name in own.columns and name != "source"]  # which is not published
         assert {"file_name", "label", "group_id", "site"} <= set(shared)
         pd.testing.assert_frame_equal(own[shared], whole[shared])
         np.testing.assert_array_equal(
@@ -161,7 +162,7 @@ def test_fewer_pictures_than_a_global_batch_are_refused(pictures: StreamedPictur
 def streamed(launch: Launch, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on streamed pictures, in two processes."""
     run = tmp_path_factory.mktemp("runs") / "two"
-    done = launch(TORCHRUN, "--data_dir", str(tree), "--num_train_epochs", "8", "--output_dir", str(run))
+    done = launch(TORCHRUN, "--data_dir", str(tree), "--num_train_epochs", EPOCHS, "--output_dir", str(run))
     assert done.returncode == 0, done.stderr
     return run
 
@@ -171,8 +172,9 @@ def test_two_processes_train_on_streamed_pictures_and_leave_a_whole_run_folder(s
     training = result["training"]
     assert (training["world_size"], training["samples_by_rank"]) == (2, [48, 48])  # the run stops if they overlap
     history = pd.read_csv(streamed / "history.csv")
-    assert history["epoch"].tolist() == [*range(1, 9)]
-    assert history["train_loss"].iloc[-1] < history["train_loss"].iloc[0] - 0.02
+    assert history["epoch"].tolist() == [*range(1, int(EPOCHS) + 1)]
+    losses = history["train_loss"].to_numpy()  # of another part of the few pictures in each epoch, hence means
+    assert losses[12:].mean() < losses[:8].mean() - 0.01
     assert result["data"]["counts"] == data.info["counts"]
     assert result["data"]["fingerprint"] == data.info["fingerprint"]
     assert result["floors"]["majority"] == pytest.approx(data.info["counts"]["test"]["glioma"] / 39)
@@ -191,7 +193,7 @@ def test_a_killed_streamed_run_goes_on_to_the_same_end(
     streamed: Path, tree: Path, environment: dict[str, str], tmp_path: Path
 ) -> None:
     run = tmp_path / "killed"
-    own = ["--data_dir", str(tree), "--num_train_epochs", "8", "--output_dir", str(run)]
+    own = ["--data_dir", str(tree), "--num_train_epochs", EPOCHS, "--output_dir", str(run)]
     command = [*TORCHRUN, TRAIN, *TINY, *own]
     with subprocess.Popen(
         command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, start_new_session=True

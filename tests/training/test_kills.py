@@ -21,7 +21,7 @@ CHECKPOINT = "checkpoints/stage-1/checkpoint-*"
 KILLS_A_PHASE = 5
 # What a window is opened and closed by, of a run folder or the cache.
 WINDOWS = {
-    "caching": ("cache/pixels/*unfinished*", "cache/pixels/*/first.npy"),
+    "caching": ("cache/pixels/*unfinished*", "cache/pixels/*[0-9]/first.npy"),
     "training": ("run/checkpoints", f"run/{CHECKPOINT}"),
     "checkpoint": (f"run/{CHECKPOINT}", f"run/{CHECKPOINT}/manifest.json"),
     "finishing": ("run/finishing", "run/result.json"),

@@ -143,3 +143,14 @@ def test_result_json_comes_last(tmp_path: Path) -> None:
     assert is_finished(run)
     (run / "report.html").unlink()
     assert not is_finished(run)
+
+
+def test_a_run_that_was_killed_as_it_began_starts_anew(train_here: Train, phantom: Path, tmp_path: Path) -> None:
+    run = tmp_path / "run"
+    (run / "checkpoints").mkdir(parents=True)
+    for name in ("checkpoints/splits.csv", "run.json.tmp"):
+        (run / name).write_text("half")
+    short = ["--data_dir", str(phantom), "--num_train_epochs", "1", "--output_dir", str(run)]
+    done = train_here(*TINY, *short)
+    assert done.returncode == 0, done.stderr
+    assert not (run / "run.json.tmp").exists()

@@ -43,7 +43,7 @@ def read_predictions(path: Path, split: str, classes: list[str]) -> tuple[list[i
         table = pd.read_csv(path, dtype={"split": str, "label": str}, keep_default_na=False)
     columns = [f"p_{label}" for label in classes]
     missing = [column for column in ["split", "label", *columns] if column not in table]
-    unknown = [] if missing else sorted(set(table["label"]) - set(classes))
+    unknown = sorted(set(table["label"]) - set(classes)) if "label" in table else []
     if missing or unknown:
         raise ValueError(f"{path}: columns missing: {missing}, unknown labels: {unknown}; the classes are {classes}.")
     rows = table[table["split"] == split]

@@ -37,7 +37,8 @@ COMMON_USERS = {
     "app",
     "nobody",
 }
-OF_EVERY_MACHINE = ("/proc/", "/sys/", "/dev/", "/usr/", "/etc/")
+# Folders of every Linux, and addresses of a server that code may name.
+OF_EVERY_MACHINE = ("/proc/", "/sys/", "/dev/", "/usr/", "/etc/", "/gradio_api/", "/tree/")
 
 
 def traces(path: Path, allowed: str = "") -> list[str]:

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from brainmri.training.recipe import Recipe, Stage
 
 PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
-PREPARATION += ["name"]
+PREPARATION += ["name", "origin"]
 # Flags of other programs that stand for more than another name of ours.
 ELSEWHERE = {
     **dict.fromkeys(

@@ -46,6 +46,8 @@ WRITTEN = [FILE, "result.json", "recipe.yaml", "history.csv", "predictions.csv",
 WRITTEN += ["report.html", "README.md", "config.json", "preprocessor_config.json", "model*.safetensors*"]
 WRITTEN += ["modeling_*.py", "configuration_*.py", "*.json.tmp", *(f"figures/{name}.png" for name in FIGURES)]
 WRITTEN += [f"checkpoints/{name}" for name in ("stage-[0-9]*", "precision.json*", SPLITS_FILE)] + [f"{FINISHING}/*"]
+# What a run that was killed as it began leaves of itself.
+BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}
 INSTEAD = "give another --output_dir"
 
 
@@ -121,7 +123,7 @@ class RunFolder:
             raise ValueError(f"{path} is a file: {INSTEAD}")
         if self.parent is None:
             self._recover()
-        if not path.exists() or not any(path.iterdir()):
+        if not path.exists() or not _files(path) - BEFORE_BEGINNING:
             if self.asked == NEWEST:
                 logger.info("Nothing to resume in %s: the run starts.", path)
             return False, None
@@ -279,7 +281,7 @@ class RunFolder:
         """Finish what a killed run with `--overwrite` left half done."""
         pattern = f"{glob.escape(self.path.name)}.replaced-*"
         for aside in sorted(self.path.parent.glob(pattern), reverse=True):
-            if not _files(self.path) - {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}:
+            if not _files(self.path) - BEFORE_BEGINNING:
                 if _is_run(aside):
                     self._restore(aside, "it had been moved aside")
                 continue

@@ -16,6 +16,7 @@ import torch
 import yaml
 from PIL import Image
 
+from brainmri.data.dataset import FACTS
 from brainmri.data.phantom import make_phantom
 from brainmri.evaluation.explanation import subject
 from brainmri.models.build import build_model, parameter_counts
@@ -124,7 +125,7 @@ def test_what_was_found_of_another_picture_stays(
         (["run", "--outlines", "outlines.csv"], "--outlines needs --data_dir"),
         (["run", "--data_dir", "data", "--image", "a.png"], "neither --image nor --arch"),
         (["--arch", "resnet999"], "unknown recipe 'resnet999'"),
-        (["no_such_run"], "no_such_run is not the folder of a finished run: it has no config.json"),
+        (["no_such_run"], "no_such_run: no such folder"),
     ],
 )
 def test_mistakes_are_told(arguments: list[str], message: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -165,12 +166,13 @@ def test_the_first_test_image_of_the_data_that_the_run_saw(make_run: MakeRun, tm
     run, data = make_run(), tmp_path / "data"
     (data / "test").mkdir(parents=True)
     (data / "test" / "0.png").write_bytes(b"")
-    (data / "index.csv").write_text("file_name,label,split\ntest/0.png,glioma,test\n")
-    info = {"schema_version": 1, "classes": CLASSES, "fingerprint": "0123456789abcdef"}
+    columns = "file_name,label,split,group_id,picture_id,site,source\n"
+    (data / "index.csv").write_text(f"{columns}test/0.png,glioma,test,g0,p0,,0.png\n")
+    info = dict.fromkeys(FACTS) | {"schema_version": 1, "classes": CLASSES, "fingerprint": "0123456789abcdef"}
     (data / "dataset.json").write_text(json.dumps(info))
     assert subject.first_test_image(run, data) == data / "test" / "0.png"
     (data / "test" / "1.png").write_bytes(b"")
-    (data / "index.csv").write_text("file_name,label,split\ntest/1.png,glioma,test\n")
+    (data / "index.csv").write_text(f"{columns}test/1.png,glioma,test,g0,p0,,1.png\n")
     with pytest.raises(ValueError, match=r"is not the data that .* it has no test/0\.png"):
         subject.first_test_image(run, data)
 

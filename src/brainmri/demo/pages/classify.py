@@ -164,9 +164,9 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
     names.input(ask_others, at, seen, **waiting)
     index.input(look_again, at, answer, trigger_mode="always_last", **waiting)
     plane.input(turn, [files, names, plane], [answer, index], **waiting)
-    # in the browser, which alone knows the names of the files
-    folder.upload(None, folder, files, js="(chosen) => chosen", **INTERNAL)
-    pasted.change(None, pasted, files, js="(picture) => (picture ? [picture] : null)", **INTERNAL)
+    # In the browser, which alone knows the names of the files; what is returned there is the list of all outputs.
+    folder.upload(None, folder, files, js="(chosen) => [chosen]", **INTERNAL)
+    pasted.change(None, pasted, files, js="(picture) => [picture ? [picture] : null]", **INTERNAL)
     clear.click(None, None, [files, pasted], js="() => [null, null]", **INTERNAL)
     opacity.input(None, opacity, None, js=OPACITY, **INTERNAL)
 
