@@ -19,7 +19,7 @@ FULL = {errno.ENOSPC, errno.EDQUOT, errno.EFBIG}
 # shorter than it should; then numpy, which counts.
 FULL_TEXT = re.compile(
     r"os error (28|122)|No space left|quota exceeded|inline_container.*(unexpected pos|file write failed)"
-    r"|PytorchStreamWriter failed|\d+ requested and \d+ written",
+    r"|basic_ios::clear|PytorchStreamWriter failed|\d+ requested and \d+ written",
     re.IGNORECASE | re.DOTALL,
 )
 MEMORY_TEXT = re.compile(r"can't allocate memory|out of memory|Failed to allocate memory", re.IGNORECASE)

@@ -171,5 +171,5 @@ def test_a_recipe_takes_its_commit_and_no_other_bytes(
 
 def test_a_damaged_file_of_weights_is_named(tmp_path: Path) -> None:
     (tmp_path / "model.safetensors").write_bytes(b"not tensors")
-    with pytest.raises(WeightsError, match=r"model\.safetensors is damaged, or no safetensors file"):
+    with pytest.raises(ValueError, match=r"model\.safetensors: damaged, or no file of this version"):
         build_model(TINY, FOUR, str(tmp_path))

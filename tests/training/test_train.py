@@ -212,7 +212,7 @@ def test_accumulated_gradients_are_those_of_the_larger_batch(
 def test_a_mistake_is_one_clear_line(train: Train, tmp_path: Path) -> None:
     done = train("--arch", "cnn_4x4", "--recipe", "colour=red", "--output_dir", str(tmp_path / "run"))
     assert done.returncode == 2
-    assert done.stderr.strip().splitlines()[-1].startswith("error: recipe cnn_4x4: colour: Extra inputs")
+    assert done.stderr.strip().splitlines()[-1].startswith("error: recipe cnn_4x4: colour: there is no such key")
     assert "Traceback" not in done.stderr
     assert not (tmp_path / "run").exists()
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import math
 from typing import Any
 
-from gradio.data_classes import GradioModel, GradioRootModel
 from gradio.mcp import GradioMCPServer
+from pydantic import BaseModel
 
 FILE = {
     "type": "string",
@@ -74,7 +74,7 @@ class Tools(GradioMCPServer):
 
     def postprocess_output_data(self, data: Any, root_url: str) -> Any:
         """As Gradio; answers that did not wait in the queue are plain values too, and not "root=..."."""
-        values = [one.model_dump() if isinstance(one, (GradioModel, GradioRootModel)) else one for one in data]
+        values = [one.model_dump() if isinstance(one, BaseModel) else one for one in data]
         return super().postprocess_output_data(values, root_url)
 
     def _prepare_tool_call_args(self, name: str, arguments: dict[str, Any]) -> Any:
