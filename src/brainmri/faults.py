@@ -80,12 +80,13 @@ def sentence(error: BaseException) -> str | None:
 
 
 @contextmanager
-def writing(folder: Path | str, needed: int | None = None) -> Iterator[None]:
+def writing(folder: Path | str, needed: int | None = None, instead: str = "write elsewhere") -> Iterator[None]:
     """Whatever a full disk makes the libraries inside raise becomes one sentence.
 
     Args:
         folder: what is written into, which need not exist yet.
         needed: bytes that it takes, where that is known.
+        instead: what helps besides freeing space.
 
     Raises:
         NoSpaceError: if there is no space for a file.
@@ -100,7 +101,7 @@ def writing(folder: Path | str, needed: int | None = None) -> Iterator[None]:
         named = getattr(error, "filename", None)
         # Libraries write through the temporary folder too, and few say where.
         places = [Path(named)] if named else [Path(folder), Path(tempfile.gettempdir())]
-        raise NoSpaceError(_full(min(places, key=free_bytes), needed)) from error
+        raise NoSpaceError(_full(min(places, key=free_bytes), needed, instead)) from error
 
 
 @contextmanager
@@ -147,9 +148,9 @@ def free_bytes(place: Path) -> int:
     return shutil.disk_usage(_existing(place)).free
 
 
-def _full(place: Path, needed: int | None = None) -> str:
-    wanted = f", and {_size(needed)} are needed" if needed else ""
-    return f"no space left in {place} ({_size(free_bytes(place))} are free{wanted}): make room, or write elsewhere"
+def _full(place: Path, needed: int | None = None, instead: str = "write elsewhere") -> str:
+    needs = f"needs {_size(needed)}, " if needed else ""
+    return f"no space left in {place} ({needs}has {_size(free_bytes(place))}): free some, or {instead}"
 
 
 def _existing(place: Path) -> Path:

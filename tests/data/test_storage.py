@@ -13,7 +13,8 @@ import pytest
 
 from brainmri.audit.run import audit
 from brainmri.data.prepare import prepare
-from brainmri.data.storage import allocated_memmap, telling_of_space
+from brainmri.data.storage import allocated_memmap
+from brainmri.faults import writing
 
 from .sources import class_folders
 
@@ -21,7 +22,7 @@ WRITER = "import sys; from brainmri.command import call; from brainmri.data.data
 WRITER += (
     "from brainmri.data.cache import pixel_cache; call(lambda: pixel_cache(open_prepared(sys.argv[1]), 512) and 0)"
 )
-SENTENCE = r"no space left in .*pixels \(needs 0\.0092 GB, has 0\.00\d\d GB\): free some, or set BRAINMRI_CACHE"
+SENTENCE = r"no space left in .*pixels \(needs 9\.2 MB, has \d\.\d MB\): free some, or set BRAINMRI_CACHE"
 
 
 @pytest.fixture
@@ -49,7 +50,7 @@ def test_a_pixel_cache_larger_than_the_disk_ends_with_a_sentence(tmp_path: Path,
 
 def test_a_prepared_folder_larger_than_the_disk_ends_with_a_sentence(tmp_path: Path, small_disk: Path) -> None:
     raw = class_folders(tmp_path / "raw", {"a": 20, "b": 15}, shape=(512, 512))
-    with pytest.raises(OSError, match=r"no space left in .*disk \(.*has 0\.0\d+ GB\): free some, or choose another"):
+    with pytest.raises(OSError, match=r"no space left in .*disk \(.*has [\d.]+ [kM]B\): free some, or choose another"):
         prepare(raw, small_disk / "ready")
     assert not [path for path in small_disk.rglob("*") if path.is_file()]
 
@@ -80,5 +81,5 @@ def test_blocks_are_taken_before_the_first_value(tmp_path: Path, able: bool, mon
 
 
 def test_other_errors_keep_their_words(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="nowhere"), telling_of_space(tmp_path):
+    with pytest.raises(FileNotFoundError, match="nowhere"), writing(tmp_path):
         open(tmp_path / "nowhere")  # noqa: PTH123, SIM115

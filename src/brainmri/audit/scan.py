@@ -11,7 +11,7 @@ import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.layouts import detect_layout, read_layout
-from brainmri.data.storage import telling_of_space
+from brainmri.faults import writing
 
 
 @dataclass(frozen=True)
@@ -55,7 +55,7 @@ def scan(source: Path, against: Path | None, folder: Path, called: Sequence[Call
         OSError: if there is no space in `folder`; says how much there is.
     """
     called = called or [Called(set_name(one)) for one in (source, against) if one]
-    with telling_of_space(folder, instead="set TMPDIR to a folder on another disk"):
+    with writing(folder, instead="set TMPDIR to a folder on another disk"):
         parts = [_read(source, folder / "own", called[0], other=False)]
         if against:
             parts.append(_read(against, folder / "other", called[1], other=True))

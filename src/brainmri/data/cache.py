@@ -14,7 +14,8 @@ from brainmri.data.contents import file_digests
 from brainmri.data.dataset import PreparedData
 from brainmri.data.images import prepared_picture
 from brainmri.data.resizing import resized
-from brainmri.data.storage import allocated_memmap, alone, cache_folder, telling_of_space
+from brainmri.data.storage import SET_CACHE, allocated_memmap, alone, cache_folder
+from brainmri.faults import writing
 
 SHOWN = 3  # broken files, by name
 
@@ -62,7 +63,7 @@ def pixel_cache(data: PreparedData, size: int) -> PixelCache:
     key = hashlib.sha256("".join(digests).encode()).hexdigest()[:32]
     folder = cache_folder() / "pixels" / f"{key}-{size}"
     needed = len(data.index) * size * size
-    with telling_of_space(folder.parent, needed):
+    with writing(folder.parent, needed, SET_CACHE):
         if not folder.exists():
             folder.parent.mkdir(parents=True, exist_ok=True)
             with alone(folder.with_suffix(".lock"), "Another process is decoding these pictures: waiting for it."):

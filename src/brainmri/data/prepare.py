@@ -37,8 +37,9 @@ from brainmri.data.simulated import all_simulated
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.staging import check_output, install, workshop
 from brainmri.data.standardizing import check_steps, standardize_files
-from brainmri.data.storage import cache_folder, telling_of_space
+from brainmri.data.storage import cache_folder
 from brainmri.data.tables import add_groups, add_sites
+from brainmri.faults import writing
 
 PREPARE_VERSION = 3  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
@@ -108,7 +109,7 @@ def prepare(
         print(sentence)
     in_cache = out.is_relative_to(cache_folder().resolve())
     instead = "set BRAINMRI_CACHE" if in_cache else "choose another output folder"
-    with telling_of_space(out.parent, _bytes_of(root, table), instead), workshop(out) as folder:
+    with writing(out.parent, _bytes_of(root, table), instead), workshop(out) as folder:
         (folder / "staged").mkdir()
         checked = check_files(root, table, layout, folder / "staged")
         _check_classes(checked, table)

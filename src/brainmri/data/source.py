@@ -13,7 +13,8 @@ from pathlib import Path
 from brainmri.data.contents import file_digests
 from brainmri.data.dataset import PreparedData, fingerprint, is_prepared, open_prepared
 from brainmri.data.layouts import detect_layout, list_files, read_layout
-from brainmri.data.storage import alone, cache_folder, telling_of_space
+from brainmri.data.storage import SET_CACHE, alone, cache_folder
+from brainmri.faults import writing
 from brainmri.suggestions import did_you_mean, paths_like
 
 logger = logging.getLogger(__name__)
@@ -65,7 +66,7 @@ def _phantom(split: str) -> Path:
     ready = root / split
     if is_prepared(ready):
         return ready
-    with _one_at_a_time(ready, "the phantom set"), telling_of_space(root):
+    with _one_at_a_time(ready, "the phantom set"), writing(root, instead=SET_CACHE):
         if is_prepared(ready):
             return ready  # of another process
         logger.info(
@@ -104,7 +105,7 @@ def _prepared_once(folder: Path, split: str) -> Path:
         listing.append((file.name, file_digests(file.parent, [file.name])[0]))
     key_of = json.dumps([PREPARE_VERSION, str(folder.resolve()), split, listing])
     ready = cache_folder() / "prepared" / hashlib.sha256(key_of.encode()).hexdigest()[:16]
-    with _one_at_a_time(ready, str(folder)), telling_of_space(ready.parent):
+    with _one_at_a_time(ready, str(folder)), writing(ready.parent, instead=SET_CACHE):
         if is_prepared(ready):
             logger.info("%s is a raw folder; it was prepared before: %s", folder, ready)
         else:

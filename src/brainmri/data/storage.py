@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from math import prod
@@ -14,34 +13,14 @@ import numpy as np
 from filelock import FileLock, Timeout
 from numpy.typing import DTypeLike
 
-from brainmri.faults import NoSpaceError
-
-NO_SPACE = (errno.ENOSPC, errno.EDQUOT)
 UNKNOWN_HERE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS)  # what a file system says that cannot allocate
 ZEROS = bytes(2**20)
+SET_CACHE = "set BRAINMRI_CACHE"  # what helps where the disk of the caches is full
 
 
 def cache_folder() -> Path:
     """Where caches live: `$BRAINMRI_CACHE`, else `~/.cache/brainmri`."""
     return Path(os.environ.get("BRAINMRI_CACHE", "~/.cache/brainmri")).expanduser()
-
-
-@contextmanager
-def telling_of_space(folder: Path, needed: int | None = None, instead: str = "set BRAINMRI_CACHE") -> Iterator[None]:
-    """A full disk or quota becomes an OSError of one sentence: where, how much is needed, and how much there is.
-
-    folder: on the disk that is written to. needed: bytes, None where unknown. instead: what else than freeing space
-    helps.
-    """
-    try:
-        yield
-    except OSError as error:
-        if error.errno not in NO_SPACE:
-            raise
-        there = next(place for place in (folder, *folder.parents) if place.exists())
-        has = f"has {_gigabytes(shutil.disk_usage(there).free)}"
-        needs = "" if needed is None else f"needs {_gigabytes(needed)}, "
-        raise NoSpaceError(f"no space left in {folder} ({needs}{has}): free some, or {instead}") from error
 
 
 def allocated_memmap(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np.memmap:
@@ -50,7 +29,7 @@ def allocated_memmap(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np
     Without that a mapped file is sparse, and a disk that fills up while it is written ends the process by SIGBUS.
 
     Raises:
-        OSError: (ENOSPC) if there is no room; nothing of the file is left then. See `telling_of_space`.
+        OSError: (ENOSPC) if there is no room; nothing of the file is left then. See `brainmri.faults.writing`.
     """
     try:
         created = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)
@@ -92,7 +71,3 @@ def _allocate(path: Path, start: int, size: int) -> None:
             file.write(ZEROS[: size - written])
         file.flush()
         os.fsync(file.fileno())  # where blocks are taken late, a full disk is told here
-
-
-def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:,.1f} GB" if count >= 1e8 else f"{count / 1e9:.4f} GB"

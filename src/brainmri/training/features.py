@@ -22,7 +22,8 @@ from tqdm.auto import tqdm
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from brainmri.data.batches import SliceBatches
-from brainmri.data.storage import allocated_memmap, telling_of_space
+from brainmri.data.storage import allocated_memmap
+from brainmri.faults import writing
 from brainmri.models.parts import bare_network
 from brainmri.training.checkpoints import fault
 from brainmri.training.main_process import decided
@@ -150,7 +151,7 @@ def feature_batches(
             shape = (views, len(rows), *example.shape[1:])
             size = math.prod(shape) * np.dtype(dtype).itemsize
             logger.info("Features: %d views of %d pictures, %.2f GB", views, len(rows), size / 1e9)
-            with telling_of_space(path.parent, size, "choose another --output_dir"):
+            with writing(path.parent, size, "choose another --output_dir"):
                 allocated_memmap(unfinished, dtype, shape)
         accelerator.wait_for_everyone()
         kept = np.lib.format.open_memmap(unfinished, "r+")
