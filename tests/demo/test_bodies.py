@@ -9,9 +9,9 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from brainmri.demo.server.bodies import UPLOAD, BodyLimits, BoundedBodies
+from brainmri.demo.server.bodies import TOOLS, UPLOAD, BodyLimits, BoundedBodies
 
-LIMITS = BodyLimits(upload=200, other=100, held=150, patience=0.2, slowest=1000)
+LIMITS = BodyLimits(upload=200, tool=120, other=100, held=150, patience=0.2, slowest=1000)
 Sender = Callable[[], Any]
 
 
@@ -55,6 +55,8 @@ async def ask(bounded: BoundedBodies, *parts: bytes, path: str = "/a", pause: fl
         ([b"a" * 101], {"content_length": "5"}, "413 The request is larger than"),
         ([b"a" * 5], {"content_length": "-1"}, "200 5"),
         ([b"a" * 5], {"content_length": "9" * 30}, "200 5"),
+        ([b"a" * 120], {"path": TOOLS + "/"}, "200 120"),
+        ([b"a" * 121], {"path": TOOLS}, "413 The request is larger than"),
         ([b"a" * 200], {"path": UPLOAD}, "200 200"),
         ([b"a" * 201], {"path": UPLOAD + "/"}, "413 The request is larger than"),
     ],

@@ -100,17 +100,20 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
         ("classify", {"file": picture, "models_asked": None, "plane": None, "slice_number": None, "with_map": None}),
         ("classify", {"file": volume, "plane": "coronal", "slice_number": "3", "with_map": "true"}),
         ("classify_many", {"files": [picture, volume], "models_asked": None}),
+        ("classify_many", {"files": picture}),
+        ("classify_many", {"files": json.dumps([picture])}),
         ("look_for_leaks", {"data": data_url(tmp_path / "set.zip"), "against": None}),
         ("leaderboard", {}),
         ("leaderboard", {"test_set": None}),
     )
     assert "glioma" in models
     assert [failed for failed, _ in answers] == [False] * len(answers), answers
-    alone, nulls, turned, many, audit, board, everything = (text for _, text in answers)
+    alone, nulls, turned, many, single, as_text, audit, board, everything = (text for _, text in answers)
     assert "'sentence': " in alone
     assert alone.split("'milliseconds'")[0] == nulls.split("'milliseconds'")[0]
     assert "data:image/webp;base64," in turned
     assert many.count("'probability': ") == 2
+    assert single.count("'probability': ") == as_text.count("'probability': ") == 1
     assert "1 of 1 pictures (100.0 %)" in audit
     assert board == everything
     name = ast.literal_eval(models)[0]["name"]
@@ -129,7 +132,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
         ("classify", {}, "file"),
         ("classify", {"file": "data:,", "slice_number": "many"}, "slice_number must be a number"),
         ("classify", {"file": "data:,", "with_map": "perhaps"}, "with_map must be true or false"),
-        ("classify_many", {"files": "a.png"}, "array"),
+        ("classify_many", {"files": "a.png"}, "A file must be given"),
         ("report_of", {"model": "<b>no such</b>"}, "Unknown model"),
         ("no_such_tool", {}, "Unknown tool"),
     ],

@@ -550,8 +550,8 @@ def _bounds() -> list[str]:
         "volume, the planes whose slices are longer are not offered. Sides are bounded alike "
         "where a data set is prepared.",
         f"- A request: {megabytes(bodies.upload)} for an upload, which goes to disk as it comes, "
-        f"{megabytes(bodies.other)} for everything else, and {megabytes(bodies.held)} for all together "
-        "that are in memory. A length that is "
+        f"{megabytes(bodies.tool)} for a tool (MCP), {megabytes(bodies.other)} for everything else, and "
+        f"{megabytes(bodies.held)} for all together that are being read. A length that is "
         f"declared is enough for a refusal (413); what comes is counted anyhow. After {bodies.patience:.0f} seconds it "
         f"must come at {bodies.slowest // 1024} KB a second at least (408).",
         f"- A file by its address: {megabytes(LIMITS.archive_bytes)}, {SECONDS:.0f} seconds, {REDIRECTS} redirections, "
@@ -559,7 +559,8 @@ def _bounds() -> list[str]:
         f"- Sessions: {SESSIONS} are remembered, and each only as long as uploads are (`--keep`).",
         "",
         "Names of uploads stay with the visitor: on disk a file is called `upload`, with its suffix where that is a "
-        "known one. Names of pictures inside a ZIP file stand on disk while it is audited. What a server "
+        "known one. Pictures inside a ZIP file are numbers on disk while it is audited, in the folders of their classes. "
+        "What a server "
         "that was killed has "
         "left is deleted when the next one starts, but never that of one that runs. Errors are told in plain text; the "
         "log has their type and place alone.",

@@ -66,8 +66,7 @@ def look_for_leaks(
     set, and what gives the class away without a look at the brain.
 
     Parameters:
-        data: a zip with a folder of pictures for each class, perhaps inside train, validation and test; at most
-            2,000 files and folders.
+        data: a zip with a folder of pictures for each class, perhaps in train, validation and test; up to 2,000 files.
         against: a second zip of that kind, to be told whether it is external; may be left out.
 
     Returns:

@@ -12,6 +12,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmri.demo.uploads.limits import LIMITS, megabytes
 
+TOOLS = "/gradio_api/mcp"
 UPLOAD = "/gradio_api/upload"  # written to disk as it comes; everything else is held in memory
 AT_ONCE = 1.0  # seconds in which is read what lies there already, however late it is looked at
 SLOW = "The request came too slowly. Send it again over a faster connection."
@@ -20,18 +21,21 @@ DRAIN_SECONDS = 5.0  # that are read on after a refusal, so that its text arrive
 
 @dataclass(frozen=True)
 class BodyLimits:
-    """upload, other: bytes of one request. held: bytes of all requests together that are in memory. patience:
-    seconds that a body may take beside those that it needs at `slowest` bytes per second."""
+    """upload, tool, other: bytes of one request: with a file, to a tool, and any other. held: bytes of all requests
+    together that are being read. patience: seconds that a body may take beside those that it needs at `slowest` bytes
+    per second."""
 
     upload: int = LIMITS.archive_bytes + 2**20  # the parts' headers
-    other: int = 4 * 2**20  # 1,000 files are described in less than 1 MB; a tool may be sent a file of 3 MB
+    tool: int = 4 * 2**20  # which may be sent a file of 3 MB
+    other: int = 2**20  # 1,000 files are described in less; what waits in the queue stays in memory until its turn
     held: int = 64 * 2**20
     patience: float = 30.0
     slowest: int = 32 * 2**10
 
     def of(self, path: str) -> int:
         """The bytes that a request to this path may have."""
-        return self.upload if path.rstrip("/") == UPLOAD else self.other
+        path = path.rstrip("/")
+        return self.upload if path == UPLOAD else self.tool if path.startswith(TOOLS) else self.other
 
 
 class RefusedBody(Exception):  # noqa: N818 - what happened to the request

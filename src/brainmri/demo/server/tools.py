@@ -6,7 +6,9 @@ it, and takes no null where a default stands.
 
 from __future__ import annotations
 
+import json
 import math
+from contextlib import suppress
 from typing import Any
 
 from gradio.mcp import GradioMCPServer
@@ -38,7 +40,7 @@ class Tools(GradioMCPServer):
             if [name] in places:
                 own = _described(FILE, given)
             elif [name, "items"] in places:
-                own = _described({"type": "array", "items": FILE}, given)
+                own = _described({"type": ["array", "string"], "items": FILE}, given)
             else:
                 own = {
                     key: value
@@ -58,8 +60,8 @@ class Tools(GradioMCPServer):
         """
         found = {}
         for name, given in value.items():
-            if [name, "items"] in filedata_positions and isinstance(given, list):
-                found[name] = [self._file(one) for one in given]
+            if [name, "items"] in filedata_positions and given is not None:
+                found[name] = [self._file(one) for one in _as_list(given)]
             else:
                 found[name] = self._file(given) if [name] in filedata_positions and given is not None else given
         return found
@@ -90,6 +92,17 @@ class Tools(GradioMCPServer):
                 continue
             given[parameter] = _typed(parameter, value, described.get("type", {}).get("type"))
         return super()._prepare_tool_call_args(name, given)
+
+
+def _as_list(files: Any) -> list[Any]:
+    """Several files, one, or a list that came as text."""
+    if isinstance(files, list):
+        return files
+    if str(files).lstrip().startswith("["):
+        with suppress(ValueError):
+            listed = json.loads(files)
+            return listed if isinstance(listed, list) else [files]
+    return [files]
 
 
 def _described(schema: dict[str, Any], given: dict[str, Any]) -> dict[str, Any]:
