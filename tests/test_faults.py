@@ -1,5 +1,6 @@
 """How a program ends: one sentence for what its user can mend, none lost, and the traceback of a true fault."""
 
+import errno
 import os
 import re
 import signal
@@ -15,7 +16,7 @@ import torch
 
 from brainmri.data.phantom import make_phantom
 from brainmri.data.prepare import prepare
-from brainmri.faults import disk_is_full, free_bytes
+from brainmri.faults import disk_is_full, free_bytes, writing
 from brainmri.models.places import on_hub
 
 from .scripts import SCRIPTS, run_here
@@ -138,6 +139,9 @@ def test_every_librarys_word_for_a_full_disk_is_understood(error: Exception) -> 
     [
         (["--report_to", "wanbd"], "--report_to wanbd: no such integration: did you mean wandb"),
         (["--report_to", "neptune"], "--report_to neptune: "),
+        (["--num_train_epochs", "0"], "--num_train_epochs 0.0: more than 0 are needed, or --max_steps"),
+        (["--learning_rate", "nan"], "--learning_rate nan: a number from 0 on is needed"),
+        (["--learning_rate", "-1"], "--learning_rate -1.0: a number from 0 on is needed"),
         (["--per_device_train_batch_size", "0"], "--per_device_train_batch_size 0: at least 1 is needed"),
         (["--weights", "./random.safetensor"], "./random.safetensor: no such folder or file"),
     ],
@@ -175,6 +179,15 @@ def test_a_mistyped_folder_is_not_sought_on_the_hub(tmp_path: Path, monkeypatch:
     with pytest.raises(ValueError, match="did you mean owner/name@main"):
         on_hub("https://huggingface.co/owner/name/tree/main")
     assert on_hub("owner/name@v1") == ("owner/name", "v1")
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")  # without a folder `runs`, in which training would put its own
+    with pytest.raises(ValueError, match="runs/resnet50: no such folder or file"):
+        on_hub("runs/resnet50")
+
+
+def test_a_full_disk_names_what_was_to_be_written(tmp_path: Path) -> None:
+    with pytest.raises(OSError, match=rf"no space left in {tmp_path}/copy"), writing(tmp_path):
+        raise OSError(errno.ENOSPC, "No space left on device", "source.py", None, str(tmp_path / "copy"))
 
 
 def test_a_true_fault_keeps_its_traceback() -> None:

@@ -69,7 +69,7 @@ def sentence(error: BaseException) -> str | None:
     if lost_process(error):
         return " ".join(["another process of this training ended", *getattr(error, "__notes__", [])])
     if disk_is_full(error) and not isinstance(error, NoSpaceError):
-        place = Path(getattr(error, "filename", None) or tempfile.gettempdir())
+        place = Path(_named(error) or tempfile.gettempdir())
         error = NoSpaceError(_full(place))
     if not isinstance(error, (ValueError, OSError)):
         return None
@@ -98,7 +98,7 @@ def writing(folder: Path | str, needed: int | None = None, instead: str = "write
     except Exception as error:
         if not disk_is_full(error):
             raise
-        named = getattr(error, "filename", None)
+        named = _named(error)
         # Libraries write through the temporary folder too, and few say where.
         places = [Path(named)] if named else [Path(folder), Path(tempfile.gettempdir())]
         raise NoSpaceError(_full(min(places, key=free_bytes), needed, instead)) from error
@@ -141,6 +141,11 @@ def advising(advice: str) -> Iterator[None]:
         if out_of_memory(error) and not getattr(error, "__notes__", None):
             error.add_note(advice)
         raise
+
+
+def _named(error: BaseException) -> str | None:
+    """The file that an error is about; of a copy, the one that was to be written."""
+    return getattr(error, "filename2", None) or getattr(error, "filename", None)
 
 
 def free_bytes(place: Path) -> int:

@@ -72,7 +72,7 @@ def paths_like(place: Path) -> list[Path]:
     found: list[Path] = []
     for parent in [place.parent] if place.parent.is_dir() else paths_like(place.parent):
         try:
-            names = [entry.name for entry in parent.iterdir()]
+            names = [entry.name for entry in parent.iterdir() if not entry.name.startswith(".")]
         except OSError:
             continue
         found += [parent / name for name in ([place.name] if place.name in names else near(place.name, names))]

@@ -38,8 +38,8 @@ def test_every_image_is_tested_once_without_its_group(phantom: Path) -> None:
 
 def test_what_cannot_be_folded(phantom: Path) -> None:
     data = open_prepared(phantom)
-    for folds in (1, 9):
-        with pytest.raises(ValueError, match=f"--folds {folds}: each class needs as many groups"):
+    for folds, reason in ((1, "at least 2 are needed"), (9, "each class needs as many groups")):
+        with pytest.raises(ValueError, match=f"--folds {folds}: {reason}"):
             fold_numbers(data, folds)
     data.index.loc[1, "source"] = data.index.loc[0, "source"]
     with pytest.raises(ValueError, match="repeats files"):

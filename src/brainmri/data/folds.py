@@ -25,8 +25,10 @@ def fold_numbers(data: PreparedData, folds: int) -> np.ndarray:
     index = data.index
     if index["source"].duplicated().any():
         raise ValueError(f"--folds: the split {data.info['split']!r} repeats files; prepare the data with another one")
+    if folds < 2:
+        raise ValueError(f"--folds {folds}: at least 2 are needed")
     groups = index.groupby("label")["group_id"].nunique()
-    if folds < 2 or groups.min() < max(folds, 3):
+    if groups.min() < max(folds, 3):
         few = f"{groups.idxmin()} has {groups.min()}"
         raise ValueError(f"--folds {folds}: each class needs as many groups, and three at least; {few}")
     return dealt_by_group(index, folds, data.info["split_seed"])

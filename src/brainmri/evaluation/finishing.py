@@ -8,6 +8,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from brainmri.durable import sync
+from brainmri.faults import writing
 
 FOLDER = "finishing"
 
@@ -19,20 +20,21 @@ def finishing(run_dir: Path) -> Iterator[Path]:
     A run killed meanwhile has no `result.json`, and its checkpoints are all there. So where `result.json` stands,
     everything else does, and is of the same training.
     """
-    made = run_dir / FOLDER
-    shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here
-    made.mkdir(parents=True)
-    yield made
-    files = sorted(path for path in made.rglob("*") if path.is_file() and path != made / "result.json")
-    for path in (*files, made / "result.json"):
-        sync(path)
-    (run_dir / "result.json").unlink(missing_ok=True)  # of the same run, trained again from one of its checkpoints
-    for path in (*files, made / "result.json"):
-        place = run_dir / path.relative_to(made)
-        place.parent.mkdir(parents=True, exist_ok=True)
-        path.replace(place)
-        sync(place.parent)
-    shutil.rmtree(made)
+    with writing(run_dir):
+        made = run_dir / FOLDER
+        shutil.rmtree(made, ignore_errors=True)  # of a run that was killed here
+        made.mkdir(parents=True)
+        yield made
+        files = sorted(path for path in made.rglob("*") if path.is_file() and path != made / "result.json")
+        for path in (*files, made / "result.json"):
+            sync(path)
+        (run_dir / "result.json").unlink(missing_ok=True)  # of the same run, trained again from one of its checkpoints
+        for path in (*files, made / "result.json"):
+            place = run_dir / path.relative_to(made)
+            place.parent.mkdir(parents=True, exist_ok=True)
+            path.replace(place)
+            sync(place.parent)
+        shutil.rmtree(made)
 
 
 def is_finished(run_dir: Path) -> bool:

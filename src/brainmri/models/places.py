@@ -7,6 +7,7 @@ from pathlib import Path
 
 from brainmri.suggestions import did_you_mean, paths_like
 
+RUNS = "runs"  # where training puts its folders, if it is not told otherwise
 REPOSITORY = re.compile(r"[\w.-]+/[\w.-]+")
 ADDRESS = re.compile(r"https?://[^/]+/(?P<repository>[^/]+/[^/]+)(/tree/(?P<revision>[^/]+))?/?")
 
@@ -49,4 +50,4 @@ def _is_path(place: str) -> bool:
     if name.startswith((".", "~", "/")) or name.endswith(("/", "\\")) or "\\" in name or name.count("/") > 1:
         return True
     owner, slash, _ = name.partition("/")
-    return bool(slash) and Path(owner).exists()
+    return bool(slash) and (owner == RUNS or Path(owner).exists())

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import os
 import shlex
 from dataclasses import dataclass, field, fields
@@ -22,7 +23,7 @@ PREPARATION += ["name", "origin"]
 ELSEWHERE = {
     **dict.fromkeys(
         PREPARATION,
-        "the data are split and laid out before: python scripts/prepare_data.py SOURCE OUT --{}, then --data_dir OUT",
+        "the data are split and laid out before: scripts/prepare_data.py SOURCE OUT --{} ..., then --data_dir OUT",
     ),
     **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
     **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
@@ -210,6 +211,10 @@ def stage_arguments(
     for name in ("per_device_train_batch_size", "per_device_eval_batch_size", "gradient_accumulation_steps"):
         if int(values.get(name, 1)) < 1:
             raise ValueError(f"--{name} {values[name]}: at least 1 is needed")
+    if float(values["num_train_epochs"]) <= 0 and int(values.get("max_steps", 0)) <= 0:
+        raise ValueError(f"--num_train_epochs {values['num_train_epochs']}: more than 0 are needed, or --max_steps")
+    if not 0 <= float(values["learning_rate"]) < math.inf:
+        raise ValueError(f"--learning_rate {values['learning_rate']}: a number from 0 on is needed")
     # Set by us whatever was given: our batches have no columns to remove, and the run's folder is not the stage's.
     values |= {"remove_unused_columns": False, "output_dir": output_dir, "resume_from_checkpoint": None}
     arguments = TrainingArguments(**values)

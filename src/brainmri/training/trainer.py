@@ -210,7 +210,7 @@ class SliceTrainer(Trainer):
         if math.isfinite(value):
             return
         rate, precision = self._highest_rate(), "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else ""
-        advice = [f"a lower --learning_rate ({rate / 10:.2g})"]
+        advice = [f"a lower --learning_rate ({rate / 10:.2g})" if rate < 1 else "a --learning_rate below 0.01"]
         if not 0 < self.args.max_grad_norm <= 0.1:
             advice.append(f"a lower --max_grad_norm ({min(self.args.max_grad_norm or 1.0, 1.0) / 2:g})")
         if precision:

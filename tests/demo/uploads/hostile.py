@@ -559,8 +559,8 @@ def _bounds() -> list[str]:
         f"- Sessions: {SESSIONS} are remembered, and each only as long as uploads are (`--keep`).",
         "",
         "Names of uploads stay with the visitor: on disk a file is called `upload`, with its suffix where that is a "
-        "known one. Pictures inside a ZIP file are numbers on disk while it is audited, in the folders of their classes. "
-        "What a server "
+        "known one. Pictures inside a ZIP file are numbers on disk while it is audited, in the folders of their "
+        "classes. What a server "
         "that was killed has "
         "left is deleted when the next one starts, but never that of one that runs. Errors are told in plain text; the "
         "log has their type and place alone.",
