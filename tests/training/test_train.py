@@ -2,6 +2,7 @@
 
 import json
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -13,11 +14,12 @@ import pandas as pd
 import pytest
 import yaml
 from PIL import Image
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from brainmri.data.dataset import open_prepared
 from brainmri.evaluation.floors import compute_floors
 from brainmri.evaluation.metrics import evaluate_predictions
+from brainmri.evaluation.opening import open_model
 
 from .conftest import ROOT, TINY, Train, result_of
 
@@ -72,6 +74,15 @@ def test_result_says_how_the_run_was_made(finished: Path) -> None:
     assert "floor: Nearest training image" in printed
     assert "No figure on this page is a clinical one" in printed
     assert f"{100 * result['test']['accuracy']:.1f} %" in printed
+
+
+def test_a_record_beside_other_weights_is_refused(finished: Path, tmp_path: Path) -> None:
+    mixed = Path(shutil.copytree(finished, tmp_path / "mixed"))
+    assert open_model(str(mixed)).result == result_of(finished)
+    state = load_file(mixed / "model.safetensors")
+    save_file({name: tensor + 1 for name, tensor in state.items()}, mixed / "model.safetensors", {"format": "pt"})
+    with pytest.raises(ValueError, match=r"result\.json was measured with other weights"):
+        open_model(str(mixed))
 
 
 def test_history_has_a_row_for_each_epoch_and_the_best_one_is_kept(finished: Path) -> None:

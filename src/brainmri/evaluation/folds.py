@@ -60,6 +60,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
     weights = [result["test"]["n"] for result in results]
     result = first | {
         "fold": None,
+        "model_sha256": None,
         "data": first["data"]
         | {"counts": _counts(results), "fingerprint": folds_fingerprint(data.info["fingerprint"], len(folds))},
         "training": first["training"]

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainmri.durable import sha256
 from brainmri.evaluation.reject.rule import ARRAYS, RejectRule
 from brainmri.evaluation.results import read_result
 from brainmri.faults import reading
@@ -76,10 +77,17 @@ def _parts(
 
 
 def _record(folder: Path) -> Record:
-    """What a run left beside its model; nothing for a model that is no run of this project."""
+    """What a run left beside its model; nothing for a model that is no run of this project.
+
+    Raises:
+        ValueError: if it is the record of other weights, or cannot be read.
+    """
     if not all((folder / name).is_file() for name in RECORD):
         return NO_RECORD
     result = read_result(folder)
+    measured = result.get("model_sha256")  # runs of before did not keep it
+    if measured and measured != sha256(folder / "model.safetensors"):
+        raise ValueError(f"{folder}: result.json was measured with other weights than its model.safetensors")
     with reading(folder / "trust.json"):
         trust = json.loads((folder / "trust.json").read_text(encoding="utf-8"))
         parts = {name: trust[name] for name in ("classes", "calibration", "conformal", "reject")}

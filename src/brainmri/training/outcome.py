@@ -18,6 +18,7 @@ from brainmri.data.batches import SliceBatches
 from brainmri.data.contents import content_fingerprint
 from brainmri.data.dataset import PreparedData
 from brainmri.data.storage import cache_folder
+from brainmri.durable import sha256
 from brainmri.evaluation import figures
 from brainmri.evaluation.calibration import make_trust
 from brainmri.evaluation.detection import detection
@@ -134,6 +135,7 @@ def write_run(
         }
         | {"train_after_oversampling": len(train) if recipe.oversample else None, "groups": data.info["groups"]},
         "parameters": parameters,
+        "model_sha256": sha256(run_dir / "model.safetensors"),
         "training": _training(stages, history, trainer, epochs_scheduled) | {"precision_probe": precision_probe},
         "test": scores["test"],
         "validation": scores["validation"],
