@@ -70,7 +70,8 @@ def main() -> None:
     arguments = parse_arguments()
 
     # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
-    from brainmri.data.dataset import fingerprint_of_files, open_prepared
+    from brainmri.data.contents import content_fingerprint
+    from brainmri.data.dataset import open_prepared
     from brainmri.evaluation.scoring.classes import match_classes, read_map
 
     pairs = read_map(",".join(arguments.map))
@@ -105,7 +106,7 @@ def main() -> None:
 
     # ------------------------------------------------------------------ the folders, before any work
     part = "" if arguments.split == "test" else f"-{arguments.split}"
-    pictures = fingerprint_of_files(data.root, data.index)
+    pictures = content_fingerprint(data)
     inputs = digest(subject.digest, pictures, data.info["name"], data.classes, arguments.split, pairs)
     folder = (subject.folder or Path()) / "evaluations"
     if subject.kind == "predictions":
