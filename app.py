@@ -20,7 +20,7 @@ QUEUE = 200  # visitors who may wait; the next one is told that the demo is full
 
 
 def parse_arguments() -> argparse.Namespace:
-    from brainmri.command import Parser
+    from brainmri.cli.command import Parser
 
     parser = Parser(description=__doc__)
     parser.add_argument(
@@ -63,7 +63,7 @@ def check_address(host: str | None, port: int | None) -> None:
 
 def main() -> None:
     arguments = parse_arguments()
-    from brainmri.demo.temporary import UPLOADS, WORK, temporary_folder
+    from brainmri.demo.upload_retention import UPLOADS, WORK, temporary_folder
 
     signal.signal(signal.SIGTERM, lambda *_: sys.exit())  # so that the folder goes when the server is stopped
     with temporary_folder() as folder:
@@ -77,14 +77,13 @@ def main() -> None:
 def serve(arguments: argparse.Namespace, uploads: Path) -> None:
     import gradio as gr
 
-    from brainmri.demo.models import open_models
+    from brainmri.demo.app import Demo, launch
+    from brainmri.demo.model import open_models
     from brainmri.demo.pages import about, audit, classify, compare, endpoints
-    from brainmri.demo.pages.theme import HEAD, css, theme
-    from brainmri.demo.sample import examples
-    from brainmri.demo.server.blocks import Demo, launch
-    from brainmri.demo.settings import model_places
-    from brainmri.demo.temporary import forget_uploads
-    from brainmri.demo.uploads.limits import LIMITS
+    from brainmri.demo.pages.components import HEAD, css, theme
+    from brainmri.demo.sample import examples, model_places
+    from brainmri.demo.upload_retention import forget_uploads
+    from brainmri.io.limits import LIMITS
 
     models = open_models(model_places(arguments.models, HOME))
     results = arguments.results or HOME / "results"
@@ -134,6 +133,6 @@ except ImportError:
     pass
 
 if __name__ == "__main__":
-    from brainmri.command import call
+    from brainmri.cli.command import call
 
     call(main)

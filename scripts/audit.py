@@ -1,61 +1,6 @@
-"""Look for leaks before anything is trained: pictures that repeat, across splits, under two labels, in two data sets.
+"""Look for leaks and shortcuts before anything is trained: the same as `brainmri audit`; --help tells more."""
 
-    python scripts/audit.py DATA
-    python scripts/audit.py DATA --against OTHER    # is OTHER an external set, or does it hold pictures of DATA?
-    python scripts/audit.py DATA --calibrate        # and what does the audit itself find and miss there?
-
-DATA and OTHER are folders in any layout that prepare_data.py knows (a folder for each class, perhaps inside train and
-test), prepared folders, or CSV files with the columns file_name and label. Nothing in them is changed. Written into
---out: audit.json, groups.csv (of DATA: file_name, label, picture_id, group_id, kind, score), a figure of example pairs
-for each kind, and audit.html, which shows all of it on one page. It also tells what gives the class away without a look
-at the brain: size, border, brightness, sharpness, format. What --out holds of other data is replaced with --overwrite
-only.
-"""
-
-import argparse
-from pathlib import Path
-
-from brainmri.command import Parser, call
-from brainmri.faults import writing
-
-
-def parse_arguments() -> argparse.Namespace:
-    parser = Parser(description=__doc__)
-    parser.add_argument("data", type=Path, metavar="DATA", help="data set to look into")
-    parser.add_argument("--against", type=Path, metavar="OTHER", help="a second data set")
-    parser.add_argument("--calibrate", action="store_true", help="also measure what it finds and what it joins wrongly")
-    parser.add_argument("--out", type=Path, help="folder to write into (default: audits/NAME-DIGEST)")
-    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds of other data")
-    return parser.parse_args()
-
-
-def main() -> None:
-    arguments = parse_arguments()
-    from brainmri.audit.run import audit
-    from brainmri.audit.scan import set_name
-    from brainmri.audit.summary import audit_text
-    from brainmri.outputs import default_output, digest, digest_of_files, output
-
-    sets = [path for path in (arguments.data, arguments.against) if path]
-    if missing := next((path for path in sets if not path.exists()), None):
-        raise ValueError(f"{missing} does not exist")
-    inputs = digest([[set_name(path), digest_of_files(*_read(path))] for path in sets], arguments.calibrate)
-    out: Path = arguments.out or default_output(Path("audits"), set_name(arguments.data), inputs)
-    with writing(out), output(out, "audit", inputs, overwrite=arguments.overwrite) as folder:
-        found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate)
-    print(audit_text(found))
-    print(f"\nEverything is in {out}: open {out / 'audit.html'}")
-
-
-def _read(data: Path) -> list[Path]:
-    """What is read of a data set: its folder, or a table and the pictures that it names."""
-    if data.is_dir():
-        return [data]
-    from brainmri.data.layouts import read_layout
-
-    names = read_layout(data, "csv")["path"]
-    return [data, *(file for file in (data.parent / name for name in names) if file.is_file())]
-
+from brainmri.cli.main import run
 
 if __name__ == "__main__":
-    call(main)
+    run("audit")

@@ -5,7 +5,7 @@
     python scripts/benchmark.py --only epoch --images 640 --repeats 3 # a part of an epoch
 
 parts:
-    pipeline      pictures without a network: ours and the per-picture pipeline of Hugging Face's example
+    pipeline      images without a network: ours and the per-image pipeline of Hugging Face's example
     epoch         an epoch of training: ours and that example's, both through transformers.Trainer
     step          the training steps of our Trainer and of a bare PyTorch loop
     features      50 epochs of a frozen backbone's recipe, and its features alone
@@ -31,7 +31,9 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.command import Parser, call
+from brainmri.cli.command import Parser, call
+
+sys.path.append(str(Path(__file__).resolve().parents[1]))  # the folder of `benchmarks`, which is not in the package
 
 if TYPE_CHECKING:
     import numpy as np
@@ -47,7 +49,7 @@ ARCHS = {  # of the parts that take a network
     "inference": ["efficientnet_lite0"],  # the one that --weights is likely to fit
     "demo": ["efficientnet_lite0"],
 }
-PIXELS = (160, 256)  # sides of the pictures to augment
+PIXELS = (160, 256)  # sides of the images to augment
 SIZES = [1_000, 7_000, 20_000, 100_000]  # images to group
 
 
@@ -75,16 +77,16 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    from brainmri.training.machine import environment, keep_freed_memory, use_cpu_well
+    from brainmri.environment import environment, keep_freed_memory, use_cpu_well
 
     keep_freed_memory()  # as train.py does
     use_cpu_well()
     logging.basicConfig(level=logging.WARNING, format="%(message)s")
-    from brainmri.benchmarks.figures import bars, grouping_curves
-    from brainmri.benchmarks.tables import benchmark_markdown, comparison_text, grouping_text
+    from benchmarks.figures import bars, grouping_curves
+    from benchmarks.tables import benchmark_markdown, comparison_text, grouping_text
     from brainmri.data.source import prepared_data
-    from brainmri.evaluation.markdown import readme_with
-    from brainmri.outputs import check_output, default_output, digest, record_output, replace_text
+    from brainmri.files import check_output, default_output, digest, record_output, replace_text
+    from brainmri.reporting.html import readme_with
 
     if arguments.readme:  # before anything takes long
         readme_with(arguments.readme, "", "benchmark", overwrite=arguments.overwrite)
@@ -125,21 +127,21 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
 
     disable_progress_bar()  # of weights
     if part == "startup":
-        from brainmri.benchmarks import startup
+        from benchmarks import startup
 
         yield from startup.measure(Path(__file__).parent, arguments.repeats)
     elif part == "grouping":
-        from brainmri.benchmarks.grouping import measure
+        from benchmarks.grouping import measure
 
         yield from measure(arguments.sizes, _thumbnails(data))
     elif part == "augmentation":
-        from brainmri.benchmarks import augmentation
+        from benchmarks import augmentation
 
         for size in PIXELS:
             yield augmentation.measure(data, size, arguments.repeats, arguments.images)
     else:
-        from brainmri.benchmarks import demo, epoch, features, inference, pipeline, step
-        from brainmri.benchmarks.material import material
+        from benchmarks import demo, epoch, features, inference, pipeline, step
+        from benchmarks.case import material
 
         for arch in arguments.archs or ARCHS[part]:
             chosen = material(data, arch, arguments.recipe, arguments.images)

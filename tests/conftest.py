@@ -33,9 +33,9 @@ def example_predictions(classes: list[str], n: int, seed: int) -> tuple[np.ndarr
 
 @pytest.fixture
 def reject_record() -> dict[str, Any]:
-    """A reject rule's part of `trust.json`, with two sets of pictures that it was tried on and one that is absent."""
-    from brainmri.evaluation.reject.record import record
-    from brainmri.evaluation.reject.rule import RejectRule
+    """An OOD detector's part of `uncertainty.json`, with two OOD test sets and one that is absent."""
+    from brainmri.evaluation.ood.detector import OODDetector
+    from brainmri.evaluation.ood.fit import ood_record
 
     rng = np.random.default_rng(0)
     pictures = rng.random((60, 16)), rng.random((60, 7))
@@ -45,8 +45,8 @@ def reject_record() -> dict[str, Any]:
     brains = {"name": "brain MRI: one head", "n": 1, "rejected": 0.0, "ci95": [0.0, 0.975], "meaning": "a question"}
     absent = {"name": "head CT", "n": 0, "rejected": None, "ci95": None, "absent": "pydicom is not installed"}
     digits = {"name": "handwritten digits", "n": 100, "rejected": 0.61, "ci95": [0.507, 0.706], "use": "development"}
-    return record(
-        RejectRule.fit("classifier", pictures, pictures),
+    return ood_record(
+        OODDetector.fit("classifier", pictures, pictures),
         fitted_images=60,
         validation=np.arange(120) < 6,
         test=np.arange(240) < 12,
@@ -61,8 +61,8 @@ def reject_record() -> dict[str, Any]:
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
     """make_run(name, **changes): a run folder; a change is a dotted key of result.json with `__` for the dot."""
-    from brainmri.evaluation.calibration import make_trust
-    from brainmri.evaluation.metrics import evaluate_predictions
+    from brainmri.metrics.calibration import uncertainty_record
+    from brainmri.metrics.classification import evaluate_predictions
 
     def make(name: str = "resnet50-clean-seed1", classes: list[str] = CLASSES, **changes: Any) -> Path:
         run = tmp_path / name
@@ -73,10 +73,10 @@ def make_run(tmp_path: Path) -> MakeRun:
             "test": example_predictions(classes, 240, seed + 50),
         }
         (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
-        trust = make_trust(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
+        uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
         figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
         result = {**result_of_example(classes, seed), **figures, "train": None}
-        result |= {key: trust[key] for key in ("calibration", "conformal", "reject")}
+        result |= {key: uncertainty[key] for key in ("calibration", "conformal", "ood")}
         for key, value in changes.items():
             *parents, last = key.split("__")
             place = result
@@ -84,7 +84,7 @@ def make_run(tmp_path: Path) -> MakeRun:
                 place = place[parent]
             place[last] = copy.deepcopy(value)
         (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
-        (run / "trust.json").write_text(json.dumps(trust), encoding="utf-8")
+        (run / "uncertainty.json").write_text(json.dumps(uncertainty), encoding="utf-8")
         (run / "config.json").write_text(
             json.dumps({"model_type": "timm_wrapper", "architecture": "resnet50"}), encoding="utf-8"
         )

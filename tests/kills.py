@@ -104,7 +104,7 @@ def run_left(run_dir: Path) -> dict[str, Any]:
         result.pop(key)
     result["training"] = {key: value for key, value in result["training"].items() if key not in CLOCKS}
     history = pd.read_csv(run_dir / "history.csv").drop(columns="seconds")
-    exact = ("model.safetensors", "trust.safetensors", "predictions.csv", "recipe.yaml", "config.json")
+    exact = ("model.safetensors", "uncertainty.safetensors", "predictions.csv", "recipe.yaml", "config.json")
     return {
         "files": sorted(path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*")),
         "result": result,

@@ -1,4 +1,4 @@
-"""Unique words planted in everything a picture file can carry beside its picture, and looked for in what was written.
+"""Unique words planted in everything an image file can carry beside its image, and looked for in what was written.
 
 `plant` makes a source whose every file holds such a word, in as many carriers as there are; `search` finds them in
 folders, in the bytes of files, in what is packed in these, and in their names.
@@ -162,7 +162,7 @@ def _cut_off(values: np.ndarray, word: str) -> bytes:
     return data[: len(data) - 60]
 
 
-CARRIERS: dict[str, tuple[str, Packed]] = {  # name -> suffix and file of a picture and a marker
+CARRIERS: dict[str, tuple[str, Packed]] = {  # name -> suffix and file of an image and a marker
     "PNG tEXt": (".png", _png_text(False)),
     "PNG zTXt": (".png", _png_text(True)),
     "PNG iTXt": (".png", _png_international),
@@ -203,7 +203,7 @@ CARRIERS: dict[str, tuple[str, Packed]] = {  # name -> suffix and file of a pict
 FILE_NAME, FOLDER_NAME, GROUP_ID, ABOVE = "file name", "patient's folder", "given group id", "folder above the source"
 PLACES = [*CARRIERS, FILE_NAME, FOLDER_NAME, GROUP_ID, ABOVE]
 MARKERS = {name: marker(number) for number, name in enumerate(PLACES)}
-REJECTED = {"JPEG cut off", "TIFF second page"}  # these files are no usable pictures
+REJECTED = {"JPEG cut off", "TIFF second page"}  # these files are no usable images
 
 
 def plant(folder: Path, side: int = 32) -> tuple[Path, Path]:

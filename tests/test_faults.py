@@ -14,10 +14,10 @@ from unittest import mock
 import pytest
 import torch
 
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
-from brainmri.faults import disk_is_full, free_bytes, writing
-from brainmri.models.places import on_hub
+from brainmri.errors import disk_is_full, free_bytes, writing
+from brainmri.models.introspect import on_hub
 
 from .scripts import SCRIPTS, run_here
 
@@ -77,7 +77,7 @@ def test_a_loss_that_is_no_number_stops_in_its_step_and_keeps_the_last_good_chec
 
 
 def test_weights_that_are_no_numbers_are_never_saved(train: Train, tmp_path: Path) -> None:
-    from brainmri.training.callbacks import EpochRecord
+    from brainmri.training.trainer import EpochRecord
 
     def spoil(self: EpochRecord, *args: object, **kwargs: object) -> None:
         with torch.no_grad():
@@ -191,13 +191,13 @@ def test_a_full_disk_names_what_was_to_be_written(tmp_path: Path) -> None:
 
 
 def test_a_true_fault_keeps_its_traceback() -> None:
-    code = "from brainmri.command import call\ndef main():\n    return {}['bug']\ncall(main)"
+    code = "from brainmri.cli.command import call\ndef main():\n    return {}['bug']\ncall(main)"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
     assert (done.returncode, "KeyError: 'bug'" in done.stderr, "Traceback" in done.stderr) == (1, True, True)
 
 
 def test_a_reader_who_goes_ends_it_silently() -> None:
-    code = "from brainmri.command import call\ndef main():\n    [print('line') for _ in range(99999)]\ncall(main)"
+    code = "from brainmri.cli.command import call\ndef main():\n    [print('line') for _ in range(99999)]\ncall(main)"
     done = subprocess.run(
         ["bash", "-c", f"{sys.executable} -c \"{code}\" | head -1; echo ${{PIPESTATUS[0]}}"],
         capture_output=True, text=True,
@@ -207,9 +207,8 @@ def test_a_reader_who_goes_ends_it_silently() -> None:
 
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_any_script_with_one_line(number: signal.Signals, status: int) -> None:
-    code = (
-        "from brainmri.command import call\nimport time\ndef main():\n    print('up', flush=True)\n    time.sleep(60)\n"
-    )
+    code = "from brainmri.cli.command import call\nimport time\n"
+    code += "def main():\n    print('up', flush=True)\n    time.sleep(60)\n"
     process = subprocess.Popen(
         [sys.executable, "-c", code + "call(main)"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from brainmri.outputs import RECORD, default_output, digest, digest_of_files, output
+from brainmri.files import RECORD, default_output, digest, digest_of_files, output
 
 
 def make(out: Path, inputs: str = "a", *, overwrite: bool = False, part: str = "all", **files: str) -> None:

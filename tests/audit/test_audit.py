@@ -10,9 +10,9 @@ import pandas as pd
 import pytest
 from PIL import Image
 
-from brainmri.audit.repetitions import counts
-from brainmri.data.images import pixel_hash
-from brainmri.data.phantom import draw_slices, draw_subject
+from brainmri.audit.duplicates import counts
+from brainmri.data.phantom.generate import draw_slices, draw_subject
+from brainmri.io.decode import pixel_hash
 
 from ..scripts import SCRIPTS, run_here
 
@@ -47,7 +47,7 @@ def data(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) 
     save("test/notumor/turned.png", pictures[5].transpose(Image.Transpose.ROTATE_180))  # a glioma in train
     rng = np.random.default_rng([6, 0])
     save("test/notumor/own.png", Image.fromarray(draw_slices(rng, draw_subject(rng, 99), 1, 96)[0][2]))
-    (root / "test" / "notumor" / "broken.png").write_bytes(b"no picture")
+    (root / "test" / "notumor" / "broken.png").write_bytes(b"no image")
     return root
 
 
@@ -57,8 +57,8 @@ def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: P
         [sys.executable, SCRIPTS / "audit.py", data, "--out", tmp_path], capture_output=True, text=True, check=False
     )
     assert done.returncode == 0, done.stderr
-    assert "LEAK: 3 of 4 pictures (75.0 %) of test stand in train too." in done.stdout
-    assert "CONTRADICTORY LABELS: pictures with more than one: 1, first test/notumor/turned.png" in done.stdout
+    assert "LEAK: 3 of 4 images (75.0 %) of test stand in train too." in done.stdout
+    assert "CONTRADICTORY LABELS: images with more than one: 1, first test/notumor/turned.png" in done.stdout
     found = json.loads((tmp_path / "audit.json").read_text())
     assert (found["images"], found["parts"]) == (12, {"test": 4, "train": 8})
     assert [file["file_name"] for file in found["rejected"]] == ["test/notumor/broken.png"]
@@ -69,18 +69,18 @@ def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: P
     assert {"part": "test", "in": "train", "images": 1, "of": 4} in kinds["exact"]["across"]
 
     groups = pd.read_csv(tmp_path / "groups.csv").set_index("file_name")
-    assert list(groups.columns) == ["label", "picture_id", "group_id", "kind", "score"]
+    assert list(groups.columns) == ["label", "duplicate_id", "group_id", "kind", "score"]
     assert len(groups) == 12
     assert groups.loc["test/glioma/copy.png", "kind"] == groups.loc["train/glioma/s1.png", "kind"] == "exact"
     assert groups.loc["test/glioma/copy.png", "score"] == pytest.approx(1, abs=1e-3)
     for one, other in (("copy.png", "s1.png"), ("mirrored.jpg", "s3.png")):
         pair = groups.loc[[f"test/glioma/{one}", f"train/glioma/{other}"]]
-        assert pair["picture_id"].nunique() == pair["group_id"].nunique() == 1
+        assert pair["duplicate_id"].nunique() == pair["group_id"].nunique() == 1
     assert groups.loc["test/notumor/own.png", "kind"] == "alone"
     assert np.isnan(groups.loc["test/notumor/own.png", "score"])
 
     page = (tmp_path / "audit.html").read_text()
-    assert page.count("data:image/png;base64,") == 3  # equal pixels, the same picture, contradictory
+    assert page.count("data:image/png;base64,") == 3  # equal pixels, the same image, contradictory
     assert "test/notumor/broken.png" in page
     assert "http" not in page
     for name in ("exact", "same_picture", "contradictory"):
@@ -99,7 +99,7 @@ def test_an_external_set_that_is_none_is_named(data: Path, pictures: list[Image.
         picture.save(other / name)
     done = audit(data, "--against", other, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "NOT EXTERNAL: 1 of 2 pictures (50.0 %) of clinic stand in train too." in done.stdout
+    assert "NOT EXTERNAL: 1 of 2 images (50.0 %) of clinic stand in train too." in done.stdout
     groups = pd.read_csv(tmp_path / "out" / "groups.csv")
     assert len(groups) == 12  # of the first set alone
     assert (tmp_path / "out" / "other.png").is_file()
@@ -159,7 +159,7 @@ def test_a_calibration_says_what_is_found_and_what_is_glued(many: Path, tmp_path
 def test_counts_by_hand() -> None:
     rows = [("a", "x", "train", "1", "p", "g"), ("b", "x", "test", "1", "p", "g"), ("c", "y", "test", "2", "p", "g")]
     rows += [("d", "x", "train", "3", "q", "g"), ("e", "x", "train", "4", "r", "h")]
-    table = pd.DataFrame(rows, columns=["file_name", "label", "part", "pixels", "picture_id", "group_id"])
+    table = pd.DataFrame(rows, columns=["file_name", "label", "part", "pixels", "duplicate_id", "group_id"])
     exact, same, neighbour = counts(table)
     assert [(kind["images"], kind["sets"], kind["largest"]) for kind in (exact, same, neighbour)] == [
         (2, 1, 2),

@@ -12,8 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.benchmarks.timing import comparison
-from brainmri.data.phantom import make_phantom
+from benchmarks.timing import comparison
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
 
 from ..scripts import run_here

@@ -1,10 +1,10 @@
-"""The grouping benchmark: what it measures, and the pictures it makes."""
+"""The grouping benchmark: what it measures, and the images it makes."""
 
 import numpy as np
 import pytest
 
-from brainmri.benchmarks.grouping import exact_pairs, extended, measure, recall
-from brainmri.data.phantom import phantom_thumbnails
+from benchmarks.grouping import exact_pairs, extended, measure, recall
+from brainmri.data.phantom.generate import phantom_thumbnails
 
 
 @pytest.fixture(scope="module")

@@ -11,7 +11,7 @@ REPOSITORY = Path(__file__).parents[2]
 
 
 def noise(seed: int, shape: tuple[int, ...] = (16, 16)) -> np.ndarray:
-    """A picture that resembles no other one: uint8."""
+    """An image that resembles no other one: uint8."""
     return np.random.default_rng(seed).integers(0, 256, shape, dtype=np.uint8)
 
 

@@ -1,11 +1,12 @@
-"""What hides the source of a picture: what each change does, and that it leaves what it must leave."""
+"""What hides the source of an image: what each change does, and that it leaves what it must leave."""
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from brainmri.data.augmentation import DRAWN, NEUTRAL, Augmentation, augment, draws
+from brainmri.transforms.augment import augment, random_parameters
+from brainmri.transforms.config import DOMAIN_RANDOMIZATION, PARAMETERS, Augmentation
 
 SIDE = 48
 
@@ -18,16 +19,16 @@ def head(batch: int = 1) -> torch.Tensor:
 
 
 def numbers(batch: int = 1, **values: float) -> torch.Tensor:
-    assert set(values) <= set(DRAWN)
-    return torch.tensor([[values.get(name, 0.5) for name in DRAWN]]).expand(batch, -1).clone()
+    assert set(values) <= set(PARAMETERS)
+    return torch.tensor([[values.get(name, 0.5) for name in PARAMETERS]]).expand(batch, -1).clone()
 
 
-def changed(values: dict[str, float], **widths: float) -> torch.Tensor:
-    return augment(head(), numbers(**values), Augmentation(**widths))
+def changed(values: dict[str, float], **magnitudes: float) -> torch.Tensor:
+    return augment(head(), numbers(**values), Augmentation(**magnitudes))
 
 
 @pytest.mark.parametrize(
-    ("values", "widths"),
+    ("values", "magnitudes"),
     [
         ({"gamma": 0.9}, {"gamma": 0.7}),
         ({"bias_0": 1.0}, {"bias_field": 0.5}),
@@ -43,9 +44,9 @@ def changed(values: dict[str, float], **widths: float) -> torch.Tensor:
     ids=lambda value: "-".join(value),
 )
 def test_each_change_changes_a_picture_within_its_range_and_only_when_asked(
-    values: dict[str, float], widths: dict[str, float]
+    values: dict[str, float], magnitudes: dict[str, float]
 ) -> None:
-    after = changed(values, **widths)
+    after = changed(values, **magnitudes)
     assert after.shape == head().shape
     assert after.min() >= 0 and after.max() <= 255
     assert (after - head()).abs().max() > 1
@@ -106,13 +107,13 @@ def test_noise_does_not_repeat_from_picture_to_picture() -> None:
 
 
 def test_the_same_draws_give_the_same_pictures_in_any_batch() -> None:
-    widths = Augmentation(**NEUTRAL, horizontal_flip=0.5)
-    some = torch.from_numpy(draws(19, seed=1, epoch=0))
-    together = augment(head(19), some, widths)
-    torch.testing.assert_close(together[[4]], augment(head(), some[[4]], widths), atol=1e-3, rtol=0)
+    magnitudes = Augmentation(**DOMAIN_RANDOMIZATION, horizontal_flip=0.5)
+    some = torch.from_numpy(random_parameters(19, seed=1, epoch=0))
+    together = augment(head(19), some, magnitudes)
+    torch.testing.assert_close(together[[4]], augment(head(), some[[4]], magnitudes), atol=1e-3, rtol=0)
 
 
 def test_pictures_move_as_they_did_before_there_were_looks() -> None:
     np.testing.assert_array_equal(
-        draws(5, seed=3, epoch=1)[:, :8], np.random.default_rng([3, 1]).random((5, 8), dtype=np.float32)
+        random_parameters(5, seed=3, epoch=1)[:, :8], np.random.default_rng([3, 1]).random((5, 8), dtype=np.float32)
     )

@@ -1,4 +1,4 @@
-"""Random transformations: what each does to a picture, and that they depend on the row and epoch only."""
+"""Random transformations: what each does to an image, and that they depend on the row and epoch only."""
 
 import math
 
@@ -7,7 +7,8 @@ import pytest
 import torch
 from torch.nn import functional
 
-from brainmri.data.augmentation import DRAWN, DRAWS, Augmentation, augment, draws
+from brainmri.transforms.augment import augment, random_parameters
+from brainmri.transforms.config import PARAMETER_COUNT, PARAMETERS, Augmentation
 
 
 def picture() -> torch.Tensor:
@@ -15,21 +16,23 @@ def picture() -> torch.Tensor:
 
 
 def uniform(**values: float) -> torch.Tensor:
-    assert set(values) <= set(DRAWN)
-    return torch.tensor([[values.get(name, 0.5) for name in DRAWN]])
+    assert set(values) <= set(PARAMETERS)
+    return torch.tensor([[values.get(name, 0.5) for name in PARAMETERS]])
 
 
 def test_nothing_asked_for_changes_nothing() -> None:
     assert not Augmentation()
-    torch.testing.assert_close(augment(picture(), torch.rand(1, DRAWS), Augmentation()), picture(), atol=1e-2, rtol=0)
+    torch.testing.assert_close(
+        augment(picture(), torch.rand(1, PARAMETER_COUNT), Augmentation()), picture(), atol=1e-2, rtol=0
+    )
 
 
 def test_flips_are_exact_and_follow_their_probability() -> None:
-    widths = Augmentation(horizontal_flip=0.3, vertical_flip=0.3)
+    magnitudes = Augmentation(horizontal_flip=0.3, vertical_flip=0.3)
     near = {"atol": 1e-2, "rtol": 0}
-    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.29), widths), picture().flip(-1), **near)
-    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.31), widths), picture(), **near)
-    torch.testing.assert_close(augment(picture(), uniform(flip_y=0.1), widths), picture().flip(-2), **near)
+    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.29), magnitudes), picture().flip(-1), **near)
+    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.31), magnitudes), picture(), **near)
+    torch.testing.assert_close(augment(picture(), uniform(flip_y=0.1), magnitudes), picture().flip(-2), **near)
 
 
 def test_a_turn_by_180_degrees_is_both_flips() -> None:
@@ -60,7 +63,7 @@ def test_brightness_and_contrast_stay_within_the_range() -> None:
 
 
 def test_turn_zoom_shift_and_flip_together_equal_torch_affine_grid() -> None:
-    numbers = torch.from_numpy(draws(5, seed=3, epoch=1))
+    numbers = torch.from_numpy(random_parameters(5, seed=3, epoch=1))
     pixels = picture().repeat(5, 1, 1, 1)
     signed = 2 * numbers - 1
     flip = torch.where(numbers[:, 0] < 0.5, -1.0, 1.0)
@@ -69,17 +72,17 @@ def test_turn_zoom_shift_and_flip_together_equal_torch_affine_grid() -> None:
     matrix = torch.stack([flip * cosine, -flip * sine, 0.2 * signed[:, 4], sine, cosine, 0.2 * signed[:, 5]], 1)
     grid = functional.affine_grid(matrix.view(5, 2, 3), list(pixels.shape), align_corners=False)
     expected = functional.grid_sample(pixels, grid, align_corners=False)
-    widths = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2, zoom_out=0.2, translate=0.1)
-    torch.testing.assert_close(augment(pixels, numbers, widths), expected, atol=1e-2, rtol=0)
+    magnitudes = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2, zoom_out=0.2, translate=0.1)
+    torch.testing.assert_close(augment(pixels, numbers, magnitudes), expected, atol=1e-2, rtol=0)
 
 
 def test_grey_and_coloured_pictures_of_one_batch_are_moved_alike() -> None:
     grey = torch.randint(0, 256, (1, 1, 20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     coloured = torch.cat([grey, grey.flip(-1), grey.flip(-2)], 1)
-    numbers = torch.from_numpy(draws(1, seed=3, epoch=1)).repeat(2, 1)
-    widths = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2, contrast=0.3, brightness=0.2)
-    both = augment(torch.cat([grey.repeat(1, 3, 1, 1), coloured]), numbers, widths)
-    alone = augment(grey, numbers[:1], widths)
+    numbers = torch.from_numpy(random_parameters(1, seed=3, epoch=1)).repeat(2, 1)
+    magnitudes = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2, contrast=0.3, brightness=0.2)
+    both = augment(torch.cat([grey.repeat(1, 3, 1, 1), coloured]), numbers, magnitudes)
+    alone = augment(grey, numbers[:1], magnitudes)
     torch.testing.assert_close(both[:1], alone.repeat(1, 3, 1, 1))
     geometry = Augmentation(horizontal_flip=0.5, rotation_degrees=20, zoom_in=0.2)
     moved = augment(torch.cat([grey.repeat(1, 3, 1, 1), coloured]), numbers, geometry)[1]
@@ -89,9 +92,9 @@ def test_grey_and_coloured_pictures_of_one_batch_are_moved_alike() -> None:
 
 
 def test_draws_depend_on_seed_and_epoch_only() -> None:
-    np.testing.assert_array_equal(draws(100, 1, 2), draws(100, 1, 2))
-    assert not np.array_equal(draws(100, 1, 2), draws(100, 1, 3))
-    assert not np.array_equal(draws(100, 1, 2), draws(100, 2, 2))
+    np.testing.assert_array_equal(random_parameters(100, 1, 2), random_parameters(100, 1, 2))
+    assert not np.array_equal(random_parameters(100, 1, 2), random_parameters(100, 1, 3))
+    assert not np.array_equal(random_parameters(100, 1, 2), random_parameters(100, 2, 2))
 
 
 @pytest.mark.parametrize("wrong", [{"horizontal_flip": 1.5}, {"rotation_degrees": -1}, {"zoom_out": 1}])

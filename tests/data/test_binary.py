@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainmri.data.binary import as_binary
-from brainmri.data.dataset import PreparedData
+from brainmri.data.dataset import PreparedData, as_binary
 
 
 def data(*classes: str) -> PreparedData:

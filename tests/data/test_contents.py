@@ -11,15 +11,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.data import contents
-from brainmri.data.binary import as_binary
-from brainmri.data.cache import pixel_cache
-from brainmri.data.contents import content_fingerprint, file_digests
-from brainmri.data.dataset import PreparedData, open_prepared
-from brainmri.data.folds import fold_numbers, with_fold
+from brainmri.data import file_digests as digests_module
+from brainmri.data.dataset import PreparedData, as_binary, open_prepared
+from brainmri.data.file_digests import content_fingerprint, file_digests
+from brainmri.data.pixel_cache import pixel_cache
 from brainmri.data.prepare import prepare
 from brainmri.data.source import prepared_data
-from brainmri.training.outcome import floors_of
+from brainmri.data.splits import fold_numbers, with_fold
+from brainmri.evaluation.baselines import cached_baselines
 
 from .sources import class_folders, noise, save
 
@@ -33,7 +32,7 @@ def data(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> PreparedData:
 @pytest.fixture
 def settled(monkeypatch: pytest.MonkeyPatch) -> None:
     """Files made a moment ago count as old ones, whose quick look is remembered."""
-    monkeypatch.setattr(contents, "SETTLED_NS", -(10**12))
+    monkeypatch.setattr(digests_module, "SETTLED_NS", -(10**12))
 
 
 def first_file(data: PreparedData) -> Path:
@@ -41,7 +40,7 @@ def first_file(data: PreparedData) -> Path:
 
 
 def edit_unnoticed(path: Path, seed: int = 900) -> None:
-    """Another picture in a BMP file, which leaves name, size, mtime and inode as they were."""
+    """Another image in a BMP file, which leaves name, size, mtime and inode as they were."""
     old, new = path.stat(), io.BytesIO()
     Image.fromarray(noise(seed)).save(new, "BMP")
     with path.open("r+b") as file:
@@ -50,7 +49,7 @@ def edit_unnoticed(path: Path, seed: int = 900) -> None:
 
 
 def as_bitmaps(data: PreparedData) -> PreparedData:
-    """All pictures as BMP files, which are of one size whatever they show."""
+    """All images as BMP files, which are of one size whatever they show."""
     for number, name in enumerate(data.index["file_name"]):
         with Image.open(data.root / name) as image:
             image.save(data.root / name, "BMP")
@@ -74,26 +73,26 @@ def test_two_edits_within_one_tick_of_the_clock_are_both_seen(
 ) -> None:
     """A file system whose clock stands still: every quick look of a file is the same one."""
     as_bitmaps(data)
-    seen: dict[Path, contents.Look] = {}
-    look = contents._look
-    monkeypatch.setattr(contents, "_look", lambda path: seen.setdefault(path, look(path)))
+    seen: dict[Path, digests_module.Look] = {}
+    look = digests_module._look
+    monkeypatch.setattr(digests_module, "_look", lambda path: seen.setdefault(path, look(path)))
     for seed in (900, 901):
         edit_unnoticed(first_file(data), seed)
         np.testing.assert_array_equal(pixel_cache(data, 16).first[0], noise(seed))
 
 
 def test_an_edited_copy_with_the_same_records_has_its_own_pixels_and_floors(data: PreparedData) -> None:
-    original, floors = pixel_cache(data, 16).first[0].copy(), floors_of(data)
+    original, floors = pixel_cache(data, 16).first[0].copy(), cached_baselines(data)
     copy = replace(data, root=Path(shutil.copytree(data.root, data.root.with_name("copy"))))
     assert content_fingerprint(copy) == content_fingerprint(data)
     np.testing.assert_array_equal(pixel_cache(copy, 16).first[0], original)
-    for name in copy.index["file_name"]:  # two pictures, one for each class
+    for name in copy.index["file_name"]:  # two images, one for each class
         save(noise(700 + ("/glioma/" in name)), copy.root / name)
     assert copy.info["fingerprint"] == data.info["fingerprint"]
     assert content_fingerprint(copy) != content_fingerprint(data)
     assert pixel_cache(copy, 16).first[:].tobytes() != pixel_cache(data, 16).first[:].tobytes()
-    assert floors_of(copy)["nearest_neighbour"] == 1 > floors["nearest_neighbour"]
-    assert floors_of(data) == floors
+    assert cached_baselines(copy)["nearest_neighbour"] == 1 > floors["nearest_neighbour"]
+    assert cached_baselines(data) == floors
 
 
 def test_only_files_whose_quick_look_differs_are_read_again(
@@ -102,8 +101,8 @@ def test_only_files_whose_quick_look_differs_are_read_again(
     names = data.index["file_name"].tolist()
     first = file_digests(data.root, names)
     read: list[str] = []
-    real = contents._read
-    monkeypatch.setattr(contents, "_read", lambda path, look: read.append(path.name) or real(path, look))
+    real = digests_module._read
+    monkeypatch.setattr(digests_module, "_read", lambda path, look: read.append(path.name) or real(path, look))
     assert file_digests(data.root, names) == first
     assert read == []
     edit_unnoticed(first_file(data))
@@ -144,12 +143,12 @@ def test_files_that_cannot_be_decoded_any_more_are_named(data: PreparedData) -> 
     whole = (data.root / names[0]).read_bytes()
     (data.root / names[0]).write_bytes(whole[: len(whole) // 2])
     (data.root / names[5]).write_bytes(b"")
-    with pytest.raises(ValueError, match=r"cannot be read as a picture .*: prepare the data again$") as found:
+    with pytest.raises(ValueError, match=r"cannot be read as an image .*: prepare the data again$") as found:
         pixel_cache(data, 16)
     assert str(data.root / names[0]) in str(found.value)
     assert str(data.root / names[5]) in str(found.value)
-    with pytest.raises(ValueError, match=r"cannot be read as a picture"):
-        floors_of(data)
+    with pytest.raises(ValueError, match=r"cannot be read as an image"):
+        cached_baselines(data)
     (data.root / names[0]).unlink()
     with pytest.raises(ValueError, match=rf"{names[0]} cannot be read \(No such file"):
         content_fingerprint(data)
@@ -158,7 +157,7 @@ def test_files_that_cannot_be_decoded_any_more_are_named(data: PreparedData) -> 
 def test_a_file_that_changes_between_two_looks_is_told(data: PreparedData, monkeypatch: pytest.MonkeyPatch) -> None:
     names = data.index["file_name"].tolist()
     before = file_digests(data.root, names)
-    monkeypatch.setattr("brainmri.data.cache.file_digests", lambda root, names: before)
+    monkeypatch.setattr("brainmri.data.pixel_cache.file_digests", lambda root, names: before)
     save(noise(77), first_file(data), format="PNG")
     with pytest.raises(ValueError, match=r"it changed while it was read"):
         pixel_cache(data, 16)

@@ -10,11 +10,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.data.batches import SliceBatches
-from brainmri.data.cache import pixel_cache
 from brainmri.data.dataset import PreparedData, load_prepared, open_prepared, oversampled
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
+from brainmri.data.pixel_cache import pixel_cache
 from brainmri.data.prepare import prepare
+from brainmri.training.batches import SliceBatches
 
 
 @pytest.fixture(scope="module")
@@ -96,16 +96,18 @@ def test_a_second_call_reads_the_same_file_and_a_failed_one_leaves_none(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("brainmri.data.cache.prepared_picture", broken)
+        patch.setattr("brainmri.data.pixel_cache.prepared_picture", broken)
         with pytest.raises(RuntimeError, match="killed"):
             pixel_cache(data, 16)
     assert not [path for path in (tmp_path / "cache" / "pixels").iterdir() if path.suffix != ".lock"]
     first = pixel_cache(data, 16)
-    monkeypatch.setattr("brainmri.data.cache.prepared_picture", broken)  # not needed any more
+    monkeypatch.setattr("brainmri.data.pixel_cache.prepared_picture", broken)  # not needed any more
     np.testing.assert_array_equal(first.first, pixel_cache(data, 16).first)
 
 
-WRITER = "import sys; from brainmri.data.dataset import open_prepared; from brainmri.data.cache import pixel_cache"
+WRITER = (
+    "import sys; from brainmri.data.dataset import open_prepared; from brainmri.data.pixel_cache import pixel_cache"
+)
 WRITER += "; pixel_cache(open_prepared(sys.argv[1]), 64)"
 
 

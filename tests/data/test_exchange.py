@@ -1,12 +1,19 @@
-"""What training pictures take from each other: grey levels, tumours, the other half of a head."""
+"""What training images take from each other: grey levels, tumours, the other half of a head."""
 
 import numpy as np
 import pytest
 
-from brainmri.data.augmentation import DRAWN, Augmentation
-from brainmri.data.batches import SliceBatches
-from brainmri.data.cache import PixelCache
-from brainmri.data.exchange import Exchange, cumulated, half_mirrored, levels_towards, symmetry_axis, transplanted
+from brainmri.data.pixel_cache import PixelCache
+from brainmri.training.batches import SliceBatches
+from brainmri.transforms.config import PARAMETERS, Augmentation
+from brainmri.transforms.copy_paste import (
+    CopyPaste,
+    cumulated,
+    match_histogram,
+    mirror_hemisphere,
+    paste_tumour,
+    symmetry_axis,
+)
 
 SIDE = 96
 GLIOMA, HEALTHY = 0, 1
@@ -32,20 +39,20 @@ def cache(*pictures: np.ndarray) -> PixelCache:
 
 def numbers(**values: float) -> np.ndarray:
     """One row of draws: what is not named does nothing (1 is above every probability)."""
-    assert set(values) <= set(DRAWN)
+    assert set(values) <= set(PARAMETERS)
     return np.array(
-        [[values.get(name, 1.0 if name in ("lesion", "half", "levels") else 0.5) for name in DRAWN]], np.float32
+        [[values.get(name, 1.0 if name in ("lesion", "half", "levels") else 0.5) for name in PARAMETERS]], np.float32
     )
 
 
-def exchange(pixels: PixelCache, labels: list[int], **widths: float) -> Exchange:
+def exchange(pixels: PixelCache, labels: list[int], **magnitudes: float) -> CopyPaste:
     rows = np.arange(len(labels))
-    return Exchange(pixels, rows, np.array(labels), Augmentation(**widths), {0: [SQUARE]}, HEALTHY)
+    return CopyPaste(pixels, rows, np.array(labels), Augmentation(**magnitudes), {0: [SQUARE]}, HEALTHY)
 
 
 def test_a_healthy_head_gets_the_tumour_of_another_and_its_label() -> None:
     pixels = cache(head(60, tumour=True), head(100))
-    one = exchange(pixels, [GLIOMA, HEALTHY], transplant=0.5)
+    one = exchange(pixels, [GLIOMA, HEALTHY], copy_paste=0.5)
     after, labels = one.changed(pixels, pixels.read(np.array([1])), np.array([1]), numbers(lesion=0.4, lesion_of=0.0))
     assert labels.tolist() == [GLIOMA]
     inside = after[0, 0, 42:50, 22:31].astype(float)
@@ -56,7 +63,7 @@ def test_a_healthy_head_gets_the_tumour_of_another_and_its_label() -> None:
 
 def test_a_tumour_is_neither_given_twice_nor_taken_without_being_asked() -> None:
     pixels = cache(head(60, tumour=True), head(100))
-    one = exchange(pixels, [GLIOMA, HEALTHY], transplant=0.5)
+    one = exchange(pixels, [GLIOMA, HEALTHY], copy_paste=0.5)
     for row, lesion in ((0, 0.1), (1, 0.6)):
         before = pixels.read(np.array([row]))
         after, labels = one.changed(pixels, before, np.array([row]), numbers(lesion=lesion, lesion_of=0.0))
@@ -66,12 +73,12 @@ def test_a_tumour_is_neither_given_twice_nor_taken_without_being_asked() -> None
 
 def test_a_tumour_that_would_lie_outside_the_head_is_not_given() -> None:
     donor, small = head(60, tumour=True)[None], np.zeros((1, SIDE, SIDE), np.uint8)
-    assert transplanted(small, donor, [SQUARE], (0.0, 0.0)) is None
+    assert paste_tumour(small, donor, [SQUARE], (0.0, 0.0)) is None
 
 
 def test_the_half_without_the_tumour_makes_a_healthy_head_and_the_other_one_a_sick_one() -> None:
     pixels = cache(head(60, tumour=True), head(100))
-    one = exchange(pixels, [GLIOMA, HEALTHY], half_mirror=1.0)
+    one = exchange(pixels, [GLIOMA, HEALTHY], hemisphere_mirroring=1.0)
     before = pixels.read(np.array([0]))
     for half, label, brightest in ((0.1, GLIOMA, 120), (0.9, HEALTHY, 90)):
         after, labels = one.changed(pixels, before, np.array([0]), numbers(half=half))
@@ -92,7 +99,7 @@ def test_a_head_from_the_side_has_no_halves() -> None:
 
 def test_half_mirrored_keeps_one_side_and_its_colours() -> None:
     picture = np.random.default_rng(0).integers(0, 256, (3, 20, 20), dtype=np.uint8)
-    left, right = half_mirrored(picture, 8, left=True), half_mirrored(picture, 8, left=False)
+    left, right = mirror_hemisphere(picture, 8, left=True), mirror_hemisphere(picture, 8, left=False)
     np.testing.assert_array_equal(left[..., :8], picture[..., :8])
     np.testing.assert_array_equal(left[..., 8:16], picture[..., :8][..., ::-1])
     assert left[..., 16:].max() == 0
@@ -102,9 +109,9 @@ def test_half_mirrored_keeps_one_side_and_its_colours() -> None:
 
 def test_levels_go_towards_those_of_the_other_picture_and_air_stays() -> None:
     dark, bright = head(40), head(160)
-    same = levels_towards(dark, cumulated(bright), 0.0)
+    same = match_histogram(dark, cumulated(bright), 0.0)
     np.testing.assert_array_equal(same, np.arange(256))
-    table = levels_towards(dark, cumulated(bright), 1.0)
+    table = match_histogram(dark, cumulated(bright), 1.0)
     after = table[dark]
     assert (np.diff(table[11:].astype(int)) >= 0).all()
     assert after[dark == 0].max() == 0
@@ -115,7 +122,7 @@ def test_batches_carry_the_new_labels_and_do_not_depend_on_who_reads_them() -> N
     pixels = cache(*[head(60, tumour=True), head(100)] * 4)
     labels = [GLIOMA, HEALTHY] * 4
     rows = np.arange(8)
-    one = Exchange(pixels, rows, np.array(labels), Augmentation(transplant=1.0, levels=0.5), {0: [SQUARE]}, HEALTHY)
+    one = CopyPaste(pixels, rows, np.array(labels), Augmentation(copy_paste=1.0, levels=0.5), {0: [SQUARE]}, HEALTHY)
     batches = SliceBatches(pixels, rows, np.array(labels), 7, exchange=one)
     whole = batches.__getitems__(range(8))
     assert (whole["labels"] == GLIOMA).sum() > 4

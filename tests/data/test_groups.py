@@ -1,4 +1,4 @@
-"""Near duplicates and groups, on pictures made here whose relations are known."""
+"""Near duplicates and groups, on images made here whose relations are known."""
 
 import os
 from pathlib import Path
@@ -10,12 +10,17 @@ from hypothesis import strategies as st
 from PIL import Image, ImageOps
 from threadpoolctl import threadpool_limits
 
-from brainmri.benchmarks.grouping import extended, recall
-from brainmri.data.groups import LOOKS_ALIKE, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
-from brainmri.data.likeness import best_correlation, mirror_parts
-from brainmri.data.neighbours import near_pairs
-from brainmri.data.phantom import phantom_thumbnails
-from brainmri.data.structure import WHITENING, fit_whitening, structure_parts
+from benchmarks.grouping import extended, recall
+from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
+from brainmri.data.duplicates.index import near_pairs
+from brainmri.data.duplicates.similarity import (
+    WHITENING,
+    best_correlation,
+    fit_whitening,
+    symmetry_components,
+    whitened_descriptors,
+)
+from brainmri.data.phantom.generate import phantom_thumbnails
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 
 from .sources import REPOSITORY
@@ -24,7 +29,7 @@ REAL_DATA = Path(os.environ.get("BRAINMRI_REAL_DATA", REPOSITORY.parent / "share
 
 
 def pictures(count: int, seed: int = 0) -> np.ndarray:
-    """Smooth random pictures that correlate little with each other: uint8 (count, 64, 64)."""
+    """Smooth random images that correlate little with each other: uint8 (count, 64, 64)."""
     coarse = np.random.default_rng(seed).integers(0, 256, size=(count, 8, 8))
     return np.kron(coarse, np.ones((8, 8))).astype(np.uint8)
 
@@ -45,7 +50,7 @@ def test_a_quarter_turn_and_a_negative_are_other_pictures() -> None:
 
 
 def neighbour(one: np.ndarray, rows: int = 1) -> np.ndarray:
-    """The picture moved down: by one row its structure is alike to 0.7 or 0.8, by two it is another one."""
+    """The image moved down: by one row its structure is alike to 0.7 or 0.8, by two it is another one."""
     return np.roll(one, rows, axis=0)
 
 
@@ -96,7 +101,7 @@ def partition(count: int, pairs: set[tuple[int, int]]) -> list[int]:
 
 @pytest.fixture(scope="module")
 def collection() -> np.ndarray:
-    """Phantom slices and new pictures made of them, a third of them near duplicates: uint8 (5000, 64, 64)."""
+    """Phantom slices and new images made of them, a third of them near duplicates: uint8 (5000, 64, 64)."""
     return np.concatenate(list(extended(phantom_thumbnails(32), 5000)))
 
 
@@ -116,7 +121,7 @@ def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> N
     thumbnails = collection[:1200]
     grouping = find_groups(thumbnails, [""] * len(thumbnails))
     near = np.array(sorted(brute_force(thumbnails, LOOKS_ALIKE)))
-    likeness = best_correlation(structure_parts(thumbnails), near[:, 0], near[:, 1])
+    likeness = best_correlation(whitened_descriptors(thumbnails), near[:, 0], near[:, 1])
     alike, own = ({(int(i), int(j)) for i, j in near[likeness >= least]} for least in (SAME_GROUP, SAME_STRUCTURE))
     same = brute_force(thumbnails, SAME_PICTURE) | own
     assert grouping.picture.tolist() == partition(len(thumbnails), same)
@@ -211,7 +216,7 @@ def test_another_contrast_that_correlates_less_is_the_same_picture() -> None:
     one, other = phantom_thumbnails(2)[[2, 13]]
     burnt = np.clip(one * 2.5, 0, 255).astype(np.uint8)
     thumbnails = np.stack([one, burnt[::-1], other])
-    assert best_correlation(mirror_parts(thumbnails), np.array([0]), np.array([1])) < SAME_PICTURE
+    assert best_correlation(symmetry_components(thumbnails), np.array([0]), np.array([1])) < SAME_PICTURE
     assert find_groups(thumbnails, [""] * 3).picture.tolist() == [0, 0, 1]
 
 
@@ -219,9 +224,9 @@ def test_fine_structure_tells_more_than_the_outline() -> None:
     slices = phantom_thumbnails(20)
     lighter = np.clip(slices * np.linspace(0.6, 1.3, 64), 0, 255).astype(np.uint8)  # brighter from left to right
     rows = np.arange(len(slices))
-    alike = best_correlation(structure_parts(np.concatenate([slices, lighter])), rows, rows + len(rows))
+    alike = best_correlation(whitened_descriptors(np.concatenate([slices, lighter])), rows, rows + len(rows))
     assert alike.min() > 0.9
-    strangers = best_correlation(structure_parts(slices), rows[:-9], rows[9:])  # 9 slices a subject
+    strangers = best_correlation(whitened_descriptors(slices), rows[:-9], rows[9:])  # 9 slices a subject
     assert np.quantile(strangers, 0.95) < SAME_GROUP
 
 

@@ -8,10 +8,10 @@ import pytest
 from PIL import Image
 from pydicom.dataset import FileMetaDataset
 
-from brainmri.data import images
-from brainmri.data.images import RejectedImage, check_array, read_image
-from brainmri.demo.uploads.many import is_archive
-from brainmri.demo.uploads.opening import open_upload
+from brainmri.io import read
+from brainmri.io.decode import RejectedImage
+from brainmri.io.open import is_archive, open_upload
+from brainmri.io.read import check_array, read_image
 
 from .sources import noise, save
 
@@ -167,19 +167,19 @@ def test_exif_turn_is_applied_and_removed(tmp_path, suffix):
     picture = Image.new("RGB", (32, 16))
     picture.paste((255, 255, 255), (0, 0, 8, 16))  # the left quarter is white
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 6  # to be turned by 90 degrees clockwise
+    exif[read.ORIENTATION] = 6  # to be turned by 90 degrees clockwise
     picture.save(tmp_path / f"a{suffix}", exif=exif)
     checked = read_image(tmp_path / f"a{suffix}")
     assert checked.image.size == decoded(checked).size == (16, 32)
     assert pixels(checked)[:6].mean() > 240
     assert pixels(checked)[10:].mean() < 15
     assert checked.suffix == ".png"
-    assert images.ORIENTATION not in decoded(checked).getexif()
+    assert read.ORIENTATION not in decoded(checked).getexif()
 
 
 def test_exif_that_says_upright_goes_without_a_change_of_the_pixels(tmp_path):
     exif = Image.Exif()
-    exif[images.ORIENTATION] = 1
+    exif[read.ORIENTATION] = 1
     checked = read_image(save(GREY, tmp_path / "a.jpg", exif=exif))
     assert checked.encoded == read_image(save(GREY, tmp_path / "b.jpg")).encoded
     assert b"Exif" not in checked.encoded
@@ -202,8 +202,8 @@ def test_files_that_are_no_pictures(tmp_path):
     (tmp_path / "text.jpg").write_text("not an image\n")
     (tmp_path / "page.ps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")
     assert "empty" in reason(tmp_path / "empty.jpg")
-    assert "not a picture" in reason(tmp_path / "text.jpg")
-    assert "not a picture" in reason(tmp_path / "page.ps")  # Pillow would start Ghostscript
+    assert "not an image" in reason(tmp_path / "text.jpg")
+    assert "not an image" in reason(tmp_path / "page.ps")  # Pillow would start Ghostscript
     assert "no such file" in reason(tmp_path / "absent.jpg")
     assert "not a regular file" in reason(tmp_path)
 
@@ -285,10 +285,10 @@ def test_long_pictures_that_are_read(tmp_path):
 def test_size_limits(tmp_path, monkeypatch):
     assert "too small: 7x30" in reason(save(noise(1, (30, 7)), tmp_path / "small.png"))
     assert read_image(save(noise(1, (8, 8)), tmp_path / "ok.png")).image.size == (8, 8)
-    monkeypatch.setattr(images, "MAX_PIXELS", 24 * 20)
+    monkeypatch.setattr(read, "MAX_PIXELS", 24 * 20)
     assert read_image(save(GREY, tmp_path / "just.png")).image.size == (20, 24)
     assert "too large: 20x25" in reason(save(noise(1, (25, 20)), tmp_path / "over.png"))
-    monkeypatch.setattr(images, "MAX_BYTES", 50)
+    monkeypatch.setattr(read, "MAX_BYTES", 50)
     assert "bytes" in reason(tmp_path / "just.png")
 
 

@@ -6,9 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainmri.data.choices import LAYOUTS
-from brainmri.data.layouts import detect_layout, left_out, read_layout
-from brainmri.data.npz_layout import npz_pictures
+from brainmri.data.constants import LAYOUTS
+from brainmri.data.layouts import detect_layout, left_out, npz_pictures, read_layout
 from brainmri.data.tables import add_groups, add_sites
 
 from .sources import class_folders, noise, save
@@ -251,7 +250,7 @@ def test_npz_pictures_come_one_by_one(tmp_path, compressed):
     [
         ({"X": noise(1, (3, 12))}, r"X has the shape \(3, 12\)"),
         ({"X": noise(1, (3, 12, 10, 4))}, r"X has the shape \(3, 12, 10, 4\)"),
-        ({"X": noise(1, (2, 12, 10))}, "2 pictures but Y has 3 labels"),
+        ({"X": noise(1, (2, 12, 10))}, "2 images but Y has 3 labels"),
         ({"X": np.zeros((3, 12, 10), np.int64)}, "X holds int64"),
         ({"X": np.asfortranarray(noise(1, (3, 12, 10)))}, "ascontiguousarray"),
         ({"Y": np.array([0, 1, 2])}, "numbers 0, 1, 2"),
@@ -287,7 +286,7 @@ def test_npz_array_that_is_shorter_than_its_header(tmp_path):
     np.save(data, noise(1, (3, 12, 10)))
     with zipfile.ZipFile(tmp_path / "train_data.npz", "w") as archive:
         archive.writestr("X.npy", data.getvalue()[:-50])
-    with pytest.raises(ValueError, match="cut off at picture 2 of 3"):
+    with pytest.raises(ValueError, match="cut off at image 2 of 3"):
         list(npz_pictures(tmp_path / "train_data.npz"))
 
 

@@ -11,12 +11,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.data import phantom
-from brainmri.data.groups import find_groups
-from brainmri.data.outlines import outline_mask, polygons_of, read_outlines
-from brainmri.data.phantom import CLASSES, PLANES, draw_slices, draw_subject, make_phantom
+from brainmri.data.duplicates.grouping import find_groups
+from brainmri.data.masks import polygon_mask, polygons_of, read_polygons
+from brainmri.data.phantom import generate
+from brainmri.data.phantom.generate import CLASSES, PLANES, draw_slices, draw_subject, make_phantom
 from brainmri.data.thumbnails import thumbnail
-from brainmri.evaluation.floors import (
+from brainmri.metrics.baselines import (
     global_statistics,
     majority_accuracy,
     nearest_neighbour_accuracy,
@@ -64,7 +64,7 @@ def test_a_subject_does_not_depend_on_how_many_there_are(tiny: Path, tmp_path: P
 
 
 def test_every_lesion_has_an_outline_and_no_healthy_slice_has(tiny: Path) -> None:
-    outlines = read_outlines(tiny / "outlines.csv")
+    outlines = read_polygons(tiny / "outlines.csv")
     assert set(outlines) == {name for name in read_groups(tiny) if not name.startswith("notumor")}
 
 
@@ -72,7 +72,7 @@ def test_an_outline_encloses_the_lesion() -> None:
     subject = draw_subject(rng := np.random.default_rng([0, 1]), 1)
     for _, _, _, solid in draw_slices(rng, subject, 6, 96):
         polygons = [np.array(json.loads(text)) for text in polygons_of(solid)]
-        assert (outline_mask(polygons, 96) != solid).sum() <= 0.03 * solid.sum() + 2
+        assert (polygon_mask(polygons, 96) != solid).sum() <= 0.03 * solid.sum() + 2
 
 
 def test_folder_holds_four_classes_in_three_planes_and_their_subjects(tiny: Path) -> None:
@@ -101,11 +101,11 @@ def test_pictures_are_grey_8_bit_of_the_asked_size_and_not_empty(tiny: Path) -> 
 
 
 def test_default_set_is_large_enough_and_mildly_unbalanced(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def blank(rng: object, subject: phantom.Subject, plane: str, offset: float, shift: object, size: int) -> tuple:
+    def blank(rng: object, subject: generate.Subject, plane: str, offset: float, shift: object, size: int) -> tuple:
         assert size == 128
         return np.zeros((8, 8), np.uint8), np.zeros((8, 8), bool)
 
-    monkeypatch.setattr(phantom, "_draw_slice", blank)  # the counts alone, without twenty seconds of drawing
+    monkeypatch.setattr(generate, "_draw_slice", blank)  # the counts alone, without twenty seconds of drawing
     groups = read_groups(make_phantom(tmp_path / "default", progress=False))
     counts = Counter(name.split("/")[0] for name in groups)
     assert len(set(groups.values())) >= 60
@@ -122,8 +122,8 @@ def test_every_slice_of_a_tumour_subject_shows_the_lesion(number: int) -> None:
     slices = draw_slices(rng, subject, count=9, size=64)
     assert subject.label != "notumor"
     assert Counter(plane for plane, *_ in slices) == dict.fromkeys(PLANES, 3)
-    pixel = (phantom.FIELD_OF_VIEW_MM / 64 * subject.zoom) ** 2
-    assert min(solid.sum() for *_, solid in slices) * pixel >= phantom.SMALLEST_CUT_MM2
+    pixel = (generate.FIELD_OF_VIEW_MM / 64 * subject.zoom) ** 2
+    assert min(solid.sum() for *_, solid in slices) * pixel >= generate.SMALLEST_CUT_MM2
 
 
 @pytest.mark.parametrize("number", [0, 1, 3])
@@ -174,12 +174,12 @@ def test_subjects_are_not_taken_for_one_another(medium: Path) -> None:
 
 
 def test_a_run_that_dies_half_way_leaves_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def die(rng: np.random.Generator, number: int) -> phantom.Subject:
+    def die(rng: np.random.Generator, number: int) -> generate.Subject:
         if number == 3:
             raise KeyboardInterrupt
         return draw_subject(rng, number)
 
-    monkeypatch.setattr(phantom, "draw_subject", die)
+    monkeypatch.setattr(generate, "draw_subject", die)
     with pytest.raises(KeyboardInterrupt):
         make_phantom(tmp_path / "set", **TINY)
     assert list(tmp_path.iterdir()) == []

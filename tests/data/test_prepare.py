@@ -42,7 +42,7 @@ def test_command_line(tmp_path, out):
     source = class_folders(tmp_path / "My slices", KAGGLE)
     save(noise(500).astype(np.uint16), source / "Training/glioma/deep.png")
     (source / "Training/glioma/empty.jpg").touch()
-    (source / "Testing/notumor/text.jpg").write_text("not a picture")
+    (source / "Testing/notumor/text.jpg").write_text("not an image")
     (source / "Training/.DS_Store").touch()
     before = contents(source)
     done = subprocess.run(command_line(source, out), capture_output=True, text=True, encoding="utf-8")
@@ -51,7 +51,7 @@ def test_command_line(tmp_path, out):
 
     data = open_prepared(out)
     index = data.index
-    assert list(index.columns) == ["file_name", "label", "split", "group_id", "picture_id", "site", "source"]
+    assert list(index.columns) == ["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"]
     assert list(index["file_name"]) == sorted(index["file_name"])
     assert sorted(index["source"]) == sorted(
         set(before) - {"Training/glioma/empty.jpg", "Testing/notumor/text.jpg", "Training/.DS_Store"}
@@ -62,10 +62,10 @@ def test_command_line(tmp_path, out):
         if row.source != "Training/glioma/deep.png":
             assert same_pixels(out / row.file_name, source / row.source)
         assert row.group_id[0] == "g" and len(row.group_id) == 6
-        assert row.picture_id[0] == "p" and len(row.picture_id) == 6
+        assert row.duplicate_id[0] == "p" and len(row.duplicate_id) == 6
     rejected = pd.read_csv(out / "rejected.csv")
     assert list(rejected["path"]) == ["Testing/notumor/text.jpg", "Training/glioma/empty.jpg"]
-    assert ["not a picture" in rejected["reason"][0], "empty" in rejected["reason"][1]] == [True, True]
+    assert ["not an image" in rejected["reason"][0], "empty" in rejected["reason"][1]] == [True, True]
 
     info = data.info
     assert list(info) == [
@@ -167,10 +167,10 @@ def test_copies_share_a_group_and_contradictions_are_reported(source, out, capsy
     save(picture, source / "notumor/same.png")
     data = open_prepared(prepare(source, out))
     rows = data.index[data.index["source"].str.contains("same|mirrored")]
-    assert rows["picture_id"].nunique() == rows["group_id"].nunique() == rows["split"].nunique() == 1
+    assert rows["duplicate_id"].nunique() == rows["group_id"].nunique() == rows["split"].nunique() == 1
     assert data.info["contradictory_pictures"] == [["glioma/mirrored.png", "glioma/same.png", "notumor/same.png"]]
     assert (data.info["largest_group"], data.info["groups"], data.info["pictures"]) == (3, 36, 36)
-    assert "1 pictures occur under more than one label" in capsys.readouterr().out
+    assert "1 images occur under more than one label" in capsys.readouterr().out
 
 
 def test_given_groups(source, out, tmp_path):
@@ -318,11 +318,11 @@ def test_one_class_or_no_picture(tmp_path, out):
         prepare(source, out)
     (source / "notumor").mkdir()
     (source / "notumor" / "a.png").write_text("x")
-    with pytest.raises(ValueError, match=r"only one class, glioma \(no usable picture of notumor\)"):
+    with pytest.raises(ValueError, match=r"only one class, glioma \(no usable image of notumor\)"):
         prepare(source, out)
     for file in source.rglob("glioma_*"):
         file.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"not one usable picture among 6 files: glioma/glioma_00\.png: empty"):
+    with pytest.raises(ValueError, match=r"not one usable image among 6 files: glioma/glioma_00\.png: empty"):
         prepare(source, out)
     assert names(tmp_path) == ["source"]
 
@@ -359,6 +359,6 @@ def test_outlines_beside_the_source_or_given_come_with_the_data(source, out, cap
 def test_outlines_of_other_pictures_are_refused(source, out):
     given = out.with_name("given.csv")
     given.write_text(f"path,polygon\nelsewhere/a.png,{TRIANGLE}\n")
-    with pytest.raises(ValueError, match=r"none of its 1 pictures \('elsewhere/a.png', ...\) is in the source"):
+    with pytest.raises(ValueError, match=r"none of its 1 images \('elsewhere/a.png', ...\) is in the source"):
         prepare(source, out, outlines=given)
     assert not out.exists()

@@ -1,4 +1,4 @@
-"""Whether pictures are simulated, and where they come from, is told by a record: no name and no layout says so."""
+"""Whether images are simulated, and where they come from, is told by a record: no name and no layout says so."""
 
 import json
 import shutil
@@ -8,9 +8,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.data.binary import as_binary
-from brainmri.data.dataset import open_prepared
-from brainmri.data.phantom import make_phantom
+from brainmri.data.dataset import as_binary, open_prepared
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
 
 from ..scripts import run_here
@@ -26,7 +25,7 @@ def phantom(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 def patients(folder: Path, parts: tuple[str, ...] = ("",)) -> Path:
-    """A folder of pictures that no generator of ours made."""
+    """A folder of images that no generator of ours made."""
     rng = np.random.default_rng(len(folder.name))
     for part in parts:
         for label in REAL:
@@ -94,9 +93,9 @@ def test_a_folder_that_was_prepared_without_these_keys_claims_nothing(phantom: P
 
 def test_a_broken_record_is_told(tmp_path: Path) -> None:
     real = patients(tmp_path / "real")
-    for text in ("{", "[]", '{"pictures": 3}'):
+    for text in ("{", "[]", '{"images": 3}'):
         (real / "simulated.json").write_text(text)
-        with pytest.raises(ValueError, match="is no record of simulated pictures"):
+        with pytest.raises(ValueError, match="is no record of simulated images"):
             prepare(real, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -112,6 +111,6 @@ def test_the_origin_is_what_was_said_and_never_the_layout(phantom: Path, tmp_pat
     assert "stated as cc-by-4.0" in (tmp_path / "two" / "README.md").read_text()
     with pytest.raises(ValueError, match="unknown origin 'kagle': expected one of figshare-cheng, kaggle-nickparvar"):
         prepare(real, tmp_path / "three", origin="kagle")
-    with pytest.raises(ValueError, match="--origin kaggle-nickparvar: these pictures are simulated, by the record in"):
+    with pytest.raises(ValueError, match="--origin kaggle-nickparvar: these images are simulated, by the record in"):
         prepare(phantom, tmp_path / "three", origin="kaggle-nickparvar")
     assert not (tmp_path / "three").exists()

@@ -10,9 +10,9 @@ import pytest
 from filelock import FileLock
 
 from brainmri.data.dataset import open_prepared
-from brainmri.data.phantom import make_phantom
+from brainmri.data.folder import workshop
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.source import prepared_data
-from brainmri.data.staging import workshop
 
 from ..scripts import run_here
 

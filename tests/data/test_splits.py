@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from brainmri.data.choices import SCHEMES
+from brainmri.data.constants import SCHEMES
 from brainmri.data.splits import assign
 
 

@@ -1,4 +1,4 @@
-"""Pictures of one frame and one scale of grey, and their outlines with them."""
+"""Images of one frame and one scale of grey, and their outlines with them."""
 
 import json
 
@@ -7,9 +7,8 @@ import pytest
 from PIL import Image
 
 from brainmri.data.dataset import open_prepared
-from brainmri.data.head import head_box
 from brainmri.data.prepare import prepare
-from brainmri.data.standardizing import LEVELS, standardized
+from brainmri.data.standardize import LEVELS, head_box, standardized
 
 from .sources import contents, save
 
@@ -67,7 +66,7 @@ def test_a_prepared_set_says_what_was_done_and_moves_its_outlines(heads, tmp_pat
     assert changed.info["settings"]["standardize"] == ["crop", "levels"]
     assert changed.info["name"] == "source, standardized (crop, levels)"
     assert changed.info["fingerprint"] != plain.info["fingerprint"]
-    columns = ["label", "split", "group_id", "picture_id", "source"]  # groups are those of the pictures as they were
+    columns = ["label", "split", "group_id", "duplicate_id", "source"]  # groups are those of the images as they were
     assert changed.index[columns].equals(plain.index[columns])
     x0, y0, x1, y1 = head_box(np.asarray(Image.open(heads / "glioma/glioma_03.png")))
     (polygon,) = changed.outlines()["glioma/glioma_03.png"]

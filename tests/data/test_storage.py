@@ -11,17 +11,16 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from brainmri.audit.run import audit
+from brainmri.audit.audit import audit
 from brainmri.data.prepare import prepare
 from brainmri.data.storage import allocated_memmap
-from brainmri.faults import writing
+from brainmri.errors import writing
 
 from .sources import class_folders
 
-WRITER = "import sys; from brainmri.command import call; from brainmri.data.dataset import open_prepared; "
-WRITER += (
-    "from brainmri.data.cache import pixel_cache; call(lambda: pixel_cache(open_prepared(sys.argv[1]), 512) and 0)"
-)
+WRITER = "import sys; from brainmri.cli.command import call; from brainmri.data.dataset import open_prepared; "
+WRITER += "from brainmri.data.pixel_cache import pixel_cache; "
+WRITER += "call(lambda: pixel_cache(open_prepared(sys.argv[1]), 512) and 0)"
 SENTENCE = r"no space left in .*pixels \(needs 9\.2 MB, has \d\.\d MB\): free some, or set BRAINMRI_CACHE"
 
 

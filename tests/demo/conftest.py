@@ -1,4 +1,4 @@
-"""A finished run of a tiny network with a reject rule, pictures for it, and the demo that serves it.
+"""A finished run of a tiny network with an OOD detector, images for it, and the demo that serves it.
 
 The cache lies in a folder of its own.
 """
@@ -17,17 +17,17 @@ import torch
 from PIL import Image
 
 from brainmri.demo.sample import examples
-from brainmri.evaluation.calibration import make_trust
-from brainmri.evaluation.metrics import evaluate_predictions
-from brainmri.evaluation.reject.features import classifier_layer, see
-from brainmri.evaluation.reject.record import record
-from brainmri.evaluation.reject.rule import RejectRule
-from brainmri.evaluation.results import json_text
+from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.evaluation.ood.features import see
+from brainmri.evaluation.ood.fit import ood_record
+from brainmri.metrics.calibration import uncertainty_record
+from brainmri.metrics.classification import evaluate_predictions
 from brainmri.models.build import build_model
-from brainmri.models.loading import load_classifier, load_processor
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import classifier_layer
+from brainmri.models.load import load_classifier, load_processor, save_model
 from brainmri.models.preprocessing import image_processor
-from brainmri.models.saving import save_model
-from brainmri.training.recipe import resolve
+from brainmri.schemas import json_text
 
 from ..conftest import CLASSES, MakeRun, example_predictions, result_of_example
 from .serving import Served, served
@@ -68,12 +68,12 @@ def save_network(folder: Path, seed: int) -> Path:
 
 @pytest.fixture(scope="session")
 def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a saved network of four classes and the arrays of its reject rule."""
+    """A folder with a saved network of four classes and the arrays of its OOD detector."""
     folder = save_network(tmp_path_factory.mktemp("network") / "saved", seed=0)
     model, processor = load_classifier(str(folder)), load_processor(str(folder))
     layer = classifier_layer(model, torch.randn(2, 3, SIDE, SIDE))
     train, validation = (see(slices(40, seed), model, processor, layer) for seed in (1, 2))
-    rule = RejectRule.fit(layer, train[1:], validation[1:])
+    rule = OODDetector.fit(layer, train[1:], validation[1:])
     rule.save(folder)
     (folder / "rule.json").write_text(json.dumps({"layer": layer, "threshold": rule.threshold}))
     return folder
@@ -81,19 +81,19 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture
 def run(make_run: MakeRun, network: Path, reject_record: dict[str, Any]) -> Edit:
-    """run(name, **trust): a finished run of that network; keywords change its trust.json ("conformal__threshold")."""
+    """run(name, **changes): a run of that network; keywords change uncertainty.json ("conformal__threshold")."""
 
     def make(name: str = "net", changes: dict[str, Any] | None = None, **trust_changes: Any) -> Path:
         rule = json.loads((network / "rule.json").read_text())
-        folder = make_run(name, reject=reject_record | rule, **(changes or {}))
-        for file in ("config.json", "model.safetensors", "preprocessor_config.json", "trust.safetensors"):
+        folder = make_run(name, ood=reject_record | rule, **(changes or {}))
+        for file in ("config.json", "model.safetensors", "preprocessor_config.json", "uncertainty.safetensors"):
             shutil.copy(network / file, folder / file)
-        trust = json.loads((folder / "trust.json").read_text())
-        trust |= {"reject": reject_record | rule, "reject_reason": None}
+        uncertainty = json.loads((folder / "uncertainty.json").read_text())
+        uncertainty |= {"ood": reject_record | rule, "ood_reason": None}
         for key, value in trust_changes.items():
             part, _, inner = key.partition("__")
-            trust[part] = trust[part] | {inner: value} if inner else value
-        (folder / "trust.json").write_text(json.dumps(trust))
+            uncertainty[part] = uncertainty[part] | {inner: value} if inner else value
+        (folder / "uncertainty.json").write_text(json.dumps(uncertainty))
         return folder
 
     return make
@@ -109,10 +109,10 @@ def run_folder(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {"validation": example_predictions(CLASSES, 120, 1), "test": example_predictions(CLASSES, 240, 51)}
     (val_y, val_p, _), (test_y, test_p, groups) = splits.values()
     one_slice = np.zeros((1, 16)), np.zeros((1, 7))
-    reject = fitted | {
+    ood = fitted | {
         key: value
-        for key, value in record(
-            RejectRule.fit(fitted["layer"], one_slice, one_slice),
+        for key, value in ood_record(
+            OODDetector.fit(fitted["layer"], one_slice, one_slice),
             fitted_images=40,
             validation=np.zeros(120, dtype=bool),
             test=np.arange(240) < 12,
@@ -124,11 +124,11 @@ def run_folder(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         ).items()
         if key not in fitted
     }
-    trust = make_trust(val_y, val_p, test_y, test_p, CLASSES, test_groups=groups, reject=reject)
-    (folder / "trust.json").write_text(json_text(trust), encoding="utf-8")
+    uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, CLASSES, test_groups=groups, ood=ood)
+    (folder / "uncertainty.json").write_text(json_text(uncertainty), encoding="utf-8")
     figures = {split: evaluate_predictions(y, p, ids, CLASSES) for split, (y, p, ids) in splits.items()}
     result = {**result_of_example(CLASSES, 1), **figures, "train": None, "arch": "cnn_4x4"}
-    result |= {key: trust[key] for key in ("calibration", "conformal", "reject")}
+    result |= {key: uncertainty[key] for key in ("calibration", "conformal", "ood")}
     (folder / "result.json").write_text(json_text(result), encoding="utf-8")
     return folder
 

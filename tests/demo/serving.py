@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from urllib.request import urlopen
 
-from brainmri.demo.temporary import UPLOADS
+from brainmri.demo.upload_retention import UPLOADS
 
 ROOT = Path(__file__).parents[2]
 

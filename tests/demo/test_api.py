@@ -18,9 +18,9 @@ from PIL import Image
 from pydicom.dataset import Dataset, FileMetaDataset
 from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
-from brainmri.benchmarks.visitors import resident_mib
-from brainmri.evaluation.reject.answers import answers
-from brainmri.models.loading import load_classifier, load_processor
+from benchmarks.load_test import resident_mib
+from brainmri.evaluation.inference import infer
+from brainmri.models.load import load_classifier, load_processor
 
 from .serving import Served, served
 from .uploads.hostile import hostile_files
@@ -37,7 +37,7 @@ def test_two_lines_classify_a_slice(demo: Served, slice_png: Path, run_folder: P
     client = Client(demo.url, verbose=False)
     (answer,) = client.predict(handle_file(slice_png), api_name="/classify")
     with Image.open(slice_png) as picture:
-        expected = answers([picture], load_classifier(str(run_folder)), load_processor(str(run_folder)))
+        expected = infer([picture], load_classifier(str(run_folder)), load_processor(str(run_folder)))
     assert answer["label"] == list(answer["probabilities"])[expected.probabilities[0].argmax()]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert answer["sentence"] and answer["milliseconds"] > 0
@@ -55,7 +55,7 @@ def test_a_slice_of_a_volume_and_its_map(client: Client, volume_nii: Path) -> No
 
 
 def test_many_files_give_a_row_each_and_say_what_is_wrong(client: Client, slice_png: Path, tmp_path: Path) -> None:
-    (tmp_path / "note.txt").write_text("not a picture")
+    (tmp_path / "note.txt").write_text("not an image")
     rows = client.predict([handle_file(slice_png), handle_file(tmp_path / "note.txt")], api_name="/classify_many")
     assert [row["file"] for row in rows] == [slice_png.name, "note.txt"]
     assert rows[0]["probability"].endswith("%")

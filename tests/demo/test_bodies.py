@@ -9,7 +9,7 @@ from starlette.requests import Request
 from starlette.responses import PlainTextResponse
 from starlette.types import Message, Receive, Scope, Send
 
-from brainmri.demo.server.bodies import TOOLS, UPLOAD, BodyLimits, BoundedBodies
+from brainmri.demo.server.body_limits import TOOLS, UPLOAD, BodyLimits, BoundedBodies
 
 LIMITS = BodyLimits(upload=200, tool=120, other=100, held=150, patience=0.2, slowest=1000)
 Sender = Callable[[], Any]

@@ -1,6 +1,6 @@
 """The demo in a real browser: every page, uploads, errors, a phone, the dark, the keyboard.
 
-With BRAINMRI_SCREENSHOTS=FOLDER the pictures of the README are written there.
+With BRAINMRI_SCREENSHOTS=FOLDER the images of the README are written there.
 """
 
 import os
@@ -99,7 +99,7 @@ def test_many_files_give_a_table_that_can_be_downloaded(page: Page, slice_png: P
     with ZipFile(archive, "w") as file:
         file.write(slice_png, "a/one.png")
         file.write(slice_png, "b/=two.png")
-        file.writestr("notes.txt", "not a picture")
+        file.writestr("notes.txt", "not an image")
     upload(page, archive)
     link = page.get_by_role("link", name="Download as CSV")
     expect(link).to_be_visible(timeout=20_000)
@@ -129,13 +129,13 @@ def test_a_zipped_data_set_is_looked_through_for_leaks(page: Page, slice_png: Pa
     with ZipFile(tmp_path / "set.zip", "w") as file:
         for name in ("train/glioma/one.png", "test/glioma/same.png"):
             file.write(slice_png, name)
-        file.writestr("train/notumor/broken.png", b"no picture")
+        file.writestr("train/notumor/broken.png", b"no image")
     page.get_by_role("tab", name="Audit").click()
     panel = page.get_by_role("tabpanel").filter(visible=True)
     panel.locator("input[type=file]").first.set_input_files(str(tmp_path / "set.zip"))
     expect(panel.get_by_text("set.zip")).to_be_visible(timeout=20_000)
     panel.get_by_role("button", name="Look for leaks").click()
-    expect(panel).to_contain_text("1 of 1 pictures (100.0 %) of test stand in train too", timeout=60_000)
+    expect(panel).to_contain_text("1 of 1 images (100.0 %) of test stand in train too", timeout=60_000)
     expect(panel).to_contain_text("broken.png")
 
 

@@ -1,4 +1,4 @@
-"""Where a map lies in a picture, for every way in which processors take pictures."""
+"""Where a map lies in an image, for every way in which processors take images."""
 
 import numpy as np
 import pytest
@@ -7,7 +7,7 @@ from PIL import Image
 from torch.nn import functional
 from transformers import CLIPImageProcessor
 
-from brainmri.demo.maps import Frame, frame_of, laid_over
+from brainmri.demo.model import Frame, frame_of, laid_over
 from brainmri.models.preprocessing import image_processor
 
 WHOLE = Frame(0, 0, 1, 1)

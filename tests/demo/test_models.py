@@ -1,4 +1,4 @@
-"""Opening models and asking them about pictures."""
+"""Opening models and asking them about images."""
 
 import json
 import shutil
@@ -11,14 +11,15 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
-from brainmri.data.images import RejectedImage
-from brainmri.demo.models import DemoModel, open_models
-from brainmri.evaluation.calibration import apply_temperature, prediction_sets
-from brainmri.evaluation.reject.answers import answers
-from brainmri.evaluation.reject.rule import RejectRule
-from brainmri.hub.publication import ONNX_FILE
-from brainmri.models.export import export_classifier
-from brainmri.models.loading import load_classifier, load_processor
+from brainmri.demo.model import DemoModel, open_models
+from brainmri.evaluation.inference import infer
+from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.hub.checks import ONNX_FILE
+from brainmri.io.decode import RejectedImage
+from brainmri.metrics.calibration import apply_temperature
+from brainmri.metrics.conformal import prediction_sets
+from brainmri.models.load import load_classifier, load_processor
+from brainmri.models.onnx import export_classifier
 from brainmri.models.preprocessing import image_processor
 
 from ..conftest import CLASSES
@@ -49,12 +50,12 @@ def test_a_run_is_judged_as_its_own_pipeline_judges(run: Edit) -> None:
     assert model.backend == "ONNX Runtime"
     assert (model.classes, model.name) == (CLASSES, "resnet50 (clean, seed 1)")
     pictures = of_every_mode()
-    plain = answers(
-        pictures, load_classifier(str(folder)), load_processor(str(folder)), RejectRule.load(folder), batch_size=3
+    plain = infer(
+        pictures, load_classifier(str(folder)), load_processor(str(folder)), OODDetector.load(folder), batch_size=3
     )
-    trust = json.loads((folder / "trust.json").read_text())
+    uncertainty = json.loads((folder / "uncertainty.json").read_text())
     expected = apply_temperature(plain.probabilities, 0.5)
-    sets = prediction_sets(plain.probabilities, trust["conformal"]["threshold"])
+    sets = prediction_sets(plain.probabilities, uncertainty["conformal"]["threshold"])
     found = model.judge(pictures)
     assert len(found) == len(pictures)
     for k, one in enumerate(found):
@@ -95,10 +96,10 @@ def test_a_saved_model_without_a_record_is_not_calibrated(network: Path, tmp_pat
     (model,) = open_models([str(folder)])
     (one,) = model.judge(slices(1, 3))
     assert model.name == "stranger"
-    assert (model.result, model.trust) == (None, None)
+    assert (model.result, model.uncertainty) == (None, None)
     assert not one.calibrated
     assert (one.prediction_set, one.coverage, one.refused, one.score, one.threshold) == (None,) * 5
-    plain = answers(slices(1, 3), load_classifier(str(folder)), load_processor(str(folder)))
+    plain = infer(slices(1, 3), load_classifier(str(folder)), load_processor(str(folder)))
     assert np.allclose(list(one.probabilities.values()), plain.probabilities[0], atol=1e-4)
 
 
@@ -113,7 +114,7 @@ def test_a_model_of_transformers_that_takes_any_size_is_run_by_torch(tmp_path: P
     expected = model.judge(slices(1, 4, (32, 32)))[0].probabilities
     (folder / "preprocessor_config.json").write_text(json.dumps(settings | {"do_resize": False}))
     (model,) = open_models([str(folder)])
-    assert model.backend == "torch (it takes pictures of any size)"
+    assert model.backend == "torch (it takes images of any size)"
     assert model.judge(slices(1, 4, (32, 32)))[0].probabilities == pytest.approx(expected, abs=1e-4)
 
 
@@ -124,8 +125,8 @@ def test_a_network_that_onnx_cannot_express_is_run_by_torch(run: Edit, monkeypat
     pictures = of_every_mode()
     folder = run()
     expected = open_models([str(folder)])[0].judge(pictures)
-    monkeypatch.setattr("brainmri.demo.backend.export_classifier", fail)
-    monkeypatch.setattr("brainmri.demo.backend._fitting", lambda *_: None)
+    monkeypatch.setattr("brainmri.demo.onnx_backend.export_classifier", fail)
+    monkeypatch.setattr("brainmri.demo.onnx_backend._fitting", lambda *_: None)
     (model,) = open_models([str(folder)])
     assert model.backend == "torch (ONNX cannot express it)"
     for one, same in zip(model.judge(pictures), expected, strict=True):
@@ -167,7 +168,7 @@ def test_a_map_lies_over_the_picture(opened: DemoModel) -> None:
 
 
 def test_a_map_is_zero_where_nothing_speaks_for_the_class(opened: DemoModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brainmri.demo.models.grad_cam", lambda *_: (torch.zeros(1, 4, 4), torch.zeros(1, 4)))
+    monkeypatch.setattr("brainmri.demo.model.grad_cam", lambda *_: (torch.zeros(1, 4, 4), torch.zeros(1, 4)))
     assert np.array_equal(opened.map(slices(1, 6)[0]), np.zeros((60, 80)))
 
 
@@ -209,15 +210,17 @@ SPOILT = {
     "are not the probabilities of classes": lambda folder: _spoil(
         folder, "config.json", problem_type="multi_label_classification"
     ),
-    "its trust.json is of other classes": lambda folder: _spoil(folder, "trust.json", classes=["a", "b", "c", "d"]),
-    "trust.safetensors": lambda folder: (folder / "trust.safetensors").unlink(),
-    "Expecting": lambda folder: (folder / "trust.json").write_text("{"),
+    "its uncertainty.json is of other classes": lambda folder: _spoil(
+        folder, "uncertainty.json", classes=["a", "b", "c", "d"]
+    ),
+    "uncertainty.safetensors": lambda folder: (folder / "uncertainty.safetensors").unlink(),
+    "Expecting": lambda folder: (folder / "uncertainty.json").write_text("{"),
     "no attribute `elsewhere`": lambda folder: _spoil(
         folder,
-        "trust.json",
-        reject=json.loads((folder / "trust.json").read_text())["reject"] | {"layer": "elsewhere"},
+        "uncertainty.json",
+        ood=json.loads((folder / "uncertainty.json").read_text())["ood"] | {"layer": "elsewhere"},
     ),
-    "it has no 'classes'": lambda folder: (folder / "trust.json").write_text("{}"),
+    "it has no 'classes'": lambda folder: (folder / "uncertainty.json").write_text("{}"),
     "code of its own": lambda folder: _spoil(
         folder,
         "config.json",

@@ -1,4 +1,4 @@
-"""The map over the picture, and its legend."""
+"""The map over the image, and its legend."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.demo.overlay import COLOURS, legend, overlay
+from brainmri.reporting.overlay import COLOURS, legend, overlay
 
 
 def grey_and_map() -> tuple[Image.Image, np.ndarray]:

@@ -9,11 +9,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.data.phantom import CLASSES
-from brainmri.demo import sample as module
-from brainmri.demo.models import open_models
+from brainmri.data.phantom.generate import CLASSES
+from brainmri.demo import sample as sample_module
+from brainmri.demo.model import open_models
+from brainmri.demo.response_text import in_words
 from brainmri.demo.sample import MOST_RUNS, default_places, examples, sample
-from brainmri.demo.words import in_words
 
 from .conftest import Edit
 
@@ -29,7 +29,7 @@ def test_finished_runs_are_shown_newest_first(run: Edit, tmp_path: Path) -> None
     runs = tmp_path / "runs"
     made = [run(f"runs/{name}", {"created": f"2026-0{day}-01T00:00:00+00:00"}) for name, day in (("a", 2), ("b", 3))]
     made.append(run("runs/c", {"created": "2026-01-01T00:00:00+00:00"}))
-    for name, broken in (("pooled", "model.safetensors"), ("half", "result.json"), ("bare", "trust.json")):
+    for name, broken in (("pooled", "model.safetensors"), ("half", "result.json"), ("bare", "uncertainty.json")):
         (run(f"runs/{name}") / broken).unlink()
     (run("runs/older") / "result.json").write_text(json.dumps({"schema_version": 0}))
     assert default_places(runs) == [str(made[1]), str(made[0]), str(made[2])]
@@ -54,7 +54,7 @@ def test_without_runs_the_sample_is_trained_once(
         assert not list(cache.glob("sample*/"))
         return subprocess.CompletedProcess(command, 0)
 
-    monkeypatch.setattr(module.subprocess, "run", train)
+    monkeypatch.setattr(sample_module.subprocess, "run", train)
     (place,) = default_places(tmp_path / "no runs")
     assert (Path(place) / "model.safetensors").is_file()
     assert "simulated" in capsys.readouterr().out
@@ -69,7 +69,7 @@ def test_a_training_that_fails_leaves_nothing(tmp_path: Path, cache: Path, monke
         (folder / "config.json").write_text("{}")
         return subprocess.CompletedProcess(command, -9)
 
-    monkeypatch.setattr(module.subprocess, "run", train)
+    monkeypatch.setattr(sample_module.subprocess, "run", train)
     with pytest.raises(ValueError, match="could not be trained"):
         sample()
     assert [path.suffix for path in cache.iterdir()] == [".lock"]
@@ -91,6 +91,6 @@ def test_the_sample_knows_its_simulated_slices() -> None:
     (model,) = open_models([str(sample())])
     assert model.result is not None
     assert model.result["test"]["accuracy"] > 0.8
-    assert model.trust is not None
-    assert model.trust["reject"]
+    assert model.uncertainty is not None
+    assert model.uncertainty["ood"]
     assert in_words(model.classes[0]) == "a glioma"

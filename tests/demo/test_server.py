@@ -18,7 +18,7 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from brainmri.demo.temporary import PREFIX
+from brainmri.demo.upload_retention import PREFIX
 
 from .serving import Served, served
 

@@ -5,7 +5,7 @@ from threading import Lock
 from types import SimpleNamespace
 from typing import Any
 
-from brainmri.demo.server.sessions import forget_sessions
+from brainmri.demo.upload_retention import forget_sessions
 
 
 def gradio(*sessions: str, busy: tuple[str, ...] = ()) -> tuple[Any, Any]:

@@ -114,7 +114,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
     assert "data:image/webp;base64," in turned
     assert many.count("'probability': ") == 2
     assert single.count("'probability': ") == as_text.count("'probability': ") == 1
-    assert "1 of 1 pictures (100.0 %)" in audit
+    assert "1 of 1 images (100.0 %)" in audit
     assert board == everything
     name = ast.literal_eval(models)[0]["name"]
     ((failed, report),) = calls(demo, ("report_of", {"model": name}))
@@ -127,7 +127,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
     [
         ("classify", {"file": "/etc/passwd"}, "http or https URL"),
         ("classify", {"file": "data:image/png;base64,%%%"}, "pload"),
-        ("classify", {"file": "data:text/plain;base64,PGI+bm8gcGljdHVyZTwvYj4="}, "Upload a picture"),
+        ("classify", {"file": "data:text/plain;base64,PGI+bm8gcGljdHVyZTwvYj4="}, "Upload an image"),
         ("classify", {"file": "http://127.0.0.1:9/a.png"}, "The address could not be read"),
         ("classify", {}, "file"),
         ("classify", {"file": "data:,", "slice_number": "many"}, "slice_number must be a number"),

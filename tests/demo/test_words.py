@@ -6,14 +6,14 @@ from typing import Any, cast
 
 import pytest
 
-from brainmri.demo.judging import Judgement
-from brainmri.demo.models import DemoModel, open_models
-from brainmri.demo.words import agreement, cautions, details, in_words, sentence
+from brainmri.demo.model import DemoModel, open_models
+from brainmri.demo.response_text import agreement, cautions, details, in_words, sentence
+from brainmri.evaluation.inference import Prediction
 
 from .conftest import Edit, slices
 
 
-def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Judgement:
+def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Prediction:
     others = [name for name in ("glioma", "meningioma", "notumor", "pituitary") if name != label]
     values: dict[str, Any] = {
         "label": label,
@@ -26,7 +26,7 @@ def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Ju
         "threshold": 1.0,
         "milliseconds": 9.6,
     }
-    return Judgement(**values | changes)
+    return Prediction(**values | changes)
 
 
 @pytest.mark.parametrize(
@@ -45,7 +45,7 @@ def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Ju
         (
             judged(share=0.4, prediction_set=()),
             "Most like a meningioma: 40 % (calibrated). The model is less sure of this than it was of the right class "
-            "in 90 % of the validation pictures.",
+            "in 90 % of the validation images.",
         ),
         (
             judged(share=0.3, prediction_set=("meningioma", "glioma", "notumor", "pituitary")),
@@ -57,12 +57,12 @@ def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Ju
         ),
         (
             judged(refused=True),
-            "This is not like the pictures that the model was trained on, so its answer should not be used. It would "
+            "This is not like the images that the model was trained on, so its answer should not be used. It would "
             "have been: a meningioma, 91 %.",
         ),
     ],
 )
-def test_the_sentence_says_what_matters_first(one: Judgement, text: str) -> None:
+def test_the_sentence_says_what_matters_first(one: Prediction, text: str) -> None:
     assert sentence(one) == text
 
 
@@ -97,10 +97,10 @@ def test_models_are_said_to_agree_or_not() -> None:
         "The models disagree, so none of them should be relied on here: a glioma (A, C); a meningioma (B)."
     )
     assert agreement({"A": refused, "B": refused}) == (
-        "To none of the models is the picture like those that it was trained on."
+        "To none of the models is the image like those that it was trained on."
     )
     assert agreement({"A": refused, "B": other}) == (
-        "The picture is not like those that A was trained on. One model only gives an answer: a meningioma (B)."
+        "The image is not like those that A was trained on. One model only gives an answer: a meningioma (B)."
     )
     assert "The other 2 models agree" in agreement({"A": refused, "B": other, "C": other})
 
@@ -126,9 +126,9 @@ def test_details_say_what_the_figures_mean(run: Edit) -> None:
     (model,) = open_models([str(run())])
     text = details(model.judge(slices(1, 3))[0], model)
     for words in (
-        "Percentages: calibrated on validation pictures.",
-        "made to hold the right one for 90 % of pictures; of the test pictures it did for ",
-        "a picture is refused",
+        "Percentages: calibrated on validation images.",
+        "made to hold the right one for 90 % of images; of the test images it did for ",
+        "an image is refused",
         "Test accuracy: ",
         "on kaggle-4class",
         "ms by ONNX Runtime.",
@@ -139,7 +139,7 @@ def test_details_say_what_the_figures_mean(run: Edit) -> None:
 
 
 def test_details_give_the_reason_where_a_part_is_missing(run: Edit) -> None:
-    place = run(reject=None, reject_reason="No single last layer.", conformal=None, conformal_reason="Too few images.")
+    place = run(ood=None, ood_reason="No single last layer.", conformal=None, conformal_reason="Too few images.")
     (model,) = open_models([str(place)])
     text = details(model.judge(slices(1, 3))[0], model)
     assert "Plausible classes: none are given. Too few images." in text
@@ -150,11 +150,11 @@ def test_a_model_that_knows_simulated_slices_only_says_so_first(run: Edit) -> No
     changes = {"data__simulated": True, "weights": "random"}
     (model,) = open_models([str(run(changes=changes))])
     first, _ = cautions(model)  # and that it had no pretrained weights
-    assert first == "This model was trained on simulated slices only: what it says of a real picture means nothing."
+    assert first == "This model was trained on simulated slices only: what it says of a real image means nothing."
 
 
 def test_a_model_without_a_record_says_that_nothing_is_known() -> None:
-    model = cast(DemoModel, SimpleNamespace(result=None, trust=None, backend="torch (why)"))
+    model = cast(DemoModel, SimpleNamespace(result=None, uncertainty=None, backend="torch (why)"))
     (caution,) = cautions(model)
     assert "without a record" in caution
     text = details(judged(calibrated=False, prediction_set=None, coverage=None), model)

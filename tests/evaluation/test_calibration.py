@@ -3,13 +3,8 @@ import json
 import numpy as np
 import pytest
 
-from brainmri.evaluation.calibration import (
-    apply_temperature,
-    conformal_threshold,
-    fit_temperature,
-    make_trust,
-    prediction_sets,
-)
+from brainmri.metrics.calibration import apply_temperature, fit_temperature, uncertainty_record
+from brainmri.metrics.conformal import conformal_threshold, prediction_sets
 
 
 def simulated(n, seed, sharpness=1.0, classes=4):
@@ -50,12 +45,14 @@ def test_conformal_threshold_by_hand():
 def test_conformal_needs_nine_images(n, possible):
     labels, probabilities = simulated(n, seed=1)
     assert (conformal_threshold(labels, probabilities) is not None) == possible
-    trust = make_trust(labels, probabilities, *simulated(50, seed=2), list("abcd"), test_groups=["g"] * 50)
-    assert (trust["conformal"] is not None) == possible
-    assert (trust["conformal_reason"] is None) == possible
+    uncertainty = uncertainty_record(
+        labels, probabilities, *simulated(50, seed=2), list("abcd"), test_groups=["g"] * 50
+    )
+    assert (uncertainty["conformal"] is not None) == possible
+    assert (uncertainty["conformal_reason"] is None) == possible
     if not possible:
-        assert "8 images" in trust["conformal_reason"]
-        assert "at least 9" in trust["conformal_reason"]
+        assert "8 images" in uncertainty["conformal_reason"]
+        assert "at least 9" in uncertainty["conformal_reason"]
 
 
 def test_conformal_sets_cover_the_promised_share_on_exchangeable_data():
@@ -72,11 +69,11 @@ def test_conformal_sets_cover_the_promised_share_on_exchangeable_data():
 def test_trust_holds_what_the_contract_names_and_only_validation_is_fitted():
     validation, test = simulated(400, 1, 2.5), simulated(300, 2, 2.5)
     groups = [f"g{k // 3}" for k in range(300)]
-    trust = make_trust(*validation, *test, list("abcd"), test_groups=groups)
-    json.dumps(trust, allow_nan=False)
-    assert trust["schema_version"] == 1
-    assert trust["classes"] == list("abcd")
-    calibration, conformal = trust["calibration"], trust["conformal"]
+    uncertainty = uncertainty_record(*validation, *test, list("abcd"), test_groups=groups)
+    json.dumps(uncertainty, allow_nan=False)
+    assert uncertainty["schema_version"] == 1
+    assert uncertainty["classes"] == list("abcd")
+    calibration, conformal = uncertainty["calibration"], uncertainty["conformal"]
     assert set(calibration) == {
         *("method", "temperature", "fitted_on", "nll_before", "nll_after", "ece_before", "ece_after", "test_ece_after")
     }
@@ -84,25 +81,27 @@ def test_trust_holds_what_the_contract_names_and_only_validation_is_fitted():
     assert calibration["ece_after"] < calibration["ece_before"]
     assert 0.85 < conformal["test_coverage"] < 0.96
     assert 1 < conformal["test_mean_set_size"] < 4
-    assert trust["reject"] is None
-    assert trust["reject_reason"].endswith(".")
+    assert uncertainty["ood"] is None
+    assert uncertainty["ood_reason"].endswith(".")
 
-    other = make_trust(*validation, *simulated(300, 99, 0.5), list("abcd"), test_groups=groups)
+    other = uncertainty_record(*validation, *simulated(300, 99, 0.5), list("abcd"), test_groups=groups)
     assert other["calibration"]["temperature"] == calibration["temperature"]
     assert other["conformal"]["threshold"] == conformal["threshold"]
 
 
 def test_an_empty_validation_split_is_refused():
     with pytest.raises(ValueError, match="at least one image"):
-        make_trust([], np.zeros((0, 2)), [0], [[0.5, 0.5]], ["a", "b"], test_groups=["g"])
+        uncertainty_record([], np.zeros((0, 2)), [0], [[0.5, 0.5]], ["a", "b"], test_groups=["g"])
 
 
 def test_coverage_is_given_by_class_and_sets_by_size():
     """By hand: the threshold is 0.4, so that a set holds what has a probability of at least 0.6."""
     validation = [0] * 19, np.tile([0.6, 0.4, 0.0], (19, 1))
     test_p = np.array([[0.7, 0.3, 0], [0.7, 0.3, 0], [0.5, 0.5, 0], [0.1, 0.9, 0]])
-    trust = make_trust(*validation, [0, 1, 1, 1], test_p, ["a", "b", "c"], test_groups=["g", "g", "h", "i"])
-    conformal = trust["conformal"]
+    uncertainty = uncertainty_record(
+        *validation, [0, 1, 1, 1], test_p, ["a", "b", "c"], test_groups=["g", "g", "h", "i"]
+    )
+    conformal = uncertainty["conformal"]
     assert conformal["test_coverage"] == 0.5
     assert conformal["test_coverage_per_class"] == {"a": 1.0, "b": pytest.approx(1 / 3), "c": None}
     assert conformal["test_set_sizes"] == {"0": 1, "1": 3, "2": 0, "3": 0}
@@ -112,10 +111,10 @@ def test_coverage_is_given_by_class_and_sets_by_size():
 
 def test_the_reject_rule_or_the_reason_why_there_is_none_stands_in_it():
     validation, test = simulated(40, 1), simulated(20, 2)
-    for reject, key in (({"threshold": 1.5}, "reject"), ("Two heads.", "reject_reason")):
-        trust = make_trust(*validation, *test, list("abcd"), test_groups=["g"] * 20, reject=reject)
-        assert {name: trust[name] for name in ("reject", "reject_reason")} == {
-            "reject": None,
-            "reject_reason": None,
-            key: reject,
+    for ood, key in (({"threshold": 1.5}, "ood"), ("Two heads.", "ood_reason")):
+        uncertainty = uncertainty_record(*validation, *test, list("abcd"), test_groups=["g"] * 20, ood=ood)
+        assert {name: uncertainty[name] for name in ("ood", "ood_reason")} == {
+            "ood": None,
+            "ood_reason": None,
+            key: ood,
         }

@@ -7,16 +7,17 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from brainmri.evaluation.best_epochs import best_epochs_markdown
-from brainmri.evaluation.comparison import (
+from brainmri.runs.compare import (
+    best_epochs_markdown,
     compare_runs,
     comparison_markdown,
+    detections,
     read_comparison,
     write_comparison,
+    write_detections,
 )
-from brainmri.evaluation.detection_table import detections, write_detections
-from brainmri.evaluation.results import find_runs
-from brainmri.evaluation.runs import changes_of, read_runs, short_weights, system_labels, write_seeds
+from brainmri.runs.table import changes_of, read_runs, short_weights, system_labels, write_seeds
+from brainmri.schemas import find_runs
 
 SCRIPT = Path(__file__).parents[2] / "scripts" / "compare.py"
 

@@ -7,9 +7,8 @@ from matplotlib.colors import to_hex
 from matplotlib.text import Text
 from PIL import Image
 
-from brainmri.evaluation.comparison import COLUMNS
-from brainmri.evaluation.comparison_figures import write_comparison_figures
-from brainmri.evaluation.figures import BLUE, VERMILION
+from brainmri.reporting.plots import BLUE, VERMILION
+from brainmri.runs.compare import COLUMNS, write_comparison_figures
 
 FLOORS = {"majority": 0.31, "nearest_neighbour": 0.823, "global_statistics": 0.82}
 SPLIT = {"data": "kaggle", "split": "grouped", "leaky": False, "simulated": False, "fingerprint": "a" * 16}

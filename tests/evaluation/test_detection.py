@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
 
-from brainmri.evaluation.detection import detection
-from brainmri.evaluation.intervals import group_bootstrap
-from brainmri.evaluation.report import write_report
+from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.metrics.detection import detection
+from brainmri.reporting.run_report import write_report
 
 CLASSES = ["glioma", "no_tumor", "pituitary"]
 
@@ -14,7 +14,7 @@ def probabilities(scores: list[float]) -> np.ndarray:
 
 
 def test_the_threshold_comes_from_validation_and_the_figures_from_test() -> None:
-    validation = [k / 100 for k in range(100)]  # 95 % of the pictures without a tumour score 0.95 or less
+    validation = [k / 100 for k in range(100)]  # 95 % of the images without a tumour score 0.95 or less
     labels = np.array([1] * 100 + [0] * 5)
     test = [0.99, 0.96, 0.9, 0.1, 0.97, 0.2, 0.94]
     found = detection(

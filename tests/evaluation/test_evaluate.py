@@ -19,9 +19,9 @@ from transformers import ResNetConfig, ResNetForImageClassification, pipeline
 from brainmri.data.dataset import open_prepared
 from brainmri.data.prepare import prepare
 from brainmri.models.build import build_model
+from brainmri.models.introspect import resolve
+from brainmri.models.load import save_model
 from brainmri.models.preprocessing import image_processor
-from brainmri.models.saving import save_model
-from brainmri.training.recipe import resolve
 
 from ..conftest import CLASSES
 from ..scripts import run_here
@@ -111,12 +111,12 @@ def test_a_run_on_its_own_test_split_gives_the_figures_of_the_run(
     assert mine.iloc[:, :6].equals(theirs.iloc[:, :6])
     np.testing.assert_allclose(mine.iloc[:, 6:], theirs.iloc[:, 6:], atol=1e-4, rtol=0)
     assert mine["predicted"].nunique() > 1  # so that equal figures mean something
-    written = result["reject"]["test"]
-    assert found["reject"]["n"] == written["n"]
-    assert found["reject"]["rejected"] == pytest.approx(written["rejected"], abs=1.5 / written["n"])
-    assert found["reject"]["kept_accuracy"] == pytest.approx(written["kept_accuracy"], abs=0.05)
+    written = result["ood"]["test"]
+    assert found["ood"]["n"] == written["n"]
+    assert found["ood"]["rejected"] == pytest.approx(written["rejected"], abs=1.5 / written["n"])
+    assert found["ood"]["kept_accuracy"] == pytest.approx(written["kept_accuracy"], abs=0.05)
     assert "refuses" in (out / "evaluation.html").read_text()
-    assert "refused by its reject rule" in done.stdout
+    assert "refused by its OOD detector" in done.stdout
     assert mine.iloc[:, 6:].std().max() > 0.03
     for key in ("n", "groups", "accuracy", "accuracy_ci95", "confusion_matrix", "per_class"):
         assert found["scores"][key] == result["test"][key], key
@@ -327,13 +327,13 @@ def test_a_repository_of_the_hub_and_its_code(
     found = evaluate("somebody/net@main", "--data", phantom, into=tmp_path / "evaluations" / "somebody-net-main")
     assert found["scores"]["accuracy"] == result_of(run)["test"]["accuracy"]
     assert (found["name"], found["kind"], found["own_data"]) == ("somebody/net@main", "run", True)
-    assert found["reject"]["n"] == found["scores"]["n"]
-    for name in ("trust.json", "result.json"):  # as anybody's repository
+    assert found["ood"]["n"] == found["scores"]["n"]
+    for name in ("uncertainty.json", "result.json"):  # as anybody's repository
         (stored / "snapshots" / commit / name).unlink()
         found = evaluate("somebody/net", "--data", phantom, "--out", tmp_path / "b")
         assert (found["kind"], found["run"], found["calibration"]) == ("model", None, None)
-        assert found["reject"] is None
-        assert "No rule" in found["reject_reason"]
+        assert found["ood"] is None
+        assert "No rule" in found["ood_reason"]
     config = stored / "snapshots" / commit / "config.json"
     config.write_text(config.read_text().replace('"model_type": "brainmri_small_resnet"', '"model_type": "their_own"'))
     with pytest.raises(ValueError, match="code of its own, which is executed with --trust_remote_code only") as error:

@@ -7,13 +7,13 @@ import pytest
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
-from brainmri.evaluation import figures
+from brainmri.reporting import plots
 
 LONG = ["Tumor (Unspecified)", "a_class_with_a_very_long_name", "Meningioma"]
 
 
 def nothing_is_cut_off(figure):
-    """Every text lies inside the picture and no two tick labels of an axis overlap."""
+    """Every text lies inside the image and no two tick labels of an axis overlap."""
     renderer = figure.canvas.get_renderer()
     page = figure.bbox
     for axes in figure.axes:
@@ -43,7 +43,7 @@ def texts(figure):
 
 def test_class_counts_writes_the_number_of_every_class_and_split(tmp_path, drawn):
     counts = {"train": {"a": 0, "b": 1200}, "validation": {"a": 0, "b": 0}, "test": {"a": 7, "b": 300}}
-    path = figures.class_counts(counts, tmp_path / "figures" / "counts.png", title="phantom")
+    path = plots.class_counts(counts, tmp_path / "figures" / "counts.png", title="phantom")
     assert path.is_file()
     assert sorted(texts(drawn[0])) == sorted(["1,200", "300", "7", "0"])
     names = [text.get_text() for text in drawn[0].legends[0].get_texts()]
@@ -53,8 +53,8 @@ def test_class_counts_writes_the_number_of_every_class_and_split(tmp_path, drawn
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
 def test_long_names_and_many_classes_stay_legible(tmp_path, drawn, n):
     classes = [f"{LONG[k % 3]} {k}" for k in range(n)]
-    figures.confusion_matrix(np.full((n, n), 1234), classes, tmp_path / "m.png", title="a long title " * 8)
-    figures.class_counts(
+    plots.confusion_matrix(np.full((n, n), 1234), classes, tmp_path / "m.png", title="a long title " * 8)
+    plots.class_counts(
         {split: dict.fromkeys(classes, 1) for split in ("train", "validation", "test")},
         tmp_path / "c.png",
         title="a long title " * 8,
@@ -65,7 +65,7 @@ def test_long_names_and_many_classes_stay_legible(tmp_path, drawn, n):
 
 
 def test_confusion_matrix_shows_counts_and_row_shares(tmp_path, drawn):
-    figures.confusion_matrix([[3, 1], [0, 0]], ["a", "b"], tmp_path / "m.png")
+    plots.confusion_matrix([[3, 1], [0, 0]], ["a", "b"], tmp_path / "m.png")
     assert texts(drawn[0]) == ["3\n75.0 %", "1\n25.0 %", "–", "–"]
 
 
@@ -76,7 +76,7 @@ def history(epochs, **columns):
 
 
 def test_curves_of_one_epoch_without_validation(tmp_path, drawn):
-    figures.curves(history(1), tmp_path / "c.png")
+    plots.curves(history(1), tmp_path / "c.png")
     loss, accuracy = drawn[0].axes
     assert [line.get_label() for line in loss.lines] == ["train"]
     assert accuracy.lines[0].get_ydata().tolist() == [50]
@@ -84,7 +84,7 @@ def test_curves_of_one_epoch_without_validation(tmp_path, drawn):
 
 def test_curves_mark_the_kept_epoch_and_the_stages(tmp_path, drawn):
     table = history(6, stage=[1, 1, 2, 2, 2, 3], epoch=[1, 2, 1, 2, 3, 1], validation_loss=0.5, validation_accuracy=0.8)
-    figures.curves(table, tmp_path / "c.png", best_epoch=5)
+    plots.curves(table, tmp_path / "c.png", best_epoch=5)
     for axes in drawn[0].axes:
         upright = {line.get_xdata()[0]: line.get_label() for line in axes.lines if len(set(line.get_xdata())) == 1}
         assert set(upright) == {2.5, 5.5, 5}
@@ -95,11 +95,11 @@ def test_curves_mark_the_kept_epoch_and_the_stages(tmp_path, drawn):
 def test_reliability_shows_both_calibration_errors(tmp_path, drawn):
     labels = np.array([0] * 30 + [1] * 10)
     probabilities = np.tile([0.99, 0.01], (40, 1))
-    figures.reliability(labels, probabilities, 4.0, tmp_path / "r.png")
+    plots.reliability(labels, probabilities, 4.0, tmp_path / "r.png")
     names = [text.get_text() for text in drawn[0].axes[0].get_legend().get_texts()]
     assert names[1] == "as predicted: calibration error 0.240"
     assert names[2].startswith("temperature 4.00: calibration error 0.009")
-    figures.reliability(labels, probabilities, None, tmp_path / "r.png")
+    plots.reliability(labels, probabilities, None, tmp_path / "r.png")
     assert len(drawn[1].axes[0].get_legend().get_texts()) == 2
 
 
@@ -109,16 +109,16 @@ def test_grids(tmp_path, drawn):
         label = "ab"[number % 2]
         Image.new("L", (20, 30), 10 * number).save(tmp_path / f"{number}.png")
         split, picture = ("test", "t") if number == 11 else ("train", f"p{number // 4 * 4 if number < 8 else number}")
-        rows.append({"file_name": f"{number}.png", "label": label, "split": split, "picture_id": picture})
+        rows.append({"file_name": f"{number}.png", "label": label, "split": split, "duplicate_id": picture})
     data = PreparedData(tmp_path, pd.DataFrame(rows), {"name": "phantom-1"}, ["a", "b"])
-    figures.sample_grid(data, tmp_path / "s.png")
+    plots.sample_grid(data, tmp_path / "s.png")
     shown = [axes.get_title() for axes in drawn[0].axes if axes.images]
-    assert len(shown) == 5  # p0, p4, p8, p9, p10: each picture once, none of the test split
+    assert len(shown) == 5  # p0, p4, p8, p9, p10: each image once, none of the test split
     assert len(drawn[0].axes) == 10
     assert "phantom-1" in drawn[0]._suptitle.get_text()
 
     before = np.full((3, 8, 8, 3), 100, dtype=np.uint8)
-    figures.augmentation_grid(before, before * 2.9, ["a", "b", "a"], tmp_path / "a.png")
+    plots.augmentation_grid(before, before * 2.9, ["a", "b", "a"], tmp_path / "a.png")
     after = drawn[1].axes[3].images[0].get_array()
     assert after.dtype == np.uint8
     assert after.max() == 255  # 290 is clipped, not wrapped
@@ -126,7 +126,7 @@ def test_grids(tmp_path, drawn):
 
 def test_same_input_same_bytes_and_no_pyplot(tmp_path):
     sys.modules.pop("matplotlib.pyplot", None)
-    one, two = (figures.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / name) for name in ("1.png", "2.png"))
+    one, two = (plots.confusion_matrix(np.eye(2), ["a", "b"], tmp_path / name) for name in ("1.png", "2.png"))
     assert one.read_bytes() == two.read_bytes()
     assert "matplotlib.pyplot" not in sys.modules
 
@@ -142,9 +142,9 @@ def test_the_most_confident_errors_stand_first_and_one_of_a_group(tmp_path, draw
     first = np.array([0.1, 0.4, 0.2, 0.9, 0.3, 0.2])  # of class a: rows 0, 1, 2 and 3 are wrong
     probabilities = np.stack([first, 1 - first], axis=1)
     out = tmp_path / "errors.png"
-    assert figures.confident_errors(data, np.arange(count), probabilities, out, title="x") == out
+    assert plots.confident_errors(data, np.arange(count), probabilities, out, title="x") == out
     assert drawn[0]._suptitle.get_text() == "x: 4 of 6 wrong"
     titles = [axes.get_title() for axes in drawn[0].axes if axes.get_title()]
     assert titles == ["a\nsaid: b, 0.90", "b\nsaid: a, 0.90", "a\nsaid: b, 0.80"]
-    right = figures.confident_errors(data, np.array([4, 5]), probabilities[4:], tmp_path / "none.png", title="x")
+    right = plots.confident_errors(data, np.array([4, 5]), probabilities[4:], tmp_path / "none.png", title="x")
     assert right is None and not (tmp_path / "none.png").exists()

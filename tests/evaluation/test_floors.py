@@ -1,4 +1,4 @@
-"""The trivial floors, on data whose right answer is known by hand."""
+"""The trivial baselines, on data whose right answer is known by hand."""
 
 from pathlib import Path
 
@@ -8,9 +8,10 @@ import pytest
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
-from brainmri.evaluation import floors
-from brainmri.evaluation.floors import (
-    compute_floors,
+from brainmri.evaluation import baselines as read_baselines
+from brainmri.evaluation.baselines import compute_baselines
+from brainmri.metrics import baselines
+from brainmri.metrics.baselines import (
     global_statistics,
     majority_accuracy,
     nearest_neighbour_accuracy,
@@ -67,8 +68,8 @@ def test_nearest_neighbour_in_small_blocks_is_the_plain_result(monkeypatch: pyte
     table = np.corrcoef(test.reshape(29, -1), train.reshape(53, -1))[:29, 29:]
     expected = np.mean(train_labels[table.argmax(1)] == test_labels)
     assert nearest_neighbour_accuracy(train, train_labels, test, test_labels) == pytest.approx(expected)
-    monkeypatch.setattr(floors, "BLOCK", 7)
-    monkeypatch.setattr(floors, "TRAIN_BLOCK", 10)
+    monkeypatch.setattr(baselines, "BLOCK", 7)
+    monkeypatch.setattr(read_baselines, "TRAIN_BLOCK", 10)
     assert nearest_neighbour_accuracy(train, train_labels, test, test_labels) == pytest.approx(expected)
 
 
@@ -113,7 +114,7 @@ def test_compute_floors_reads_the_folder_and_knows_training_and_validation(tmp_p
     rows += [("train", "b", image(2, True)) for k in range(20)]
     rows += [("validation", "b", image(3, True)) for k in range(10)]
     rows += [("test", "a", image(k % 2, True)) for k in range(6)] + [("test", "b", image(3, False)) for k in range(4)]
-    result = compute_floors(prepared(tmp_path, rows))
+    result = compute_baselines(prepared(tmp_path, rows))
     assert result == {"majority": 0.6, "nearest_neighbour": 1.0, "global_statistics": 0.0}
 
 
@@ -122,4 +123,4 @@ def test_an_empty_split_is_an_error_that_says_which(tmp_path: Path, missing: str
     pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
     rows = [(split, "a", pixels) for split in ("train", "test") if split != missing]
     with pytest.raises(ValueError, match=r"0 training and 1 test" if missing == "train" else r"1 training and 0 test"):
-        compute_floors(prepared(tmp_path, rows))
+        compute_baselines(prepared(tmp_path, rows))

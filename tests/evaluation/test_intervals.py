@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.stats import bootstrap
 
-from brainmri.evaluation.intervals import group_bootstrap, group_bootstrap_mean
+from brainmri.metrics.bootstrap import group_bootstrap, group_bootstrap_mean
 
 
 def clustered(groups=80, size=10, seed=0):

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from brainmri.benchmarks.tables import benchmark_markdown
-from brainmri.evaluation.markdown import insert
+from benchmarks.tables import benchmark_markdown
+from brainmri.reporting.html import insert
 
 ROOT = Path(__file__).parents[2]
 

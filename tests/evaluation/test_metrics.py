@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from transformers import EvalPrediction
 
-from brainmri.evaluation.metrics import (
+from brainmri.metrics.classification import (
     SliceClassification,
     calibration_bins,
     compute_metrics,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binomtest
 
-from brainmri.evaluation.paired import (
+from brainmri.runs.paired import (
     COLUMNS,
     exact_mcnemar,
     exact_mcnemar_by_group,
@@ -16,7 +16,7 @@ from brainmri.evaluation.paired import (
     paired_tests,
     write_paired_tests,
 )
-from brainmri.evaluation.runs import read_runs
+from brainmri.runs.table import read_runs
 
 IMAGES = st.lists(st.tuples(st.booleans(), st.booleans(), st.integers(0, 4)), min_size=1, max_size=40)
 

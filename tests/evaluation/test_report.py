@@ -7,8 +7,9 @@ import pandas as pd
 import pytest
 
 from brainmri.evaluation.predictions import read_predictions
-from brainmri.evaluation.report import write_figures, write_report
-from brainmri.evaluation.results import read_result, warnings_of
+from brainmri.reporting.run_report import write_figures, write_report
+from brainmri.schemas import read_result
+from brainmri.wording import warnings_of
 
 
 class Page(HTMLParser):
@@ -98,11 +99,11 @@ def test_what_must_be_known_first_stands_at_the_top_in_large_letters(make_run, c
 
 
 def test_page_says_what_is_refused_and_what_was_not_tried(make_run, reject_record):
-    run = make_run(reject=reject_record)
-    trust = json.loads((run / "trust.json").read_text())
-    (run / "trust.json").write_text(json.dumps(trust | {"reject": reject_record, "reject_reason": None}))
+    run = make_run(ood=reject_record)
+    uncertainty = json.loads((run / "uncertainty.json").read_text())
+    (run / "uncertainty.json").write_text(json.dumps(uncertainty | {"ood": reject_record, "ood_reason": None}))
     text = Page(report(run)).text
-    assert "Of the test pictures 5.0 % [" in text
+    assert "Of the test images 5.0 % [" in text
     assert "faces, grey gradio 100 84.0 % [75.3, 90.6] yes" in text
     assert "head CT gradio – – (pydicom is not installed) yes" in text
     assert "brain MRI: one head gradio 1 0.0 % [0.0, 97.5] an open question" in text
@@ -113,7 +114,7 @@ def test_page_says_what_is_refused_and_what_was_not_tried(make_run, reject_recor
 
 def test_page_shows_coverage_by_class_and_the_sizes_of_the_sets(make_run):
     run = make_run()
-    conformal = json.loads((run / "trust.json").read_text())["conformal"]
+    conformal = json.loads((run / "uncertainty.json").read_text())["conformal"]
     text = Page(report(run)).text
     for label, share in conformal["test_coverage_per_class"].items():
         assert f"{label} {100 * share:.1f} %" in text
@@ -186,6 +187,6 @@ def test_a_floor_near_the_accuracy_is_a_warning(make_run):
         result = read_result(make_run(f"run{accuracy}", test__accuracy=accuracy))
         return [headline for headline, _ in warnings_of(result)]
 
-    assert "Near a trivial floor" in headlines(0.86)  # the nearest neighbour has 82.3 %
-    assert "Near a trivial floor" in headlines(0.7)
-    assert "Near a trivial floor" not in headlines(0.9)
+    assert "Near a trivial baseline" in headlines(0.86)  # the nearest neighbour has 82.3 %
+    assert "Near a trivial baseline" in headlines(0.7)
+    assert "Near a trivial baseline" not in headlines(0.9)

@@ -4,7 +4,7 @@ import re
 import pytest
 from huggingface_hub import ModelCard
 
-from brainmri.hub.cards import write_card
+from brainmri.reporting.model_card import write_card
 
 
 def test_metadata_reads_back_with_the_values_of_the_run(make_run):
@@ -46,14 +46,14 @@ def test_card_reads_as_a_whole(make_run):
     assert "No group stands in more than one split" in text
     assert text.count("not a medical device") == 1
     assert "timm/resnet50.tv_in1k@4f1d sha256:0123abcd" in text
-    assert "No rule for refusing a picture was fitted for this model." in text
+    assert "No rule for refusing an image was fitted for this model." in text
     assert "None" not in text
     assert "\n\n\n" not in text
     assert text.endswith(".\n")
 
 
 def test_card_says_what_is_refused_of_pictures_that_nothing_was_chosen_by(make_run, reject_record):
-    text = write_card(make_run(reject=reject_record)).read_text(encoding="utf-8")
+    text = write_card(make_run(ood=reject_record)).read_text(encoding="utf-8")
     assert "| faces, grey | gradio | 100 | 84.0 % [75.3, 90.6] | yes |" in text
     assert "| brain MRI: one head | gradio | 1 | 0.0 % [0.0, 97.5] | an open question |" in text
     assert "handwritten digits" not in text
@@ -67,8 +67,8 @@ def test_card_says_what_is_refused_of_pictures_that_nothing_was_chosen_by(make_r
 def test_every_table_is_well_formed(make_run):
     text = write_card(make_run(classes=["a|b", "c<d", "e"])).read_text(encoding="utf-8")
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):
-        widths = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
-        assert len(widths) == 1, block
+        magnitudes = {len(re.findall(r"(?<!\\)\|", line)) for line in block.splitlines()}
+        assert len(magnitudes) == 1, block
         assert re.fullmatch(r"(\|---)+\|", block.splitlines()[1])
     assert "a\\|b" in text
     assert "c<d" not in text

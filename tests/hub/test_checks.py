@@ -5,8 +5,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from brainmri.hub.checks import check, check_licence
-from brainmri.hub.publication import Publication, PublishError
+from brainmri.hub.checks import Publication, PublishError, check, check_licence
 
 CARD = "---\nlicense: apache-2.0\ntags: [brainmri]\n---\n# Model\n"
 

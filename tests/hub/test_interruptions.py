@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from huggingface_hub import HfApi
 
-from brainmri.hub.publication import Publication, PublishError
+from brainmri.hub.checks import Publication, PublishError
 from brainmri.hub.upload import upload
 
 from .conftest import MakeHub

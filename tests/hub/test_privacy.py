@@ -6,9 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 
-from brainmri.data.images import RejectedImage, read_image
-from brainmri.demo.uploads.limits import UploadError
-from brainmri.demo.uploads.many import open_many
+from brainmri.io.decode import RejectedImage
+from brainmri.io.limits import UploadError
+from brainmri.io.open import open_many
+from brainmri.io.read import read_image
 
 from ..markers import CARRIERS, FILE_NAME, FOLDER_NAME, MARKERS, REJECTED, files_below, plant, search, unpacked
 from ..scripts import run_here

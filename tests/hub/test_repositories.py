@@ -14,13 +14,12 @@ from PIL import Image
 
 from brainmri.data.dataset import open_prepared
 from brainmri.data.prepare import prepare
-from brainmri.hub.checks import check
+from brainmri.hub.checks import PublishError, check
 from brainmri.hub.dataset_repository import dataset_repository
 from brainmri.hub.model_repository import default_name, model_repository
-from brainmri.hub.publication import PublishError
-from brainmri.hub.recipe_cards import recipe_names, write_recipe_cards
+from brainmri.hub.recipe_cards import carded_recipes, write_recipe_cards
 from brainmri.hub.results_repository import results_repository
-from brainmri.hub.sources import known_licence
+from brainmri.reporting.citations import known_licence
 
 from ..scripts import run_here
 from .conftest import ROOT, Run
@@ -47,11 +46,11 @@ def test_only_what_is_on_the_list_is_published(copied: Path, tmp_path: Path) -> 
     for name in ("checkpoints/optimizer.pt", "notes.txt", "explain/maps.png", "robustness/robustness.csv"):
         (copied / name).parent.mkdir(parents=True, exist_ok=True)
         (copied / name).write_text("a,b\n")
-    (copied / "trust.safetensors").write_bytes((copied / "model.safetensors").read_bytes())
+    (copied / "uncertainty.safetensors").write_bytes((copied / "model.safetensors").read_bytes())
     publication = model_repository(copied, "anna/x", tmp_path / "tree")
     check(publication)
     files = set(publication.files)
-    assert {"trust.safetensors", "robustness/robustness.csv", "onnx/model.onnx", "README.md"} <= files
+    assert {"uncertainty.safetensors", "robustness/robustness.csv", "onnx/model.onnx", "README.md"} <= files
     assert not files & {"checkpoints/optimizer.pt", "notes.txt", "explain/maps.png"}
 
 
@@ -161,7 +160,7 @@ def test_real_data_called_phantom_are_published_as_what_they_are(tmp_path: Path)
     assert (card.data.license, "simulated" in card.data.tags) == ("cc0-1.0", False)
     for word in ("SIMULATED", "ICBM", "Nickparvar", "Cheng"):
         assert word not in card.text
-    assert "The origin of the pictures was not recorded" in card.text
+    assert "The origin of the images was not recorded" in card.text
     recorded = prepare(tmp_path / "phantom-hospital", tmp_path / "again", split="source", origin="kaggle-nickparvar")
     assert publish(recorded, tmp_path / "three", "--license", "cc0-1.0").returncode == 0
     assert "- Nickparvar M." in DatasetCard.load(tmp_path / "three" / "README.md").text
@@ -226,7 +225,7 @@ def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_p
     chosen = write_recipe_cards([tmp_path / "runs"], tmp_path / "cards", "anna")
     assert chosen["resnet50"] == best.parent / "a"  # the lowest seed of the whole, clean, real and leak-free ones
     cards = {path.stem: path for path in (tmp_path / "cards").glob("*.md")}
-    assert set(cards) == set(recipe_names())
+    assert set(cards) == set(carded_recipes())
     assert {"resnet50", "cnn_4x4", "vit_base", "efficientnet_lite0"} < set(cards)
     text = cards["resnet50"].read_text()
     assert 'model="anna/brainmri-resnet50"' in text

@@ -21,11 +21,11 @@ from huggingface_hub import HfApi, ModelCard
 from PIL import Image
 
 from brainmri.data.dataset import open_prepared
-from brainmri.demo.models import open_models
-from brainmri.evaluation.intervals import group_bootstrap
-from brainmri.evaluation.runs import SEEDS
+from brainmri.demo.model import open_models
 from brainmri.hub.dataset_repository import dataset_repository
 from brainmri.hub.model_repository import model_repository
+from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.runs.table import SEEDS
 
 from .conftest import ROOT, TINY_CNN, Run, python
 from .loopback import LoopbackHub
@@ -56,8 +56,8 @@ for place, files in json.loads(sys.argv[1]).items():
     own = {"trust_remote_code": True} if "cnn" in place else {}
     classify = pipeline("image-classification", model=place, **own)
     found[place] = {file: {one["label"]: one["score"] for one in classify(file, top_k=10)} for file in files}
-    picture = Image.open(files[0]).convert("RGB")
-    pixels = AutoImageProcessor.from_pretrained(place)(picture, return_tensors="pt")["pixel_values"]
+    image = Image.open(files[0]).convert("RGB")
+    pixels = AutoImageProcessor.from_pretrained(place)(image, return_tensors="pt")["pixel_values"]
     model = AutoModelForImageClassification.from_pretrained(place, **own)
     with torch.inference_mode():
         logits = model(pixels).logits
@@ -134,7 +134,7 @@ def test_a_stranger_gets_the_probabilities_of_the_run_and_the_snippets_of_the_ca
         table = pd.read_csv(run / "predictions.csv").query("split == 'test'").head(3)
         asked[place] = []
         for name, row in zip(table["file_name"], table.filter(regex="^p_").to_dict("records"), strict=True):
-            for mode in MODES:  # the same picture in every mode
+            for mode in MODES:  # the same image in every mode
                 file = tmp_path / f"{Path(name).stem}-{mode}.png"
                 with Image.open(phantom / name) as image:
                     (image.convert("RGB") if mode == "RGBA" else image).convert(mode).save(file)
@@ -223,7 +223,7 @@ print(json.dumps([{{s: len(data[s]) for s in data}}, data["test"].features["labe
     assert counts == {split: len(prepared.rows(split)) for split in ("train", "validation", "test")}
     assert names == prepared.classes
     test = prepared.index.iloc[prepared.rows("test")]
-    for column in ("file_name", "group_id", "picture_id"):
+    for column in ("file_name", "group_id", "duplicate_id"):
         assert rows[column] == test[column].tolist()
     assert "source" not in rows
     assert [names[k] for k in rows["label"]] == test["label"].tolist()
@@ -235,7 +235,7 @@ def test_the_data_card_states_licence_audit_and_sources(published: Published) ->
     files = published.hub.files("dataset", DATA)
     text = files["README.md"].decode()
     assert yaml.safe_load(text.split("---")[1])["license"] == "cc-by-4.0"
-    for words in ("No group stands in more than one split", "pictures that share", "- Somebody (2020)", "SIMULATED"):
+    for words in ("No group stands in more than one split", "images that share", "- Somebody (2020)", "SIMULATED"):
         assert words in text
     assert json.loads(files["audit.json"])["images"] == 120
 

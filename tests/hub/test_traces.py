@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from brainmri.hub.traces import traces, without_paths
+from brainmri.hub.leak_scan import leaks, without_paths
 
 NO_TRACES = [
     "scripts/train.py --data_dir data/kaggle --output_dir runs/one",
@@ -31,17 +31,17 @@ TRACES = [
 @pytest.mark.parametrize("text", NO_TRACES)
 def test_what_only_looks_like_a_path_passes(tmp_path, text) -> None:
     (tmp_path / "a.md").write_text(text)
-    assert traces(tmp_path / "a.md") == []
+    assert leaks(tmp_path / "a.md") == []
     assert without_paths(text) == text
 
 
 @pytest.mark.parametrize("text", TRACES)
 def test_absolute_paths_are_found_and_cut_down_to_their_last_part(tmp_path, text) -> None:
     (tmp_path / "a.md").write_text(text)
-    assert traces(tmp_path / "a.md")
+    assert leaks(tmp_path / "a.md")
     clean = without_paths({"key": [text, 3, None]})["key"][0]
     (tmp_path / "b.md").write_text(clean)
-    assert traces(tmp_path / "b.md") == []
+    assert leaks(tmp_path / "b.md") == []
     assert without_paths(clean) == clean
 
 
@@ -53,19 +53,19 @@ def test_a_path_leaves_its_name(parts) -> None:
 def test_the_user_is_found_unless_the_account_has_that_name(tmp_path, monkeypatch) -> None:
     monkeypatch.setenv("USER", "annabel")
     (tmp_path / "a.json").write_text(json.dumps({"who": "annabel", "what": "annabelle"}))
-    assert traces(tmp_path / "a.json") == ["the user name annabel"]
-    assert traces(tmp_path / "a.json", allowed="annabel") == []
+    assert leaks(tmp_path / "a.json") == ["the user name annabel"]
+    assert leaks(tmp_path / "a.json", allowed="annabel") == []
     (tmp_path / "a.md").write_text("annabel")  # a card's own words come from a template
-    assert traces(tmp_path / "a.md") == []
+    assert leaks(tmp_path / "a.md") == []
     monkeypatch.setenv("USER", "ubuntu")  # says nothing of anybody
     (tmp_path / "a.json").write_text("ubuntu 24.04")
-    assert traces(tmp_path / "a.json") == []
+    assert leaks(tmp_path / "a.json") == []
 
 
 def test_texts_in_other_files(tmp_path) -> None:
     (tmp_path / "a.onnx").write_bytes(b"\x08\x01" + b"/home/anna/site-packages/torch/nn.py" + b"\x00")
-    assert traces(tmp_path / "a.onnx")
+    assert leaks(tmp_path / "a.onnx")
     (tmp_path / "a.onnx").write_bytes(bytes(range(256)) * 99)
-    assert traces(tmp_path / "a.onnx") == []
+    assert leaks(tmp_path / "a.onnx") == []
     pd.DataFrame({"n": [1, 2], "source": ["a/b.png", "/srv/brains/b.png"]}).to_parquet(tmp_path / "a.parquet")
-    assert traces(tmp_path / "a.parquet") == ["/srv/brains/b.png"]  # which the compressed bytes do not show
+    assert leaks(tmp_path / "a.parquet") == ["/srv/brains/b.png"]  # which the compressed bytes do not show

@@ -9,12 +9,13 @@ import torch
 from PIL import Image
 
 from brainmri.models.build import build_model, parameter_counts, synchronized
-from brainmri.models.parts import bare_network, classifier_names
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network, classifier_names
+from brainmri.models.load import save_model
 from brainmri.models.preprocessing import FORMULAS, image_processor, normalized
-from brainmri.models.saving import save_model
 from brainmri.models.weights import WeightsError
-from brainmri.training.parameters import set_frozen
-from brainmri.training.recipe import Recipe, recipe_names, resolve
+from brainmri.recipe import Recipe, recipe_names
+from brainmri.training.optimizer import set_frozen
 
 FOUR = ["glioma", "meningioma", "notumor", "pituitary"]
 TINY = ["model.arguments.architecture=test_resnet", "input.size=64"]

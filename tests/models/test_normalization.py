@@ -11,14 +11,14 @@ import pytest
 import torch
 from sklearn.linear_model import LogisticRegression
 
-from brainmri.data.cache import pixel_cache
 from brainmri.data.dataset import PreparedData, open_prepared
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
+from brainmri.data.pixel_cache import pixel_cache
 from brainmri.data.prepare import prepare
 from brainmri.models.build import build_model
-from brainmri.models.parts import bare_network
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
 from brainmri.models.preprocessing import normalized
-from brainmri.training.recipe import resolve
 
 ROOT = Path(__file__).parents[2]
 REAL_DATA = Path(os.environ.get("BRAINMRI_REAL_DATA", ROOT.parent / "shared/data/brain-tumor-mri-224"))

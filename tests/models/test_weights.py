@@ -11,12 +11,19 @@ import torch
 from huggingface_hub import HfApi
 from safetensors.torch import save_file
 
-from brainmri.models import packaged, weights
+from brainmri.models import weights
 from brainmri.models.build import build_model
-from brainmri.models.packaged import PACKAGED_WEIGHTS, in_timm_names, read_packaged
-from brainmri.models.parts import bare_network
-from brainmri.models.weights import PINNED, WeightsError, imagenet_repository
-from brainmri.training.recipe import recipe_names, resolve
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
+from brainmri.models.weights import (
+    PACKAGED_WEIGHTS,
+    PINNED,
+    WeightsError,
+    imagenet_repository,
+    in_timm_names,
+    read_packaged,
+)
+from brainmri.recipe import recipe_names
 
 from ..hub.conftest import FILE
 from ..hub.loopback import LoopbackHub
@@ -77,7 +84,7 @@ def test_a_file_of_other_names_or_shapes_is_refused_by_name(file: dict[str, torc
 
 def test_a_changed_package_ends_the_run_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
     known = PACKAGED_WEIGHTS[LITE0]
-    other = packaged.Package(known.distribution, known.module, known.file, "0" * 64)
+    other = weights.Package(known.distribution, known.module, known.file, "0" * 64)
     monkeypatch.setitem(PACKAGED_WEIGHTS, LITE0, other)
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the file was read"))
     with pytest.raises(ValueError, match="holds other weights than those that are known"):
@@ -91,7 +98,7 @@ def test_without_the_package_the_hub_is_asked(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    absent = packaged.Package("no-such-package", "no_such_package", "x", "0" * 64)
+    absent = weights.Package("no-such-package", "no_such_package", "x", "0" * 64)
     monkeypatch.setitem(PACKAGED_WEIGHTS, LITE0, absent)
     with caplog.at_level(logging.WARNING):
         assert build_model(resolve("efficientnet_lite0"), FOUR, "auto")[1] == "random"

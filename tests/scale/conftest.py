@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
 
 from ..training.conftest import TINY

@@ -14,8 +14,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 from accelerate.commands.launch import _validate_launch_command, launch_command_parser
 from safetensors.numpy import load_file
 
+from brainmri.models.introspect import resolve
 from brainmri.training.processes import check_launch, check_sharding
-from brainmri.training.recipe import resolve
 
 from ..training.conftest import result_of
 from .conftest import LAUNCH, ROOT, Launch, with_file

@@ -1,4 +1,4 @@
-"""Training pictures streamed from Parquet shards: once each, the same pixels, over processes, workers and a kill."""
+"""Training images streamed from Parquet shards: once each, the same pixels, over processes, workers and a kill."""
 
 import itertools
 import json
@@ -18,10 +18,10 @@ import torch
 from accelerate import skip_first_batches
 from safetensors.numpy import load_file
 
-from brainmri.data.cache import pixel_cache
 from brainmri.data.dataset import open_prepared
+from brainmri.data.pixel_cache import pixel_cache
 from brainmri.data.shards import as_published, is_sharded, local_part, open_shards
-from brainmri.data.streaming import StreamedPictures, class_of
+from brainmri.training.streaming import StreamedPictures, class_of
 
 from ..hub.loopback import LoopbackHub
 from ..scripts import run_here
@@ -34,7 +34,7 @@ TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--np
 
 @pytest.fixture(scope="session")
 def tree(phantom: Path, environment: dict[str, str], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The tree of the set's repository: six training shards of different sizes, row groups of seven pictures."""
+    """The tree of the set's repository: six training shards of different sizes, row groups of seven images."""
     base = tmp_path_factory.mktemp("published")
     words = ["--repo", "anna/phantom", "--license", "cc0-1.0", "--dry-run", base / "dry"]
     done = run_here("publish.py", "dataset", phantom, *words, environment=environment)
@@ -154,13 +154,13 @@ def test_an_epoch_goes_on_after_skipped_batches(pictures: StreamedPictures) -> N
 
 
 def test_fewer_pictures_than_a_global_batch_are_refused(pictures: StreamedPictures) -> None:
-    with pytest.raises(ValueError, match="122 training pictures are fewer than one global batch of 128"):
+    with pytest.raises(ValueError, match="122 training images are fewer than one global batch of 128"):
         pictures.loader(batch=64, accumulation=1, rank=0, processes=2, workers=0, pin_memory=False)
 
 
 @pytest.fixture(scope="module")
 def streamed(launch: Launch, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run on streamed pictures, in two processes."""
+    """A run on streamed images, in two processes."""
     run = tmp_path_factory.mktemp("runs") / "two"
     done = launch(TORCHRUN, "--data_dir", str(tree), "--num_train_epochs", EPOCHS, "--output_dir", str(run))
     assert done.returncode == 0, done.stderr
@@ -173,13 +173,13 @@ def test_two_processes_train_on_streamed_pictures_and_leave_a_whole_run_folder(s
     assert (training["world_size"], training["samples_by_rank"]) == (2, [48, 48])  # the run stops if they overlap
     history = pd.read_csv(streamed / "history.csv")
     assert history["epoch"].tolist() == [*range(1, int(EPOCHS) + 1)]
-    losses = history["train_loss"].to_numpy()  # of another part of the few pictures in each epoch, hence means
+    losses = history["train_loss"].to_numpy()  # of another part of the few images in each epoch, hence means
     assert losses[12:].mean() < losses[:8].mean() - 0.01
     assert result["data"]["counts"] == data.info["counts"]
     assert result["data"]["fingerprint"] == data.info["fingerprint"]
     assert result["floors"]["majority"] == pytest.approx(data.info["counts"]["test"]["glioma"] / 39)
     assert (result["floors"]["nearest_neighbour"], result["floors"]["global_statistics"]) == (None, None)
-    assert isinstance(result["reject"], dict)
+    assert isinstance(result["ood"], dict)
     table = pd.read_csv(streamed / "predictions.csv")
     for split in ("validation", "test"):
         names = table.loc[table["split"] == split, "file_name"].tolist()
@@ -251,9 +251,9 @@ import json
 from brainmri.data.shards import local_part, open_shards
 from brainmri.data.streaming import StreamedPictures, class_of
 shards = open_shards("hf://datasets/anna/phantom@main")
-pictures = StreamedPictures(shards, class_of(shards, local_part(shards)), 32, 42)
+images = StreamedPictures(shards, class_of(shards, local_part(shards)), 32, 42)
 how = dict(batch=8, accumulation=1, processes=2, workers=2, pin_memory=False)
-seen = [[p for b in pictures.loader(rank=rank, **how) for p in b["positions"].tolist()] for rank in range(2)]
+seen = [[p for b in images.loader(rank=rank, **how) for p in b["positions"].tolist()] for rank in range(2)]
 print(json.dumps(seen))
 try:
     open_shards("hf://datasets/anna/nothing")
@@ -291,17 +291,17 @@ def test_a_run_streams_from_the_hub(on_the_hub: dict[str, str], tmp_path: Path) 
     ("flags", "remedy"),
     [
         (["--recipe", "oversample=true"], "--recipe oversample=false"),
-        (["--recipe", "one_file_per_picture=true"], "--recipe one_file_per_picture=false"),
+        (["--recipe", "duplicate_aware_sampling=true"], "--recipe duplicate_aware_sampling=false"),
         (
-            ["--recipe", "neutralize=true"],
-            "--recipe augmentation.levels=0 augmentation.transplant=0 augmentation.half_mirror=0",
+            ["--recipe", "domain_randomization=true"],
+            "--recipe augmentation.levels=0 augmentation.copy_paste=0 augmentation.hemisphere_mirroring=0",
         ),
         (
-            ["--recipe", "stages=[{epochs: 1, learning_rate: 0.01, freeze: backbone, feature_views: 1}]"],
-            "--recipe stages.0.feature_views=null",
+            ["--recipe", "stages=[{epochs: 1, learning_rate: 0.01, freeze: backbone, cached_views: 1}]"],
+            "--recipe stages.0.cached_views=null",
         ),
-        (["--folds", "3"], "--folds divides the pictures anew: leave it out"),
-        (["--evaluate_train", "true"], "--evaluate_train reads the pictures once more: leave it out"),
+        (["--folds", "3"], "--folds divides the images anew: leave it out"),
+        (["--evaluate_train", "true"], "--evaluate_train reads the images once more: leave it out"),
         (["--dataloader_persistent_workers", "true"], "leave it out"),
     ],
 )
@@ -323,7 +323,7 @@ def test_what_is_no_prepared_set_of_shards_is_one_sentence(tree: Path, phantom: 
     info = json.loads((copy / "dataset.json").read_text())
     counts = info["counts"]["train"] | {"glioma": 1}
     (copy / "dataset.json").write_text(json.dumps(info | {"counts": info["counts"] | {"train": counts}}))
-    with pytest.raises(ValueError, match=r"122 train pictures in its shards, 81 in its dataset\.json"):
+    with pytest.raises(ValueError, match=r"122 train images in its shards, 81 in its dataset\.json"):
         local_part(open_shards(str(copy)))
     (copy / "dataset.json").write_text(json.dumps(info | {"classes": ["../up", "b"]}))
     with pytest.raises(ValueError, match="odd class name"):

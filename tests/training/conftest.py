@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 from filelock import FileLock
 
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
 
 from ..scripts import run_here

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import torch
 
-from brainmri.training.averaging import MovingAverage
+from brainmri.training.optimizer import MovingAverage
 
 
 def network() -> torch.nn.Module:

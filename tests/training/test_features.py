@@ -1,4 +1,4 @@
-"""Frozen backbones: features once, then the trained part alone, against the whole network on the same pictures."""
+"""Frozen backbones: features once, then the trained part alone, against the whole network on the same images."""
 
 from pathlib import Path
 from typing import Any
@@ -9,16 +9,17 @@ import torch
 from transformers import PreTrainedModel
 
 from brainmri.models.build import build_model
-from brainmri.models.parts import bare_network
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
 from brainmri.models.preprocessing import normalized
-from brainmri.training.features import AfterFrozen, FeatureBatches
-from brainmri.training.outcome import predict
-from brainmri.training.parameters import set_frozen
-from brainmri.training.recipe import Recipe, recipe_names, resolve
+from brainmri.recipe import Recipe, recipe_names
+from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
+from brainmri.training.optimizer import set_frozen
 from brainmri.training.stages import run_stages
+from brainmri.training.train import predict
 from tests.training.test_recipes_train import FOUR, SIZES, some_slices
 
-FROZEN = [name for name in recipe_names() if any(stage.feature_views for stage in resolve(name).stages)]
+FROZEN = [name for name in recipe_names() if any(stage.cached_views for stage in resolve(name).stages)]
 
 
 def small(name: str, *overrides: str) -> tuple[Recipe, PreTrainedModel]:
@@ -35,7 +36,7 @@ def test_every_recipe_with_a_frozen_backbone_keeps_its_features() -> None:
 @pytest.mark.parametrize("name", FROZEN)
 def test_what_trains_follows_the_frozen_part_in_a_chain(name: str) -> None:
     recipe, model = small(name)
-    stage = next(stage for stage in recipe.stages if stage.feature_views)
+    stage = next(stage for stage in recipe.stages if stage.cached_views)
     set_frozen(model, stage)
     after = AfterFrozen(model)
     after.check(model, torch.randn(2, 3, 32, 32))
@@ -58,8 +59,8 @@ def run(recipe: Recipe, model: PreTrainedModel, folder: Path, **given: Any) -> t
 
 
 def test_bfloat16_ends_with_training_although_its_trainer_saw_no_picture(tmp_path: Path) -> None:
-    """Every split is scored in float32: the trainer of pictures comes to its first one without having trained."""
-    recipe, model = small("resnet50_frozen", "stages.0.epochs=1", "stages.0.feature_views=1")
+    """Every split is scored in float32: the trainer of images comes to its first one without having trained."""
+    recipe, model = small("resnet50_frozen", "stages.0.epochs=1", "stages.0.cached_views=1")
     given = {"per_device_train_batch_size": 8, "disable_tqdm": True, "bf16": True}
     pictures = some_slices(8, 32, None)
     trainer, _ = run_stages(model, recipe, some_slices(24, 32, seed=0), pictures, given, tmp_path, 0, None)
@@ -82,7 +83,7 @@ def test_features_train_to_the_weights_that_pictures_train_to(name: str, tmp_pat
     for views in (1, None):
         recipe, model = small(name)
         stage = recipe.stages[0].model_copy(
-            update={"epochs": 2, "learning_rate": 1e-4, "keep": "last", "plateau": None, "feature_views": views}
+            update={"epochs": 2, "learning_rate": 1e-4, "keep": "last", "plateau": None, "cached_views": views}
         )
         recipe = recipe.model_copy(update={"augmentation": {}, "stages": [stage]})
         for module in model.modules():
@@ -101,7 +102,7 @@ def test_features_train_to_the_weights_that_pictures_train_to(name: str, tmp_pat
 
 
 def test_copies_of_a_picture_and_epochs_take_turns_through_its_views() -> None:
-    views = np.arange(6, dtype=np.float32).reshape(3, 2, 1)  # three views of two pictures
+    views = np.arange(6, dtype=np.float32).reshape(3, 2, 1)  # three views of two images
     batches = FeatureBatches(views, np.array([0, 1, 0, 0]), np.zeros(4, np.int64), training=True)
     seen = []
     for epoch in range(3):

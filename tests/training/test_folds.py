@@ -9,8 +9,8 @@ import pandas as pd
 import pytest
 
 from brainmri.data.dataset import PreparedData, open_prepared
-from brainmri.data.folds import fold_numbers, with_fold
-from brainmri.evaluation.folds import pool
+from brainmri.data.splits import fold_numbers, with_fold
+from brainmri.runs.folds import pool
 
 from ..scripts import run_here
 from .conftest import TINY, Train, result_of
@@ -47,7 +47,7 @@ def test_what_cannot_be_folded(phantom: Path) -> None:
 
 
 def moved_split(phantom: Path, out: Path) -> Path:
-    """The same prepared pictures, whose train and test have changed places."""
+    """The same prepared images, whose train and test have changed places."""
     shutil.copytree(phantom, out)
     index = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)
     split = index["split"].replace({"train": "test", "test": "train"})
@@ -72,8 +72,8 @@ def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train_here: Train, p
     assert sorted(set(test["fold"])) == [0, 1]
     result, folds = result_of(run), [result_of(run / f"fold{fold}") for fold in range(2)]
     assert [one["fold"] for one in [result, *folds]] == [None, 0, 1]
-    assert [one["reject"] is None for one in [result, *folds]] == [True, False, False]
-    assert "in the folders of their folds" in json.loads((run / "trust.json").read_text())["reject_reason"]
+    assert [one["ood"] is None for one in [result, *folds]] == [True, False, False]
+    assert "in the folders of their folds" in json.loads((run / "uncertainty.json").read_text())["ood_reason"]
     assert (result["test"]["n"], result["data"]["split"]) == (len(data.index), "2 folds")
     accuracy = (test["predicted"] == test["label"]).mean()
     assert result["test"]["accuracy"] == pytest.approx(accuracy)

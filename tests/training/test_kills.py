@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
 
 from ..hub.loopback import LoopbackHub
 from ..kills import Job, differences, killed, run_left, tree_digests, undisturbed

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 import brainmri
-from brainmri.hub import delivery
-from brainmri.training.machine import git_commit
+from brainmri.environment import git_commit
+from brainmri.hub import upload
 
 PACKAGE = Path(brainmri.__file__).parent
 OURS = '[project]\nname = "brainmri"\n'
@@ -24,7 +24,7 @@ def clone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
     def make(place: str) -> Path:
         package = tmp_path / place
         (package / "training").mkdir(parents=True)
-        for name in ("__init__.py", "training/machine.py"):
+        for name in ("__init__.py", "environment.py"):
             shutil.copyfile(PACKAGE / name, package / name)
         monkeypatch.setattr(brainmri, "__file__", str(package / "__init__.py"))
         return package
@@ -56,7 +56,7 @@ def test_a_repository_around_the_virtual_environment_is_not_ours(clone, tmp_path
     assert git_commit() is None
     (tmp_path / "pyproject.toml").write_text('[project]\nname = "thesis"\n')
     assert git_commit() is None
-    assert delivery.version_tag() == f"v{brainmri.__version__}"
+    assert upload.version_tag() == f"v{brainmri.__version__}"
 
 
 def test_a_repository_of_this_name_that_does_not_track_the_package_is_not_ours(clone, tmp_path: Path) -> None:
@@ -73,7 +73,7 @@ def test_a_checkout_gives_its_commit_and_tells_of_changes_to_the_package_alone(
     (tmp_path / "pyproject.toml").write_text(OURS)
     commit = committed(tmp_path, ".")
     assert git_commit() == commit
-    assert delivery.version_tag() == f"v{brainmri.__version__}-g{commit[:7]}"
+    assert upload.version_tag() == f"v{brainmri.__version__}-g{commit[:7]}"
     (tmp_path / "notes.txt").write_text("not of the package")
     (tmp_path / "pyproject.toml").write_text(OURS + "# a note\n")
     assert git_commit() == commit
@@ -120,7 +120,7 @@ def test_the_record_of_another_copy_does_not_count(clone, monkeypatch: pytest.Mo
 
 
 def _in_process(site: Path) -> str:
-    code = "from brainmri.training.machine import git_commit; print(git_commit())"
+    code = "from brainmri.environment import git_commit; print(git_commit())"
     environment = os.environ | {"PYTHONPATH": str(site)}
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=site)
     assert done.returncode == 0, done.stderr

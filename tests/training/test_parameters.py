@@ -4,9 +4,10 @@ import pytest
 import torch
 
 from brainmri.models.build import build_model, parameter_counts
-from brainmri.models.parts import bare_network
-from brainmri.training.parameters import parameter_groups, set_frozen
-from brainmri.training.recipe import Stage, resolve
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
+from brainmri.recipe import Stage
+from brainmri.training.optimizer import parameter_groups, set_frozen
 
 FOUR = ["glioma", "meningioma", "notumor", "pituitary"]
 

@@ -7,9 +7,10 @@ import pytest
 from transformers import PreTrainedModel
 
 from brainmri.models.build import build_model
+from brainmri.models.introspect import resolve
+from brainmri.recipe import Recipe
 from brainmri.training.arguments import stage_arguments
 from brainmri.training.precision import bf16_is_faster, precision_probe
-from brainmri.training.recipe import Recipe, resolve
 
 
 @pytest.fixture(scope="module")

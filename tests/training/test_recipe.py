@@ -6,9 +6,11 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from brainmri.data.augmentation import NEUTRAL
-from brainmri.training.arguments import PREPARATION, parse, stage_arguments
-from brainmri.training.recipe import recipe_names, resolve
+from brainmri.cli.train import PREPARATION, parse
+from brainmri.models.introspect import resolve
+from brainmri.recipe import recipe_names
+from brainmri.training.arguments import stage_arguments
+from brainmri.transforms.config import DOMAIN_RANDOMIZATION
 
 SYSTEMS = {  # of the four sources
     "A": ["cnn_six_block", "resnet_small", "resnet50_frozen", "resnet50_partial", "vit_base", "vit_two_stage"],
@@ -164,16 +166,16 @@ def test_unknown_training_arguments_of_a_recipe_are_refused() -> None:
 
 def test_neutralizing_adds_its_widths_and_a_recipes_own_win() -> None:
     plain = resolve("cnn_4to32")
-    neutral = resolve("cnn_4to32", overrides=["neutralize=true", "augmentation.jpeg=0.5"])
+    neutral = resolve("cnn_4to32", overrides=["domain_randomization=true", "augmentation.jpeg=0.5"])
     assert not plain.augmentations().levels
     assert vars(neutral.augmentations()) == {
         **vars(plain.augmentations()),
-        **NEUTRAL,
+        **DOMAIN_RANDOMIZATION,
         **plain.augmentation,
         "jpeg": 0.5,
     }
-    with pytest.raises(ValueError, match="levels, transplant and half_mirror"):
-        resolve("efficientnet_lite0_frozen", overrides=["neutralize=true"])
+    with pytest.raises(ValueError, match="levels, copy_paste and hemisphere_mirroring"):
+        resolve("efficientnet_lite0_frozen", overrides=["domain_randomization=true"])
 
 
 RESULTS = Path(__file__).parents[2] / "results" / "comparison.csv"

@@ -1,4 +1,4 @@
-"""Every recipe trains through all its stages, on a few small random pictures; only what it should train changes."""
+"""Every recipe trains through all its stages, on a few small random images; only what it should train changes."""
 
 from pathlib import Path
 
@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 import torch
 
-from brainmri.data.batches import SliceBatches
-from brainmri.data.cache import PixelCache
+from brainmri.data.pixel_cache import PixelCache
 from brainmri.models.build import build_model
-from brainmri.models.parts import bare_network
-from brainmri.training.parameters import set_frozen
-from brainmri.training.recipe import recipe_names, resolve
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
+from brainmri.recipe import recipe_names
+from brainmri.training.batches import SliceBatches
+from brainmri.training.optimizer import set_frozen
 from brainmri.training.stages import run_stages
 
 FOUR = ["glioma", "meningioma", "notumor", "pituitary"]

@@ -12,10 +12,10 @@ import pytest
 from safetensors.numpy import load_file
 
 from brainmri.data.prepare import prepare
+from brainmri.files import WriterLock
+from brainmri.runs.manifest import FREE, MAY_DIFFER
 from brainmri.training.checkpoints import fault, saved_checkpoints
-from brainmri.training.manifest import FREE, MAY_DIFFER
 from brainmri.training.trainer import SliceTrainer
-from brainmri.training.writer_lock import WriterLock
 
 from .conftest import ROOT, TINY, Train, result_of
 
@@ -111,7 +111,7 @@ def test_other_data_are_told_by_the_pictures_that_moved(
     done = train_here(*command(stopped), "--data_dir", str(other))
     assert done.returncode == 2
     assert "the data are not those of the run: their split seed was 42 and is now 7" in done.stderr
-    assert f"{moved} of {len(first)} pictures are in another split now ({trained} of the " in done.stderr
+    assert f"{moved} of {len(first)} images are in another split now ({trained} of the " in done.stderr
 
     copied = tmp_path / "copied"
     shutil.copytree(phantom, copied)
@@ -120,7 +120,7 @@ def test_other_data_are_told_by_the_pictures_that_moved(
     index.to_csv(copied / "index.csv", index=False)
     done = train_here(*command(stopped), "--data_dir", str(copied))
     assert done.returncode == 2
-    assert "the data are not those of the run: pictures, labels, groups or splits are others" in done.stderr
+    assert "the data are not those of the run: images, labels, groups or splits are others" in done.stderr
 
 
 def test_what_may_differ_is_said_and_a_torn_checkpoint_passed_over(
@@ -236,7 +236,7 @@ def test_several_processes_end_with_one_message_or_go_on_together(
 def test_features_made_before_the_first_checkpoint_are_used_again(
     train_here: Train, phantom: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stage = "stages=[{epochs: 2, learning_rate: 0.01, freeze: backbone, feature_views: 2, keep: last}]"
+    stage = "stages=[{epochs: 2, learning_rate: 0.01, freeze: backbone, cached_views: 2, keep: last}]"
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32"]
     arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stage, "--data_dir", str(phantom)]
     runs = tmp_path / "whole", tmp_path / "killed", tmp_path / "torn"

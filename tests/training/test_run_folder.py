@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from brainmri.evaluation.finishing import finishing, is_finished
+from brainmri.files import finishing, is_finished
 from brainmri.training.trainer import SliceTrainer
 
 from .conftest import TINY, Train, result_of
@@ -116,7 +116,7 @@ def test_a_run_comes_back_at_the_next_start_after_a_kill(
     run.rename(run.with_name("run.replaced-20261128T120000"))
     if when != "moved":
         (run / "checkpoints").mkdir(parents=True)
-        (run / "checkpoints" / "splits.csv").write_text("picture,split\n")
+        (run / "checkpoints" / "splits.csv").write_text("image,split\n")
     if when == "begun":
         record["settings"]["seed"] = 5
         (run / "run.json").write_text(json.dumps(record | {"replaces": "run.replaced-20261128T120000"}))

@@ -17,16 +17,16 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from brainmri.data.dataset import open_prepared
-from brainmri.evaluation.floors import compute_floors
-from brainmri.evaluation.metrics import evaluate_predictions
-from brainmri.evaluation.opening import open_model
+from brainmri.evaluation.baselines import compute_baselines
+from brainmri.evaluation.model import load_model
+from brainmri.metrics.classification import evaluate_predictions
 
 from .conftest import ROOT, TINY, Train, result_of
 
 RUN_FILES = [
     "run.json",
     *("README.md", "config.json", "history.csv", "model.safetensors", "predictions.csv", "preprocessor_config.json"),
-    *("recipe.yaml", "report.html", "result.json", "trust.json", "trust.safetensors"),
+    *("recipe.yaml", "report.html", "result.json", "uncertainty.json", "uncertainty.safetensors"),
 ]
 FIGURES = ["augmentation", "class_counts", "confusion_matrix", "curves", "reliability", "samples"]
 
@@ -55,7 +55,7 @@ def test_result_and_predictions_agree_with_each_other_and_the_data(finished: Pat
     assert result["test"]["accuracy"] == again["accuracy"]
     assert result["test"]["confusion_matrix"] == again["confusion_matrix"]
     assert result["test"]["groups"] == test["group_id"].nunique()
-    assert result["floors"] == pytest.approx(compute_floors(data))
+    assert result["floors"] == pytest.approx(compute_baselines(data))
     assert result["data"]["fingerprint"] == data.info["fingerprint"]
     assert result["data"]["classes"] == data.classes
 
@@ -78,11 +78,11 @@ def test_result_says_how_the_run_was_made(finished: Path) -> None:
 
 def test_a_record_beside_other_weights_is_refused(finished: Path, tmp_path: Path) -> None:
     mixed = Path(shutil.copytree(finished, tmp_path / "mixed"))
-    assert open_model(str(mixed)).result == result_of(finished)
+    assert load_model(str(mixed)).result == result_of(finished)
     state = load_file(mixed / "model.safetensors")
     save_file({name: tensor + 1 for name, tensor in state.items()}, mixed / "model.safetensors", {"format": "pt"})
     with pytest.raises(ValueError, match=r"result\.json was measured with other weights"):
-        open_model(str(mixed))
+        load_model(str(mixed))
 
 
 def test_history_has_a_row_for_each_epoch_and_the_best_one_is_kept(finished: Path) -> None:
@@ -109,9 +109,9 @@ def test_the_published_pipeline_gives_the_probabilities_of_predictions_csv(finis
 
 
 def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: Path) -> None:
-    trust, result = json.loads((finished / "trust.json").read_text()), result_of(finished)
-    rule = trust["reject"]
-    assert result["reject"] == rule
+    uncertainty, result = json.loads((finished / "uncertainty.json").read_text()), result_of(finished)
+    rule = uncertainty["ood"]
+    assert result["ood"] == rule
     assert rule["validation"]["rejected"] <= rule["lost_at_most"] == 0.05
     assert rule["test"]["n"] == result["test"]["n"]
     refused = {(probe["name"], probe["use"]): probe for probe in rule["probes"]}
@@ -122,9 +122,9 @@ def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: 
                 assert probe["rejected"] > rule["test"]["rejected"] + 0.3
                 assert probe["ci95"][0] < probe["rejected"] <= probe["ci95"][1]
     assert refused["photographs", "held back"]["absent"] is None  # its packages are required ones
-    own = refused["test pictures, inverted", "held back"]
+    own = refused["test images, inverted", "held back"]
     assert own["n"] == result["test"]["groups"]
-    assert "Reject rule: fitted" in (finished.parent / "stdout.txt").read_text()
+    assert "OOD detector: fitted" in (finished.parent / "stdout.txt").read_text()
     report = (finished / "report.html").read_text()
     card = (finished / "README.md").read_text()
     assert report.count("<h2>What it refuses</h2>") == card.count("## What it refuses") == 1
@@ -156,9 +156,9 @@ def test_several_ranks_train_as_one_process_does(
     print(f"{ranks} ranks, largest difference of the history: {(first - second).abs().to_numpy().max():.1e}")
     assert several["test"]["confusion_matrix"] == one["test"]["confusion_matrix"]
     assert several["test"]["loss"] == pytest.approx(one["test"]["loss"], abs=1e-5)
-    assert several["reject"]["fitted_images"] == one["reject"]["fitted_images"]
-    assert several["reject"]["threshold"] == pytest.approx(one["reject"]["threshold"], rel=1e-3)
-    assert several["reject"]["test"]["n"] == one["reject"]["test"]["n"]
+    assert several["ood"]["fitted_images"] == one["ood"]["fitted_images"]
+    assert several["ood"]["threshold"] == pytest.approx(one["ood"]["threshold"], rel=1e-3)
+    assert several["ood"]["test"]["n"] == one["ood"]["test"]["n"]
     assert done.stdout.count("Everything is in") == 1  # only the main process writes
 
 

@@ -34,7 +34,7 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
     assert result["data"]["classes"] == ["notumor or pituitary", "glioma or meningioma"]
     assert result["data"]["name"] == "phantom tiny, two classes"
 
-    # What is published: one label for each picture, and the probabilities of predictions.csv although bfloat16 trained.
+    # What is published: one label for each image, and the probabilities of predictions.csv although bfloat16 trained.
     assert json.loads((run / "config.json").read_text())["problem_type"] == "single_label_classification"
     classify = pipeline("image-classification", model=str(run))
     for row in pd.read_csv(run / "predictions.csv").query("split == 'test'").head(3).to_dict("records"):
@@ -60,7 +60,7 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
 
 @pytest.mark.slow
 def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, phantom: Path, tmp_path: Path) -> None:
-    stage = "stages=[{epochs: 4, learning_rate: 0.01, freeze: backbone, feature_views: 3, keep: last}]"
+    stage = "stages=[{epochs: 4, learning_rate: 0.01, freeze: backbone, cached_views: 3, keep: last}]"
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
     arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stage, "--data_dir", str(phantom)]
     arguments += ["--save_total_limit", "9", "--keep_checkpoints"]
@@ -72,7 +72,7 @@ def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, 
     assert not list(run.rglob("*.npy"))  # features go with the stage that they are for
     figures = ["epoch", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
     before = pd.read_csv(run / "history.csv")
-    # The whole network is what is saved and scored: its probabilities on pictures give the features' validation loss.
+    # The whole network is what is saved and scored: its probabilities on images give the features' validation loss.
     rows = pd.read_csv(run / "predictions.csv").query("split == 'validation'")
     own = -np.log([row[f"p_{row['label']}"] for row in rows.to_dict("records")]).mean()
     assert own == pytest.approx(before["validation_loss"].iloc[-1], abs=1e-4)

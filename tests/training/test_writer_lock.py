@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from brainmri.training.writer_lock import WriterLock
+from brainmri.files import WriterLock
 
 HOLDER = """
 import multiprocessing, sys, time

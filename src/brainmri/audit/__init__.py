@@ -1,0 +1,1 @@
+"""Leaks and shortcuts of a data set, found before anything is trained."""

@@ -1,7 +1,7 @@
 """What tells the class without looking at the brain: size, border, brightness, sharpness, format of the files.
 
 Where the classes of a data set come from different sources, such traits name the source and with it the class. A
-network learns them as readily as a tumour, and is lost in pictures from elsewhere.
+network learns them as readily as a tumour, and is lost in images from elsewhere.
 """
 
 from __future__ import annotations
@@ -18,8 +18,8 @@ from scipy.ndimage import laplace
 from tqdm.auto import tqdm
 
 from brainmri.data.checking import WORKERS
-from brainmri.data.images import read_image
-from brainmri.evaluation.floors import global_statistics
+from brainmri.io.read import read_image
+from brainmri.metrics.baselines import global_statistics
 
 FOLDS = 5
 SIDE = 224  # pixels that sharpness and letters are looked at in
@@ -38,10 +38,10 @@ TRAITS: dict[str, list[str]] = {  # a trait and what measures it
 
 
 def shortcuts(table: pd.DataFrame) -> dict[str, Any] | None:
-    """How well boosted trees tell the label from each trait alone, and from all: of pictures of groups not trained on.
+    """How well boosted trees tell the label from each trait alone, and from all: of images of groups not trained on.
 
     Args:
-        table: of `brainmri.audit.repetitions.repetitions`, rows of one data set.
+        table: of `brainmri.audit.duplicates.repetitions`, rows of one data set.
 
     Returns:
         `folds`, `majority` (the share of the most frequent label), and `traits`: rows of `trait`, `accuracy`, 0..1, the

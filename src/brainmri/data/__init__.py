@@ -1,0 +1,1 @@
+"""Source layouts -> prepared folders -> batches."""

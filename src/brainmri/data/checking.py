@@ -16,21 +16,21 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from brainmri.data.images import CheckedImage, RejectedImage, check_array, pixel_hash, read_image
-from brainmri.data.npz_layout import NPZ_FILES, npz_pictures
+from brainmri.data.layouts import NPZ_FILES, npz_pictures
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
+from brainmri.io.decode import RejectedImage, pixel_hash
+from brainmri.io.read import CheckedImage, check_array, read_image
 
 # Threads, not processes: they end with the process that is killed, and a script that calls `prepare` needs no
 # `if __name__ == "__main__"`. On 2 cores (2026-11-22), 3,500 JPEGs of 224x224 took 3.0 s in one thread or two, 2.0 s in
 # two processes; 400 of 512x512 took 2.2 s in one thread, 1.6 s in two, no less in two processes.
 WORKERS = 2
-AHEAD = 64  # pictures in work or waiting at one time; bounds the memory
-
+AHEAD = 64  # images in work or waiting at one time; bounds the memory
 NO_LABEL = "no label: it stands outside the class folders, or its label in the table is empty"
 
 
-class Picture(NamedTuple):
-    """What is kept of a picture: suffix and SHA-256 of the bytes that were put aside, and
+class CheckedFile(NamedTuple):
+    """What is kept of an image: suffix and SHA-256 of the bytes that were put aside, and
 
     thumbnail, content: uint8 (64, 64), of the whole and without its border. pixels: see `pixel_hash`. format, bytes: of
     the file that was read.
@@ -52,9 +52,9 @@ PICTURE_COLUMNS = ("suffix", "sha256", "pixels", "format", "bytes")
 class Checked:
     """What the check found.
 
-    usable: the rows of the table that hold a picture, with the new columns `staged` (the file with the bytes to
+    usable: the rows of the table that hold an image, with the new columns `staged` (the file with the bytes to
     write), `suffix`, `sha256`, `pixels`, `format` and `bytes`. thumbnails, contents: uint8, (N, 64, 64), in the same
-    order: whole pictures, and without their borders. rejected: columns path and reason.
+    order: whole images, and without their borders. rejected: columns path and reason.
     """
 
     usable: pd.DataFrame
@@ -69,10 +69,10 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     Puts the bytes to be written into the folder `staged`. Shows a progress bar in a terminal.
 
     Raises:
-        ValueError: if not one picture is usable (the first reasons are listed).
+        ValueError: if not one image is usable (the first reasons are listed).
     """
     files = [staged / f"{row:08d}" for row in range(len(table))]
-    results: list[Picture | str] = [NO_LABEL] * len(table)
+    results: list[CheckedFile | str] = [NO_LABEL] * len(table)
     labelled = (table["label"] != "").tolist()
     pictures = _npz_pictures(root, table) if layout == "npz" else _files(root, table)
     jobs = ((row, partial(_check, read, files[row])) for row, read in pictures if labelled[row])
@@ -81,26 +81,26 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
         for row, result in _in_threads(jobs):
             results[row] = result
             bar.update()
-    usable = [isinstance(result, Picture) for result in results]
-    kept = [result for result in results if isinstance(result, Picture)]
+    usable = [isinstance(result, CheckedFile) for result in results]
+    kept = [result for result in results if isinstance(result, CheckedFile)]
     reasons = [result for result in results if isinstance(result, str)]
     rejected = table.loc[np.logical_not(usable), ["path"]].assign(reason=reasons).reset_index(drop=True)
     if not kept:
         first = "; ".join(f"{path}: {reason}" for path, reason in rejected.head(3).itertuples(index=False))
-        raise ValueError(f"not one usable picture among {len(table)} files" + (f": {first}" if first else ""))
+        raise ValueError(f"not one usable image among {len(table)} files" + (f": {first}" if first else ""))
     columns = {name: [getattr(picture, name) for picture in kept] for name in PICTURE_COLUMNS}
     usable_rows = table.assign(staged=[str(file) for file in files])[usable].assign(**columns).reset_index(drop=True)
     thumbnails, contents = (np.stack([getattr(picture, name) for picture in kept]) for name in ("thumbnail", "content"))
     return Checked(usable_rows, thumbnails, contents, rejected)
 
 
-def _check(read: Callable[[], CheckedImage], file: Path) -> Picture | str:
+def _check(read: Callable[[], CheckedImage], file: Path) -> CheckedFile | str:
     try:
         checked = read()
     except RejectedImage as error:
         return str(error)
     file.write_bytes(checked.encoded)
-    return Picture(
+    return CheckedFile(
         thumbnail=thumbnail(checked.image),
         content=content_thumbnail(checked.image),
         suffix=checked.suffix,
@@ -124,10 +124,10 @@ def _npz_pictures(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callab
 
 
 def _in_threads(
-    jobs: Iterator[tuple[int, Callable[[], Picture | str]]],
-) -> Iterator[tuple[int, Picture | str]]:
+    jobs: Iterator[tuple[int, Callable[[], CheckedFile | str]]],
+) -> Iterator[tuple[int, CheckedFile | str]]:
     """The results in order. Jobs are taken from the iterator only as far as `AHEAD`."""
-    waiting: deque[tuple[int, Future[Picture | str]]] = deque()
+    waiting: deque[tuple[int, Future[CheckedFile | str]]] = deque()
     with ThreadPoolExecutor(WORKERS) as pool:
         for row, job in jobs:
             waiting.append((row, pool.submit(job)))

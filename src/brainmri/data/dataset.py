@@ -1,20 +1,19 @@
-"""A prepared folder, opened: as a table, as a `datasets.DatasetDict`, and as rows to oversample."""
+"""A prepared folder, opened: as a table, as a `datasets.DatasetDict`, as rows to oversample, or with two classes."""
 
 from __future__ import annotations
 
 import hashlib
 import json
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 
-from brainmri.data.outlines import Polygon, read_outlines
-from brainmri.faults import reading
-from brainmri.suggestions import did_you_mean, paths_like
+from brainmri.data.masks import Polygon, read_polygons
+from brainmri.errors import did_you_mean, paths_like, reading
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -23,7 +22,7 @@ logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 OUTLINES = "outlines.csv"
 SCHEMA_VERSION = 1
-COLUMNS = ("file_name", "label", "split", "group_id", "picture_id", "site", "source")  # of index.csv
+COLUMNS = ("file_name", "label", "split", "group_id", "duplicate_id", "site", "source")  # of index.csv
 FACTS = ("name", "fingerprint", "layout", "split", "split_seed", "leaky", "classes", "counts", "groups")
 
 
@@ -47,7 +46,7 @@ class PreparedData:
     def outlines(self) -> dict[str, list[Polygon]]:
         """The outlines of tumours, by `source`; none where the folder has no `outlines.csv`."""
         file = self.root / OUTLINES
-        return read_outlines(file) if file.is_file() else {}
+        return read_polygons(file) if file.is_file() else {}
 
     def labels(self, rows: np.ndarray) -> np.ndarray:
         """Class numbers (int64) of the images at `rows`."""
@@ -62,7 +61,7 @@ def split_counts(index: pd.DataFrame) -> dict[str, dict[str, int]]:
 
 
 def fingerprint(table: pd.DataFrame) -> str:
-    """16 hex digits that change with any name, label, split, group or byte of the pictures."""
+    """16 hex digits that change with any name, label, split, group or byte of the images."""
     rows = sorted(table[["file_name", "label", "split", "group_id", "sha256"]].itertuples(index=False, name=None))
     return hashlib.sha256(json.dumps(rows, ensure_ascii=False).encode()).hexdigest()[:16]
 
@@ -121,7 +120,7 @@ def open_prepared(root: Path | str) -> PreparedData:
             f"{root}: {len(missing)} files of index.csv are missing, {missing[0]} the first: prepare it again"
         )
     if info["simulated"] and fingerprint_of_files(root, index) != info["fingerprint"]:
-        logger.warning("%s: its files are not those that were simulated, so they count as pictures of patients.", root)
+        logger.warning("%s: its files are not those that were simulated, so they count as images of patients.", root)
         info["simulated"] = False
     return PreparedData(root, index, info, list(info["classes"]))
 
@@ -167,3 +166,62 @@ def oversampled(rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
         for label in np.flatnonzero(counts)
     ]
     return np.concatenate([rows, *extra])
+
+
+# Labels of images without a tumour in the source layouts, without spaces and underscores.
+WITHOUT_TUMOR = {"notumor", "notumour", "healthy", "normal", "no"}
+NAME_SUFFIX = ", two classes"  # of the name of a data set whose classes were merged
+
+
+def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
+    """`data` with two classes, the negative one first; one that has two already stays as it is.
+
+    positive: the labels to merge; by default all but the one whose name says that there is no tumour. The images and
+    their splits stay; the fingerprint changes, so that figures on two classes are never mixed with others.
+
+    Raises:
+        ValueError: if a label is unknown, none or all are named, or no label says that there is no tumour.
+    """
+    if positive is None:
+        if len(data.classes) == 2:
+            return data
+        negative = class_without_tumour(data.classes)
+        if negative is None:
+            raise ValueError(
+                f"two classes are needed and the data has {', '.join(data.classes)}: say with --positive which count "
+                "as positive"
+            )
+        positive = [name for name in data.classes if name != negative]
+    if unknown := [name for name in positive if name not in data.classes]:
+        raise ValueError(f"--positive {' '.join(unknown)}: the classes are {', '.join(data.classes)}")
+    chosen = [name for name in data.classes if name in positive]
+    rest = [name for name in data.classes if name not in positive]
+    if not chosen or not rest:
+        raise ValueError(f"--positive: name some of the classes {', '.join(data.classes)}, but not all")
+    classes = [" or ".join(rest), " or ".join(chosen)]
+    index = data.index.assign(label=data.index["label"].map(lambda name: classes[name in chosen]))
+    counts = {
+        split: {
+            classes[0]: sum(data.info["counts"][split][name] for name in rest),
+            classes[1]: sum(data.info["counts"][split][name] for name in chosen),
+        }
+        for split in SPLITS
+    }
+    info = data.info | {
+        "name": data.info["name"] + NAME_SUFFIX,
+        "fingerprint": merged_fingerprint(data.info["fingerprint"], classes),
+        "classes": classes,
+        "counts": counts,
+    }
+    return replace(data, index=index, info=info, classes=classes)
+
+
+def class_without_tumour(classes: list[str]) -> str | None:
+    """The one label whose name says that there is no tumour; None if there is not exactly one."""
+    found = [name for name in classes if name.lower().replace(" ", "").replace("_", "") in WITHOUT_TUMOR]
+    return found[0] if len(found) == 1 else None
+
+
+def merged_fingerprint(fingerprint: str, classes: list[str]) -> str:
+    """The fingerprint of a data set whose labels were merged into `classes`."""
+    return derived_fingerprint(fingerprint, str(classes))

@@ -1,4 +1,7 @@
-"""A split table -> the files of a prepared folder: pictures, index.csv, rejected.csv, dataset.json, README.md."""
+"""A split table -> the files of a prepared folder: images, index.csv, rejected.csv, dataset.json, README.md.
+
+The folder is made beside its final place and moved there when it is whole, so that nobody ever sees half of it.
+"""
 
 from __future__ import annotations
 
@@ -6,18 +9,21 @@ import json
 import re
 import shutil
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
 from typing import Any
 
 import pandas as pd
 import yaml
+from filelock import FileLock, Timeout
 
-from brainmri.data.choices import SCHEMES
-from brainmri.data.dataset import SPLITS
-from brainmri.data.origins import ORIGINS
+from brainmri.data.constants import SCHEMES
+from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
+from brainmri.data.layouts import list_files
+from brainmri.data.provenance import ORIGINS
 
-INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "picture_id", "site", "source"]
+INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"]
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows
 DEVICES = re.compile(r"(con|prn|aux|nul|com\d|lpt\d)(\..*)?", re.IGNORECASE)  # nor these as the whole stem
 # `datasets` takes a folder name with one of these words in it for a split, and skips names that begin with . or __
@@ -55,7 +61,7 @@ def name_files(table: pd.DataFrame) -> list[str]:
 
     It is made of the split, the label, a number and the suffix of the content. The number is the place of the source's
     path among all, numbers in it taken as numbers; names of files may be names of patients, and these go into every
-    table of predictions and into what is published. A picture that is repeated gets -2, -3, ..., in the order of the
+    table of predictions and into what is published. An image that is repeated gets -2, -3, ..., in the order of the
     rows.
     """
     places = {path: place for place, path in enumerate(sorted(set(table["path"]), key=_by_number), 1)}
@@ -103,7 +109,7 @@ def counts_table(counts: dict[str, dict[str, int]], classes: list[str]) -> list[
     return [*rows, ["all", *map(str, totals), str(sum(totals))]]
 
 
-def leak_statement(info: dict[str, Any]) -> str:
+def split_statement(info: dict[str, Any]) -> str:
     if not info["leaky"]:
         return f"No group stands in more than one split ({info['groups']} groups)."
     return (
@@ -113,7 +119,7 @@ def leak_statement(info: dict[str, Any]) -> str:
 
 
 def origin_statement(info: dict[str, Any]) -> str:
-    """Where the pictures come from, as far as it was recorded, and what is known of their licence."""
+    """Where the images come from, as far as it was recorded, and what is known of their licence."""
     if info["simulated"]:
         return "The images are simulated (phantom set): no figure measured on them is a clinical one."
     if info["origin"] is None:
@@ -147,10 +153,10 @@ def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
         table,
         f"Split `{info['split']}` (seed {info['split_seed']}): {SCHEMES[info['split']]}. "
         + (f"All images with `{info['holdout']}` are in test. " if info["holdout"] else "")
-        + f"{leak_statement(info)} "
-        "A group holds the images of one patient, as far as given patient ids and the likeness of the pictures tell.",
-        f"{info['pictures']} distinct pictures; the largest group has {info['largest_group']} images; "
-        f"{len(info['contradictory_pictures'])} pictures occur under more than one label.",
+        + f"{split_statement(info)} "
+        "A group holds the images of one patient, as far as given patient ids and the likeness of the images tell.",
+        f"{info['pictures']} distinct images; the largest group has {info['largest_group']} images; "
+        f"{len(info['contradictory_pictures'])} images occur under more than one label.",
         f"{info['rejected']} files of the source were rejected"
         + (", listed with the reasons in `rejected.csv`:" if len(rejected) else "."),
         "\n".join(f"- {reason}: {count}" for reason, count in rejected["reason"].value_counts().head(10).items()),
@@ -162,3 +168,83 @@ def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
 
 def _write_text(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", newline="\n")
+
+
+TABLES = ("dataset.json", "index.csv", "rejected.csv", "README.md")  # beside the images
+
+
+def check_output(out: Path, overwrite: bool) -> None:
+    """Refuse an `out` that must not be written.
+
+    Raises:
+        ValueError: if it is a file, if it exists and `overwrite` is not set, or if it holds something else than a
+            prepared data set: all of it goes when it is replaced.
+    """
+    if not out.exists():
+        return
+    if not out.is_dir():
+        raise ValueError(f"{out} is a file: expected a folder that does not exist yet")
+    if not overwrite:
+        raise ValueError(f"{out} exists already: choose another folder, or replace it with --overwrite")
+    if any(out.iterdir()) and not is_prepared(out):
+        raise ValueError(f"{out} is not a prepared data set and is never replaced: choose another folder")
+    if strangers := _strangers(out):
+        raise ValueError(
+            f"{out} holds {strangers[0]} ({len(strangers)} such files), which is no part of the prepared data set and "
+            "would be lost: move it elsewhere, or choose another folder"
+        )
+
+
+def _strangers(out: Path) -> list[str]:
+    """Files in a folder with `dataset.json` and `index.csv` that no preparation wrote, as far as the index tells."""
+    if not any(out.iterdir()):
+        return []
+    try:
+        names = pd.read_csv(out / "index.csv", dtype=str, keep_default_na=False)["file_name"]
+    except (ValueError, KeyError):  # an index.csv of something else
+        names = pd.Series(dtype=str)
+    own = {*names, *TABLES, OUTLINES}
+    found = (file.relative_to(out).as_posix() for file in list_files(out))
+    return [name for name in found if name not in own]
+
+
+@contextmanager
+def workshop(out: Path) -> Iterator[Path]:
+    """A temporary folder beside `out`, gone at the end. What a killed run left there is cleaned up first.
+
+    Raises:
+        ValueError: if another process is working on the same `out`.
+    """
+    folder = out.with_name(f"{out.name}.brainmri-tmp")
+    folder.mkdir(parents=True, exist_ok=True)
+    lock = FileLock(folder / "lock")
+    try:
+        lock.acquire(timeout=0)
+    except Timeout as error:
+        raise ValueError(f"another run is preparing {out} at this moment: wait for it") from error
+    try:
+        _tidy(folder, out)
+        yield folder
+    finally:
+        _tidy(folder, out)
+        lock.release()
+        (folder / "lock").unlink(missing_ok=True)
+        with suppress(OSError):  # another run may have begun to work there since the release
+            folder.rmdir()
+
+
+def install(new: Path, out: Path, overwrite: bool) -> None:
+    """Move the finished folder `new` (inside the workshop of `out`) to `out`, replacing an old one if `overwrite`."""
+    check_output(out, overwrite)
+    if out.exists():
+        out.rename(new.with_name("old"))
+    new.rename(out)
+
+
+def _tidy(folder: Path, out: Path) -> None:
+    """Remove what was made there, by name: nothing is deleted that this module did not make."""
+    if (folder / "old").exists() and not out.exists():
+        (folder / "old").rename(out)  # stopped between the two steps of `install`
+    for name in ("new", "staged", "old"):
+        if (folder / name).exists():
+            shutil.rmtree(folder / name)

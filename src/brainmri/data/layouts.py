@@ -1,35 +1,33 @@
-"""Source folders -> one table of files. Nothing is opened but tables and the headers of arrays.
-
-The table has the columns of `COLUMNS`, all text, sorted by `path`:
-path (POSIX, relative to the source folder; "train_data.npz#17" for a row of an array), label ("" where a picture stands
-in no class folder), source_split ("train", "validation", "test" or ""), group (an id that the source gives, or ""),
-site ("" unless given).
-"""
+"""Source folders -> one table of files. Nothing is opened but tables and the headers of arrays."""
 
 from __future__ import annotations
 
+import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
+import numpy as np
 import pandas as pd
 
-from brainmri.data.choices import LAYOUTS
-from brainmri.data.images import PICTURE_SUFFIXES
-from brainmri.data.npz_layout import NPZ_FILES, read_npz_table
+from brainmri.data.constants import LAYOUTS
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
+from brainmri.io.limits import MAX_PIXELS, is_too_long
+from brainmri.io.read import PICTURE_SUFFIXES
 
 KAGGLE_SPLITS = {"training": "train", "testing": "test"}
 MRI_FOLDER = "Brain Tumor MRI images"
 CT_FOLDER = "Brain Tumor CT scan Images"
 TUMOR_CLASSES = ("glioma", "meningioma", "pituitary")  # in the file names of kaggle-multimodal
 SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
-
 LOOKED_FOR = (
     "Training/<class>/* and Testing/<class>/* (kaggle-4class); "
     f'Healthy/* and Tumor/*, here or in "{MRI_FOLDER}" (kaggle-multimodal); '
     "train_data.npz and test_data.npz (npz); "
     "metadata.csv, or a single CSV, with the columns file_name and label (csv); "
-    "folders of pictures, one for each class, or those in train/, validation/ and test/ (imagefolder)"
+    "folders of images, one for each class, or those in train/, validation/ and test/ (imagefolder)"
 )
 
 
@@ -65,7 +63,7 @@ def detect_layout(source: Path) -> str:
 def read_layout(source: Path, layout: str) -> pd.DataFrame:
     """The table of all files of `source`; hidden files and those that operating systems leave behind are passed over.
 
-    Files in class folders are all listed, whatever they are; pictures outside the class folders are listed with an
+    Files in class folders are all listed, whatever they are; images outside the class folders are listed with an
     empty label. `kaggle-multimodal` reads the MRI half only (see `left_out`).
 
     Raises:
@@ -203,3 +201,102 @@ def _found(source: Path) -> str:
     listed = ", ".join(folders[:8] + files[:4])
     more = ", ..." if len(folders) > 8 or len(files) > 4 else ""
     return f"{len(folders)} folders and {len(files)} files: {listed}{more}"
+
+
+NPZ_FILES = ("train_data.npz", "test_data.npz")
+BINARY_CLASSES = ("notumor", "tumor")  # what 0 and 1 in Y mean
+
+
+def read_npz_table(source: Path) -> pd.DataFrame:
+    """The table of both files; the paths are like "train_data.npz#17".
+
+    Labels may be 0/1 (`BINARY_CLASSES`), one-hot over these two, or texts; with shape (N,) or (N, 1), or (N, 2) for
+    one-hot.
+
+    Raises:
+        ValueError: if a file or an array is missing, needs pickle, or has another shape or type than expected, or
+            holds images that are too large.
+    """
+    tables = []
+    for name, split in zip(NPZ_FILES, ("train", "test"), strict=True):
+        if not (source / name).is_file():
+            raise ValueError(f"{source}: the layout npz needs {' and '.join(NPZ_FILES)}, but there is no {name}")
+        with _member(source / name, "X") as (_, shape, dtype):
+            if len(shape) not in (3, 4) or shape[3:] not in ((), (1,), (3,)):
+                raise ValueError(
+                    f"{name}: X has the shape {shape}, expected (N, height, width) or (N, height, width, 1 or 3)"
+                )
+            if shape[1] * shape[2] > MAX_PIXELS or is_too_long(shape[2], shape[1]):
+                raise ValueError(f"{name}: X holds images of {shape[2]}x{shape[1]} pixels, which is too large")
+            if dtype != np.uint8 and dtype.kind != "f":
+                raise ValueError(f"{name}: X holds {dtype}, expected uint8, or float from 0 to 1")
+        labels = _labels(source / name)
+        if shape[0] != len(labels):
+            raise ValueError(f"{name}: X has {shape[0]} images but Y has {len(labels)} labels")
+        paths = [f"{name}#{row}" for row in range(len(labels))]
+        tables.append(pd.DataFrame({"path": paths, "label": labels, "source_split": split, "group": "", "site": ""}))
+    return pd.concat(tables)[list(COLUMNS)].sort_values("path", ignore_index=True)
+
+
+def npz_pictures(file: Path) -> Iterator[np.ndarray]:
+    """The images of `X` in order: (height, width) or (height, width, channels), in the type of the array."""
+    with _member(file, "X") as (stream, shape, dtype):
+        size = int(np.prod(shape[1:])) * dtype.itemsize
+        for row in range(shape[0]):
+            data = stream.read(size)
+            if len(data) < size:
+                raise ValueError(f"{file.name}: X is cut off at image {row} of {shape[0]}")
+            yield np.frombuffer(data, dtype).reshape(shape[1:])
+
+
+def _labels(file: Path) -> list[str]:
+    with _member(file, "Y") as (stream, shape, dtype):
+        values = np.frombuffer(stream.read(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
+    if values.ndim == 2 and values.shape[1] == 1:
+        values = values[:, 0]
+    if dtype.kind == "S":
+        values = np.char.decode(values, "utf-8")
+    if values.dtype.kind == "U" and values.ndim == 1:
+        return [str(value).strip() for value in values]
+    if dtype.kind not in "buif" or values.ndim not in (1, 2):
+        raise ValueError(
+            f"{file.name}: Y holds {dtype} of shape {shape}, expected N numbers, N texts, or (N, 2) one-hot"
+        )
+    if values.ndim == 2:
+        if values.shape[1] != len(BINARY_CLASSES) or not (np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all()):
+            raise ValueError(
+                f"{file.name}: Y has the shape {shape} but is not one-hot over {len(BINARY_CLASSES)} classes"
+            )
+        values = values.argmax(1)
+    if not np.isin(values, (0, 1)).all():
+        found = ", ".join(f"{value:g}" for value in np.unique(values)[:6])
+        raise ValueError(
+            f"{file.name}: Y holds the numbers {found}; names are known for 0 (notumor) and 1 (tumor) only: "
+            "save the class names as texts instead"
+        )
+    return [BINARY_CLASSES[int(value)] for value in values]
+
+
+@contextmanager
+def _member(file: Path, name: str) -> Iterator[tuple[IO[bytes], tuple[int, ...], np.dtype]]:
+    """A stream that stands at the first value of an array inside an .npz, with the shape and type of the array."""
+    try:
+        with zipfile.ZipFile(file) as archive:
+            if f"{name}.npy" not in archive.namelist():
+                found = ", ".join(entry.removesuffix(".npy") for entry in archive.namelist()) or "nothing"
+                raise ValueError(f"{file.name}: no array {name} in it; it holds {found}")
+            with archive.open(f"{name}.npy") as stream:
+                version = np.lib.format.read_magic(stream)
+                read = np.lib.format.read_array_header_1_0 if version == (1, 0) else np.lib.format.read_array_header_2_0
+                shape, fortran, dtype = read(stream)
+                if dtype.hasobject:
+                    raise ValueError(
+                        f"{file.name}: {name} holds Python objects, which are never unpickled: save plain numbers"
+                    )
+                if fortran and len(shape) > 1:
+                    raise ValueError(
+                        f"{file.name}: {name} is stored column by column: save np.ascontiguousarray({name})"
+                    )
+                yield stream, shape, dtype
+    except (zipfile.BadZipFile, zlib.error) as error:
+        raise ValueError(f"{file.name} is not a whole .npz file: {error}") from error

@@ -9,7 +9,6 @@ from typing import Any
 
 import pandas as pd
 
-from brainmri.data.bounds import MAX_PIXELS, MIN_SIDE
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.dataset import (
     OUTLINES,
@@ -21,25 +20,27 @@ from brainmri.data.dataset import (
     open_prepared,
     split_counts,
 )
+from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
 from brainmri.data.folder import (
     check_labels,
+    check_output,
     counts_table,
-    leak_statement,
+    install,
     name_files,
+    split_statement,
+    workshop,
     write_pictures,
     write_tables,
 )
-from brainmri.data.groups import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
 from brainmri.data.layouts import detect_layout, left_out, read_layout
-from brainmri.data.origins import check_origin
-from brainmri.data.outlines import beside, read_outline_table
-from brainmri.data.simulated import all_simulated
+from brainmri.data.masks import beside, read_polygon_table
+from brainmri.data.provenance import all_simulated, check_origin
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
-from brainmri.data.staging import check_output, install, workshop
-from brainmri.data.standardizing import check_steps, standardize_files
+from brainmri.data.standardize import check_steps, standardize_files
 from brainmri.data.storage import cache_folder
 from brainmri.data.tables import add_groups, add_sites
-from brainmri.faults import writing
+from brainmri.errors import writing
+from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 
 PREPARE_VERSION = 3  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
@@ -68,16 +69,16 @@ def prepare(
     Args:
         source: a folder, or a CSV file (layout `csv`).
         out: the folder to make; it appears in one step, when it is complete.
-        layout: one of brainmri.data.choices.LAYOUTS; found out from the source if None.
+        layout: one of brainmri.data.constants.LAYOUTS; found out from the source if None.
         split, val, test, split_seed: see brainmri.data.splits.assign.
         groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
         sites: a CSV `file_name,site` of where the images come from.
-        outlines: a CSV `path,polygon` of where tumours are (see brainmri.data.outlines); `SOURCE.outlines.csv` beside
+        outlines: a CSV `path,polygon` of where tumours are (see brainmri.data.masks); `SOURCE.outlines.csv` beside
             the source if None, where there is one.
-        standardize: steps of brainmri.data.standardizing, done to every picture after grouping; none if None.
+        standardize: steps of brainmri.data.standardize, done to every image after grouping; none if None.
         holdout: `site=NAME`: all images of that site, and all groups that have one, are in test.
         name: of the data set; that of the source folder if None.
-        origin: where the images come from, one of brainmri.data.origins.ORIGINS; not recorded if None, unless the
+        origin: where the images come from, one of brainmri.data.provenance.ORIGINS; not recorded if None, unless the
             source is a prepared folder that has it on record.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
 
@@ -103,7 +104,7 @@ def prepare(
     check_labels(set(table["label"]) - {""})
     if groups is not None:
         table = add_groups(table, Path(groups))
-    drawn = read_outline_table(Path(outlines) if outlines else beside(source), table["path"])
+    drawn = read_polygon_table(Path(outlines) if outlines else beside(source), table["path"])
     print(f"{source.name}: layout {layout}, {len(table)} files")
     for sentence in left_out(source, layout):
         print(sentence)
@@ -194,7 +195,7 @@ def _check_classes(checked: Checked, table: pd.DataFrame) -> None:
     classes = sorted(set(checked.usable["label"]))
     if len(classes) < 2:
         lost = sorted(set(table["label"]) - {*classes, ""})
-        more = f" (no usable picture of {', '.join(lost)})" if lost else ""
+        more = f" (no usable image of {', '.join(lost)})" if lost else ""
         raise ValueError(f"only one class, {classes[0]}{more}: at least two are needed")
 
 
@@ -202,11 +203,11 @@ def _provenance(root: Path, checked: Checked, origin: str | None) -> dict[str, A
     """`simulated` and `origin` of dataset.json: what is on record of the source, or was said of it; nothing is guessed.
 
     Raises:
-        ValueError: if an origin is given for simulated pictures.
+        ValueError: if an origin is given for simulated images.
     """
     earlier = None
     if is_prepared(root):
-        with suppress(ValueError):  # not whole any more: then it is a folder of pictures as any other
+        with suppress(ValueError):  # not whole any more: then it is a folder of images as any other
             earlier = open_prepared(root)
     if earlier is None:
         simulated = all_simulated(root, checked.usable["pixels"])
@@ -216,7 +217,7 @@ def _provenance(root: Path, checked: Checked, origin: str | None) -> dict[str, A
         simulated = own and earlier.info["simulated"]
         check_origin(origin := origin or (earlier.info["origin"] if own else None))
     if simulated and origin:
-        raise ValueError(f"--origin {origin}: these pictures are simulated, by the record in {root}")
+        raise ValueError(f"--origin {origin}: these images are simulated, by the record in {root}")
     return {"simulated": simulated, "origin": origin}
 
 
@@ -228,15 +229,16 @@ def _with_groups(checked: Checked) -> pd.DataFrame:
         names=checked.usable["path"].tolist(),
     )
     return checked.usable.assign(
-        picture_id=[f"p{number:05d}" for number in found.picture], group_id=[f"g{number:05d}" for number in found.group]
+        duplicate_id=[f"p{number:05d}" for number in found.picture],
+        group_id=[f"g{number:05d}" for number in found.group],
     )
 
 
 def _facts(grouped: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
     """The counted part of dataset.json: of `grouped` (every usable file once) and of `result` (with repeated rows)."""
-    labels = grouped.groupby("picture_id")["label"].nunique()
-    doubtful = grouped[grouped["picture_id"].isin(labels.index[labels > 1])]
-    contradictory = [sorted(rows["path"]) for _, rows in doubtful.groupby("picture_id")]
+    labels = grouped.groupby("duplicate_id")["label"].nunique()
+    doubtful = grouped[grouped["duplicate_id"].isin(labels.index[labels > 1])]
+    contradictory = [sorted(rows["path"]) for _, rows in doubtful.groupby("duplicate_id")]
     across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
     return {
         "counts": split_counts(result),
@@ -253,9 +255,9 @@ def _print_summary(info: dict[str, Any], rejected: pd.DataFrame, grouped: pd.Dat
     rows = counts_table(info["counts"], info["classes"])
     width = max(len(row[0]) for row in rows)
     print("\n".join([f"{row[0]:<{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]))
-    print(f"{info['pictures']} distinct pictures in {info['groups']} groups, of up to {info['largest_group']} images.")
+    print(f"{info['pictures']} distinct images in {info['groups']} groups, of up to {info['largest_group']} images.")
     held_out = f" All images with {info['holdout']} are in test." if info["holdout"] else ""
-    print(f"Split {info['split']}, seed {info['split_seed']}.{held_out} {leak_statement(info)}")
+    print(f"Split {info['split']}, seed {info['split_seed']}.{held_out} {split_statement(info)}")
     for split, label in (
         (split, label) for split in SPLITS for label in info["classes"] if not info["counts"][split][label]
     ):
@@ -265,7 +267,7 @@ def _print_summary(info: dict[str, Any], rejected: pd.DataFrame, grouped: pd.Dat
         print(f"Note: {label} has only {count} groups, so that its shares in the splits are coarse.")
     if contradictory := info["contradictory_pictures"]:
         first = ", ".join(contradictory[0][:4])
-        print(f"Note: {len(contradictory)} pictures occur under more than one label, the first: {first}.")
+        print(f"Note: {len(contradictory)} images occur under more than one label, the first: {first}.")
     if info["outlined"]:
         print(f"{info['outlined']} images have outlines of their tumours.")
     print(f"{info['rejected']} files rejected" + (" (rejected.csv):" if len(rejected) else "."))

@@ -1,7 +1,7 @@
 """A prepared set as Parquet shards, on the Hub or in a folder: one that is too large for a machine's disks.
 
-`publish.py dataset` makes them. Training pictures are streamed (`brainmri.data.streaming`); validation and test, and a
-few training pictures for figures and the reject rule, are read once into the cache.
+`publish.py dataset` makes them. Training images are streamed (`brainmri.training.streaming`); validation and test, and
+a few training images for figures and the OOD detector, are read once into the cache.
 """
 
 from __future__ import annotations
@@ -25,14 +25,14 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
-from brainmri.data.bounds import MAX_PIXELS
 from brainmri.data.dataset import SCHEMA_VERSION, SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
 from brainmri.data.storage import cache_folder
+from brainmri.io.limits import MAX_PIXELS
 
 logger = logging.getLogger(__name__)
 HUB = "hf://datasets/"
-SAMPLE = 1000  # training pictures that are read into the cache: as many as the reject rule is fitted on
-FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # of pictures in prepared folders
+SAMPLE = 1000  # training images that are read into the cache: as many as the OOD detector is fitted on
+FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # of images in prepared folders
 BLOCK = 16  # shards that a process reads by turns
 FILE = re.compile(r"data/(train|validation|test)-\d+-of-\d+\.parquet")
 
@@ -68,7 +68,7 @@ class Shards:
         """The row groups of a split.
 
         Raises:
-            ValueError: if a shard is no Parquet file of a prepared set, or they hold another number of pictures than
+            ValueError: if a shard is no Parquet file of a prepared set, or they hold another number of images than
                 `dataset.json` says.
         """
         found: list[Group] = []
@@ -83,7 +83,7 @@ class Shards:
                 row += rows
         expected = sum(self.info["counts"][split].values())
         if row != expected:
-            raise ValueError(f"{self.source}: {row} {split} pictures in its shards, {expected} in its dataset.json")
+            raise ValueError(f"{self.source}: {row} {split} images in its shards, {expected} in its dataset.json")
         return found
 
 
@@ -151,12 +151,12 @@ def _on_the_hub(data_dir: str) -> tuple[str, list[str], str]:
 
 
 def local_part(shards: Shards) -> PreparedData:
-    """Validation and test, and `SAMPLE` training pictures, as a prepared folder in the cache; read once.
+    """Validation and test, and `SAMPLE` training images, as a prepared folder in the cache; read once.
 
     Its fingerprint is its own, for the caches that are made from it; `as_published` gives the set's.
 
     Raises:
-        ValueError: if the cache's disk has no room for them, or a picture or a name is not what a prepared set has.
+        ValueError: if the cache's disk has no room for them, or an image or a name is not what a prepared set has.
     """
     key = hashlib.sha256(json.dumps([shards.source, shards.info, shards.files]).encode()).hexdigest()[:16]
     folder = cache_folder() / "streamed" / key
@@ -222,7 +222,7 @@ def _write_local(shards: Shards, folder: Path) -> None:
 
 
 def read_group(group: Group, first: int = 0, last: int | None = None) -> Iterator[dict[str, Any]]:
-    """Rows first..last-1 of a row group as they are stored, the pictures encoded; `row` is the row of the split."""
+    """Rows first..last-1 of a row group as they are stored, the images encoded; `row` is the row of the split."""
     table = _kept_open(group.file, os.getpid()).read_row_group(group.number)
     for place, row in enumerate(table.slice(first, None if last is None else last - first).to_pylist()):
         yield row | {"row": group.first_row + first + place}
@@ -235,7 +235,7 @@ def _kept_open(file: str, process: int) -> Any:
 
 
 def decoded(data: bytes, name: str) -> Image.Image:
-    """A picture of a prepared set from its bytes.
+    """An image of a prepared set from its bytes.
 
     Raises:
         ValueError: if it is none, or one of more pixels than are prepared.
@@ -246,7 +246,7 @@ def decoded(data: bytes, name: str) -> Image.Image:
             raise ValueError(f"{image.width}x{image.height} pixels")
         image.load()
     except Exception as error:  # Pillow raises a dozen types for broken files
-        raise ValueError(f"{name}: a picture of the streamed data set cannot be read ({error})") from error
+        raise ValueError(f"{name}: an image of the streamed data set cannot be read ({error})") from error
     return image
 
 

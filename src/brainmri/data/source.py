@@ -10,12 +10,11 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
 
-from brainmri.data.contents import file_digests
 from brainmri.data.dataset import PreparedData, fingerprint, is_prepared, open_prepared
+from brainmri.data.file_digests import file_digests
 from brainmri.data.layouts import detect_layout, list_files, read_layout
 from brainmri.data.storage import SET_CACHE, alone, cache_folder
-from brainmri.faults import writing
-from brainmri.suggestions import did_you_mean, paths_like
+from brainmri.errors import did_you_mean, paths_like, writing
 
 logger = logging.getLogger(__name__)
 
@@ -59,7 +58,7 @@ def _as_it_is(data: PreparedData) -> PreparedData:
 
 
 def _phantom(split: str) -> Path:
-    from brainmri.data.phantom import PHANTOM_VERSION, make_phantom  # late: a prepared folder needs neither
+    from brainmri.data.phantom.generate import PHANTOM_VERSION, make_phantom  # late: a prepared folder needs neither
     from brainmri.data.prepare import PREPARE_VERSION, prepare
 
     root = cache_folder() / f"phantom-v{PHANTOM_VERSION}.{PREPARE_VERSION}"
@@ -91,7 +90,7 @@ def _phantom(split: str) -> Path:
 
 def _prepared_once(folder: Path, split: str) -> Path:
     """Kept by the name and the bytes of every file, so that a folder that changed in any way is prepared again."""
-    from brainmri.data.outlines import beside
+    from brainmri.data.masks import beside
     from brainmri.data.prepare import PREPARE_VERSION, prepare
 
     root = folder if folder.is_dir() else folder.parent

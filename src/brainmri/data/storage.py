@@ -29,7 +29,7 @@ def allocated_memmap(path: Path, dtype: DTypeLike, shape: tuple[int, ...]) -> np
     Without that a mapped file is sparse, and a disk that fills up while it is written ends the process by SIGBUS.
 
     Raises:
-        OSError: (ENOSPC) if there is no room; nothing of the file is left then. See `brainmri.faults.writing`.
+        OSError: (ENOSPC) if there is no room; nothing of the file is left then. See `brainmri.errors.writing`.
     """
     try:
         created = np.lib.format.open_memmap(path, "w+", np.dtype(dtype), shape)

@@ -89,7 +89,7 @@ def add_groups(table: pd.DataFrame, file: Path) -> pd.DataFrame:
 
 
 def add_sites(table: pd.DataFrame, file: Path) -> pd.DataFrame:
-    """As `add_groups`, for the column `site` and a CSV `file_name,site`: where each picture comes from."""
+    """As `add_groups`, for the column `site` and a CSV `file_name,site`: where each image comes from."""
     if (table["site"] != "").any():
         raise ValueError(f"the source gives sites itself: leave {file} out, or the column site of the source")
     return table.assign(site=_by_path(table, file, "site"))

@@ -1,4 +1,4 @@
-"""Small grey copies of pictures, to find which are alike: of the whole, and of what is inside its border."""
+"""Small grey copies of images, to find which are alike: of the whole, and of what is inside its border."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image
 
 FRAME_CONTRAST = 12  # grey levels within a row or column of a frame, at most: what lossy encoding leaves
-CONTENT = 128  # side of the picture that the border is looked for in
+CONTENT = 128  # side of the image that the border is looked for in
 CONTENT_CONTRAST = 0.15  # of the strongest contrast to the rim: what differs less from it is border
 LEAST_CONTENT = 1 / 8  # of the side: what is smaller is a speck, and the whole is taken
 CONTENT_SHARE = 0.1  # of the fullest row or column: rows and columns with less in them are border
@@ -18,7 +18,7 @@ def thumbnail(image: Image.Image, size: int = 64) -> np.ndarray:
 
 
 def content_thumbnail(image: Image.Image, size: int = 64) -> np.ndarray:
-    """As `thumbnail`, of what is left without the border: the same for a picture with a wider or narrower border.
+    """As `thumbnail`, of what is left without the border: the same for an image with a wider or narrower border.
 
     First rows and columns of one single grey are taken away from the outside (twice: a white frame may have been put
     around a black one), then what has the grey of the rim that is left. Rows and columns with hardly anything in them

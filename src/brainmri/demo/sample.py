@@ -1,25 +1,30 @@
-"""What the demo shows where nobody named a model: the finished runs of this folder, or a sample that it trains."""
+"""What the demo shows where nobody named a model: the finished runs of this folder, or a sample that it trains.
+
+Which models the demo shows: what was asked for, else what its own README.md names, else what was trained here.
+"""
 
 from __future__ import annotations
 
 import logging
 import os
+import shlex
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 from filelock import FileLock
 from PIL import Image
 
-from brainmri.data.phantom import CLASSES, PHANTOM_VERSION, PLANES, draw_slices, draw_subject
+from brainmri.data.phantom.generate import CLASSES, PHANTOM_VERSION, PLANES, draw_slices, draw_subject
 from brainmri.data.storage import cache_folder
-from brainmri.evaluation.results import find_runs, read_result
+from brainmri.schemas import find_runs, read_result
 
 logger = logging.getLogger(__name__)
 MOST_RUNS = 6  # shown by default; each takes memory and time to start
-RUN_FILES = ("config.json", "model.safetensors", "trust.json")
+RUN_FILES = ("config.json", "model.safetensors", "uncertainty.json")
 SAMPLE_VERSION = 1  # raise it when the sample is trained in another way
 # A network from random weights, in half a minute on two cores, with nothing from the Hub.
 TRAINING = [
@@ -99,8 +104,9 @@ def _environment() -> dict[str, str]:
 
 def _train() -> None:
     """What `scripts/train.py` does with these arguments; a Space and an installed package lack the script."""
-    from brainmri.training.arguments import parse
-    from brainmri.training.machine import keep_freed_memory, use_cpu_well
+    from brainmri.cli.command import shown_arguments
+    from brainmri.cli.train import parse
+    from brainmri.environment import keep_freed_memory, use_cpu_well
 
     run, given = parse()
     keep_freed_memory()
@@ -109,13 +115,14 @@ def _train() -> None:
     from accelerate import PartialState
     from transformers.utils.logging import disable_progress_bar
 
-    from brainmri.data.cache import pixel_cache
+    from brainmri.data.pixel_cache import pixel_cache
     from brainmri.data.source import prepared_data
+    from brainmri.models.introspect import resolve
+    from brainmri.runs.finalize import finalize
+    from brainmri.runs.folder import RunFolder
+    from brainmri.runs.manifest import settings_of
     from brainmri.training.arguments import stage_arguments
-    from brainmri.training.manifest import settings_of
-    from brainmri.training.one_run import train_once
-    from brainmri.training.recipe import resolve
-    from brainmri.training.run_folder import RunFolder
+    from brainmri.training.train import train
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     for noisy in ("httpx", "datasets", "huggingface_hub", "faiss"):
@@ -130,10 +137,35 @@ def _train() -> None:
         folder.look(settings_of(run, recipe, recipe.seed, arguments))
         folder.data_agree(data)
         if folder.finished() is None:
-            train_once(run, given, recipe, recipe.seed, data, pixels, folder, state)
+            trained = train(run, given, recipe, recipe.seed, data, pixels, folder, state)
+            command = shlex.join(["scripts/train.py", *shown_arguments()])
+            finalize(folder, trained, run=run, recipe=recipe, seed=recipe.seed, data=data, command=command)
+
+
+MODELS_VARIABLE = "BRAINMRI_MODELS"  # places, apart by spaces
+
+
+def model_places(given: Sequence[str], home: Path) -> list[str]:
+    """Run folders and Hub IDs `OWNER/NAME[@REVISION]`, the one to show first in front. No visitor can add to them.
+
+    Args:
+        given: of the command line; they win over the variable BRAINMRI_MODELS, which wins over the key `models` in the
+            metadata of `home/README.md`, as a Space has it. With none of them: the runs in `home/runs`, else a small
+            model that is trained on the simulated set.
+        home: the folder with app.py.
+    """
+    return list(given) or os.environ.get(MODELS_VARIABLE, "").split() or _of_card(home) or default_places(home / "runs")
+
+
+def _of_card(home: Path) -> list[str]:
+    from huggingface_hub import metadata_load
+
+    card = home / "README.md"
+    metadata = metadata_load(card) if card.is_file() else None
+    return list((metadata or {}).get("models", []))
 
 
 if __name__ == "__main__":
-    from brainmri.command import call
+    from brainmri.cli.command import call
 
     call(_train)

@@ -1,11 +1,13 @@
 """`predictions.csv`: a row for each scored image, with the probability of each class."""
 
+from __future__ import annotations
+
 from pathlib import Path
 
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainmri.faults import reading
+from brainmri.errors import reading
 
 
 def predictions_table(

@@ -7,10 +7,10 @@ import re
 from pathlib import Path
 from typing import Any
 
-from brainmri.evaluation.results import find_runs, read_result
-from brainmri.hub import metric
-from brainmri.hub.publication import Publication, PublishError
-from brainmri.hub.space import space_repository
+from brainmri.hub import metric_repository
+from brainmri.hub.checks import Publication, PublishError
+from brainmri.hub.space_repository import space_repository
+from brainmri.schemas import find_runs, read_result
 
 PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates
 RESULTS, DEMO = "brainmri-results", "brainmri-demo"
@@ -40,7 +40,7 @@ def build(arguments: argparse.Namespace, owner: str, out: Path) -> list[Publicat
         ids = {"models": arguments.models, "datasets": arguments.datasets}
         return [space_repository(arguments.app_dir, f"{owner}/{name or DEMO}", out, **ids)]
     if kind == "metric":
-        return [metric.metric_repository(f"{owner}/{name or metric.NAME}", out)]
+        return [metric_repository.metric_repository(f"{owner}/{name or metric_repository.NAME}", out)]
     if name:
         raise PublishError(f"--repo {arguments.repo}: with `all` give the owner only, as {owner}/")
     return _everything(arguments, owner, out)
@@ -102,5 +102,9 @@ def _everything(arguments: argparse.Namespace, owner: str, out: Path) -> list[Pu
         ids = {"models": [one.repo_id for one in models], "datasets": [one.repo_id for one in data]}
         found.append(space_repository(arguments.app_dir, f"{owner}/{DEMO}", out / "spaces" / DEMO, **ids))
     if "metric" in wanted:
-        found.append(metric.metric_repository(f"{owner}/{metric.NAME}", out / "spaces" / metric.NAME))
+        found.append(
+            metric_repository.metric_repository(
+                f"{owner}/{metric_repository.NAME}", out / "spaces" / metric_repository.NAME
+            )
+        )
     return found

@@ -10,32 +10,30 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from brainmri.audit.repetitions import repetitions
-from brainmri.audit.scan import scan
+from brainmri.audit.duplicates import repetitions, scan
+from brainmri.audit.report import audit_text, summary
 from brainmri.audit.shortcuts import shortcuts
-from brainmri.audit.summary import audit_text, summary
-from brainmri.data.contents import file_digests
 from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared
-from brainmri.data.folder import counts_table, leak_statement
+from brainmri.data.file_digests import file_digests
+from brainmri.data.folder import counts_table, split_statement
 from brainmri.data.prepare import PREPARE_VERSION
-from brainmri.evaluation.floors import compute_floors
-from brainmri.evaluation.results import FLOORS
-from brainmri.hub.cards import card_templates
-from brainmri.hub.checks import check_licence
-from brainmri.hub.publication import MARK, Publication, PublishError
-from brainmri.hub.sources import ICBM_LICENCE, ICBM_NOTICE, citations
-from brainmri.hub.traces import without_paths
+from brainmri.evaluation.baselines import compute_baselines
+from brainmri.hub.checks import MARK, Publication, PublishError, check_licence
+from brainmri.hub.leak_scan import without_paths
+from brainmri.reporting.citations import ICBM_LICENCE, ICBM_NOTICE, citations
+from brainmri.reporting.model_card import card_templates
+from brainmri.wording import BASELINES
 
 if TYPE_CHECKING:
     from datasets import Dataset
 
-SHARD_BYTES = 400 * 2**20  # of pictures in one Parquet file: what is lost when its upload breaks off
+SHARD_BYTES = 400 * 2**20  # of images in one Parquet file: what is lost when its upload breaks off
 COLUMNS = {
-    "image": "the picture as it was checked, upright, 8 bits, grey or RGB",
+    "image": "the image as it was checked, upright, 8 bits, grey or RGB",
     "label": "the class",
     "file_name": "its name in the prepared folder and in every `predictions.csv`",
     "group_id": "the group that is never divided between splits: one patient, as far as is known",
-    "picture_id": "equal for one picture in several forms",
+    "duplicate_id": "equal for one image in several forms",
     "site": "hospital or source, where it was given",
 }
 SIZES = (("n<1K", 1_000), ("1K<n<10K", 10_000), ("10K<n<100K", 100_000), ("100K<n<1M", 1_000_000))
@@ -54,15 +52,15 @@ def dataset_repository(
 
     Args:
         root: a prepared folder.
-        licence: of the pictures, as whoever publishes them states it: `license`, and `license_name` and `license_link`
-            where that is "other". Without any, that of simulated pictures, which is known.
+        licence: of the images, as whoever publishes them states it: `license`, and `license_name` and `license_link`
+            where that is "other". Without any, that of simulated images, which is known.
         source_citations: what to cite besides what is known of the data.
-        shard_bytes: of pictures in one Parquet file.
+        shard_bytes: of images in one Parquet file.
 
     Raises:
-        ValueError: if `root` is no prepared folder, or has no training or no test pictures.
+        ValueError: if `root` is no prepared folder, or has no training or no test images.
         PublishError: if it was prepared by a version that left more than pixels in its files, or its files are not
-            those that its fingerprint, a tag of the repository, was made of; or if the licence of the pictures is not
+            those that its fingerprint, a tag of the repository, was made of; or if the licence of the images is not
             known.
     """
     data = open_prepared(root)
@@ -79,7 +77,7 @@ def dataset_repository(
     _write_json(folder / "audit.json", without_paths(audit))
     heading, *rows = counts_table(info["counts"], info["classes"])
     count = len(data.index)
-    floors = compute_floors(data)
+    floors = compute_baselines(data)
     card = (
         card_templates()
         .get_template("dataset_card.md.jinja")
@@ -91,10 +89,10 @@ def dataset_repository(
             notice=ICBM_NOTICE if info["simulated"] else None,
             heading=heading,
             rows=rows,
-            leak_statement=leak_statement(info),
+            leak_statement=split_statement(info),
             columns=COLUMNS,
             audit=audit_text(audit),
-            floors=[(name, floors[key]) for key, name in FLOORS.items()],
+            floors=[(name, floors[key]) for key, name in BASELINES.items()],
             citations=(*source_citations, *citations(info)),
         )
     )
@@ -113,18 +111,18 @@ def _check_files(data: PreparedData) -> None:
     if data.info["settings"].get("prepare_version", 0) < PREPARE_VERSION:
         raise PublishError(
             f"{data.root} was prepared by an earlier version, whose files may hold and be named after more than the "
-            "pictures (names of patients, say): prepare it again"
+            "images (names of patients, say): prepare it again"
         )
     digests = file_digests(data.root, data.index["file_name"].tolist())
     if (found := fingerprint(data.index.assign(sha256=digests))) != data.info["fingerprint"]:
         raise PublishError(
             f"{data.root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
-            f"{data.info['fingerprint']}), so nothing of its record counts: prepare the pictures again"
+            f"{data.info['fingerprint']}), so nothing of its record counts: prepare the images again"
         )
 
 
 def _without_sources(data: PreparedData) -> dict[str, Any]:
-    """What `dataset.json` says, with the names that the pictures have here in place of those of the source."""
+    """What `dataset.json` says, with the names that the images have here in place of those of the source."""
     names = dict(zip(data.index["source"], data.index["file_name"], strict=True))
     doubtful = [[names[source] for source in sources] for sources in data.info["contradictory_pictures"]]
     return data.info | {"contradictory_pictures": doubtful}

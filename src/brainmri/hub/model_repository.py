@@ -11,27 +11,25 @@ import pandas as pd
 import yaml
 
 from brainmri.data.folder import NUMBERED
-from brainmri.evaluation.report import write_report
-from brainmri.evaluation.results import json_text, read_result
-from brainmri.hub.cards import write_card
-from brainmri.hub.checks import check_licence
-from brainmri.hub.publication import ONNX_FILE, Publication, PublishError
-from brainmri.hub.sources import known_licence
-from brainmri.hub.traces import without_paths
-from brainmri.models.export import export_classifier
-from brainmri.models.loading import load_classifier
-from brainmri.models.saving import check_timm
+from brainmri.hub.checks import ONNX_FILE, Publication, PublishError, check_licence
+from brainmri.hub.leak_scan import without_paths
+from brainmri.models.load import check_timm, load_classifier
+from brainmri.models.onnx import export_classifier
+from brainmri.reporting.citations import known_licence
+from brainmri.reporting.model_card import write_card
+from brainmri.reporting.run_report import write_report
+from brainmri.schemas import json_text, read_result
 
 # All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
-NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "trust.json")
+NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "uncertainty.json")
 COPIED = (
     *("config.json", "preprocessor_config.json", "*.safetensors", "*.py"),
-    *("recipe.yaml", "result.json", "trust.json", "predictions.csv", "history.csv"),
+    *("recipe.yaml", "result.json", "uncertainty.json", "predictions.csv", "history.csv"),
     *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
     *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),
     *("explain/maps/maps.json", "explain/maps/randomisation.png"),
 )
-# Figures that show pictures of the data, whose licence need not allow that.
+# Figures that show images of the data, whose licence need not allow that.
 OF_SIMULATED_PICTURES = (
     *(f"figures/{name}.png" for name in ("samples", "augmentation", "confident_errors")),
     *("robustness/figures/corruptions.png", "explain/maps/montage.png"),
@@ -79,7 +77,7 @@ def model_repository(
     model, size = load_classifier(str(folder)), _side(folder)
     if model.config.model_type == "timm_wrapper":
         check_timm(folder, model, size)
-    layer = result["reject"]["layer"] if result["reject"] else None
+    layer = result["ood"]["layer"] if result["ood"] else None
     export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
     write_report(folder)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
@@ -99,7 +97,7 @@ def _without_paths(folder: Path) -> None:
 
 
 def _without_names(file: Path) -> None:
-    """Numbers for pictures that are named after their source, as those of runs of earlier versions are."""
+    """Numbers for images that are named after their source, as those of runs of earlier versions are."""
     table = pd.read_csv(file, dtype=str, keep_default_na=False)
     if not table["file_name"].str.fullmatch(NUMBERED).all():
         numbers = [f"{place:05d}.png" for place in range(1, len(table) + 1)]

@@ -8,8 +8,7 @@ from pathlib import Path
 from typing import Any
 
 from brainmri.hub.checks import check, check_licence
-from brainmri.hub.delivery import deliver, find_owner
-from brainmri.hub.upload import Outcome
+from brainmri.hub.upload import Outcome, deliver, find_owner
 
 FLAGS = ("hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision")
 

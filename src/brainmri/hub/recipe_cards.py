@@ -7,17 +7,18 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from brainmri.evaluation.results import find_runs, published_figure, read_result
-from brainmri.evaluation.runs import SEEDS, TEXT, read_table
-from brainmri.hub.cards import card_templates, render_card
+from brainmri.hub.checks import MARK
+from brainmri.hub.leak_scan import without_paths
 from brainmri.hub.model_repository import default_name
-from brainmri.hub.publication import MARK
-from brainmri.hub.traces import without_paths
+from brainmri.models.introspect import resolve
 from brainmri.models.weights import imagenet_repository
-from brainmri.training.recipe import resolve
+from brainmri.reporting.model_card import card_templates, render_card
+from brainmri.runs.table import SEEDS, TEXT, read_table
+from brainmri.schemas import find_runs, read_result
+from brainmri.wording import published_figure
 
 
-def recipe_names() -> list[str]:
+def carded_recipes() -> list[str]:
     """The recipes of the package, sorted."""
     files = (entry.name for entry in (resources.files("brainmri") / "recipes").iterdir())
     names = sorted(name.removesuffix(".yaml") for name in files if name.endswith(".yaml"))
@@ -35,7 +36,7 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
     """Write `out`/NAME.md for each recipe.
 
     places: run folders, or folders of them; a folder with a `seeds.csv` tells of runs whose folders are gone. Of
-    several runs of a recipe the card is that of the one that says most: clean before published, real pictures, no leak,
+    several runs of a recipe the card is that of the one that says most: clean before published, real images, no leak,
     the whole schedule, the lowest seed. No figure decides.
 
     Returns:
@@ -50,7 +51,7 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
             runs.setdefault(read_result(folder)["arch"], []).append(folder)
     out.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, Path | None] = {}
-    for arch in sorted({*recipe_names(), *runs}):
+    for arch in sorted({*carded_recipes(), *runs}):
         chosen[arch] = min(runs[arch], key=_rank) if arch in runs else None
         text = _of_run(run, owner) if (run := chosen[arch]) else _without_run(arch, measured=arch in measured)
         name = arch.replace(":", "-").replace("/", "-")

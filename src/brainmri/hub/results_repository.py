@@ -6,19 +6,13 @@ from pathlib import Path
 
 import pandas as pd
 
-from brainmri.evaluation.comparison import (
-    COLUMNS,
-    compare_runs,
-    comparison_markdown,
-    read_comparison,
-    write_comparison,
-)
-from brainmri.evaluation.results import find_runs
-from brainmri.evaluation.runs import SEEDS, TEXT, read_runs, read_table
-from brainmri.hub.cards import card_templates
-from brainmri.hub.publication import MARK, Publication, PublishError
-from brainmri.hub.sources import OUR_LICENCE
-from brainmri.hub.traces import without_paths
+from brainmri.hub.checks import MARK, Publication, PublishError
+from brainmri.hub.leak_scan import without_paths
+from brainmri.reporting.citations import OUR_LICENCE
+from brainmri.reporting.model_card import card_templates
+from brainmri.runs.compare import COLUMNS, compare_runs, comparison_markdown, read_comparison, write_comparison
+from brainmri.runs.table import SEEDS, TEXT, read_runs, read_table
+from brainmri.schemas import find_runs
 
 LICENCE = "cc-by-4.0"
 CONFIGS = {"runs": "a row for each run", "leaderboard": "seeds of one recipe collapsed, and the floors"}

@@ -1,8 +1,14 @@
-"""Bringing a tree to the Hub: what is there already stays, an interrupted upload goes on, and errors say what to do."""
+"""Bringing a tree to the Hub: what is there already stays, an interrupted upload goes on, and errors say what to do.
+
+From checked trees to the Hub.
+
+The collection that binds everything published together.
+"""
 
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
 from collections.abc import Iterator
@@ -11,8 +17,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.hub.checks import metadata_of
-from brainmri.hub.publication import MARK, Publication, PublishError
+from brainmri import __version__
+from brainmri.environment import git_commit
+from brainmri.hub.checks import MARK, Publication, PublishError, metadata_of
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -308,3 +315,65 @@ def _tag(
         number = 2
         while not made(f"{version}.{number}"):
             number += 1
+
+
+def find_owner(api: HfApi, repo: str | None) -> str:
+    """The owner in `repo` (OWNER/NAME, OWNER/ or NAME), or else the account of the token.
+
+    Raises:
+        PublishError: if there is no token that may write there.
+    """
+    whose = account(api)
+    owner = (repo or "").rpartition("/")[0] or str(whose["name"])
+    check_owner(owner, whose)
+    return owner
+
+
+def version_tag() -> str:
+    """The tag of what this code publishes: version and commit, such as v0.1.0-g0963116."""
+    commit = git_commit()
+    if commit is None:
+        return f"v{__version__}"
+    return f"v{__version__}-g{commit[:7]}" + "-changed" * commit.endswith("+changes")
+
+
+def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator[Outcome]:
+    """Ask the Hub about all the trees, which were checked here, then upload one after the other. how: see `upload`.
+
+    Raises:
+        PublishError: if the Hub refuses any of them before anything is sent, or later.
+    """
+    for publication in publications:
+        check_on_hub(api, publication)
+    message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"
+    for publication in publications:
+        yield upload(api, publication, version=version_tag(), message=message, **how)
+
+
+logger = logging.getLogger(__name__)
+TITLE = "brainmri"
+DESCRIPTION = "Classifiers of brain MRI slices with honest evidence: models, data, results and the demo."
+NO_COLLECTIONS = (404, 405, 501)  # servers of the Hub's protocol need not have them
+
+
+def bind(api: HfApi, owner: str, publications: list[Publication], *, public: bool) -> str | None:
+    """Put the repositories into the owner's collection, made if need be. Returns its address; None without collections.
+
+    Raises:
+        PublishError: if the Hub refuses.
+    """
+    from huggingface_hub.errors import HfHubHTTPError
+
+    with explained("making the collection"):
+        try:
+            collection = api.create_collection(
+                TITLE, namespace=owner, description=DESCRIPTION, private=not public, exists_ok=True
+            )
+        except HfHubHTTPError as error:
+            if error.response.status_code not in NO_COLLECTIONS:
+                raise
+            logger.warning("This server has no collections: nothing binds the repositories together.")
+            return None
+        for one in publications:
+            api.add_collection_item(collection.slug, item_id=one.repo_id, item_type=one.repo_type, exists_ok=True)
+    return str(collection.url)

@@ -21,18 +21,18 @@ from brainmri.models.configuration_plain_cnn import PlainCnnConfig
 from brainmri.models.configuration_six_block_cnn import SixBlockCnnConfig
 from brainmri.models.configuration_small_resnet import SmallResnetConfig
 from brainmri.models.configuration_vit_mlp import VitMlpConfig
+from brainmri.models.layers import bare_network
 from brainmri.models.modeling_backbone_cnn import BackboneCnnForImageClassification
 from brainmri.models.modeling_hybrid_cnn_vit import HybridCnnVitForImageClassification
 from brainmri.models.modeling_plain_cnn import PlainCnnForImageClassification
 from brainmri.models.modeling_six_block_cnn import SixBlockCnnForImageClassification
 from brainmri.models.modeling_small_resnet import SmallResnetForImageClassification
 from brainmri.models.modeling_vit_mlp import VitMlpForImageClassification
-from brainmri.models.parts import bare_network
 from brainmri.models.preprocessing import CHANNELS_REVERSED, FORMULAS
 from brainmri.models.weights import WeightsError, find_weights, load_weights
 
 if TYPE_CHECKING:
-    from brainmri.training.recipe import Recipe
+    from brainmri.recipe import Recipe
 
 OWN_NETWORKS: dict[str, tuple[type, type]] = {
     "plain_cnn": (PlainCnnConfig, PlainCnnForImageClassification),
@@ -182,7 +182,7 @@ def _small_head(model: PreTrainedModel) -> None:
 
 
 def _reverse_input_channels(model: PreTrainedModel) -> None:
-    """Let weights that saw red first see what they would see if the picture came blue first."""
+    """Let weights that saw red first see what they would see if the image came blue first."""
     backbone = getattr(model, "backbone", model)  # a branch beside it has no ImageNet weights
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d) and module.in_channels == 3:

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
+
+from brainmri.recipe import Normalization
 
 if TYPE_CHECKING:
     from transformers import ViTImageProcessor
 
-Normalization = Literal["unit", "half", "imagenet", "caffe", "caffe_div255", "imagenet_div255", "double_scaled", "clip"]
-
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
 IMAGENET_STD = (0.229, 0.224, 0.225)
-
 # name: (rescale factor, mean, standard deviation) of (x * factor - mean) / std, with x in 0..255, RGB
 FORMULAS: dict[Normalization, tuple[float, tuple[float, ...], tuple[float, ...]]] = {
     "unit": (1 / 255, (0.0, 0.0, 0.0), (1.0, 1.0, 1.0)),
@@ -29,14 +28,13 @@ FORMULAS: dict[Normalization, tuple[float, tuple[float, ...], tuple[float, ...]]
     # OpenAI's CLIP and what was trained after it (195 of timm's models).
     "clip": (1 / 255, (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)),
 }
-
-# These formulas are defined with blue first. No common image processor reverses channels, so pictures stay RGB here and
+# These formulas are defined with blue first. No common image processor reverses channels, so images stay RGB here and
 # the weights' first convolution is reversed instead (`brainmri.models.build`), which gives the same logits.
 CHANNELS_REVERSED: tuple[Normalization, ...] = ("caffe", "caffe_div255")
 
 
 def normalized(pixels: torch.Tensor, name: Normalization) -> torch.Tensor:
-    """Apply the formula `name` to pixels in 0..255, float (B, 3, H, W), or (B, 1, H, W) of grey pictures.
+    """Apply the formula `name` to pixels in 0..255, float (B, 3, H, W), or (B, 1, H, W) of grey images.
 
     Returns float (B, 3, H, W) in channels-last memory, in which convolutions on a CPU take about half the time.
     """

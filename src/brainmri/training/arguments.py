@@ -2,40 +2,17 @@
 
 from __future__ import annotations
 
-import argparse
 import math
 import os
-import shlex
 from dataclasses import dataclass, field, fields
 from typing import TYPE_CHECKING, Any, Literal
 
-from brainmri.command import Parser, shown_arguments
-from brainmri.suggestions import did_you_mean, near
+from brainmri.errors import did_you_mean, near
 
 if TYPE_CHECKING:
     from transformers import TrainingArguments
 
-    from brainmri.training.recipe import Recipe, Stage
-
-PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
-PREPARATION += ["name", "origin"]
-# Flags of other programs that stand for more than another name of ours.
-ELSEWHERE = {
-    **dict.fromkeys(
-        PREPARATION,
-        "the data are split and laid out before: scripts/prepare_data.py SOURCE OUT --{} ..., then --data_dir OUT",
-    ),
-    **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
-    **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
-    **dict.fromkeys(("patience", "early_stopping"), "give --recipe stages.0.early_stopping.patience=N"),
-    **dict.fromkeys(("augment", "augmentation"), "give --recipe augmentation.NAME=WIDTH"),
-    **dict.fromkeys(("mixup", "cutmix"), "give --recipe mix.{}=ALPHA"),
-    **dict.fromkeys(("freeze", "freeze_backbone"), "give --recipe stages.0.freeze=backbone"),
-    **dict.fromkeys(
-        ("gpus", "devices", "num_processes", "nproc_per_node", "num_gpus"),
-        "the launcher takes it: accelerate launch --num_processes N scripts/train.py ...",
-    ),
-}
+    from brainmri.recipe import Recipe, Stage
 
 
 @dataclass
@@ -97,40 +74,6 @@ class RunArguments:
     evaluate_train: bool = field(
         default=False, metadata={"help": "score the training images too, without augmentation"}
     )
-
-
-def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, Any]]:
-    """Read the command line: the run's own flags, and the TrainingArguments that were given explicitly.
-
-    Raises:
-        ValueError: for an unknown flag, which says what was probably meant, or a value that a flag does not take.
-    """
-    from transformers import HfArgumentParser, TrainingArguments
-
-    class TrainParser(Parser, HfArgumentParser):
-        pass
-
-    parser = TrainParser(
-        [RunArguments, TrainingArguments],
-        prog="train.py",
-        description="Train one recipe and write its run folder.",
-        usage="train.py --arch NAME [--data_dir DIR] [--output_dir DIR] [any flag below]",
-        elsewhere={flag: text.format(flag) for flag, text in ELSEWHERE.items()},
-    )
-    for action in parser._actions:
-        if action.dest != "help":
-            action.default = argparse.SUPPRESS  # so that only what was given is returned
-    given = vars(parser.parse_args(arguments))
-    own = {f.name for f in fields(RunArguments)}
-    return (
-        RunArguments(**{name: value for name, value in given.items() if name in own}),
-        {name: value for name, value in given.items() if name not in own},
-    )
-
-
-def command_line() -> str:
-    """How this run was called, as `result.json` keeps it: without a token of the Hub."""
-    return shlex.join(["scripts/train.py", *shown_arguments()])
 
 
 def world_size() -> int:

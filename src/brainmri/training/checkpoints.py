@@ -7,11 +7,11 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 from pydantic import BaseModel, ConfigDict, ValidationError
 
-from brainmri.durable import sha256, sync, write_durably
+from brainmri.files import sha256, sync, write_durably
 from brainmri.training.arguments import world_size
 
 MANIFEST = "manifest.json"
@@ -57,6 +57,23 @@ class ResumePoint:
 
 
 BEGINNING = ResumePoint()
+
+
+class RunPlace(Protocol):
+    """Where a training keeps its checkpoints; `brainmri.runs.folder.RunFolder` is one."""
+
+    path: Path
+
+    @property
+    def checkpoints(self) -> Path: ...
+
+    def begin(self, weights: str) -> ResumePoint:
+        """Called when everything was checked; returns where the training goes on."""
+        ...
+
+    def seal(self, folder: Path) -> None:
+        """Called when a checkpoint's folder is whole."""
+        ...
 
 
 def seal(folder: Path, run: str | None = None) -> None:

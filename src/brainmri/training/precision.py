@@ -14,17 +14,17 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from torch.nn import functional
 
-from brainmri.durable import write_durably
+from brainmri.files import write_durably
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, TrainingArguments
 
-    from brainmri.training.recipe import Recipe
+    from brainmri.recipe import Recipe
 
 BATCH, REPEATS = 8, 3
 FEW_STEPS = 200  # so short a training ends before the measurement would have paid
 WORTH = 1.15  # times as fast, at least
-Probe = dict[str, float]  # seconds of a training step with 8 pictures: "fp32", and "bf16" (autocast)
+Probe = dict[str, float]  # seconds of a training step with 8 images: "fp32", and "bf16" (autocast)
 
 
 def precision_probe(

@@ -1,28 +1,26 @@
-"""The processes of one training: whether as many run as were asked for, how long one waits for another, shared weights.
-
-A launcher that starts fewer processes than it was told to is silent about it; what it leaves in the environment is not.
-"""
+"""The processes of one training: how many there are, how long one waits for another, and what one does for all."""
 
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import timedelta
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
+from accelerate.utils import broadcast_object_list
 from torch import distributed
 
 if TYPE_CHECKING:
     from accelerate import PartialState
     from transformers import PreTrainedModel
 
-    from brainmri.training.recipe import Stage
+    from brainmri.recipe import Stage
 
 # What a launcher that starts several processes tells each of them: torchrun and accelerate, and MPI's three kinds.
 SIZES = ("WORLD_SIZE", "PMI_SIZE", "OMPI_COMM_WORLD_SIZE", "MV2_COMM_WORLD_SIZE")
-# Before and after the training one process may work while the others wait: preparing ten million pictures takes hours.
+# Before and after the training one process may work while the others wait: preparing ten million images takes hours.
 PATIENCE = timedelta(hours=24)
 
 
@@ -103,7 +101,7 @@ def check_sharding(stages: list[Stage]) -> None:
         ValueError: for averaged weights and features of a frozen part, which both need whole parameters.
     """
     for number, stage in enumerate(stages):
-        for key in ("ema", "feature_views"):
+        for key in ("ema", "cached_views"):
             if getattr(stage, key):
                 raise ValueError(
                     f"FSDP: {key} needs whole parameters in every process: --recipe stages.{number}.{key}=null, or "
@@ -127,3 +125,43 @@ def with_whole_parameters(model: PreTrainedModel, blank: PreTrainedModel) -> Pre
     }
     blank.load_state_dict(whole)
     return blank
+
+
+T = TypeVar("T")
+
+
+def decided(state: PartialState, work: Callable[[], T]) -> T:
+    """What `work` returns in the main process, in every process; each must call it.
+
+    An error of a user's ends them all, and the main process alone tells of it.
+
+    Raises:
+        ValueError, OSError: what `work` raises, in the main process.
+        SystemExit: in the others.
+    """
+    box: list[Any] = [None, None]
+    error: Exception | None = None
+    if state.is_main_process:
+        try:
+            box[0] = work()
+        except (ValueError, OSError) as raised:
+            error, box[1] = raised, str(raised)
+    if state.num_processes > 1:
+        broadcast_object_list(box)
+    if error:
+        raise error
+    if box[1] is not None:
+        raise SystemExit(2)
+    answer: T = box[0]
+    return answer
+
+
+def first_in_main_process(state: PartialState, work: Callable[[], T]) -> T:
+    """`work` in the main process, and then in the others, which find in the cache what it left there.
+
+    Raises:
+        as `decided`.
+    """
+    done: list[T] = []
+    decided(state, lambda: done.append(work()))
+    return done[0] if done else work()

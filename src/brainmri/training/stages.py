@@ -13,20 +13,20 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import EarlyStoppingCallback
 
-from brainmri.data.batches import SliceBatches
-from brainmri.data.streaming import StreamedPictures
-from brainmri.evaluation.metrics import compute_metrics
+from brainmri.metrics.classification import compute_metrics
 from brainmri.training.arguments import stage_arguments
+from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import BEGINNING, ResumePoint, Seal, seal
-from brainmri.training.features import AfterFrozen, feature_batches
-from brainmri.training.parameters import set_frozen
+from brainmri.training.feature_cache import AfterFrozen, feature_batches
+from brainmri.training.optimizer import set_frozen
 from brainmri.training.processes import check_sharding, sharded, waiting_at_most, with_whole_parameters
+from brainmri.training.streaming import StreamedPictures
 from brainmri.training.trainer import SliceTrainer
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-    from brainmri.training.recipe import Recipe, Stage
+    from brainmri.recipe import Recipe, Stage
 
 FINISHED, OUTCOME = "finished", "outcome.json"  # of each stage: its folder of kept weights, and its record in there
 
@@ -87,7 +87,7 @@ def run_stages(
             outcomes.append(_load_finished(model, start.finished_in / f"stage-{number}" / FINISHED))
             continue
         features = folder / "features"
-        trainer = _on_features(on_pictures, features, shared) if stage.feature_views else on_pictures
+        trainer = _on_features(on_pictures, features, shared) if stage.cached_views else on_pictures
         resumed = number == start.stage and start.checkpoint is not None
         if stage.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
@@ -113,7 +113,7 @@ def _on_features(on_pictures: SliceTrainer, folder: Path, shared: dict[str, Any]
     """A trainer of what follows the frozen part, on the features that this gives; its clock starts before them."""
     started = time.perf_counter()
     after = AfterFrozen(on_pictures.whole)
-    views, pictures = on_pictures.stage.feature_views, on_pictures.train_dataset
+    views, pictures = on_pictures.stage.cached_views, on_pictures.train_dataset
     assert views and isinstance(pictures, SliceBatches) and isinstance(on_pictures.eval_dataset, SliceBatches)
     validation = feature_batches(on_pictures, after, on_pictures.eval_dataset, 1, folder / "validation")
     train = feature_batches(on_pictures, after, pictures, views, folder / "train")

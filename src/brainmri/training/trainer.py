@@ -1,4 +1,7 @@
-"""The `Trainer` of one stage: batches augmented on the device, a clock, and a record of every epoch."""
+"""The `Trainer` of one stage: batches augmented on the device, a clock, and a record of every epoch.
+
+What happens at the steps and epochs of a training: fresh random numbers, the record, the bar.
+"""
 
 from __future__ import annotations
 
@@ -14,22 +17,27 @@ import torch
 from accelerate.utils import broadcast, gather_object
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler, Sampler
-from transformers import EarlyStoppingCallback, PreTrainedModel, ProgressCallback, Trainer, TrainingArguments
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+)
 from transformers.trainer_utils import EvalLoopOutput
 
-from brainmri.data.augmentation import augment
-from brainmri.data.batches import SliceBatches
-from brainmri.data.streaming import StreamedPictures
-from brainmri.faults import NoSpaceError, advising, lost_process, out_of_memory, writing
+from brainmri.errors import NoSpaceError, advising, lost_process, out_of_memory, writing
 from brainmri.models.preprocessing import normalized
-from brainmri.training.averaging import MovingAverage
-from brainmri.training.callbacks import EpochRecord, LossProgress
+from brainmri.recipe import Recipe, Stage
+from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, saved_checkpoints, seal
-from brainmri.training.features import AfterFrozen, FeatureBatches
-from brainmri.training.mixing import mixer
-from brainmri.training.parameters import parameter_groups
+from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
+from brainmri.training.mixup import mixer
+from brainmri.training.optimizer import MovingAverage, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
-from brainmri.training.recipe import Recipe, Stage
+from brainmri.training.streaming import StreamedPictures
+from brainmri.transforms.augment import augment
 
 EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait
 BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm)
@@ -104,7 +112,7 @@ class SliceTrainer(Trainer):
         return RandomSampler(dataset, num_samples=whole or len(dataset))
 
     def get_train_dataloader(self) -> DataLoader[Any]:
-        """Streamed pictures are divided between the processes already: accelerate would divide them again."""
+        """Streamed images are divided between the processes already: accelerate would divide them again."""
         if not isinstance(self.train_dataset, StreamedPictures):
             return super().get_train_dataloader()
         return self.train_dataset.loader(
@@ -129,7 +137,7 @@ class SliceTrainer(Trainer):
         pixels = normalized(pixels.float(), self.normalize)
         if uniform is not None and self.mix:
             pixels, inputs["labels"] = self.mix(pixels, inputs["labels"])
-        # As the weights are (see run_stages); a mixer gives its pictures back in another order.
+        # As the weights are (see run_stages); a mixer gives its images back in another order.
         inputs["pixel_values"] = pixels.contiguous(memory_format=torch.channels_last)
         return inputs
 
@@ -407,7 +415,7 @@ def memory_advice(arguments: TrainingArguments) -> str:
         )
         advice += f" (they are {batch} and {steps} now" + ("; the global batch stays)" if batch % 2 == 0 else ")")
     else:
-        advice = "a batch of one picture is too much already: try a smaller --recipe input.size=N"
+        advice = "a batch of one image is too much already: try a smaller --recipe input.size=N"
     low = arguments.bf16 or arguments.fp16
     return advice if low or arguments.device.type == "cpu" else f"{advice}, and --bf16 true"
 
@@ -415,3 +423,53 @@ def memory_advice(arguments: TrainingArguments) -> str:
 def _as_it_is(batch: Any) -> Any:
     """`SliceBatches` gives whole batches already."""
     return batch
+
+
+class EpochRecord(TrainerCallback):
+    """Gives the training set its epoch's random numbers, and has each epoch recorded."""
+
+    def __init__(self, trainer: SliceTrainer) -> None:
+        self.trainer = trainer
+
+    def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.restore_clock()
+
+    def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.train_dataset.set_epoch(int((state.epoch or 0) + 1e-6))
+
+    def on_pre_optimizer_step(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.check_loss()
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        if self.trainer.average:
+            self.trainer.average.update(state.global_step)
+
+    def on_epoch_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        self.trainer.finish_epoch()
+        if self.trainer.out_of_time():
+            control.should_training_stop = True
+
+
+class LossProgress(ProgressCallback):
+    """A bar with the current loss and the time left, and a line for each epoch."""
+
+    def __init__(self, trainer: SliceTrainer) -> None:
+        super().__init__()
+        self.trainer = trainer
+
+    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
+        super().on_step_end(args, state, control, **kwargs)
+        if self.training_bar is not None and (state.global_step % 10 == 0 or state.global_step == 1):
+            loss, _, samples = self.trainer._sums.tolist()
+            self.training_bar.set_postfix_str(
+                f"epoch {state.epoch:.1f}, loss {loss / max(samples, 1):.4f}", refresh=False
+            )
+
+    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
+        if self.training_bar is None:  # not the main process, or after the training
+            return
+        for split, prefix in (("train", "train"), ("validation", "eval")):
+            if f"{prefix}_accuracy" in logs:
+                loss, accuracy = logs[f"{prefix}_loss"], logs[f"{prefix}_accuracy"]
+                when = f"epoch {state.epoch:.3g} ({logs['elapsed_s']:.0f} s)"
+                self.training_bar.write(f"{when}: {split} loss {loss:.4f}, accuracy {accuracy:.4f}")

@@ -13,13 +13,13 @@ Loaded = Callable[[Path], Any]
 
 @pytest.fixture
 def loaded() -> Loaded:
-    """loaded(run): what `brainmri.demo.models.DemoModel` shows of a run folder; no network is loaded."""
+    """loaded(run): what `brainmri.demo.model.DemoModel` shows of a run folder; no network is loaded."""
 
     def load(run: Path) -> SimpleNamespace:
         result = json.loads((run / "result.json").read_text())
-        trust = json.loads((run / "trust.json").read_text())
+        uncertainty = json.loads((run / "uncertainty.json").read_text())
         return SimpleNamespace(
-            name=run.name, place=str(run), classes=result["data"]["classes"], result=result, trust=trust
+            name=run.name, place=str(run), classes=result["data"]["classes"], result=result, uncertainty=uncertainty
         )
 
     return load

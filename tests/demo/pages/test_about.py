@@ -6,7 +6,7 @@ from types import SimpleNamespace
 import yaml
 
 from brainmri.demo.pages.about import about_page, bibtex
-from brainmri.evaluation.results import RESEARCH_ONLY, with_interval
+from brainmri.wording import RESEARCH_ONLY, with_interval
 from tests.conftest import MakeRun
 from tests.demo.pages.conftest import Loaded
 
@@ -25,7 +25,7 @@ def test_figures_are_those_of_the_loaded_models(make_run: MakeRun, loaded: Loade
 
 
 def test_a_model_of_the_hub_has_its_card_linked() -> None:
-    model = SimpleNamespace(name="theirs", place="OWNER/NAME@v1", classes=["<i>"], result=None, trust=None)
+    model = SimpleNamespace(name="theirs", place="OWNER/NAME@v1", classes=["<i>"], result=None, uncertainty=None)
     page = about_page([model])
     assert 'href="https://huggingface.co/OWNER/NAME/tree/v1"' in page
     assert "<i>" not in page

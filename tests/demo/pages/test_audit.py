@@ -12,9 +12,9 @@ from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
-from brainmri.audit.run import STEPS
-from brainmri.audit.run import audit as run_audit
-from brainmri.data.phantom import draw_slices, draw_subject
+from brainmri.audit.audit import STEPS
+from brainmri.audit.audit import audit as run_audit
+from brainmri.data.phantom.generate import draw_slices, draw_subject
 from brainmri.demo.pages import audit
 
 from ...scripts import run_here
@@ -22,7 +22,7 @@ from ...scripts import run_here
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Ten pictures of as many subjects; one of train stands in test too, and one file is no picture."""
+    """Ten images of as many subjects; one of train stands in test too, and one file is no image."""
     root = tmp_path_factory.mktemp("audit") / "scans"
     pictures = []
     for number in range(9):
@@ -32,7 +32,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
         part, label = "test" if number > 6 else "train", "glioma" if number % 2 else "notumor"
         (root / part / label).mkdir(parents=True, exist_ok=True)
         picture.save(root / part / label / f"{number}.png")
-    (root / "test" / "notumor" / "<b>broken.png").write_bytes(b"no picture")
+    (root / "test" / "notumor" / "<b>broken.png").write_bytes(b"no image")
     return root
 
 
@@ -67,7 +67,7 @@ def test_the_page_finds_what_the_script_finds(folder: Path, archive: Path, clien
     assert served["groups.csv"].read_bytes() == (tmp_path / "groups.csv").read_bytes()
     assert found == json.loads((tmp_path / "audit.json").read_text())
     assert page.index("LEAK") < page.index("What repeats") < page.index("Pairs to look at")
-    assert "1 of 3 pictures" in page
+    assert "1 of 3 images" in page
     assert "<b>broken" not in page
     assert set(temporary.glob("brainmri-audit-*")) == before  # nothing is left beside Gradio's own copies
 
@@ -82,8 +82,8 @@ def test_a_second_set_is_told_to_be_none_of_its_own(archive: Path, client: Clien
     ("members", "message"),
     [
         (None, "no ZIP file"),
-        ({"notes.txt": b"hello"}, "holds no pictures"),
-        ({"a/x.png": b"no picture"}, "a folder of pictures for each class"),
+        ({"notes.txt": b"hello"}, "holds no images"),
+        ({"a/x.png": b"no image"}, "a folder of images for each class"),
         ({f"a/{number}.png": b"" for number in range(audit.MEMBERS + 1)}, "2,000"),
     ],
 )

@@ -11,12 +11,12 @@ from gradio_client import Client
 from gradio_client.exceptions import AppError
 
 from brainmri.demo.pages import compare
+from brainmri.demo.pages.compare import report_frame, run_page
 from brainmri.demo.pages.leaderboard import rankings, records
-from brainmri.demo.pages.one_run import report_frame, run_page
 from brainmri.demo.pages.plots import specification
-from brainmri.evaluation.comparison import read_comparison
-from brainmri.evaluation.report import write_report
-from brainmri.evaluation.runs import system_labels
+from brainmri.reporting.run_report import write_report
+from brainmri.runs.compare import read_comparison
+from brainmri.runs.table import system_labels
 from tests.conftest import MakeRun
 from tests.demo.pages.conftest import Loaded
 
@@ -87,8 +87,8 @@ def test_a_loaded_run_stands_in_the_list_of_its_test_set(make_run: MakeRun, load
 
 
 def test_a_run_that_the_table_has_already_fills_its_row(make_run: MakeRun, loaded: Loaded, tmp_path: Path) -> None:
-    from brainmri.evaluation.comparison import compare_runs, write_comparison
-    from brainmri.evaluation.runs import read_runs
+    from brainmri.runs.compare import compare_runs, write_comparison
+    from brainmri.runs.table import read_runs
 
     runs = [make_run("one"), make_run("two", arch="vgg16", recipe_title="VGG")]
     write_comparison(compare_runs(read_runs(runs)), tmp_path / "results" / "comparison.csv")
@@ -113,7 +113,7 @@ def test_simulated_pictures_are_said_plainly(make_run: MakeRun, loaded: Loaded) 
     assert "No figure in this table is a clinical one" in compare.leaderboard_page(only)
     page = run_page(model)
     assert "Simulated images" in page
-    assert re.search(r'<th scope="row">test/\d+\.png</th>', page)  # files are named for simulated pictures only
+    assert re.search(r'<th scope="row">test/\d+\.png</th>', page)  # files are named for simulated images only
     real = run_page(loaded(make_run("real-run")))
     assert "test/" not in real
     assert "Most confident errors" not in real
@@ -123,7 +123,7 @@ def test_a_runs_page_has_every_part(make_run: MakeRun, loaded: Loaded) -> None:
     run = make_run("one", data__leaky=True)
     model = loaded(run)
     page = run_page(model)
-    headings = ["Per class (test)", "Confusion matrix (test)", "Calibration", "Prediction sets", "Pictures it refuses"]
+    headings = ["Per class (test)", "Confusion matrix (test)", "Calibration", "Prediction sets", "Images it refuses"]
     assert [page.index(f"<h3>{title}</h3>") for title in headings] == sorted(
         page.index(f"<h3>{title}</h3>") for title in headings
     )
@@ -135,7 +135,7 @@ def test_a_runs_page_has_every_part(make_run: MakeRun, loaded: Loaded) -> None:
 
 
 def test_a_model_of_others_has_nothing_to_show() -> None:
-    stranger = SimpleNamespace(name="<b>x</b>", place="OWNER/NAME", classes=["a"], result=None, trust=None)
+    stranger = SimpleNamespace(name="<b>x</b>", place="OWNER/NAME", classes=["a"], result=None, uncertainty=None)
     assert rankings([stranger], None) == []
     page = run_page(stranger)
     assert "comes without result.json" in page

@@ -4,8 +4,8 @@ import re
 
 import pytest
 
+from brainmri.demo.pages.components import HEAD, PALETTE, css, theme
 from brainmri.demo.pages.plots import COLOURS
-from brainmri.demo.pages.theme import HEAD, PALETTE, css, theme
 
 TEXT, GRAPHICS = 4.5, 3.0  # WCAG 2.2 AA
 PAIRS = [  # of Gradio's theme: text on background

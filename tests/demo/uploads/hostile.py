@@ -21,13 +21,12 @@ from PIL import Image
 from pydicom.encaps import encapsulate
 from pydicom.uid import JPEG2000Lossless, JPEGBaseline8Bit, JPEGLSLossless, RLELossless
 
-from brainmri.data.bounds import MAX_RATIO, MAX_SIDE
-from brainmri.demo.server.bodies import BodyLimits
-from brainmri.demo.server.fetching import REDIRECTS, SECONDS
-from brainmri.demo.server.sessions import SESSIONS
-from brainmri.demo.uploads.limits import LIMITS, UploadError, megabytes
-from brainmri.demo.uploads.many import open_many, unpack_dataset
-from brainmri.demo.uploads.opening import open_upload
+from brainmri.demo.server.body_limits import BodyLimits
+from brainmri.demo.server.files import REDIRECTS, SECONDS
+from brainmri.demo.unpack import unpack_dataset
+from brainmri.demo.upload_retention import SESSIONS
+from brainmri.io.limits import LIMITS, MAX_RATIO, MAX_SIDE, UploadError, megabytes
+from brainmri.io.open import open_many, open_upload
 
 from .good import NOISE, RAMP, archive, chunk, dataset, dicom, picture, volume, with_chunk, written
 
@@ -41,7 +40,7 @@ BOMB = zlib.compress(ZERO * 20, 1)
 @dataclass(frozen=True)
 class Hostile:
     """name: what is hostile about it. kind: what it is, or pretends to be; those of "ZIP" are for many files and for
-    the audit. expects: "error", or "picture" where what is hostile must be passed over."""
+    the audit. expects: "error", or "image" where what is hostile must be passed over."""
 
     name: str
     kind: str
@@ -93,7 +92,7 @@ def _unknown() -> Made:
         ("tar archive, packed, named NIfTI", "a.nii.gz", gzip.compress(tar, mtime=0)),
         ("pickled objects", "a.pkl", b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x02os\x94\x8c\x06system\x94\x93\x94."),
         ("NumPy array", "a.npy", b"\x93NUMPY\x01\0v\0{'descr': '|O'}"),
-        ("JPEG 2000 picture", "a.jp2", picture("JPEG2000")),
+        ("JPEG 2000 image", "a.jp2", picture("JPEG2000")),
         ("random bytes", "a.png", np.random.default_rng(3).bytes(5000)),
     ):
         yield "other", name, file_name, data, ERROR
@@ -147,7 +146,7 @@ def _jpeg() -> Made:
         ("65,500 x 65,500 pixels by its header", good[:size] + b"\xff\xdc\xff\xdc" + good[size + 4 :], ERROR),
         ("8 x 65,500 pixels that are there", picture("JPEG", LONG[:65_500]), ERROR),
         ("0 x 0 pixels", good[:size] + b"\0\0\0\0" + good[size + 4 :], ERROR),
-        ("no picture between start and end", b"\xff\xd8\xff\xd9", ERROR),
+        ("no image between start and end", b"\xff\xd8\xff\xd9", ERROR),
         ("100,000 segments", good[:2] + b"\xff\xfe\0\x02" * 100_000 + good[2:], ERROR),
         ("1,000 scans over the same pixels", progressive[:-2] + progressive[last:-2] * 1000 + b"\xff\xd9", ERROR),
         ("tables cut out", good[:20] + good[scan:], ERROR),
@@ -216,7 +215,7 @@ def _other_pictures() -> Made:
         ("BMP", "run lengths that paint 510 MB at once", _bitmap_runs(bitmap), ERROR),
         ("BMP", "cut off in the middle", bitmap[: len(bitmap) // 2], ERROR),
         ("WebP", "16,384 x 16,384 pixels by its header", plain, ERROR),
-        ("WebP", "a canvas larger than its picture", canvas + webp[12:], ERROR),
+        ("WebP", "a canvas larger than its image", canvas + webp[12:], ERROR),
         ("WebP", "cut off in the middle", webp[: len(webp) // 2], ERROR),
         ("WebP", "only the first 12 bytes", webp[:12], ERROR),
     ):
@@ -280,7 +279,7 @@ def _dicom() -> Made:
         ("compressed as JPEG-LS", _packed(JPEGLSLossless, b"\xff\xd8\xff\xf7" + b"\0" * 60)),
         ("500,000 fragments", _fragments(500_000)),
         ("an unknown way of storing", good.replace(b"1.2.840.10008.1.2.1\0", b"1.2.840.99999.1.2.1\0", 1)),
-        ("a report without picture", _without_pixels()),
+        ("a report without image", _without_pixels()),
         ("every pixel the same", dicom(np.full((20, 20), 7, np.uint16))),
         ("slope that overflows", dicom(RescaleSlope="1e308", RescaleIntercept="1e308")),
         ("7 x 7 pixels", dicom(RAMP[:7, :7].copy())),
@@ -375,7 +374,7 @@ def _zip() -> Made:
         ("a byte of a member changed", good[:80] + bytes((good[80] ^ 255,)) + good[81:]),
         ("empty", archive({})),
         ("only hidden files", archive({"__MACOSX/._a.png": png, ".DS_Store": b"x"})),
-        ("no pictures", archive({"a.txt": b"hello", "b.html": b"<html>"})),
+        ("no images", archive({"a.txt": b"hello", "b.html": b"<html>"})),
     ):
         yield "ZIP", name, "a.zip", data, ERROR
 
@@ -505,7 +504,7 @@ def _overlapping(png: bytes, count: int) -> bytes:
 
 
 def answer(hostile: Hostile, folder: Path) -> tuple[str, str | None]:
-    """What is said about it ("picture" if it is drawn), and for a ZIP file what the audit says. folder: a new one."""
+    """What is said about it ("image" if it is drawn), and for a ZIP file what the audit says. folder: a new one."""
     if hostile.kind != "ZIP":
         try:
             upload = open_upload(hostile.path)
@@ -528,8 +527,8 @@ def page(answers: list[tuple[Hostile, str, str | None]]) -> str:
         "# Hostile files and what each is answered",
         "",
         "Made by `python -m tests.demo.uploads.hostile docs/hostile-inputs.md`; a test checks that it still holds.",
-        "Each file is opened as the demo opens what a visitor uploads. Where the answer is a picture, what is hostile",
-        "about the file is passed over, and only the picture is drawn. ZIP files are also given to the audit.",
+        "Each file is opened as the demo opens what a visitor uploads. Where the answer is an image, what is hostile",
+        "about the file is passed over, and only the image is drawn. ZIP files are also given to the audit.",
         "",
         "| Kind | What is hostile about it | Answer |",
         "|---|---|---|",
@@ -546,7 +545,7 @@ def _bounds() -> list[str]:
     """What else is bounded, from the limits themselves."""
     bodies = BodyLimits()
     texts = [
-        f"- A picture: {LIMITS.pixels:,} pixels, {MAX_SIDE:,} on a side, {MAX_RATIO} times as long as wide. Of a "
+        f"- An image: {LIMITS.pixels:,} pixels, {MAX_SIDE:,} on a side, {MAX_RATIO} times as long as wide. Of a "
         "volume, the planes whose slices are longer are not offered. Sides are bounded alike "
         "where a data set is prepared.",
         f"- A request: {megabytes(bodies.upload)} for an upload, which goes to disk as it comes, "
@@ -559,7 +558,7 @@ def _bounds() -> list[str]:
         f"- Sessions: {SESSIONS} are remembered, and each only as long as uploads are (`--keep`).",
         "",
         "Names of uploads stay with the visitor: on disk a file is called `upload`, with its suffix where that is a "
-        "known one. Pictures inside a ZIP file are numbers on disk while it is audited, in the folders of their "
+        "known one. Images inside a ZIP file are numbers on disk while it is audited, in the folders of their "
         "classes. What a server "
         "that was killed has "
         "left is deleted when the next one starts, but never that of one that runs. Errors are told in plain text; the "

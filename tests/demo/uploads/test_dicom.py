@@ -12,8 +12,8 @@ from pydicom.data import get_testdata_file
 from pydicom.pixels import pixel_array
 from pydicom.uid import ExplicitVRBigEndian, ImplicitVRLittleEndian, RLELossless
 
-from brainmri.demo.uploads.limits import Limits, UploadError
-from brainmri.demo.uploads.opening import open_bytes, open_upload
+from brainmri.io.limits import Limits, UploadError
+from brainmri.io.open import open_bytes, open_upload
 
 from .good import NOISE, PATIENT, RAMP, dataset, dicom, written
 
@@ -122,8 +122,8 @@ def test_compressed_files_that_pydicom_ships(name):
         ("MR_small_jpeg_ls_lossless.dcm", "compressed as JPEG-LS Lossless Image Compression.*Export it uncompressed"),
         ("JPGExtended.dcm", "compressed as JPEG Extended.*Export it uncompressed"),
         ("image_dfl.dcm", "deflated.*Export it uncompressed"),
-        ("rtplan.dcm", "holds no picture"),
-        ("test-SR.dcm", "holds no picture"),
+        ("rtplan.dcm", "holds no image"),
+        ("test-SR.dcm", "holds no image"),
         ("MR_truncated.dcm", "broken or cut off"),
     ],
 )

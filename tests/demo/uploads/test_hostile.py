@@ -11,9 +11,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from brainmri.demo.uploads.limits import UploadError
-from brainmri.demo.uploads.many import open_many
-from brainmri.demo.uploads.opening import open_bytes, open_upload
+from brainmri.io.limits import UploadError
+from brainmri.io.open import open_bytes, open_many, open_upload
 
 from .good import good_files
 from .hostile import PICTURE, Hostile, answer, page

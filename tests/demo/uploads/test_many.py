@@ -10,11 +10,12 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from brainmri.data.images import read_image
 from brainmri.data.layouts import detect_layout, read_layout
-from brainmri.demo.uploads.limits import LIMITS, Limits, UploadError
-from brainmri.demo.uploads.many import open_many, unpack_dataset
-from brainmri.demo.uploads.names import SHOWN, safe_path, shown_name
+from brainmri.demo.unpack import unpack_dataset
+from brainmri.io.archive import SHOWN, safe_path, shown_name
+from brainmri.io.limits import LIMITS, Limits, UploadError
+from brainmri.io.open import open_many
+from brainmri.io.read import read_image
 
 from .good import NOISE, RAMP, archive, dicom, pages, picture, volume
 from .hostile import _exif_bomb, _segment
@@ -63,7 +64,7 @@ def test_middle_slices(put):
 
 def test_files_are_opened_one_after_the_other(put, monkeypatch):
     opened = []
-    monkeypatch.setattr("brainmri.demo.uploads.many.open_bytes", lambda data, limits: opened.append(1) or fail())
+    monkeypatch.setattr("brainmri.io.open.open_bytes", lambda data, limits: opened.append(1) or fail())
 
     def fail():
         raise UploadError("This is a test. Go on.")
@@ -146,7 +147,7 @@ def test_a_data_set_keeps_its_folders(put, tmp_path, top):
     assert np.array_equal(read_image(root / on_disk["Training/glioma/a.png"]).image, NOISE)
     assert (root / on_disk["Training/glioma/page.png"]).stat().st_size <= 512
     for name in ("Training/notumor/broken.png", "Training/glioma/page.png"):
-        with pytest.raises(ValueError, match=r"broken|not a picture"):
+        with pytest.raises(ValueError, match=r"broken|not an image"):
             read_image(root / on_disk[name])
 
 
@@ -165,7 +166,7 @@ def test_one_folder_of_pictures_is_a_class_and_stays(put, tmp_path):
 
 
 def test_what_is_unpacked_is_safe_for_the_audit(put, tmp_path):
-    """The audit opens pictures with Pillow alone, which follows every note in them."""
+    """The audit opens images with Pillow alone, which follows every note in them."""
     jpeg = picture("JPEG")
     bomb = jpeg[:2] + _segment(0xE1, b"Exif\0\0" + _exif_bomb(4500, 10_000)) + jpeg[2:] + archive({"a.png": PNG})
     wide = picture("PNG", np.zeros((3000, 5593), np.uint8))

@@ -6,8 +6,8 @@ import nibabel
 import numpy as np
 import pytest
 
-from brainmri.demo.uploads.limits import Limits, UploadError
-from brainmri.demo.uploads.opening import open_bytes
+from brainmri.io.limits import Limits, UploadError
+from brainmri.io.open import open_bytes
 
 from .good import volume
 

@@ -1,4 +1,4 @@
-"""Good pictures: the right pixels, told by content."""
+"""Good images: the right pixels, told by content."""
 
 import io
 
@@ -6,10 +6,11 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.data.images import read_image, upright_8_bit
-from brainmri.demo.uploads.cleaning import clean
-from brainmri.demo.uploads.limits import Limits, UploadError
-from brainmri.demo.uploads.opening import open_bytes, open_upload
+from brainmri.io.decode import upright_8_bit
+from brainmri.io.limits import Limits, UploadError
+from brainmri.io.open import open_bytes, open_upload
+from brainmri.io.read import read_image
+from brainmri.io.sanitize import clean
 
 from .good import NOISE, RAMP, chunk, pages, picture
 

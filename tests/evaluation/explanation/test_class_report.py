@@ -5,7 +5,7 @@ import json
 import pandas as pd
 import pytest
 
-from brainmri.evaluation.explanation.class_report import classification_text
+from brainmri.evaluation.explain.inspect import classification_text
 
 from ...conftest import MakeRun
 

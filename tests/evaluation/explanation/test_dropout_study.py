@@ -9,7 +9,7 @@ import torch
 from PIL import Image
 from torch import nn
 
-from brainmri.evaluation.explanation.dropout_study import (
+from brainmri.evaluation.explain.inspect import (
     MASKS,
     RATES,
     dropout_table,
@@ -17,9 +17,9 @@ from brainmri.evaluation.explanation.dropout_study import (
     image_under_dropout,
     logits_under_dropout,
 )
-from brainmri.evaluation.explanation.figures import dropout_figure
 from brainmri.models.build import build_model
-from brainmri.training.recipe import resolve
+from brainmri.models.introspect import resolve
+from brainmri.reporting.explain_plots import dropout_figure
 
 CLASSES = ["glioma", "meningioma", "notumor"]
 

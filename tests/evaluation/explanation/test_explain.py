@@ -17,12 +17,12 @@ import yaml
 from PIL import Image
 
 from brainmri.data.dataset import FACTS
-from brainmri.data.phantom import make_phantom
-from brainmri.evaluation.explanation import subject
+from brainmri.data.phantom.generate import make_phantom
+from brainmri.evaluation.explain import subject
 from brainmri.models.build import build_model, parameter_counts
+from brainmri.models.introspect import resolve
+from brainmri.models.load import save_model
 from brainmri.models.preprocessing import image_processor, normalized
-from brainmri.models.saving import save_model
-from brainmri.training.recipe import resolve
 
 from ...conftest import CLASSES, MakeRun
 
@@ -166,7 +166,7 @@ def test_the_first_test_image_of_the_data_that_the_run_saw(make_run: MakeRun, tm
     run, data = make_run(), tmp_path / "data"
     (data / "test").mkdir(parents=True)
     (data / "test" / "0.png").write_bytes(b"")
-    columns = "file_name,label,split,group_id,picture_id,site,source\n"
+    columns = "file_name,label,split,group_id,duplicate_id,site,source\n"
     (data / "index.csv").write_text(f"{columns}test/0.png,glioma,test,g0,p0,,0.png\n")
     info = dict.fromkeys(FACTS) | {"schema_version": 1, "classes": CLASSES, "fingerprint": "0123456789abcdef"}
     (data / "dataset.json").write_text(json.dumps(info))
@@ -184,7 +184,7 @@ def test_the_network_gets_the_image_that_is_shown(slice_file: Path) -> None:
     expected = normalized(torch.from_numpy(shown).permute(2, 0, 1)[None].float(), "imagenet")
     torch.testing.assert_close(pixels, expected, atol=1e-5, rtol=1e-5)
     slice_file.write_text("not an image")
-    with pytest.raises(ValueError, match=r"slice\.png: not a picture that can be read"):
+    with pytest.raises(ValueError, match=r"slice\.png: not an image that can be read"):
         subject.read_slice(slice_file)
 
 

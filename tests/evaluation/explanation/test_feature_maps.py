@@ -11,8 +11,8 @@ from matplotlib.figure import Figure
 from PIL import Image
 from torch import nn
 
-from brainmri.evaluation.explanation.feature_maps import feature_maps
-from brainmri.evaluation.explanation.figures import convolution_grid, convolution_overview
+from brainmri.evaluation.explain.inspect import feature_maps
+from brainmri.reporting.explain_plots import convolution_grid, convolution_overview
 
 
 class Branches(nn.Module):

@@ -5,9 +5,10 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from brainmri.evaluation.explanation.layers import layer_table, layer_text
-from brainmri.models.build import bare_network, build_model, parameter_counts
-from brainmri.training.recipe import resolve
+from brainmri.evaluation.explain.layers import layer_table, layer_text
+from brainmri.models.build import build_model, parameter_counts
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
 
 FOUR = ["glioma", "meningioma", "notumor", "pituitary"]
 

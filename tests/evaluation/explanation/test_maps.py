@@ -17,27 +17,25 @@ from safetensors.torch import save_file
 from torch import nn
 from transformers import AutoConfig, AutoModelForImageClassification, ViTConfig, ViTForImageClassification
 
-from brainmri.data.outlines import outline_mask, read_outlines, widened
-from brainmri.data.phantom import make_phantom
+from brainmri.data.masks import polygon_mask, read_polygons, widened
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
-from brainmri.evaluation.explanation.grad_cam import enlarged, grad_cam, layer_named, target_layer
-from brainmri.evaluation.explanation.pointing import (
+from brainmri.evaluation.explain.grad_cam import enlarged, grad_cam, layer_named, target_layer
+from brainmri.evaluation.explain.sanity_checks import (
+    cascade,
     centred_gaussian,
     energy_inside,
-    pointing_hits,
-    tolerance_in_pixels,
-)
-from brainmri.evaluation.explanation.randomisation import (
-    cascade,
     layers_from_the_top,
+    pointing_hits,
     randomisation_check,
     rank_correlation,
     similarity,
+    tolerance_in_pixels,
     verdict,
 )
 from brainmri.models.build import OWN_NETWORKS, build_model
-from brainmri.models.parts import bare_network
-from brainmri.training.recipe import resolve
+from brainmri.models.introspect import resolve
+from brainmri.models.layers import bare_network
 
 from ...conftest import CLASSES, MakeRun
 from ...scripts import run_here
@@ -73,7 +71,7 @@ class SquareFinder(nn.Module):
 
 
 def squares(n: int) -> tuple[torch.Tensor, np.ndarray]:
-    """Grey pictures (n, 3, SIDE, SIDE) with a bright square of 6 pixels somewhere, and masks of it."""
+    """Grey images (n, 3, SIDE, SIDE) with a bright square of 6 pixels somewhere, and masks of it."""
     rng = np.random.default_rng(0)
     pictures, masks = rng.uniform(0, 0.2, (n, SIDE, SIDE)), np.zeros((n, SIDE, SIDE), bool)
     for k, (row, column) in enumerate(rng.integers(0, SIDE - 6, (n, 2))):
@@ -264,15 +262,15 @@ def test_a_box_covers_its_pixels(box: tuple[int, int, int, int]) -> None:
     corners = np.array([[left, top], [right, top], [right, bottom], [left, bottom]]) / 16
     expected = np.zeros((16, 16), bool)
     expected[top:bottom, left:right] = True
-    np.testing.assert_array_equal(outline_mask([corners], 16), expected)
+    np.testing.assert_array_equal(polygon_mask([corners], 16), expected)
 
 
 def test_outlines_add_up_and_the_smallest_one_is_a_pixel() -> None:
     triangle = np.array([[0, 0], [1, 0], [0, 1]])
-    assert outline_mask([triangle], 100).mean() == pytest.approx(0.5, abs=0.01)
-    assert outline_mask([triangle, 1 - triangle], 100).mean() == pytest.approx(1, abs=0.01)
+    assert polygon_mask([triangle], 100).mean() == pytest.approx(0.5, abs=0.01)
+    assert polygon_mask([triangle, 1 - triangle], 100).mean() == pytest.approx(1, abs=0.01)
     speck = np.array([[0.51, 0.01], [0.52, 0.01], [0.52, 0.02]])
-    assert np.argwhere(outline_mask([speck], 4)).tolist() == [[0, 2]]
+    assert np.argwhere(polygon_mask([speck], 4)).tolist() == [[0, 2]]
 
 
 GOOD = '"[[0.1,0.1],[0.5,0.1],[0.5,0.5]]"'
@@ -280,7 +278,7 @@ GOOD = '"[[0.1,0.1],[0.5,0.1],[0.5,0.5]]"'
 
 def test_a_picture_may_have_two_outlines(tmp_path: Path) -> None:
     (tmp_path / "outlines.csv").write_text(f"path,x0,polygon\na.png,0.1,{GOOD}\nb.png,0.1,{GOOD}\na.png,0.1,{GOOD}\n")
-    found = read_outlines(tmp_path / "outlines.csv")
+    found = read_polygons(tmp_path / "outlines.csv")
     assert {name: len(polygons) for name, polygons in found.items()} == {"a.png": 2, "b.png": 1}
     assert found["b.png"][0].tolist() == [[0.1, 0.1], [0.5, 0.1], [0.5, 0.5]]
 
@@ -295,7 +293,7 @@ def test_a_picture_may_have_two_outlines(tmp_path: Path) -> None:
         (f"path,polygon\na.png,{GOOD}\nb.png,oval\n", r"line 3 \(b.png\): the polygon is no list of \[x, y\]"),
         ('path,polygon\na.png,"[[0,0],[1,1]]"\n', r"line 2 \(a.png\): .* three or more"),
         ('path,polygon\na.png,"[[0,0],[1,1],[1]]"\n', "no list of"),
-        ('path,polygon\na.png,"[[0,0],[1,null],[1,1]]"\n', "leaves the picture|no list of"),
+        ('path,polygon\na.png,"[[0,0],[1,null],[1,1]]"\n', "leaves the image|no list of"),
         ('path,polygon\na.png,"[[0,0],[224,0],[1,1]]"\n', "shares of the sides"),
         ('path,polygon\na.png,"[[0,0],[0.5,0.5],[1,1]]"\n', "has no area"),
     ],
@@ -303,7 +301,7 @@ def test_a_picture_may_have_two_outlines(tmp_path: Path) -> None:
 def test_broken_outlines_are_told(tmp_path: Path, text: str, message: str) -> None:
     (tmp_path / "outlines.csv").write_text(text)
     with pytest.raises(ValueError, match=message):
-        read_outlines(tmp_path / "outlines.csv")
+        read_polygons(tmp_path / "outlines.csv")
 
 
 # ---------------------------------------------------------------------- weight randomisation
@@ -460,9 +458,7 @@ def test_mistakes_are_told_before_a_picture_is_decoded(
     outlines = tmp_path / "outlines.csv"
     outlines.write_text(f"path,polygon\nelsewhere.png,{GOOD}\n")
     arguments = [str(run), "--data_dir", str(prepared), "--studies", "maps"]
-    with pytest.raises(
-        ValueError, match=r"none of the 1 outlined pictures \('elsewhere.png', ...\) is among the 16 te"
-    ):
+    with pytest.raises(ValueError, match=r"none of the 1 outlined images \('elsewhere.png', ...\) is among the 16 te"):
         parsed(monkeypatch, *arguments, "--outlines", str(outlines)).main()
     assert not (tmp_path / "cache").exists()
     with pytest.raises(ValueError, match="--class sarcoma: the model knows glioma,"):

@@ -6,10 +6,10 @@ import torch
 from PIL import Image
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
-from brainmri.evaluation.floors import global_statistics
-from brainmri.evaluation.reject.answers import answers
-from brainmri.evaluation.reject.features import classifier_layer, features_of
-from brainmri.evaluation.reject.rule import RejectRule
+from brainmri.evaluation.inference import infer
+from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.metrics.baselines import global_statistics
+from brainmri.models.layers import classifier_layer, features_of
 from brainmri.models.preprocessing import image_processor
 
 SIDE = 64
@@ -36,18 +36,18 @@ def judge():
             model(**inputs)
         return seen[0].numpy(), np.stack([global_statistics(picture) for picture in pictures])
 
-    return model, processor, RejectRule.fit(layer, features(slices(60, 1)), features(slices(40, 2)))
+    return model, processor, OODDetector.fit(layer, features(slices(60, 1)), features(slices(40, 2)))
 
 
 def test_probabilities_scores_and_verdict_come_together(judge):
     model, processor, rule = judge
-    found = answers(slices(7, 3), model, processor, rule, batch_size=3)
+    found = infer(slices(7, 3), model, processor, rule, batch_size=3)
     assert found.probabilities.shape == (7, 3)
     assert np.allclose(found.probabilities.sum(1), 1)
     assert found.scores.shape == found.rejected.shape == (7,)
     assert np.array_equal(found.rejected, found.scores > rule.threshold)
-    plain = answers(slices(7, 3), model, processor)
-    assert np.array_equal(plain.probabilities, answers(slices(7, 3), model, processor, rule).probabilities)
+    plain = infer(slices(7, 3), model, processor)
+    assert np.array_equal(plain.probabilities, infer(slices(7, 3), model, processor, rule).probabilities)
     assert plain.scores is None
     assert plain.rejected is None
 
@@ -55,7 +55,7 @@ def test_probabilities_scores_and_verdict_come_together(judge):
 def test_the_batch_size_does_not_matter(judge):
     model, processor, rule = judge
     pictures = slices(6, 4)
-    together, apart = (answers(pictures, model, processor, rule, batch_size=size) for size in (6, 1))
+    together, apart = (infer(pictures, model, processor, rule, batch_size=size) for size in (6, 1))
     assert np.allclose(together.scores, apart.scores, rtol=1e-4)
     assert np.allclose(together.probabilities, apart.probabilities, atol=1e-6)
 
@@ -69,16 +69,16 @@ def test_pictures_of_any_mode_are_judged_as_what_they_show(judge):
         "RGBA", (*[Image.fromarray(np.where(values > 0, values, 90).astype(np.uint8))] * 3, alpha)
     )
     same = [grey, grey.convert("RGB"), grey.convert("P"), grey.convert("LA"), transparent]
-    found = answers(same, model, processor, rule)
+    found = infer(same, model, processor, rule)
     assert np.allclose(found.scores, found.scores[0], rtol=1e-4)
     deep = (values.astype(np.float64) - values.min()) * (60000 / (values.max() - values.min()))
     wide = (values.astype(np.float64) - values.min()) * (255 / (values.max() - values.min()))
     pair = [Image.fromarray(deep.astype(np.uint16)), Image.fromarray(np.round(wide).astype(np.uint8))]
-    found = answers(pair, model, processor, rule)
+    found = infer(pair, model, processor, rule)
     assert found.scores[0] == pytest.approx(found.scores[1], rel=0.02)
 
 
 def test_a_rule_of_another_network_is_no_silent_success(judge):
     model, processor, rule = judge
     with pytest.raises(AttributeError, match="no"):
-        answers(slices(1, 1), model, processor, replace(rule, layer="no.such.layer"))
+        infer(slices(1, 1), model, processor, replace(rule, layer="no.such.layer"))

@@ -9,8 +9,8 @@ from transformers import (
 )
 from transformers.modeling_outputs import ImageClassifierOutput
 
-from brainmri.evaluation.reject.features import NoClassifierLayer, classifier_layer, features_of
 from brainmri.models.build import OWN_NETWORKS
+from brainmri.models.layers import NoClassifierLayer, classifier_layer, features_of
 
 CLASSES = 4
 OWN = {

@@ -11,13 +11,12 @@ from PIL import Image
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
+from brainmri.cli import fit_ood
 from brainmri.data.dataset import open_prepared
-from brainmri.evaluation.reject import __main__ as adding
-from brainmri.evaluation.reject.answers import answers
-from brainmri.evaluation.reject.fitting import MOST, fitted_beside, some_rows
-from brainmri.evaluation.reject.record import rejection
-from brainmri.evaluation.reject.rule import RejectRule
-from brainmri.models.loading import load_classifier, load_processor
+from brainmri.evaluation.inference import infer
+from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.evaluation.ood.fit import MOST, fit_ood_detector, rejection, some_rows
+from brainmri.models.load import load_classifier, load_processor
 from brainmri.models.preprocessing import image_processor
 
 from ...training.conftest import environment, finished, phantom, train  # noqa: F401
@@ -35,7 +34,7 @@ class TwoHeads(nn.Module):
 
 
 def test_a_network_without_one_last_layer_gets_the_reason_and_no_file(phantom, tmp_path):  # noqa: F811
-    reason = fitted_beside(tmp_path, TwoHeads(), image_processor(32, "half"), open_prepared(phantom))
+    reason = fit_ood_detector(tmp_path, TwoHeads(), image_processor(32, "half"), open_prepared(phantom))
     assert reason.startswith("No rule for refusing an image was fitted: TwoHeads has no single last layer")
     assert list(tmp_path.iterdir()) == []
 
@@ -43,7 +42,7 @@ def test_a_network_without_one_last_layer_gets_the_reason_and_no_file(phantom, t
 def test_each_training_picture_is_fitted_once_and_no_split_without_end(phantom, monkeypatch):  # noqa: F811
     data = open_prepared(phantom)
     rows = data.rows("train")
-    data.index.loc[rows[:6], "picture_id"] = "the same"
+    data.index.loc[rows[:6], "duplicate_id"] = "the same"
     assert len(some_rows(data, "train")) == len(rows) - 5
     assert np.array_equal(some_rows(data, "test"), data.rows("test"))
     monkeypatch.setitem(MOST, "test", 7)
@@ -55,11 +54,11 @@ def test_each_training_picture_is_fitted_once_and_no_split_without_end(phantom, 
 
 def test_the_rule_of_a_run_judges_pictures_as_the_run_itself_did(finished, phantom):  # noqa: F811
     """From the files alone: the share of the test split that is refused is the one that the run wrote down."""
-    model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), RejectRule.load(finished)
+    model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), OODDetector.load(finished)
     data = open_prepared(phantom)
     names = data.index["file_name"].iloc[data.rows("test")]
-    found = answers([Image.open(phantom / name) for name in names], model, processor, rule)
-    written = json.loads((finished / "trust.json").read_text())["reject"]["test"]
+    found = infer([Image.open(phantom / name) for name in names], model, processor, rule)
+    written = json.loads((finished / "uncertainty.json").read_text())["ood"]["test"]
     assert found.rejected.mean() == pytest.approx(written["rejected"])
     right = found.probabilities.argmax(1) == data.labels(data.rows("test"))
     assert right[~found.rejected].mean() == pytest.approx(written["kept_accuracy"])
@@ -67,27 +66,27 @@ def test_the_rule_of_a_run_judges_pictures_as_the_run_itself_did(finished, phant
 
 def test_a_run_that_was_finished_without_a_rule_is_given_one(finished, phantom, tmp_path, monkeypatch):  # noqa: F811
     run = shutil.copytree(finished, tmp_path / "run")
-    trust, result = (json.loads((run / name).read_text()) for name in ("trust.json", "result.json"))
-    (run / "trust.safetensors").unlink()
-    (run / "trust.json").write_text(json.dumps(trust | {"reject": None, "reject_reason": "An older version."}))
-    (run / "result.json").write_text(json.dumps(result | {"reject": None}))
+    uncertainty, result = (json.loads((run / name).read_text()) for name in ("uncertainty.json", "result.json"))
+    (run / "uncertainty.safetensors").unlink()
+    (run / "uncertainty.json").write_text(json.dumps(uncertainty | {"ood": None, "ood_reason": "An older version."}))
+    (run / "result.json").write_text(json.dumps(result | {"ood": None}))
     (run / "report.html").unlink()
-    monkeypatch.setattr(sys, "argv", ["reject", str(run), str(phantom)])
-    adding.main()
-    again = json.loads((run / "trust.json").read_text())
-    assert again["reject_reason"] is None
-    for part in ("reject", "conformal", "calibration"):
-        for key, value in trust[part].items():
+    monkeypatch.setattr(sys, "argv", ["ood", str(run), str(phantom)])
+    fit_ood.main()
+    again = json.loads((run / "uncertainty.json").read_text())
+    assert again["ood_reason"] is None
+    for part in ("ood", "conformal", "calibration"):
+        for key, value in uncertainty[part].items():
             if not isinstance(value, (list, dict)):
                 assert again[part][key] == (pytest.approx(value, rel=1e-4) if isinstance(value, float) else value), key
-    assert json.loads((run / "result.json").read_text())["reject"] == again["reject"]
+    assert json.loads((run / "result.json").read_text())["ood"] == again["ood"]
     assert "What it refuses" in (run / "report.html").read_text()
     assert "## What it refuses" in (run / "README.md").read_text()
 
     result["data"]["fingerprint"] = "another"
     (run / "result.json").write_text(json.dumps(result))
     with pytest.raises(ValueError, match="made on data with the fingerprint another"):
-        adding.main()
+        fit_ood.main()
 
 
 def test_shares_and_intervals_of_what_is_refused_by_hand():

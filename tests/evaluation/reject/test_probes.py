@@ -3,13 +3,13 @@ import pytest
 from PIL import Image
 
 from brainmri.data.dataset import open_prepared
-from brainmri.data.phantom import make_phantom
+from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
-from brainmri.evaluation.reject import probes
-from brainmri.evaluation.reject.probes import AbsentPackage, ProbeSet, probe_sets
-from brainmri.evaluation.reject.record import probe_records
+from brainmri.evaluation.ood import probe_sets as probe_sets_module
+from brainmri.evaluation.ood.fit import probe_records
+from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 
-SHIPPED = ("scikit-learn", "gradio, matplotlib", "matplotlib", "nibabel", "nilearn", "own pictures")
+SHIPPED = ("scikit-learn", "gradio, matplotlib", "matplotlib", "nibabel", "nilearn", "own images")
 
 
 @pytest.fixture(scope="module")
@@ -46,7 +46,7 @@ def test_no_picture_both_chooses_and_tests(data):
 def test_own_pictures_are_turned_and_come_from_one_split_and_one_of_each_group(data):
     sets = {probe.name: probe for probe in probe_sets(data)}
     groups = data.index.iloc[data.rows("test")]["group_id"].nunique()
-    turned = sets["test pictures, turned by 90 degrees"].pictures()
+    turned = sets["test images, turned by 90 degrees"].pictures()
     assert len(turned) == groups
     originals = {np.asarray(Image.open(data.root / name)).tobytes() for name in data.index["file_name"]}
     test = data.index.iloc[data.rows("test")]["file_name"]
@@ -54,15 +54,19 @@ def test_own_pictures_are_turned_and_come_from_one_split_and_one_of_each_group(d
     back = [np.rot90(np.asarray(picture), -1).tobytes() for picture in turned]
     assert set(back) <= own
     assert not {picture.tobytes() for picture in turned} & originals
-    inverted = sets["test pictures, inverted"].pictures()
+    inverted = sets["test images, inverted"].pictures()
     assert {(255 - np.asarray(picture)).tobytes() for picture in inverted} <= own
 
 
 def test_an_absent_package_is_listed_with_its_reason(monkeypatch):
-    monkeypatch.setattr(probes, "find_spec", lambda name: None)
+    monkeypatch.setattr(probe_sets_module, "find_spec", lambda name: None)
     missing = [
-        ProbeSet("faces, grey", "scikit-image", "held back", "should be refused", lambda: probes._lfw(slice(0, 9))),
-        ProbeSet("head CT", "pydicom", "held back", "should be refused", lambda: probes._dicom(("CT_small.dcm",))),
+        ProbeSet(
+            "faces, grey", "scikit-image", "held back", "should be refused", lambda: probe_sets_module._lfw(slice(0, 9))
+        ),
+        ProbeSet(
+            "head CT", "pydicom", "held back", "should be refused", lambda: probe_sets_module._dicom(("CT_small.dcm",))
+        ),
     ]
     records = probe_records(missing, lambda pictures: pytest.fail("there is nothing to answer"))
     assert [record["absent"] for record in records] == ["skimage is not installed", "pydicom is not installed"]
@@ -73,6 +77,6 @@ def test_a_scan_is_shown_in_its_window_with_bones_bright():
     """A radiograph stored with white as the lowest value (MONOCHROME1) is shown the right way round."""
     from pydicom.data import get_testdata_file
 
-    spine = np.asarray(probes._dicom_picture(get_testdata_file("CT_small.dcm", download=False)))
+    spine = np.asarray(probe_sets_module._dicom_picture(get_testdata_file("CT_small.dcm", download=False)))
     assert spine.dtype == np.uint8
     assert (spine.min(), spine.max()) == (0, 255)

@@ -3,11 +3,11 @@ import json
 import numpy as np
 import pytest
 
-from brainmri.evaluation.reject.rule import ARRAYS, LOST_AT_MOST, RejectRule
+from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, OODDetector
 
 
 def seen(n, seed, *, dimensions=40, away=0.0, brighter=0.0):
-    """Features (N, D), positive and correlated as a rectifier leaves them, and statistics (N, 7) of n pictures."""
+    """Features (N, D), positive and correlated as a rectifier leaves them, and statistics (N, 7) of n images."""
     rng = np.random.default_rng(seed)
     *mixing, direction = np.random.default_rng(0).normal(size=(6, dimensions))
     features = 1 + rng.normal(size=(n, 5)) @ mixing + 0.2 * rng.normal(size=(n, dimensions)) + away * direction
@@ -18,13 +18,13 @@ def seen(n, seed, *, dimensions=40, away=0.0, brighter=0.0):
 
 @pytest.fixture
 def rule():
-    return RejectRule.fit("classifier", seen(400, 1), seen(200, 2))
+    return OODDetector.fit("classifier", seen(400, 1), seen(200, 2))
 
 
 @pytest.mark.parametrize("n", [1, 7, 19, 20, 21, 200, 403])
 def test_the_threshold_loses_at_most_its_share_of_the_validation_pictures(n):
     validation = seen(n, 2)
-    rule = RejectRule.fit("classifier", seen(400, 1), validation)
+    rule = OODDetector.fit("classifier", seen(400, 1), validation)
     lost = rule.rejected(rule.score(*validation)).sum()
     assert lost == int(LOST_AT_MOST * n)
 
@@ -40,7 +40,7 @@ def test_new_pictures_like_those_are_kept_and_others_refused_by_what_is_strange_
 
 def test_only_the_validation_pictures_move_the_threshold():
     train, strange = seen(400, 1), seen(200, 5, away=4.0, brighter=150.0)
-    usual, lenient = (RejectRule.fit("classifier", train, validation) for validation in (seen(200, 2), strange))
+    usual, lenient = (OODDetector.fit("classifier", train, validation) for validation in (seen(200, 2), strange))
     ratio = usual.distances(*seen(50, 6)) / lenient.distances(*seen(50, 6))
     assert np.allclose(ratio, ratio[0])  # the same distances, in other units
     assert (ratio > 1.5).all()
@@ -57,14 +57,14 @@ def test_a_tinge_of_colour_in_grey_pictures_is_not_strange(rule):
 
 def test_a_saved_rule_gives_equal_scores_from_small_files_without_pickle(rule, tmp_path):
     rule.save(tmp_path)
-    record = {"reject": {"layer": rule.layer, "threshold": rule.threshold}, "reject_reason": None}
-    (tmp_path / "trust.json").write_text(json.dumps(record))
-    again = RejectRule.load(tmp_path)
+    record = {"ood": {"layer": rule.layer, "threshold": rule.threshold}, "ood_reason": None}
+    (tmp_path / "uncertainty.json").write_text(json.dumps(record))
+    again = OODDetector.load(tmp_path)
     new = seen(100, 7)
     assert np.array_equal(again.score(*new), rule.score(*new))
     assert np.array_equal(again.rejected(again.score(*new)), rule.rejected(rule.score(*new)))
     assert again.layer == "classifier"
-    RejectRule.fit("classifier", seen(300, 1, dimensions=2048), seen(50, 2, dimensions=2048)).save(tmp_path)
+    OODDetector.fit("classifier", seen(300, 1, dimensions=2048), seen(50, 2, dimensions=2048)).save(tmp_path)
     assert (tmp_path / ARRAYS).stat().st_size < 1e6
 
 
@@ -77,17 +77,17 @@ def test_the_batch_does_not_matter(rule):
 @pytest.mark.parametrize(
     "features",
     [np.zeros((30, 6)), np.ones((30, 6)), np.eye(6)[:1], seen(3, 1)[0], seen(30, 1, dimensions=1)[0]],
-    ids=["zeros", "constant", "one picture", "fewer pictures than features", "one feature"],
+    ids=["zeros", "constant", "one image", "fewer images than features", "one feature"],
 )
 def test_features_of_a_network_that_learnt_nothing_still_give_numbers(features):
     pictures = (features, np.full((len(features), 7), 3.0))
-    rule = RejectRule.fit("classifier", pictures, pictures)
+    rule = OODDetector.fit("classifier", pictures, pictures)
     assert np.isfinite(rule.score(*pictures)).all()
     assert np.isfinite(rule.score(features + 5, pictures[1] + 5)).all()
     assert rule.rejected(rule.score(*pictures)).mean() <= LOST_AT_MOST
 
 
 def test_a_folder_without_a_rule_says_why(tmp_path):
-    (tmp_path / "trust.json").write_text(json.dumps({"reject": None, "reject_reason": "Two heads."}))
-    with pytest.raises(ValueError, match=r"no reject rule \(Two heads"):
-        RejectRule.load(tmp_path)
+    (tmp_path / "uncertainty.json").write_text(json.dumps({"ood": None, "ood_reason": "Two heads."}))
+    with pytest.raises(ValueError, match=r"no OOD detector \(Two heads"):
+        OODDetector.load(tmp_path)

@@ -1,15 +1,15 @@
-"""What each strength does to pictures, in the units that are told."""
+"""What each strength does to images, in the units that are told."""
 
 import numpy as np
 import pytest
 
-from brainmri.data.phantom import make_phantom
-from brainmri.evaluation.robustness.corruptions import CORRUPTIONS, STRENGTHS, Picture, corrupted
-from brainmri.evaluation.robustness.study import read_picture
+from brainmri.data.phantom.generate import make_phantom
+from brainmri.evaluation.robustness import read_picture
+from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS, Pixels, corrupted
 
 
 @pytest.fixture(scope="module")
-def slices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Picture]:
+def slices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pixels]:
     """Simulated slices of 192 pixels by file name."""
     raw = make_phantom(
         tmp_path_factory.mktemp("raw") / "raw", subjects=4, size=192, slices_per_subject=4, progress=False
@@ -22,7 +22,7 @@ def strength_of(kind: str, value: float) -> int:
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_no_strength_is_no_change_and_more_strength_is_more_damage(kind: str, slices: dict[str, Picture]) -> None:
+def test_no_strength_is_no_change_and_more_strength_is_more_damage(kind: str, slices: dict[str, Pixels]) -> None:
     damage = np.zeros(STRENGTHS + 1)
     for name, picture in slices.items():
         kept = picture.copy()
@@ -31,13 +31,13 @@ def test_no_strength_is_no_change_and_more_strength_is_more_damage(kind: str, sl
         assert (levels[0] == picture).all()
         assert {(level.dtype, level.shape) for level in levels} == {(np.dtype(np.uint8), picture.shape)}
         damage += [np.abs(level.astype(float) - picture).mean() for level in levels]
-    # On average: what is cut off further may by chance be more like the picture.
+    # On average: what is cut off further may by chance be more like the image.
     assert (np.diff(damage) > 0).all(), damage
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_a_file_gets_the_same_picture_at_every_call_and_another_file_its_own(
-    kind: str, slices: dict[str, Picture]
+    kind: str, slices: dict[str, Pixels]
 ) -> None:
     picture = next(iter(slices.values()))
     a, again, *others = (corrupted(picture, kind, 3, name) for name in ["a.png", "a.png", *"bcdefghij"])
@@ -49,7 +49,7 @@ def test_a_file_gets_the_same_picture_at_every_call_and_another_file_its_own(
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_grey_pictures_stay_grey_whether_they_have_one_channel_or_three(kind: str, slices: dict[str, Picture]) -> None:
+def test_grey_pictures_stay_grey_whether_they_have_one_channel_or_three(kind: str, slices: dict[str, Pixels]) -> None:
     grey = next(iter(slices.values()))
     assert grey.ndim == 2
     found = corrupted(np.stack([grey] * 3, axis=2), kind, 4, "a.png")
@@ -90,7 +90,7 @@ def test_noise_is_rician_of_the_told_standard_deviation() -> None:
         assert found.std() == pytest.approx(spread * deviation, rel=0.02)
 
 
-def test_contrast_is_lowered_about_the_mean(slices: dict[str, Picture]) -> None:
+def test_contrast_is_lowered_about_the_mean(slices: dict[str, Pixels]) -> None:
     for picture in slices.values():
         found = corrupted(picture, "contrast", strength_of("contrast", 40), "a")
         assert found.mean() == pytest.approx(picture.mean(), abs=1)
@@ -103,7 +103,7 @@ def test_a_bias_field_has_the_told_range_and_is_smooth() -> None:
     assert max(np.abs(np.diff(found, axis=axis)).max() for axis in (0, 1)) <= 3
 
 
-def test_jpeg_is_a_real_round_trip(slices: dict[str, Picture]) -> None:
+def test_jpeg_is_a_real_round_trip(slices: dict[str, Pixels]) -> None:
     for name, picture in slices.items():
         strength = strength_of("JPEG", 10)
         once = corrupted(picture, "JPEG", strength, name)

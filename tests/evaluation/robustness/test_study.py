@@ -10,30 +10,30 @@ import torch
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData, open_prepared
-from brainmri.evaluation.reject.answers import Answers
-from brainmri.evaluation.reject.fitting import pictures
-from brainmri.evaluation.report import write_report
-from brainmri.evaluation.robustness.corruptions import CORRUPTIONS, STRENGTHS
-from brainmri.evaluation.robustness.files import study_summary, write_study
-from brainmri.evaluation.robustness.study import (
+from brainmri.evaluation import evaluate as evaluate_module
+from brainmri.evaluation.class_mapping import match_classes
+from brainmri.evaluation.inference import Inference
+from brainmri.evaluation.model import ScoredModel
+from brainmri.evaluation.ood.fit import pictures
+from brainmri.evaluation.robustness import (
     RobustnessStudy,
     corrupted_answers,
     difference_interval,
     drawn_by_group,
     robustness_study,
 )
-from brainmri.evaluation.scoring import scores
-from brainmri.evaluation.scoring.classes import match_classes
-from brainmri.evaluation.scoring.subject import Subject
 from brainmri.models.build import build_model
+from brainmri.models.introspect import resolve
+from brainmri.models.load import save_model
 from brainmri.models.preprocessing import image_processor
-from brainmri.models.saving import save_model
-from brainmri.training.recipe import resolve
+from brainmri.reporting.robustness_report import study_summary, write_study
+from brainmri.reporting.run_report import write_report
+from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS
 
 from ...conftest import MakeRun
 from ...scripts import run_here
 from ...training.conftest import environment, phantom  # noqa: F401
-from ..test_evaluate import Evaluate, evaluate  # noqa: F401
+from ..test_evaluate import Evaluate
 from ..test_report import Page
 
 DARK, BRIGHT, THRESHOLD = 20, 60, 40  # mean levels of the two classes, and where the fragile model divides them
@@ -42,7 +42,7 @@ LABELS = ["no_tumor", "tumor"]
 
 @pytest.fixture(scope="module")
 def lights(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
-    """Plain pictures of two levels: 30 dark ones without a tumour, 20 bright ones with, two to a group."""
+    """Plain images of two levels: 30 dark ones without a tumour, 20 bright ones with, two to a group."""
     root = tmp_path_factory.mktemp("lights")
     rows = []
     for k in range(50):
@@ -51,7 +51,7 @@ def lights(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
         Image.fromarray(np.full((40, 40), level, np.uint8)).save(root / name)
         rows.append((name, label, "test", f"g{k // 2}", f"p{k}", "oslo" if k % 4 < 2 else "", name))
-    index = pd.DataFrame(rows, columns=["file_name", "label", "split", "group_id", "picture_id", "site", "source"])
+    index = pd.DataFrame(rows, columns=["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"])
     counts = {"train": {}, "validation": {}, "test": dict(zip(LABELS, (30, 20), strict=True))}
     info = {"name": "lights", "fingerprint": "0", "layout": "csv", "split": "grouped", "leaky": False}
     info |= {"simulated": False, "origin": None}
@@ -66,12 +66,12 @@ def by_brightness(pictures: list[Image.Image]) -> np.ndarray:
 
 
 def study_of(data: PreparedData, images: int = 1000, batch_size: int = 8) -> RobustnessStudy:
-    def answers(data: PreparedData, rows: np.ndarray) -> Answers:
-        return Answers(by_brightness(list(pictures(data, rows))))
+    def answers(data: PreparedData, rows: np.ndarray) -> Inference:
+        return Inference(by_brightness(list(pictures(data, rows))))
 
-    subject = Subject("lamp", "model", LABELS, "0" * 16, answers, by_brightness)
+    subject = ScoredModel("lamp", "model", LABELS, "0" * 16, answers, by_brightness)
     match = match_classes(LABELS, data.classes, [])
-    evaluation = scores.evaluate(subject, data, "test", match)
+    evaluation = evaluate_module.evaluate(subject, data, "test", match)
     return robustness_study(subject, data, match, evaluation, images=images, batch_size=batch_size)
 
 
@@ -81,7 +81,7 @@ def test_a_fragile_model_shows_its_drop_and_where(lights: PreparedData) -> None:
     assert (clean["kind"], clean["strength"], clean["accuracy"], clean["drop"]) == ("clean", 0, 1, None)
     assert [(row["kind"], row["strength"]) for row in rows] == [(k, s) for k in CORRUPTIONS for s in range(1, 6)]
     found = {(row["kind"], row["strength"]): row for row in rows}
-    # Rician noise of 20 % of white lifts the dark pictures above the threshold. All are then called a tumour.
+    # Rician noise of 20 % of white lifts the dark images above the threshold. All are then called a tumour.
     noise = found["noise", 5]
     assert (noise["value"], noise["unit"]) == (20, "% of white")
     assert noise["accuracy"] == pytest.approx(20 / 50)
@@ -91,7 +91,7 @@ def test_a_fragile_model_shows_its_drop_and_where(lights: PreparedData) -> None:
     assert noise["changed"] == 30
     assert (noise["tumours"], noise["sensitivity"], noise["others"], noise["specificity"]) == (20, 1, 30, 0)
     assert (noise["worst_class"], noise["worst_class_n"], noise["worst_class_accuracy"]) == ("no_tumor", 30, 0)
-    # Blurring or cutting a plain picture changes nothing, which 25 groups cannot make certain.
+    # Blurring or cutting a plain image changes nothing, which 25 groups cannot make certain.
     for kind in ("blur", "cropping"):
         same = found[kind, 5]
         assert (same["accuracy"], same["drop"], same["changed"]) == (1, 0, 0)
@@ -117,7 +117,7 @@ def test_the_page_and_the_summary_name_the_worst_groups(lights: PreparedData, ma
 
 def test_the_figures_depend_neither_on_the_batch_size_nor_on_the_order(lights: PreparedData) -> None:
     def answer(pictures: list[Image.Image]) -> np.ndarray:
-        return np.array([hash(picture.tobytes()) for picture in pictures])  # tells any two pictures apart
+        return np.array([hash(picture.tobytes()) for picture in pictures])  # tells any two images apart
 
     names = lights.index["file_name"].tolist()[:9]
     one = corrupted_answers(answer, lights.root, names, batch_size=4)
@@ -216,7 +216,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
     assert "None" not in page.text
     assert [image["alt"] for image in page.images][-2:] == [
         "Accuracy against the strength of each corruption",
-        "One picture under each corruption",
+        "One image under each corruption",
     ]
     assert f"The study is in {out}" in done.stdout
     [evaluation] = (run / "evaluations").iterdir()
@@ -226,7 +226,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
 def test_elsewhere_than_on_its_own_test_split_the_study_belongs_to_the_evaluation(
     run: Path,
     phantom: Path,  # noqa: F811
-    evaluate: Evaluate,  # noqa: F811
+    evaluate: Evaluate,
     tmp_path: Path,
 ) -> None:
     for more in (["--split", "validation"], []):
@@ -242,7 +242,7 @@ def test_elsewhere_than_on_its_own_test_split_the_study_belongs_to_the_evaluatio
 
 def test_what_cannot_be_studied_is_told_before_any_work(
     phantom: Path,  # noqa: F811
-    evaluate: Evaluate,  # noqa: F811
+    evaluate: Evaluate,
     tmp_path: Path,
 ) -> None:
     classes = open_prepared(phantom).classes

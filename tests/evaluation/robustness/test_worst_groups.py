@@ -2,8 +2,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from brainmri.evaluation.intervals import group_bootstrap
-from brainmri.evaluation.robustness.worst_groups import worst_groups
+from brainmri.evaluation.robustness import worst_groups
+from brainmri.metrics.bootstrap import group_bootstrap
 
 
 def table(parts: list[tuple[str, str, int, int, int]]) -> pd.DataFrame:

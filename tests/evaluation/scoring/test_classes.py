@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from brainmri.evaluation.scoring.classes import MOST_UNKNOWN, match_classes, read_map
+from brainmri.evaluation.class_mapping import MOST_UNKNOWN, match_classes, read_map
 
 from ...conftest import CLASSES
 

@@ -5,9 +5,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from brainmri.data.binary import as_binary
-from brainmri.data.dataset import PreparedData
-from brainmri.evaluation.scoring.own_data import relation
+from brainmri.data.dataset import PreparedData, as_binary
+from brainmri.evaluation.evaluate import relation
 
 from ...conftest import CLASSES
 

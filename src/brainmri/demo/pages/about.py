@@ -10,13 +10,13 @@ import gradio as gr
 import yaml
 
 from brainmri import __version__
-from brainmri.demo.pages.text import file_text
-from brainmri.evaluation.pages import render
-from brainmri.evaluation.results import FLOORS, RESEARCH_ONLY, data_title, with_interval
-from brainmri.hub.sources import citations
+from brainmri.demo.pages.components import file_text
+from brainmri.reporting.citations import citations
+from brainmri.reporting.html import render
+from brainmri.wording import BASELINES, RESEARCH_ONLY, data_title, with_interval
 
 if TYPE_CHECKING:
-    from brainmri.demo.models import DemoModel
+    from brainmri.demo.model import DemoModel
 
 HUB = "https://huggingface.co"
 
@@ -44,9 +44,9 @@ def about_page(models: Sequence[DemoModel]) -> str:
     sources = [source for model in models if model.result for source in citations(model.result["data"])]
     return render(
         "about.html.jinja",
-        packages=("demo/pages",),
+        packages=("demo/pages/templates",),
         research_only=RESEARCH_ONLY,
-        floors=list(FLOORS.values()),
+        floors=list(BASELINES.values()),
         models=[_described(model) for model in models],
         sources=list(dict.fromkeys(sources)),
         version=__version__,

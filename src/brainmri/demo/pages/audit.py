@@ -10,24 +10,23 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from brainmri.demo.pages.text import heading
-from brainmri.demo.pages.uploading import Files, Uploaded
-from brainmri.demo.uploads.limits import LIMITS, UploadError
-from brainmri.demo.uploads.many import unpack_dataset
-from brainmri.demo.uploads.names import shown_name
-from brainmri.evaluation.pages import embedded_figures, render
+from brainmri.demo.pages.components import Files, Uploaded, heading
+from brainmri.demo.unpack import unpack_dataset
+from brainmri.io.archive import shown_name
+from brainmri.io.limits import LIMITS, UploadError
+from brainmri.reporting.html import embedded_figures, render
 
 if TYPE_CHECKING:
-    from brainmri.audit.scan import Called
+    from brainmri.audit.duplicates import Called
 
 MEMBERS = 2000  # files and folders of one zip; a larger set is for scripts/audit.py
 FILES = ("audit.html", "audit.json", "groups.csv")
 LAYOUTS = (
-    "The zip must hold a folder of pictures for each class, perhaps inside train, validation and test, such as "
+    "The zip must hold a folder of images for each class, perhaps inside train, validation and test, such as "
     "train/glioma/1.png."
 )
 INTRODUCTION = (
-    "Which pictures repeat, across splits, under two labels, in a second data set that should be external? And what "
+    "Which images repeat, across splits, under two labels, in a second data set that should be external? And what "
     f"gives the class away without a look at the brain? {LAYOUTS} Up to {MEMBERS:,} files and folders; larger sets are "
     "for scripts/audit.py. The zip is deleted soon after the answer, and nothing of it is kept."
 )
@@ -62,18 +61,18 @@ def look_for_leaks(
     against: Uploaded | None = None,
     progress: gr.Progress = gr.Progress(),  # noqa: B008  # how Gradio is asked for one
 ) -> Iterator[tuple[str, dict[str, Any], list[str]]]:
-    """Look for leaks in a data set of pictures: repetitions within it, across its splits, under two labels, in another
+    """Look for leaks in a data set of images: repetitions within it, across its splits, under two labels, in another
     set, and what gives the class away without a look at the brain.
 
     Parameters:
-        data: a zip with a folder of pictures for each class, perhaps in train, validation and test; up to 2,000 files.
+        data: a zip with a folder of images for each class, perhaps in train, validation and test; up to 2,000 files.
         against: a second zip of that kind, to be told whether it is external; may be left out.
 
     Returns:
         The page with the verdicts first (HTML), everything counted (the contents of audit.json), and three files:
         audit.html, audit.json and groups.csv.
     """
-    from brainmri.audit.run import STEPS, audit
+    from brainmri.audit.audit import STEPS, audit
 
     def tell(step: str) -> None:
         progress((STEPS.index(step), len(STEPS)), desc=step)
@@ -98,15 +97,14 @@ def audit_page(found: dict[str, Any], folder: Path) -> str:
     """HTML: verdicts, tables and pairs to look at.
 
     Args:
-        found: what `brainmri.audit.run.audit` returned.
+        found: what `brainmri.audit.audit.audit` returned.
         folder: what it wrote into.
     """
-    from brainmri.audit.page import SHOWN
-    from brainmri.audit.summary import EXAMPLES, NAMES, across_table, shortcuts_tables, verdicts
+    from brainmri.audit.report import EXAMPLES, NAMES, SHOWN, across_table, shortcuts_tables, verdicts
 
     return render(
         "leaks.html.jinja",
-        packages=("demo/pages",),
+        packages=("demo/pages/templates",),
         audit=found,
         names=NAMES,
         verdicts=verdicts(found),
@@ -118,12 +116,12 @@ def audit_page(found: dict[str, Any], folder: Path) -> str:
 
 
 def _unpacked(archive: Uploaded, folder: Path) -> tuple[Path, Called]:
-    """The pictures of a zip, in a folder below `folder`, and what they are called: as their folder, or as the zip.
+    """The images of a zip, in a folder below `folder`, and what they are called: as their folder, or as the zip.
 
     Raises:
         UploadError: if it is no zip that can be used, or holds too much.
     """
-    from brainmri.audit.scan import Called
+    from brainmri.audit.duplicates import Called
 
     found = unpack_dataset(archive.path, folder, replace(LIMITS, archive_members=MEMBERS))
     return found.root, Called(found.name or shown_name(Path(archive.name).stem), found.names)

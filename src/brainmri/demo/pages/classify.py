@@ -9,19 +9,18 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from markupsafe import Markup, escape
 
-from brainmri.demo import answering
-from brainmri.demo.overlay import legend
-from brainmri.demo.pages.uploading import Files, Picture, Uploaded
-from brainmri.demo.uploads.limits import LIMITS, UploadError
-from brainmri.demo.uploads.many import open_many
-from brainmri.demo.uploads.nifti import AXES
-from brainmri.demo.uploads.opening import Upload, open_upload
-from brainmri.demo.uploads.pictures import PLANE
-from brainmri.demo.words import agreement
-from brainmri.evaluation.pages import render
+from brainmri.demo import response
+from brainmri.demo.pages.components import Files, ImageUpload, Uploaded
+from brainmri.demo.response_text import agreement
+from brainmri.io.limits import LIMITS, UploadError
+from brainmri.io.nifti import AXES
+from brainmri.io.open import Upload, open_many, open_upload
+from brainmri.io.pictures import PLANE
+from brainmri.reporting.html import render
+from brainmri.reporting.overlay import legend
 
 if TYPE_CHECKING:
-    from brainmri.demo.models import DemoModel
+    from brainmri.demo.model import DemoModel
 
 HINT = (
     "Drop a slice here: PNG, JPEG, TIFF (16 bits too), DICOM, or a NIfTI volume. Several files, or a ZIP of them, give "
@@ -44,7 +43,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
 
     Args:
         models: at least one; the first is chosen.
-        examples: pictures that are one click away.
+        examples: images that are one click away.
     """
     # ------------------------------------------------------------------ what is seen
     with gr.Row(equal_height=False):
@@ -54,8 +53,8 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
             with gr.Row():
                 folder = gr.UploadButton("Choose a folder", file_count="directory", size="sm")
                 clear = gr.Button("Start again", size="sm")
-            with gr.Accordion("Paste a picture, or take one with the camera", open=False):
-                pasted = Picture(
+            with gr.Accordion("Paste an image, or take one with the camera", open=False):
+                pasted = ImageUpload(
                     label="Picture", sources=["clipboard", "webcam"], type="filepath", image_mode=None, height=220
                 )
             with gr.Group(visible=False) as volume:
@@ -76,7 +75,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
         with gr.Column(scale=3, min_width=320):
             answer = gr.HTML(EMPTY, elem_id="answer")
             table = gr.Dataframe(
-                headers=list(answering.COLUMNS), label="Answers", interactive=False, visible=False, wrap=True
+                headers=list(response.COLUMNS), label="Answers", interactive=False, visible=False, wrap=True
             )
             download = gr.HTML(visible=False)
     hidden: Updates = {part: gr.update(visible=False) for part in (volume, table, download)}
@@ -102,7 +101,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
                 plane: gr.update(choices=list(upload.planes), value=first, visible=len(upload.planes) > 1),
                 index: slices_of(upload, first),
             }
-            for text in answered(upload, first, upload.middle(first), answering.chosen(models, names)):
+            for text in answered(upload, first, upload.middle(first), response.chosen(models, names)):
                 yield controls | {answer: text}
         except UploadError as error:
             yield hidden | {answer: alert(error)}
@@ -113,18 +112,18 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
             yield EMPTY
             return
         try:
-            yield from answered(open_upload(given[0].path), plane, int(index), answering.chosen(models, names))
+            yield from answered(open_upload(given[0].path), plane, int(index), response.chosen(models, names))
         except UploadError as error:
             yield alert(error)
 
     def in_table(given: list[Uploaded], names: list[str], progress: gr.Progress) -> Updates:
         found: list[list[str]] = []
         pictures = open_many([one.path for one in given], names=[one.name for one in given])
-        for row in answering.rows(pictures, answering.chosen(models, names)):
+        for row in response.rows(pictures, response.chosen(models, names)):
             found.append(row)
             progress((len(found), None), desc="classified", unit="answers")
         count = len({row[0] for row in found})
-        link = f'<a download="answers.csv" href="{answering.csv_uri(found)}">Download as CSV</a>'
+        link = f'<a download="answers.csv" href="{response.csv_uri(found)}">Download as CSV</a>'
         return {
             answer: f'<p class="hint" role="status">{count:,} files.</p>',
             table: gr.update(value=found, visible=True),
@@ -152,7 +151,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
             return
         try:
             upload = open_upload(given[0].path)
-            for text in answered(upload, plane, upload.middle(plane), answering.chosen(models, names)):
+            for text in answered(upload, plane, upload.middle(plane), response.chosen(models, names)):
                 yield {answer: text, index: slices_of(upload, plane)}
         except UploadError as error:
             yield {answer: alert(error)}
@@ -166,14 +165,14 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
     plane.input(turn, [files, names, plane], [answer, index], **waiting)
     # In the browser, which alone knows the names of the files; what is returned there is the list of all outputs.
     folder.upload(None, folder, files, js="(chosen) => [chosen]", **INTERNAL)
-    pasted.change(None, pasted, files, js="(picture) => [picture ? [picture] : null]", **INTERNAL)
+    pasted.change(None, pasted, files, js="(image) => [image ? [image] : null]", **INTERNAL)
     clear.click(None, None, [files, pasted], js="() => [null, null]", **INTERNAL)
     opacity.input(None, opacity, None, js=OPACITY, **INTERNAL)
 
 
 def is_table(given: Sequence[Uploaded]) -> bool:
     """Whether the answer is a table: several files, or an archive."""
-    return answering.is_many([one.path for one in given])
+    return response.is_many([one.path for one in given])
 
 
 def slices_of(upload: Upload, plane: str) -> dict[str, Any]:
@@ -189,26 +188,26 @@ def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]
         UploadError: if there is no such slice, or it cannot be judged.
     """
     picture = upload.picture(plane, index)
-    judgements = answering.judged(picture, models)
-    small = answering.shown(picture)
+    judgements = response.judged(picture, models)
+    small = response.shown(picture)
     pairs = list(zip(models, judgements, strict=True))
-    cards = [answering.card(model, judgement) for model, judgement in pairs]
+    cards = [response.card(model, judgement) for model, judgement in pairs]
     values = {
-        "picture": answering.data_uri(small),
+        "picture": response.data_uri(small),
         "alt": f"The {upload.kind} slice" if plane == "slice" else f"The {plane} slice {index} of the volume",
         "together": agreement({model.name: judgement for model, judgement in pairs}),
         "many": len(models) > 1,
         "legend": Markup(legend()),
     }
     yield answer_page(values, [(card, None) for card in cards], waiting=True)
-    maps = [answering.mapped(small, model, judgement.label) for model, judgement in pairs]
-    drawn = [(card, answering.data_uri(one) if one else None) for card, one in zip(cards, maps, strict=True)]
+    maps = [response.mapped(small, model, judgement.label) for model, judgement in pairs]
+    drawn = [(card, response.data_uri(one) if one else None) for card, one in zip(cards, maps, strict=True)]
     yield answer_page(values, drawn, waiting=False)
 
 
 def answer_page(values: dict[str, Any], cards: list[tuple[dict[str, Any], str | None]], *, waiting: bool) -> str:
     """HTML: a card for each model with its map, a data URI; waiting: whether maps that lack are being made."""
-    return render("answer.html.jinja", packages=("demo/pages",), **values, cards=cards, waiting=waiting)
+    return render("answer.html.jinja", packages=("demo/pages/templates",), **values, cards=cards, waiting=waiting)
 
 
 def alert(error: UploadError) -> str:

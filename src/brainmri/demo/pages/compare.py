@@ -1,25 +1,30 @@
-"""Compare: the leaderboard with floors and intervals, plots, tumours found, and one run's own page and report."""
+"""Compare: the leaderboard with floors and intervals, plots, tumours found, and one run's own page and report.
+
+One model's own page: everything its run folder or repository says of it.
+"""
+
+from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from html import escape
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from brainmri.demo.pages.components import file_text, heading, paragraph
 from brainmri.demo.pages.leaderboard import Ranking, rankings, records
-from brainmri.demo.pages.one_run import file_of, report_frame, run_page
 from brainmri.demo.pages.plots import COSTS, accuracy_against
-from brainmri.demo.pages.text import file_text, heading, paragraph
-from brainmri.evaluation.comparison_figures import FLOORS
-from brainmri.evaluation.pages import render
-from brainmri.evaluation.results import DASH
+from brainmri.reporting.comparison_plots import BASELINE_LABELS
+from brainmri.reporting.html import embedded_figures, render
+from brainmri.wording import DASH, data_title, shown
 
 if TYPE_CHECKING:
-    from brainmri.demo.models import DemoModel
+    from brainmri.demo.model import DemoModel
 
 
-def build(models: "Sequence[DemoModel]", results: Path | None) -> None:
+def build(models: Sequence[DemoModel], results: Path | None) -> None:
     """The page, inside a tab, with the endpoints `/leaderboard` and `/report_of`.
 
     Args:
@@ -70,14 +75,15 @@ def build(models: "Sequence[DemoModel]", results: Path | None) -> None:
         return [row for title, one in sets.items() if test_set in ("", title) for row in records(one)]
 
     def report_of(model: str) -> dict[str, Any]:
-        """All that was measured of a loaded model: `result` (result.json) and `trust` (trust.json), null where absent.
+        """All that was measured of a loaded model: `result` (result.json) and `uncertainty` (uncertainty.json), null
+        where absent.
 
         Parameters:
             model: the name of a model as the page offers it.
         """
         if model not in named:
             raise gr.Error(f"Unknown model. Loaded ones: {'; '.join(named)}", print_exception=False)
-        return {"result": named[model].result, "trust": named[model].trust}
+        return {"result": named[model].result, "uncertainty": named[model].uncertainty}
 
     gr.api(leaderboard, api_name="leaderboard")
     gr.api(report_of, api_name="report_of")
@@ -87,10 +93,10 @@ def leaderboard_page(chosen: Ranking) -> str:
     """HTML: the list of a test set, sortable."""
     return render(
         "leaderboard.html.jinja",
-        packages=("demo/pages",),
+        packages=("demo/pages/templates",),
         chosen=chosen,
         rows=records(chosen),
-        floors=FLOORS,
+        floors=BASELINE_LABELS,
         dash=DASH,
     )
 
@@ -100,10 +106,10 @@ def detections_page(chosen: Ranking) -> str:
     if chosen.detections.empty:
         return ""
     rows = chosen.detections.astype(object).where(chosen.detections.notna(), None).to_dict("records")
-    return render("detections.html.jinja", packages=("demo/pages",), chosen=chosen, detections=rows)
+    return render("detections.html.jinja", packages=("demo/pages/templates",), chosen=chosen, detections=rows)
 
 
-def _one_model(named: "dict[str, DemoModel]") -> None:
+def _one_model(named: dict[str, DemoModel]) -> None:
     """One model's own page, with its report to read here or to take away."""
     first = next(iter(named.values()))
     gr.HTML(heading("One model", "Everything that its run measured. Runs that are not loaded stand in the table only."))
@@ -136,3 +142,90 @@ def _one_model(named: "dict[str, DemoModel]") -> None:
     choice.change(show, choice, [page, frame, saved], api_visibility="private", show_progress="hidden")
     read.click(framed, choice, frame, api_visibility="private")
     fetch.click(copied, choice, saved, api_visibility="private")
+
+
+FIGURES = {
+    "reliability": "Reliability of the confidence on the test split",
+    "confident_errors": "Test images that were classified wrongly with the most confidence, one of a group",
+}
+ERRORS = 12  # the most confident ones
+
+
+def run_page(model: DemoModel) -> str:
+    """HTML: warnings, accuracy beside the floors, per class, confusion, calibration, sets, OOD detector, errors.
+
+    The names of test files are shown for simulated images only; other images only if the run folder has a figure of
+    them, which published repositories of real data lack.
+    """
+    result = model.result
+    if result is None:
+        return paragraph(f"{model.name} comes without result.json: nothing is known of it.")
+    return render(
+        "one_run.html.jinja",
+        packages=("demo/pages/templates",),
+        figures=[figure for name in FIGURES for figure in _figure(model.place, name)],
+        matrix=_matrix(result),
+        uncertainty=model.uncertainty,
+        errors=_errors(model.place) if result["data"]["simulated"] else [],
+        data_title=data_title(result["data"]),
+        **shown(result),
+    )
+
+
+def report_frame(report: Path, name: str) -> str:
+    """HTML: a run's report in a frame that may run no script and reach nothing of this page."""
+    text = escape(report.read_text(encoding="utf-8"))
+    return f'<div class="brainmri"><iframe sandbox="" title="Report of {escape(name)}" srcdoc="{text}"></iframe></div>'
+
+
+def file_of(place: str, name: str) -> Path | None:
+    """A file of a run folder or of a repository on the Hub (`OWNER/NAME[@REVISION]`); None where it has none."""
+    if Path(place).is_dir():
+        file = Path(place) / name
+        return file if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repo_id, _, revision = place.partition("@")
+    try:
+        return Path(hf_hub_download(repo_id, name, revision=revision or None))
+    except (EntryNotFoundError, LocalEntryNotFoundError):  # not published, or not in the cache and no network
+        return None
+
+
+def _figure(place: str, name: str) -> list[tuple[str, str, str]]:
+    file = file_of(place, f"figures/{name}.png")
+    return embedded_figures(file.parent, {name: FIGURES[name]}) if file else []
+
+
+def _matrix(result: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+    """For each true class: `count`, `share` of its images and whether the answer was `right`, by what was said."""
+    if result["test"] is None:
+        return []
+    return [
+        (
+            label,
+            [
+                {"count": count, "share": count / max(sum(row), 1), "right": place == said}
+                for said, count in enumerate(row)
+            ],
+        )
+        for place, (label, row) in enumerate(
+            zip(result["data"]["classes"], result["test"]["confusion_matrix"], strict=True)
+        )
+    ]
+
+
+def _errors(place: str) -> list[dict[str, Any]]:
+    """The test images that were classified wrongly with the most confidence, one of a group."""
+    import pandas as pd
+
+    file = file_of(place, "predictions.csv")
+    if file is None:
+        return []
+    table = pd.read_csv(file, dtype={"split": str, "label": str, "predicted": str}, keep_default_na=False)
+    table = table[(table["split"] == "test") & (table["label"] != table["predicted"])]
+    table = table.assign(probability=table.filter(regex="^p_").astype(float).max(axis=1))
+    table = table.sort_values("probability", ascending=False, kind="stable").drop_duplicates("group_id").head(ERRORS)
+    rows = table[["file_name", "label", "predicted", "probability"]].to_dict("records")
+    return [{str(key): value for key, value in row.items()} for row in rows]

@@ -7,15 +7,14 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
-from brainmri.demo import answering
+from brainmri.demo import response
 from brainmri.demo.pages.classify import JUDGING
-from brainmri.demo.pages.uploading import Files, Uploaded
-from brainmri.demo.uploads.limits import UploadError
-from brainmri.demo.uploads.many import open_many
-from brainmri.demo.uploads.opening import open_upload
+from brainmri.demo.pages.components import Files, Uploaded
+from brainmri.io.limits import UploadError
+from brainmri.io.open import open_many, open_upload
 
 if TYPE_CHECKING:
-    from brainmri.demo.models import DemoModel
+    from brainmri.demo.model import DemoModel
 
 PLANES = ["slice", "axial", "coronal", "sagittal"]
 
@@ -33,15 +32,15 @@ def build(models: Sequence[DemoModel]) -> None:
         """Classify one MRI slice (PNG, JPEG, TIFF, DICOM, NIfTI) by one or several models. Research only, no diagnosis.
 
         Args:
-            file: The picture, DICOM file or NIfTI volume.
+            file: The image, DICOM file or NIfTI volume.
             models_asked: Names of the demo's models, as the endpoint /models lists them.
             plane: axial, coronal or sagittal for a volume; none takes the first.
             slice_number: Which slice of a volume or of several pages, from 0; -1 takes the middle one.
-            with_map: Whether the picture under its evidence map comes too, as a data URI in `map`.
+            with_map: Whether the image under its evidence map comes too, as a data URI in `map`.
 
         Returns:
             For each model: a plain sentence, the label, probabilities and whether they are calibrated, the set of
-            plausible classes and its coverage, whether the picture is refused as unlike those of the training, and the
+            plausible classes and its coverage, whether the image is refused as unlike those of the training, and the
             milliseconds taken.
         """
         try:
@@ -52,23 +51,23 @@ def build(models: Sequence[DemoModel]) -> None:
             picture = upload.picture(
                 plane, upload.middle(plane) if slice_number is None or slice_number < 0 else int(slice_number)
             )
-            asked = answering.chosen(models, models_asked)
-            judgements = answering.judged(picture, asked)
+            asked = response.chosen(models, models_asked)
+            judgements = response.judged(picture, asked)
         except UploadError as error:
             raise gr.Error(str(error), print_exception=False) from None
-        found = [answering.as_json(*pair) for pair in zip(asked, judgements, strict=True)]
+        found = [response.as_json(*pair) for pair in zip(asked, judgements, strict=True)]
         if with_map:
-            small = answering.shown(picture)
+            small = response.shown(picture)
             for model, one in zip(asked, found, strict=True):
-                under = answering.mapped(small, model, one["label"])
-                one["map"] = answering.data_uri(under) if under else None
+                under = response.mapped(small, model, one["label"])
+                one["map"] = response.data_uri(under) if under else None
         return found
 
     def classify_many(files: list[Uploaded] | None, models_asked: list[str]) -> list[dict[str, str]]:
         """Classify many slices, or a ZIP of them. Research only, no diagnosis.
 
         Args:
-            files: Pictures, DICOM files, NIfTI volumes (their middle axial slice) or ZIP files of these.
+            files: Images, DICOM files, NIfTI volumes (their middle axial slice) or ZIP files of these.
             models_asked: Names of the demo's models, as the endpoint /models lists them.
 
         Returns:
@@ -77,8 +76,8 @@ def build(models: Sequence[DemoModel]) -> None:
         try:
             given = files or []
             pictures = open_many([one.path for one in given], names=[one.name for one in given])
-            found = answering.rows(pictures, answering.chosen(models, models_asked))
-            return [dict(zip(answering.COLUMNS, row, strict=True)) for row in found]
+            found = response.rows(pictures, response.chosen(models, models_asked))
+            return [dict(zip(response.COLUMNS, row, strict=True)) for row in found]
         except UploadError as error:
             raise gr.Error(str(error), print_exception=False) from None
 

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
-from brainmri.evaluation.comparison import compare_runs, machines, read_comparison
-from brainmri.evaluation.detection_table import COLUMNS as DETECTION
-from brainmri.evaluation.results import FLOORS
-from brainmri.evaluation.runs import by_test_split, result_row, short_weights, system_labels
+from brainmri.runs.compare import DETECTION_COLUMNS as DETECTION
+from brainmri.runs.compare import compare_runs, machines, read_comparison
+from brainmri.runs.table import by_test_split, result_row, short_weights, system_labels
+from brainmri.wording import BASELINES
 
 if TYPE_CHECKING:
-    from brainmri.demo.models import DemoModel
+    from brainmri.demo.model import DemoModel
 
 # What a row of the list carries. Shares are 0..1; None where it was not measured or is not kept in results/.
 FIGURES = ("accuracy", "accuracy_sd", "ci_low", "ci_high", "macro_f1", "auroc", "minutes")
@@ -77,7 +77,7 @@ def rankings(models: Sequence[DemoModel], results: Path | None) -> list[Ranking]
                 leaky=leaky,
                 simulated=simulated,
                 rows=rows if leaky else rows.sort_values("accuracy", ascending=False, kind="stable"),
-                floors={floor: _value(floors.get(floor)) for floor in FLOORS},
+                floors={floor: _value(floors.get(floor)) for floor in BASELINES},
                 detections=detections[same_set],
             )
         )

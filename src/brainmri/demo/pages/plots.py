@@ -7,7 +7,7 @@ from math import floor
 from typing import TYPE_CHECKING, Any
 
 from brainmri.demo.pages.leaderboard import Ranking, records
-from brainmri.evaluation.comparison_figures import FLOORS, LOG_FROM
+from brainmri.reporting.comparison_plots import BASELINE_LABELS, LOG_FROM
 
 if TYPE_CHECKING:
     from gradio.components.plot import PlotData
@@ -43,7 +43,9 @@ def specification(chosen: Ranking, cost: str) -> dict[str, Any]:
         if row[cost] is not None
     ]
     floors: list[dict[str, Any]] = [
-        {"floor": FLOORS[key], "accuracy": 100 * value} for key, value in chosen.floors.items() if value is not None
+        {"floor": BASELINE_LABELS[key], "accuracy": 100 * value}
+        for key, value in chosen.floors.items()
+        if value is not None
     ]
     costs = [point["cost"] for point in points]
     lows = [point["low"] or point["accuracy"] for point in points] + [line["accuracy"] for line in floors]
@@ -108,7 +110,7 @@ def specification(chosen: Ranking, cost: str) -> dict[str, Any]:
             "strokeDash": {
                 "field": "floor",
                 "type": "nominal",
-                "scale": {"domain": list(FLOORS.values()), "range": [[2, 3], [6, 3], [12, 4]]},
+                "scale": {"domain": list(BASELINE_LABELS.values()), "range": [[2, 3], [6, 3], [12, 4]]},
                 "legend": {"title": "lines: floors"},
             },
             "tooltip": [{"field": "floor"}, {"field": "accuracy", "title": "accuracy (%)", "format": ".1f"}],

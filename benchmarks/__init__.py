@@ -1,0 +1,1 @@
+"""Measurements of the project's parts; not in the wheel."""

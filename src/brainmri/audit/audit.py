@@ -1,0 +1,63 @@
+"""A whole audit, from one or two data sets to the folder that holds everything found."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan
+from brainmri.audit.report import EXAMPLES, GROUPS, summary, write_page
+from brainmri.audit.self_test import calibrate as calibration_of
+from brainmri.audit.shortcuts import shortcuts
+from brainmri.reporting.plots import PAIRS, pairs_figure
+
+STEPS = ("Reading the images", "Looking for repetitions", "Looking for shortcuts", "Drawing pairs")
+
+
+def audit(
+    data: Path,
+    against: Path | None,
+    out: Path,
+    *,
+    calibrate: bool = False,
+    called: Sequence[Called] = (),
+    tell: Callable[[str], None] = lambda step: None,
+) -> dict[str, Any]:
+    """Look into `data` and, if given, for its images in `against`; write `out` and return what audit.json holds.
+
+    Neither data set is changed, and `out` is made only once something was found: audit.json, groups.csv (of `data`), a
+    PNG of example pairs for each kind that has some, and audit.html.
+
+    Args:
+        data, against: folders in any layout, or CSV tables (see `brainmri.data.layouts.detect_layout`).
+        out: the folder to write into; figures of an audit before are removed from it.
+        calibrate: also measure what the audit itself finds and joins wrongly (minutes).
+        called: what the data sets and their files are called, in the place of the names that they have there.
+        tell: is called with each of `STEPS` as it begins.
+
+    Raises:
+        ValueError: if one of them has no known layout, or no usable image.
+    """
+    with TemporaryDirectory(prefix="brainmri-audit-") as folder:
+        tell(STEPS[0])
+        scanned = scan(data, against, Path(folder), called)
+        tell(STEPS[1])
+        table = repetitions(scanned)
+        own = table[~table["other"]]
+        calibration = calibration_of(scanned) if calibrate else None
+        tell(STEPS[2])
+        found = summary(scanned, table, shortcuts(own), calibration)
+        tell(STEPS[3])
+        out.mkdir(parents=True, exist_ok=True)
+        own[GROUPS].to_csv(out / "groups.csv", index=False, float_format="%.4f", lineterminator="\n")
+        for kind, pairs in example_pairs(scanned, table, PAIRS).items():
+            file = out / f"{kind}.png"
+            file.unlink(missing_ok=True)  # of an audit before
+            if pairs:
+                pairs_figure(pairs, table, scanned.thumbnails, file, title=EXAMPLES[kind])
+    (out / "audit.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write_page(found, out)
+    return found

@@ -1,0 +1,169 @@
+"""What an audit found: `audit.json`, in words, and `audit.html`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from brainmri.audit.duplicates import Scan, counts
+from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE
+from brainmri.reporting import html
+from brainmri.wording import percent
+
+SCHEMA_VERSION = 2
+MUCH = 0.2  # of accuracy above the most frequent label, from which a shortcut is a verdict
+NAMES = {
+    "exact": "equal pixels",
+    "same_picture": "the same image (mirrored, turned, re-contrasted, re-encoded)",
+    "neighbour": "looks like a slice of the same patient",
+}
+GROUPS = ["file_name", "label", "duplicate_id", "group_id", "kind", "score"]  # columns of groups.csv
+EXAMPLES = {
+    "exact": "Equal pixels",
+    "same_picture": "The same image, from the least alike to the most",
+    "neighbour": "Look-alike slices, from the least alike to the most",
+    "contradictory": "One image under two labels",
+    "other": "One image in both data sets",
+}
+
+
+def summary(
+    scan: Scan, table: pd.DataFrame, shortcuts: dict[str, Any] | None, calibration: dict[str, Any] | None
+) -> dict[str, Any]:
+    """The contents of `audit.json`.
+
+    table: of `brainmri.audit.duplicates.repetitions`. shortcuts: of `brainmri.audit.shortcuts.shortcuts`. calibration:
+    of `brainmri.audit.self_test.calibrate`, if it was asked for.
+    """
+    return {
+        "schema_version": SCHEMA_VERSION,
+        "name": scan.name,
+        "against": scan.against,
+        "images": len(table),
+        "parts": {part: int(number) for part, number in table["part"].value_counts(sort=False).items()},
+        "classes": {label: int(number) for label, number in table["label"].value_counts().sort_index().items()},
+        "thresholds": {
+            "same_picture_correlation": SAME_PICTURE,
+            "same_picture_structure": SAME_STRUCTURE,
+            "neighbour_structure": SAME_GROUP,
+        },
+        "kinds": counts(table),
+        "shortcuts": shortcuts,
+        "calibration": calibration,
+        "rejected": scan.rejected.to_dict("records"),
+    }
+
+
+def verdicts(audit: dict[str, Any]) -> list[str]:
+    """Sentences on what matters before anything is trained, the worst first; one that nothing was found if so."""
+    same = next(kind for kind in audit["kinds"] if kind["kind"] == "same_picture")
+    found = []
+    for row in sorted(same["across"], key=lambda row: -row["images"] / row["of"]):
+        if not row["images"] or (row["part"] == "train" and row["in"] != audit["against"]):
+            continue  # what stands in train and elsewhere too is told from the other side
+        share = f"{row['images']:,} of {row['of']:,} images ({_share(row)}) of {row['part']} stand in {row['in']} too"
+        found.append(f"NOT EXTERNAL: {share}." if audit["against"] in (row["part"], row["in"]) else f"LEAK: {share}.")
+    if doubtful := same["contradictory"]:
+        found.append(
+            f"CONTRADICTORY LABELS: images with more than one: {len(doubtful)}, first {', '.join(doubtful[0])}."
+        )
+    if (given := audit["shortcuts"]) and given["traits"][0]["accuracy"] >= given["majority"] + MUCH:
+        best = given["traits"][0]
+        found.append(
+            f"SHORTCUT: {percent(best['accuracy'])} of the labels are told without a look at the brain, from "
+            f"{best['trait']} (always the most frequent label: {percent(given['majority'])})."
+        )
+    return found or ["No image stands in two parts or under two labels."]
+
+
+def audit_text(audit: dict[str, Any]) -> str:
+    """The audit for the terminal: verdicts, a line for each kind, and what each part shares with each other one."""
+    parts = ", ".join(f"{part} {number:,}" for part, number in audit["parts"].items())
+    lines = [f"{audit['name']}: {audit['images']:,} images ({parts}), {len(audit['rejected'])} files rejected", ""]
+    lines += [
+        *verdicts(audit),
+        "",
+        f"{'pictures that share':<64}{'images':>8}{'sets':>8}{'largest':>9}{'labels >1':>11}",
+    ]
+    for kind in audit["kinds"]:
+        lines.append(
+            f"{NAMES[kind['kind']]:<64}{kind['images']:>8,}{kind['sets']:>8,}{kind['largest']:>9,}"
+            f"{len(kind['contradictory']):>11,}"
+        )
+    header, *rows = across_table(audit)
+    if rows:
+        lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>24}" for cell in row[1:])]) for row in [header, *rows])]
+    for table in [*shortcuts_tables(audit), *calibration_tables(audit)]:
+        lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>20}" for cell in row[1:])]) for row in table)]
+    return "\n".join(lines)
+
+
+def across_table(audit: dict[str, Any]) -> list[list[str]]:
+    """Header and rows: for each ordered pair of parts, how much of the one stands in the other, by kind."""
+    header = ["of ... stand in ...", *(kind["kind"].replace("_", " ") for kind in audit["kinds"])]
+    rows = [
+        [f"{kinds[0]['part']} in {kinds[0]['in']}", *(f"{row['images']:,} ({_share(row)})" for row in kinds)]
+        for kinds in zip(*(kind["across"] for kind in audit["kinds"]), strict=True)
+    ]
+    return [header, *rows]
+
+
+def shortcuts_tables(audit: dict[str, Any]) -> list[list[list[str]]]:
+    """Header and rows of the table of shortcuts; no table if there are too few images for one."""
+    found = audit["shortcuts"]
+    if found is None:
+        return []
+    rows = [[row["trait"], percent(row["accuracy"])] for row in found["traits"]]
+    return [[["the label told from", "accuracy"], *rows, ["the most frequent label", percent(found["majority"])]]]
+
+
+def calibration_tables(audit: dict[str, Any]) -> list[list[list[str]]]:
+    """Header and rows of the two tables of the calibration; no table if there was none."""
+    if audit["calibration"] is None:
+        return []
+    changes = [
+        [row["change"], f"{row['found']} of {row['pictures']} ({percent(row['found'] / row['pictures'])})"]
+        for row in audit["calibration"]["changes"]
+    ]
+    rows = [
+        [
+            f"{row['threshold']:.2f}" + (" (in use)" if row["threshold"] == SAME_GROUP else ""),
+            f"{row['groups']:,}",
+            f"{row['largest']:,}",
+            f"{row['mixed']:,}",
+            *(percent(row[name] / row[f"{name}_of"]) if row[f"{name}_of"] else "-" for name in ("next", "distant")),
+        ]
+        for row in audit["calibration"]["thresholds"]
+    ]
+    header = ["likeness of a group from", "groups", "largest", "in mixed groups", "next numbers", "distant numbers"]
+    return [[["changed images found to be the same", "found"], *changes], [header, *rows]]
+
+
+def _share(row: dict[str, Any]) -> str:
+    return percent(row["images"] / row["of"])
+
+
+SHOWN = 50  # contradictory images and rejected files that the page lists; audit.json has all
+
+
+def write_page(audit: dict[str, Any], folder: Path) -> Path:
+    """Write `audit.html` into `folder`, with the figures of example pairs that stand there.
+
+    audit: of `brainmri.audit.report.summary`.
+    """
+    same = next(kind for kind in audit["kinds"] if kind["kind"] == "same_picture")
+    return html.write_page(
+        folder / "audit.html",
+        "audit.html.jinja",
+        audit=audit,
+        names=NAMES,
+        verdicts=verdicts(audit),
+        across=across_table(audit),
+        shortcuts=shortcuts_tables(audit),
+        calibration=calibration_tables(audit),
+        contradictory=same["contradictory"],
+        figures=html.embedded_figures(folder, EXAMPLES),
+        shown=SHOWN,
+    )

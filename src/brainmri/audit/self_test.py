@@ -1,0 +1,126 @@
+"""What the audit finds and what it wrongly joins, measured on the data set itself.
+
+Two measures. Images are changed in known ways, and it is counted how often a changed image is told as the same one.
+And where file names are numbered in the order of a source, slices with neighbouring numbers are mostly of one patient
+and slices with distant ones are of two: a truth that no threshold was chosen by.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+from PIL import Image, ImageEnhance, ImageFilter, ImageOps
+from tqdm.auto import tqdm
+
+from brainmri.audit.duplicates import Scan, groups_of, series_names
+from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, pairs_apart
+from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
+from brainmri.data.thumbnails import content_thumbnail, thumbnail
+from brainmri.io.read import read_image
+
+PICTURES = 300  # that are changed
+THRESHOLDS = (0.45, 0.50, 0.54, SAME_GROUP, 0.62, 0.70)
+Change = Callable[[Image.Image], Image.Image]
+
+
+def _framed(share: float, grey: int) -> Change:
+    return lambda image: ImageOps.expand(image, round(share * min(image.size)), grey)
+
+
+def _cut(share: float) -> Change:
+    return lambda image: ImageOps.crop(image, round(share * min(image.size)))
+
+
+def _resized(factor: float) -> Change:
+    return lambda image: image.resize((round(factor * image.width), round(factor * image.height)))
+
+
+def _encoded(quality: int) -> Change:
+    def encode(image: Image.Image) -> Image.Image:
+        file = io.BytesIO()
+        image.save(file, "JPEG", quality=quality)
+        return Image.open(file)
+
+    return encode
+
+
+def _gamma(power: float) -> Change:
+    return lambda image: image.point([round(255 * (value / 255) ** power) for value in range(256)])
+
+
+CHANGES: dict[str, Change] = {
+    "mirrored": ImageOps.mirror,
+    "upside down": ImageOps.flip,
+    "turned by 180 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_180),
+    "gamma 0.7": _gamma(0.7),
+    "gamma 1.4": _gamma(1.4),
+    "contrast 1.5": lambda image: ImageEnhance.Contrast(image).enhance(1.5),
+    "sharpened": lambda image: image.filter(ImageFilter.UnsharpMask(2, 150, 0)),
+    "blurred, 1 pixel": lambda image: image.filter(ImageFilter.GaussianBlur(1)),
+    "JPEG, quality 30": _encoded(30),
+    "half the size": _resized(0.5),
+    "twice the size": _resized(2),
+    "black frame of 5 %": _framed(0.05, 0),
+    "black frame of 15 %": _framed(0.15, 0),
+    "white frame of 5 %": _framed(0.05, 255),
+    "rim of 2 % cut off": _cut(0.02),
+    "rim of 5 % cut off": _cut(0.05),
+}
+
+
+def calibrate(scan: Scan) -> dict[str, Any]:
+    """`changes` and `thresholds`, each a list of rows: see `recall_of_changes` and `thresholds`."""
+    return {"changes": recall_of_changes(scan), "thresholds": thresholds(scan)}
+
+
+def recall_of_changes(scan: Scan, seed: int = 0) -> list[dict[str, Any]]:
+    """For each change: of how many `images`, drawn at random, the changed one is `found` to be the same image."""
+    rows = np.random.default_rng(seed).permutation(len(scan.table))[:PICTURES]
+    images = [read_image(Path(scan.table["path"].iloc[row])).image.convert("L") for row in rows]
+    found = []
+    for name, change in tqdm(CHANGES.items(), desc="changed images", disable=None):
+        changed = [change(image) for image in images]
+        whole = np.concatenate([scan.thumbnails[rows], np.stack([thumbnail(image) for image in changed])])
+        inside = np.concatenate([scan.contents[rows], np.stack([content_thumbnail(image) for image in changed])])
+        same = np.zeros(len(images), dtype=bool)
+        for parts, threshold in (
+            (symmetry_components(whole), SAME_PICTURE),
+            (symmetry_components(inside), SAME_PICTURE),
+            (whitened_descriptors(whole), SAME_STRUCTURE),
+        ):
+            first = np.arange(len(images))
+            same |= best_correlation(parts, first, first + len(images)) >= threshold
+        found.append({"change": name, "pictures": len(images), "found": int(same.sum())})
+    return found
+
+
+def thresholds(scan: Scan) -> list[dict[str, Any]]:
+    """What groups each threshold of likeness gives: see `_measured`. The one in use is `SAME_GROUP`."""
+    names, rows = series_names(scan), np.arange(len(scan.table))
+    pairs = {"next": pairs_apart(names, rows, [1]), "distant": pairs_apart(names, rows, DISTANT)}
+    return [_measured(scan, threshold, pairs) for threshold in tqdm(THRESHOLDS, desc="thresholds", disable=None)]
+
+
+def _measured(scan: Scan, threshold: float, pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
+    """`groups`, `largest`, `mixed` (images in groups of several labels), and, of images that are not the same one,
+    `next` and `distant`: how many pairs with neighbouring and with distant numbers stand in one group, `of` how many.
+    """
+    found = groups_of(scan, threshold)
+    sizes = np.bincount(found.group)
+    labels = pd.Series(scan.table["label"]).groupby(found.group).nunique()
+    result = {
+        "threshold": threshold,
+        "groups": len(sizes),
+        "largest": int(sizes.max()),
+        "mixed": int((labels[found.group] > 1).sum()),
+    }
+    for name, (first, second) in pairs.items():
+        other = found.picture[first] != found.picture[second]
+        together = found.group[first[other]] == found.group[second[other]]
+        result |= {name: int(together.sum()), f"{name}_of": len(together)}
+    return result

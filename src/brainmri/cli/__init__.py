@@ -1,0 +1,1 @@
+"""The commands: `brainmri COMMAND` and `scripts/COMMAND.py` are the same."""

@@ -1,0 +1,148 @@
+"""Score a model, or anybody's predictions, on a prepared data set.
+
+    python scripts/evaluate.py runs/cnn_4to32-clean-seed42 --data DIR              # a run, on its own or other data
+    python scripts/evaluate.py OWNER/NAME@REVISION --data DIR --split all          # any image classifier of the Hub
+    python scripts/evaluate.py FOLDER --data DIR --map no_tumor=notumor,glioma_tumor=glioma
+    python scripts/evaluate.py predictions.csv --data DIR                          # file_name, p_CLASS, ...
+    python scripts/evaluate.py MODEL --data DIR --robustness                       # on corrupted images too
+
+MODEL is a run folder, a folder with a saved model of transformers or timm, a repository of the Hub, timm:NAME, or a
+CSV of predictions. Class names match whatever their case, spaces, - and _ are; --map names the others, as
+MODEL_CLASS=DATA_CLASS. Several classes of the model may be mapped to one of the data, and "a or b" merges classes of
+the data: --map "tumor=glioma or meningioma or pituitary".
+
+Writes evaluation.json (brainmri/evaluation/scoring/scores.py lists its keys), predictions.csv, figures/ and
+evaluation.html. --robustness adds the folder robustness/ (brainmri/evaluation/robustness/study.py lists the keys of its
+JSON), inside that of the run where its own test split is scored; the report of the run then shows it. What a folder
+holds of another model, data or options is replaced with --overwrite only.
+"""
+
+from __future__ import annotations
+
+import argparse
+import re
+from contextlib import ExitStack
+from pathlib import Path
+
+from brainmri.cli.command import Parser
+from brainmri.errors import advising, writing
+
+IMAGES = 400  # that --robustness corrupts unless asked otherwise: 35 passes over more take long on a CPU
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("model", metavar="MODEL", help="what is scored")
+    parser.add_argument("--data", "--data_dir", "--data-dir", required=True, type=Path, help="a prepared data set")
+    parser.add_argument("--split", default="test", choices=["test", "validation", "train", "all"])
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="MODEL_CLASS=DATA_CLASS,...", help="class names that differ"
+    )
+    parser.add_argument("--batch_size", "--batch-size", type=int, default=32)
+    parser.add_argument(
+        "--out",
+        type=Path,
+        help="folder to write into (default: FOLDER/evaluations/DATA-DIGEST, or evaluations/MODEL/DATA-DIGEST)",
+    )
+    parser.add_argument("--overwrite", action="store_true", help="replace what --out holds of other models or data")
+    parser.add_argument(
+        "--trust_remote_code",
+        "--trust-remote-code",
+        action="store_true",
+        help="execute code that comes with the model (networks of this project need none)",
+    )
+    parser.add_argument(
+        "--robustness", action="store_true", help="classify the images again, corrupted in 7 ways at 5 strengths"
+    )
+    parser.add_argument(
+        "--robustness_images",
+        "--robustness-images",
+        type=int,
+        metavar="N",
+        help=f"how many are corrupted, in whole groups, every class in its share (default: about {IMAGES})",
+    )
+    arguments = parser.parse_args()
+    if arguments.batch_size < 1:
+        raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
+    if arguments.robustness_images is not None and (arguments.robustness_images < 1 or not arguments.robustness):
+        raise ValueError(f"--robustness_images {arguments.robustness_images}: at least 1, and it needs --robustness")
+    return arguments
+
+
+def main() -> None:
+    arguments = parse_arguments()
+
+    # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
+    from brainmri.data.dataset import open_prepared
+    from brainmri.data.file_digests import content_fingerprint
+    from brainmri.evaluation.class_mapping import match_classes, read_map
+
+    pairs = read_map(",".join(arguments.map))
+    data = open_prepared(arguments.data)
+
+    from transformers.utils.logging import disable_progress_bar
+
+    from brainmri.environment import use_cpu_well
+    from brainmri.evaluation.evaluate import evaluate, relation
+    from brainmri.evaluation.model import open_scored
+    from brainmri.evaluation.robustness import check_subject, robustness_study
+    from brainmri.files import default_output, digest, output
+    from brainmri.reporting.robustness_report import study_summary, write_study
+    from brainmri.reporting.run_report import summary, write_evaluation, write_report
+
+    disable_progress_bar()  # of loading weights; the scoring has its own
+    use_cpu_well()
+
+    # ------------------------------------------------------------------ the model, and whose class is whose
+    subject = open_scored(
+        arguments.model, batch_size=arguments.batch_size, trust_remote_code=arguments.trust_remote_code
+    )
+    if arguments.robustness:
+        check_subject(subject)
+    match = match_classes(subject.classes, data.classes, pairs)
+    for line in match.renamed:
+        print(line)
+    if unused := match.unknown_to_data:
+        print(f"No class of the data: {', '.join(unused[:8])} (model); an image that is given it counts as wrong")
+
+    # ------------------------------------------------------------------ the folders, before any work
+    part = "" if arguments.split == "test" else f"-{arguments.split}"
+    pictures = content_fingerprint(data)
+    inputs = digest(subject.digest, pictures, data.info["name"], data.classes, arguments.split, pairs)
+    folder = (subject.folder or Path()) / "evaluations"
+    if subject.kind == "predictions":
+        folder /= Path(arguments.model).stem
+    elif subject.folder is None:
+        folder /= _file_name(arguments.model)
+    out = arguments.out or default_output(folder, data.info["name"] + part, inputs)
+    images = arguments.robustness_images or IMAGES
+    # The study of a run on its own test split is the run's, whose report shows it; any other belongs to the evaluation.
+    own = bool(relation(subject.result, data, arguments.split).own_data) and not part and not arguments.out
+    home = subject.folder if subject.folder and own else out
+
+    # ------------------------------------------------------------------ scoring; then the same images, corrupted
+    how = {"command": "evaluate", "overwrite": arguments.overwrite}
+    less = f"try --batch_size {max(1, arguments.batch_size // 2)} (it is {arguments.batch_size} now)"
+    with ExitStack() as stack:
+        stack.enter_context(advising(less))
+        stack.enter_context(writing(out))
+        new = stack.enter_context(output(out, inputs=inputs, part="evaluation", **how))
+        if arguments.robustness:
+            of_study = output(home / "robustness", inputs=digest(inputs, images), part="robustness", **how)
+            new_study = stack.enter_context(of_study)
+        evaluation = evaluate(subject, data, arguments.split, match)
+        write_evaluation(evaluation, new)
+        print(summary(evaluation.contents, out))
+        if arguments.robustness:
+            study = robustness_study(subject, data, match, evaluation, images=images, batch_size=arguments.batch_size)
+            write_study(study, new_study)
+            if home == out:
+                write_evaluation(evaluation, new, new_study)
+    if arguments.robustness:
+        if home != out:
+            write_report(home)
+        print(study_summary(study.contents, home / "robustness"))
+
+
+def _file_name(text: str) -> str:
+    return re.sub(r"[^\w.-]+", "-", text)

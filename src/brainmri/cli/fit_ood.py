@@ -1,0 +1,60 @@
+"""Give a finished run the OOD detector, or a new one, and write its uncertainty.json, report and card anew.
+
+    python -m brainmri.evaluation.ood RUN DATA
+
+DATA is the prepared folder that the run was made on. Nothing is trained.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import sys
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+
+from brainmri.cli.command import call
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("run", metavar="RUN", type=Path, help="a finished run folder")
+    parser.add_argument("data", metavar="DATA", type=Path, help="the prepared data set that it was made on")
+    arguments = parser.parse_args()
+
+    from brainmri.data.dataset import open_prepared
+    from brainmri.environment import keep_freed_memory, use_cpu_well
+    from brainmri.evaluation.ood.fit import fit_ood_detector
+    from brainmri.evaluation.predictions import read_predictions
+    from brainmri.metrics.calibration import uncertainty_record
+    from brainmri.models.load import load_classifier, load_processor
+    from brainmri.reporting.model_card import write_card
+    from brainmri.reporting.run_report import write_report
+    from brainmri.schemas import json_text, read_result, write_result
+
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    run, data, result = arguments.run, open_prepared(arguments.data), read_result(arguments.run)
+    if result["data"]["fingerprint"] != data.info["fingerprint"]:
+        raise ValueError(
+            f"{run} was made on data with the fingerprint {result['data']['fingerprint']}, and {arguments.data} has "
+            f"{data.info['fingerprint']}: give the folder that it was made on (folds and merged classes have none)"
+        )
+    keep_freed_memory()
+    use_cpu_well()
+    ood = fit_ood_detector(run, load_classifier(str(run)), load_processor(str(run)), data)
+    splits = [read_predictions(run / "predictions.csv", split, data.classes) for split in ("validation", "test")]
+    (val_y, val_p), (test_y, test_p) = (map(np.array, split) for split in splits)
+    table = pd.read_csv(run / "predictions.csv", dtype=str, keep_default_na=False)
+    groups = table.loc[table["split"] == "test", "group_id"].tolist()
+    uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, data.classes, test_groups=groups, ood=ood)
+    (run / "uncertainty.json").write_text(json_text(uncertainty), encoding="utf-8")
+    write_result(result | {key: uncertainty[key] for key in ("calibration", "conformal", "ood")}, run)
+    write_report(run)
+    write_card(run)
+    print(f"{run / 'uncertainty.json'}: {uncertainty['ood_reason'] or 'written'}; {run / 'report.html'} shows it")
+
+
+if __name__ == "__main__":
+    call(main)

@@ -1,0 +1,198 @@
+"""Train one recipe and write its run folder.
+
+    accelerate launch scripts/train.py --arch cnn_4to32                          # on the simulated phantom set
+    accelerate launch scripts/train.py --arch resnet50 --data_dir DIR            # on a folder of images
+    accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds 5  # every image tested once
+    torchrun --nproc_per_node 2 scripts/train.py --arch resnet_small             # two processes
+
+Every field of transformers.TrainingArguments is a flag too, and wins over the recipe.
+"""
+
+from __future__ import annotations
+
+import argparse
+import logging
+import os
+import re
+import shlex
+from dataclasses import fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brainmri.cli.command import Parser, ToStandardOutput, shown_arguments
+from brainmri.environment import keep_freed_memory, use_cpu_well
+from brainmri.hub.upload import use_plain_uploads
+from brainmri.training.arguments import RunArguments
+
+if TYPE_CHECKING:
+    from brainmri.data.dataset import PreparedData
+    from brainmri.data.shards import Shards
+
+
+def main() -> None:
+    use_plain_uploads()
+    run, given = parse()
+    keep_freed_memory()
+
+    # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
+    import torch
+    from accelerate import PartialState
+    from transformers.utils.logging import disable_progress_bar
+
+    from brainmri.data.shards import is_sharded
+    from brainmri.hub.push import take_push
+    from brainmri.models.introspect import resolve
+    from brainmri.runs.folder import RunFolder, summary
+    from brainmri.runs.manifest import settings_of
+    from brainmri.training.arguments import stage_arguments
+    from brainmri.training.processes import be_patient, check_launch, described
+    from brainmri.training.streaming import check_streaming, readers
+
+    use_cpu_well()
+    check_launch(os.environ, gpu=torch.cuda.is_available())
+
+    # ------------------------------------------------------------------ recipe and run folder, before any work
+    changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
+    recipe = resolve(run.arch, run.protocol, changes)
+    seed = int(given.get("seed", recipe.seed))
+    name = re.sub(r"[^\w.-]+", "-", run.arch)  # timm:NAME and hf:OWNER/NAME
+    run_dir = Path(given.get("output_dir", f"runs/{name}-{run.protocol}-seed{seed}"))
+    push = take_push(given, run.license, folds=run.folds is not None)
+    asked = given.pop("resume_from_checkpoint", None)
+    # A mistake in them ends the run here.
+    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
+    if push:
+        push.check()
+    if is_sharded(run.data_dir):
+        check_streaming(run, recipe, given)
+        given.setdefault("dataloader_num_workers", readers(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+    state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
+    be_patient()
+    main_process = state.is_main_process
+    level = logging.INFO if main_process else logging.ERROR
+    logging.basicConfig(level=level, format="%(message)s", handlers=[ToStandardOutput()])
+    for noisy in ("httpx", "datasets", "huggingface_hub"):
+        logging.getLogger(noisy).setLevel(logging.WARNING)
+    if line := described(state):
+        logging.info(line)
+
+    from brainmri.data.dataset import as_binary
+    from brainmri.data.pixel_cache import pixel_cache
+    from brainmri.data.shards import as_published, local_part, open_shards
+    from brainmri.data.source import prepared_data
+    from brainmri.data.splits import fold_numbers, with_fold
+    from brainmri.files import finishing
+    from brainmri.runs.finalize import finalize
+    from brainmri.runs.folds import pool
+    from brainmri.training.processes import first_in_main_process
+    from brainmri.training.train import train
+
+    def open_data() -> tuple[PreparedData, Shards | None]:
+        shards = open_shards(str(run.data_dir)) if is_sharded(run.data_dir) else None
+        if shards:
+            data = as_published(local_part(shards), shards)
+        else:
+            data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
+        return as_binary(data, run.positive) if recipe.binary or run.positive else data, shards
+
+    with RunFolder(run_dir, state, overwrite=run.overwrite, asked=asked) as folder:
+        folder.look(settings_of(run, recipe, seed, arguments))
+        disable_progress_bar()  # of loading and saving weights; the training has its own
+
+        # -------------------------------------------------------------- data, and a run or one for each fold
+        data, shards = first_in_main_process(state, open_data)
+        folder.data_agree(data)
+        result = folder.finished()
+        if result is None:
+            by_size = first_in_main_process(state, lambda: {size: pixel_cache(data, size) for size in recipe.sizes})
+            if run.folds is None:
+                trained = train(run, given, recipe, seed, data, by_size, folder, state, shards)
+                if main_process:
+                    result = finalize(
+                        folder, trained, run=run, recipe=recipe, seed=seed, data=data, command=command_line()
+                    )
+            else:
+                numbers = fold_numbers(data, run.folds)
+                for number in range(run.folds):
+                    logging.info("\nFold %d of %d", number + 1, run.folds)
+                    one = with_fold(data, numbers, number)
+                    of_fold = folder.fold(number, one)
+                    if of_fold.finished() is None:
+                        trained = train(run, given, recipe, seed, one, by_size, of_fold, state)
+                        if main_process:
+                            finalize(
+                                of_fold,
+                                trained,
+                                run=run,
+                                recipe=recipe,
+                                seed=seed,
+                                data=one,
+                                command=command_line(),
+                                fold=number,
+                            )
+                if main_process:
+                    with finishing(run_dir) as made:
+                        result = pool(made, [run_dir / f"fold{number}" for number in range(run.folds)], data)
+                    folder.finish(keep_checkpoints=run.keep_checkpoints)
+        if result and main_process:
+            print(summary(result, run_dir))
+            if push:
+                outcome = push.publish(run_dir)
+                print(f"{outcome.url}: {outcome.summary}")
+    state.wait_for_everyone()
+    state.destroy_process_group()
+
+
+PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
+PREPARATION += ["name", "origin"]
+# Flags of other programs that stand for more than another name of ours.
+ELSEWHERE = {
+    **dict.fromkeys(
+        PREPARATION,
+        "the data are split and laid out before: scripts/prepare_data.py SOURCE OUT --{} ..., then --data_dir OUT",
+    ),
+    **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
+    **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
+    **dict.fromkeys(("patience", "early_stopping"), "give --recipe stages.0.early_stopping.patience=N"),
+    **dict.fromkeys(("augment", "augmentation"), "give --recipe augmentation.NAME=WIDTH"),
+    **dict.fromkeys(("mixup", "cutmix"), "give --recipe mix.{}=ALPHA"),
+    **dict.fromkeys(("freeze", "freeze_backbone"), "give --recipe stages.0.freeze=backbone"),
+    **dict.fromkeys(
+        ("gpus", "devices", "num_processes", "nproc_per_node", "num_gpus"),
+        "the launcher takes it: accelerate launch --num_processes N scripts/train.py ...",
+    ),
+}
+
+
+def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, Any]]:
+    """Read the command line: the run's own flags, and the TrainingArguments that were given explicitly.
+
+    Raises:
+        ValueError: for an unknown flag, which says what was probably meant, or a value that a flag does not take.
+    """
+    from transformers import HfArgumentParser, TrainingArguments
+
+    class TrainParser(Parser, HfArgumentParser):
+        pass
+
+    parser = TrainParser(
+        [RunArguments, TrainingArguments],
+        prog="train.py",
+        description="Train one recipe and write its run folder.",
+        usage="train.py --arch NAME [--data_dir DIR] [--output_dir DIR] [any flag below]",
+        elsewhere={flag: text.format(flag) for flag, text in ELSEWHERE.items()},
+    )
+    for action in parser._actions:
+        if action.dest != "help":
+            action.default = argparse.SUPPRESS  # so that only what was given is returned
+    given = vars(parser.parse_args(arguments))
+    own = {f.name for f in fields(RunArguments)}
+    return (
+        RunArguments(**{name: value for name, value in given.items() if name in own}),
+        {name: value for name, value in given.items() if name not in own},
+    )
+
+
+def command_line() -> str:
+    """How this run was called, as `result.json` keeps it: without a token of the Hub."""
+    return shlex.join(["scripts/train.py", *shown_arguments()])

@@ -1,0 +1,1 @@
+"""Images that are the same or look alike, and the groups that they form."""

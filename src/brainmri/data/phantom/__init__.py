@@ -1,0 +1,1 @@
+"""The phantom set: simulated MRI slices of simulated brain tumours."""

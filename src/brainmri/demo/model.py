@@ -1,0 +1,210 @@
+"""The models of the demo: opened once, then asked about images.
+
+Where a map of the network's input lies in the image that it was made from.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from collections.abc import Sequence
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from PIL import Image
+
+from brainmri.demo.onnx_backend import by_onnx_runtime, by_torch
+from brainmri.environment import available_cpus
+from brainmri.evaluation.explain.grad_cam import TargetLayer, grad_cam, target_layer
+from brainmri.evaluation.inference import Prediction, prediction_of
+from brainmri.evaluation.model import LoadedModel, load_model
+from brainmri.io.decode import upright_8_bit
+from brainmri.metrics.baselines import global_statistics
+from brainmri.models.layers import bare_network
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor
+
+EXAMPLE_SIZES = ((320, 240), (240, 320))  # whose preprocessed images differ in size where no one size is asked for
+
+
+class DemoModel:
+    """A model that is asked by many at once.
+
+    name: shown to visitors, unlike that of any other model. place: the folder or Hub ID, as the settings have it.
+    classes: the names of its outputs. result, trust: `result.json` and `uncertainty.json` of a run of this project, or
+    None. backend: what runs it, "ONNX Runtime", or "torch" with the reason. network: that, from preprocessed images to
+    logits and features.
+    """
+
+    def __init__(self, place: str, opened: LoadedModel, threads: int) -> None:
+        self.name = opened.name
+        self.place = place
+        self.classes = opened.classes
+        self.result: dict[str, Any] | None = opened.result
+        self.uncertainty: dict[str, Any] | None = opened.uncertainty
+        self._opened = opened
+        self._torch = threading.Lock()  # of all that hooks the network
+        self._layer: TargetLayer | None = None  # of the maps, found with the first one
+        wide, tall = (self.preprocessed(Image.new("RGB", size)).shape for size in EXAMPLE_SIZES)
+        try:
+            if wide != tall:
+                raise ValueError("it takes images of any size")
+            self.network = by_onnx_runtime(opened, (wide[2], wide[3]), threads)
+            self.backend = "ONNX Runtime"
+        except ValueError as reason:
+            self.network = by_torch(opened, self._torch)
+            self.backend = f"torch ({reason})"
+
+    def judge(self, pictures: Sequence[Image.Image]) -> list[Prediction]:
+        """A judgement of each image, of any mode and size; see `upright_8_bit`.
+
+        Raises:
+            RejectedImage: for an image of more than 8 bits that is blank.
+        """
+        return [self._judged(picture) for picture in pictures]
+
+    def map(self, picture: Image.Image, label: str | None = None) -> NDArray[np.float32]:
+        """Where the evidence for a class lies (Grad-CAM), over the image as it is seen, upright: float32 (H, W).
+
+        It is 0..1, in shares of its own maximum, and 0 everywhere where nothing speaks for the class. What the
+        network's preprocessing cuts off is 0.
+
+        Args:
+            label: one of `classes`; None takes the predicted one.
+
+        Raises:
+            ValueError: if there is no such class, or the network has no layer with places.
+            RejectedImage: as of `judge`.
+        """
+        if label is not None and label not in self.classes:
+            raise ValueError(f"{self.name} has no class {label!r}: it has {', '.join(self.classes)}")
+        upright = upright_8_bit(picture)
+        pixels = self.preprocessed(upright)
+        chosen = None if label is None else torch.tensor([self.classes.index(label)])
+        network = bare_network(self._opened.model)
+        with self._torch:
+            try:
+                self._layer = self._layer or target_layer(network, pixels)
+            except ValueError as error:
+                raise ValueError(f"{self.name} has no layer with places, so there is no map of it") from error
+            maps, _ = grad_cam(network, self._layer, pixels, chosen)
+        found = laid_over(maps[0].numpy(), frame_of(self._opened.processor, *upright.size), *upright.size)
+        return found / highest if (highest := found.max()) > 0 else found
+
+    def preprocessed(self, picture: Image.Image) -> torch.Tensor:
+        """What the network gets of an upright 8-bit image, float (1, 3, h, w)."""
+        prepared: torch.Tensor = self._opened.processor(images=[picture.convert("RGB")], return_tensors="pt")[
+            "pixel_values"
+        ]
+        return prepared
+
+    def _judged(self, picture: Image.Image) -> Prediction:
+        started = time.perf_counter()
+        upright = upright_8_bit(picture)
+        logits, features = self.network(self.preprocessed(upright).numpy())
+        rule = self._opened.rule
+        distance = None
+        if rule is not None and features is not None:
+            distance = float(rule.score(features, global_statistics(upright)[None])[0])
+        milliseconds = 1000 * (time.perf_counter() - started)
+        return prediction_of(logits[0], distance, self.classes, self.uncertainty, rule, milliseconds)
+
+
+def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoModel]:
+    """Open run folders, folders of saved models and Hub repositories `OWNER/NAME[@REVISION]`, each once.
+
+    No code of a folder or repository is executed. Only places of the program's own settings may be given, never one
+    that a visitor typed.
+
+    From then on torch has one thread in this process: slices are small, many visitors come at once, and its threads
+    would wait for each other. ONNX Runtime has its own.
+
+    Args:
+        threads: of ONNX Runtime for one image; by default the processors that this program may use.
+
+    Raises:
+        ValueError: for the first place that cannot be opened, naming it and the reason.
+    """
+    torch.set_num_threads(1)
+    models = [_opened(place, threads or available_cpus()) for place in dict.fromkeys(places)]
+    same = Counter(model.name for model in models)
+    for number, model in enumerate(models, 1):
+        if same[model.name] > 1:
+            model.name = f"{model.name}, model {number}"
+    return models
+
+
+def _opened(place: str, threads: int) -> DemoModel:
+    try:
+        opened = load_model(place)
+        if opened.uncertainty and opened.uncertainty["classes"] != opened.classes:
+            raise ValueError("its uncertainty.json is of other classes")
+        if opened.rule:
+            opened.model.get_submodule(opened.rule.layer)
+        return DemoModel(place, opened, threads)
+    except (ValueError, KeyError, OSError, AttributeError) as error:  # AttributeError: a rule of another network
+        reason = str(error).removeprefix(f"{place}: ") or type(error).__name__
+        raise ValueError(f"{place} cannot be opened: {reason}") from error
+
+
+class Frame(NamedTuple):
+    """The part of an image that the network sees, in shares of the image's width and height.
+
+    (0, 0, 1, 1) is the whole image. A network whose processor cuts the edges off sees less, one whose processor pads
+    sees more.
+    """
+
+    left: float
+    top: float
+    right: float
+    bottom: float
+
+
+def frame_of(processor: BaseImageProcessor, width: int, height: int) -> Frame:
+    """What an image processor takes of an image of this size, to about one part in a hundred.
+
+    It is seen by what the processor makes of two ramps, one across and one down, beside black and white.
+    """
+    across, down = ((np.arange(length) + 0.5) / length for length in (width, height))
+    ramps = np.zeros((height, width, 3), np.uint8)
+    ramps[..., 0] = np.round(255 * across)
+    ramps[..., 1] = np.round(255 * down)[:, None]
+    pictures = [Image.new("RGB", (width, height), colour) for colour in ("black", "white")] + [Image.fromarray(ramps)]
+    black, white, seen = (processor(images=[picture], return_tensors="pt")["pixel_values"][0] for picture in pictures)
+    shares = (seen - black) / (white - black)  # no number where the processor pads
+    left, right = _ends(shares[0].nanmean(dim=0).numpy())
+    top, bottom = _ends(shares[1].nanmean(dim=1).numpy())
+    return Frame(left, top, right, bottom)
+
+
+def _ends(places: NDArray[np.floating]) -> tuple[float, float]:
+    """Where the first of equal steps begins and the last one ends, from the middle half of the places (N,).
+
+    Near the edges a smooth resampling moves the places, and padding has none.
+    """
+    low, high = len(places) // 4, len(places) - 1 - len(places) // 4
+    step = (places[high] - places[low]) / (high - low)
+    start = places[low] - step * (low + 0.5)
+    return round(float(start), 2), round(float(start + step * len(places)), 2)
+
+
+def laid_over(found: NDArray[np.floating], frame: Frame, width: int, height: int) -> NDArray[np.float32]:
+    """A map (h, w) of what the network saw, on the whole image: float32 (height, width), bilinear.
+
+    Each place of the map stands in the middle of its share of the frame. Outside of the frame it is 0.
+    """
+    rows = _weights(height, found.shape[0], frame.top, frame.bottom)
+    columns = _weights(width, found.shape[1], frame.left, frame.right)
+    return rows @ found.astype(np.float32) @ columns.T
+
+
+def _weights(length: int, places: int, start: float, end: float) -> NDArray[np.float32]:
+    """(length, places): how much each place counts for each pixel of a line."""
+    share = ((np.arange(length) + 0.5) / length - start) / (end - start)
+    weights = [np.interp(share * places - 0.5, np.arange(places), one) for one in np.eye(places)]
+    inside = (share >= 0) & (share <= 1)
+    return (np.stack(weights, axis=1) * inside[:, None]).astype(np.float32)

@@ -1,0 +1,132 @@
+"""What the page and the API say of images: text and figures of a prediction, the image under its map, a table."""
+
+from __future__ import annotations
+
+import base64
+import csv
+import io
+from collections.abc import Iterable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from PIL import Image
+
+from brainmri.demo.response_text import cautions, details, sentence
+from brainmri.io.decode import RejectedImage
+from brainmri.io.limits import UploadError
+from brainmri.io.open import is_archive
+from brainmri.reporting.overlay import overlay
+
+if TYPE_CHECKING:
+    from brainmri.demo.model import DemoModel
+    from brainmri.evaluation.inference import Prediction
+
+SHOWN_SIDE = 640  # pixels of the longer side of an image on the page
+COLUMNS = ("file", "model", "answer", "probability", "plausible classes", "like the training images")
+FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what starts so
+
+
+def chosen(models: Sequence[DemoModel], names: Sequence[str] | None) -> list[DemoModel]:
+    """The models of these names; without any, the first. A name that is none of theirs counts for nothing."""
+    return [model for model in models if model.name in (names or ())] or [models[0]]
+
+
+def judged(picture: Image.Image, models: Sequence[DemoModel]) -> list[Prediction]:
+    """A judgement of an image by each model.
+
+    Raises:
+        UploadError: if the image is blank.
+    """
+    try:
+        return [model.judge([picture])[0] for model in models]
+    except RejectedImage as error:
+        raise UploadError(f"This slice cannot be judged: {error}. Choose another one.") from error
+
+
+def as_json(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
+    """A judgement as the API gives it; shares are 0..1."""
+    return {
+        "model": model.name,
+        "sentence": sentence(judgement),
+        "cautions": cautions(model),
+        "label": judgement.label,
+        "probabilities": judgement.probabilities,
+        "calibrated": judgement.calibrated,
+        "prediction_set": None if judgement.prediction_set is None else list(judgement.prediction_set),
+        "coverage": judgement.coverage,
+        "refused": judgement.refused,
+        "distance": judgement.score,
+        "distance_threshold": judgement.threshold,
+        "milliseconds": round(judgement.milliseconds, 2),
+    }
+
+
+def card(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
+    """What the page shows of a judgement."""
+    ordered = sorted(judgement.probabilities.items(), key=lambda item: -item[1])
+    headline, _, more = sentence(judgement).partition(". ")
+    return {
+        "model": model.name,
+        "headline": headline,
+        "more": more,
+        "cautions": cautions(model),
+        "details": details(judgement, model).splitlines(),
+        "refused": bool(judgement.refused),
+        "calibrated": judgement.calibrated,
+        "probabilities": ordered,
+        "plausible": judgement.prediction_set or (),
+    }
+
+
+def shown(picture: Image.Image) -> Image.Image:
+    """The image at the size in which the page shows it, "RGB"."""
+    small = picture.convert("RGB")
+    small.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
+    return small
+
+
+def mapped(picture: Image.Image, model: DemoModel, label: str) -> Image.Image | None:
+    """`image` (see `shown`) under the map of the evidence for `label`; None for a network without places."""
+    try:
+        return overlay(picture, model.map(picture, label), 1.0)
+    except ValueError:
+        return None
+
+
+def data_uri(picture: Image.Image) -> str:
+    """An image as text, so that no file of it is left on the server."""
+    buffer = io.BytesIO()
+    picture.save(buffer, "WEBP", quality=90, method=2)
+    return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
+
+
+def rows(pictures: Iterable[tuple[str, Image.Image | UploadError]], models: Sequence[DemoModel]) -> Iterator[list[str]]:
+    """A row of `COLUMNS` for each image and model, as text; one row, which says why, for a file that is of no use."""
+    for name, picture in pictures:
+        if isinstance(picture, UploadError):
+            yield [name, "", str(picture), "", "", ""]
+            continue
+        try:
+            judgements = judged(picture, models)
+        except UploadError as error:
+            yield [name, "", str(error), "", "", ""]
+            continue
+        for model, judgement in zip(models, judgements, strict=True):
+            known = {None: "not known", True: "no", False: "yes"}[judgement.refused]
+            plausible = "–" if judgement.prediction_set is None else ", ".join(judgement.prediction_set) or "none"
+            probability = f"{100 * judgement.probabilities[judgement.label]:.1f} %"
+            yield [name, model.name, judgement.label, probability, plausible, known]
+
+
+def csv_uri(table: Sequence[Sequence[str]]) -> str:
+    """The rows as a CSV file in a link; what a spreadsheet would take for a formula gets a ' in front."""
+    buffer = io.StringIO(newline="")
+    writer = csv.writer(buffer)
+    writer.writerow(COLUMNS)
+    writer.writerows([f"'{cell}" if cell.startswith(FORMULA_STARTS) else cell for cell in row] for row in table)
+    return "data:text/csv;charset=utf-8;base64," + base64.b64encode(buffer.getvalue().encode("utf-8")).decode("ascii")
+
+
+def is_many(paths: Sequence[Path]) -> bool:
+    """Whether the answer is a table: several files, or an archive."""
+    return len(paths) > 1 or is_archive(paths[0])

@@ -1,0 +1,159 @@
+"""What a model found, in plain sentences: never a diagnosis, and no more certain than the figures are.
+
+All texts are plain, not HTML: names of classes come from whoever made the model.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from brainmri.data.dataset import WITHOUT_TUMOR
+from brainmri.evaluation.class_mapping import OR
+from brainmri.evaluation.inference import Prediction
+from brainmri.wording import interval, percent, warnings_of, with_interval
+
+if TYPE_CHECKING:
+    from brainmri.demo.model import DemoModel
+
+WITHOUT = "a slice without a tumour"
+WITH = "a slice with a tumour"
+KNOWN = {"glioma": "a glioma", "meningioma": "a meningioma", "pituitary": "a pituitary tumour"}
+ANY_TUMOUR = {"tumor", "tumour", "yes"}
+REFUSED = "This is not like the images that the model was trained on, so its answer should not be used."
+SIMULATED = "This model was trained on simulated slices only: what it says of a real image means nothing."
+
+
+def sentence(judgement: Prediction) -> str:
+    """The answer in one or two sentences, what matters most first."""
+    share = _share(judgement.probabilities[judgement.label])
+    what = in_words(judgement.label)
+    if judgement.refused:
+        return f"{REFUSED} It would have been: {what}, {share}."
+    calibrated = "calibrated" if judgement.calibrated else "not calibrated"
+    return f"Most like {what}: {share} ({calibrated}). {_plausible(judgement)}".rstrip()
+
+
+def in_words(label: str) -> str:
+    """A class as one would say it: "a glioma", "a slice without a tumour", the class “astrocytoma T1”."""
+    parts = [_name(part) for part in OR.split(label)]
+    return parts[0] if len(parts) == 1 else f"{', '.join(parts[:-1])} or {parts[-1]}"
+
+
+def agreement(judgements: Mapping[str, Prediction]) -> str:
+    """Whether several models say the same of one image. judgements: by model; nothing is said of a single one."""
+    if len(judgements) < 2:
+        return ""
+    refusing = [name for name, one in judgements.items() if one.refused]
+    if len(refusing) == len(judgements):
+        return "To none of the models is the image like those that it was trained on."
+    answers: dict[str, list[str]] = {}
+    for name, one in judgements.items():
+        if not one.refused:
+            answers.setdefault(in_words(one.label), []).append(name)
+    told = "; ".join(f"{what} ({', '.join(names)})" for what, names in answers.items())
+    labels = [one.label for one in judgements.values() if not one.refused]
+    if len(labels) == 1:
+        found = f"One model only gives an answer: {told}."
+    elif _compatible(labels):
+        which = f"The other {len(labels)}" if refusing else "Both" if len(labels) == 2 else f"All {len(labels)}"
+        found = f"{which} models agree: most like {told}."
+    else:
+        found = f"The models disagree, so none of them should be relied on here: {told}."
+    return f"The image is not like those that {_listed(refusing)} was trained on. {found}" if refusing else found
+
+
+def cautions(model: DemoModel) -> list[str]:
+    """What must be known before any answer of this model, a sentence or two each; empty for a plain run."""
+    if model.result is None:
+        return [
+            "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and "
+            "it gives one of its classes to any image."
+        ]
+    simulated = [SIMULATED] if model.result["data"]["simulated"] else []
+    # The first of the warnings says the same of figures.
+    return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]
+
+
+def details(judgement: Prediction, model: DemoModel) -> str:
+    """What the figures of a judgement mean, a line for each, from the model's own record."""
+    lines = _of_record(judgement, model.result, model.uncertainty) if model.result and model.uncertainty else []
+    return "\n".join([*lines, f"{judgement.milliseconds:.0f} ms by {model.backend}."])
+
+
+def _of_record(judgement: Prediction, result: dict[str, Any], uncertainty: dict[str, Any]) -> list[str]:
+    calibration, conformal, ood = (uncertainty[key] for key in ("calibration", "conformal", "ood"))
+    lines = [
+        f"Percentages: calibrated on validation images. On the test images they differ from the share of right "
+        f"answers by {100 * calibration['test_ece_after']:.1f} points on average."
+    ]
+    if conformal:
+        measured = f"{percent(conformal['test_coverage'])} {interval(conformal['test_coverage_ci95'])}".rstrip()
+        lines.append(
+            f"Plausible classes: made to hold the right one for {_whole(1 - conformal['alpha'])} of images; of the "
+            f"test images it did for {measured}."
+        )
+    else:
+        lines.append(f"Plausible classes: none are given. {uncertainty['conformal_reason']}")
+    if ood and judgement.score is not None:
+        lines.append(
+            f"Likeness: this image is {judgement.score:.2f} away from those of the training, and from "
+            f"{judgement.threshold:.2f} on an image is refused. The rule also refuses "
+            f"{percent(ood['test']['rejected'])} of the test images, and lets some pass that it should refuse."
+        )
+    else:
+        lines.append(f"Likeness: not checked. {uncertainty['ood_reason'] or ''}".rstrip())
+    if result["test"]:
+        lines.append(f"Test accuracy: {with_interval(result['test'])} on {result['data']['name']}.")
+    return lines
+
+
+def _plausible(judgement: Prediction) -> str:
+    """The prediction set in words."""
+    if judgement.prediction_set is None or judgement.coverage is None:
+        return ""
+    coverage = f"With {_whole(judgement.coverage)} coverage"
+    names = [in_words(label) for label in judgement.prediction_set]
+    if not names:  # no class is as probable as the right one is in that share of the images
+        return (
+            f"The model is less sure of this than it was of the right class in {_whole(judgement.coverage)} of the "
+            "validation images."
+        )
+    if len(names) == 1:
+        return f"{coverage} the answer is this one alone."
+    if len(names) == len(judgement.probabilities):
+        return f"{coverage} the answer can be any of the {len(names)} classes."
+    return f"{coverage} the answer is one of: {', '.join(names)}."
+
+
+def _name(part: str) -> str:
+    plain = part.strip().lower().replace("_", " ").replace("-", " ")
+    if plain.replace(" ", "") in WITHOUT_TUMOR:
+        return WITHOUT
+    if plain in ANY_TUMOUR:
+        return WITH
+    return KNOWN.get(plain.removesuffix(" tumor").removesuffix(" tumour"), f"the class “{part.strip()}”")
+
+
+def _compatible(labels: list[str]) -> bool:
+    """Whether one image can be all of these: merged classes hold their parts, and any tumour is a tumour."""
+    meanings = [{_name(part) for part in OR.split(label)} for label in labels]
+    wide = [meaning for meaning in meanings if WITH in meaning]
+    narrow = [meaning for meaning in meanings if WITH not in meaning]
+    shared = set.intersection(*narrow) if narrow else {WITH}
+    return bool(shared - {WITHOUT} if wide else shared)
+
+
+def _share(value: float) -> str:
+    """A probability as text, never 0 or 100 %."""
+    if value > 0.99:
+        return "more than 99 %"
+    return "less than 1 %" if value < 0.01 else _whole(value)
+
+
+def _whole(value: float) -> str:
+    return f"{100 * value:.0f} %"
+
+
+def _listed(names: list[str]) -> str:
+    return names[0] if len(names) == 1 else f"{', '.join(names[:-1])} or {names[-1]}"

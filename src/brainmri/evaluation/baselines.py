@@ -1,0 +1,82 @@
+"""The trivial baselines of a data set: read, computed once, and kept in the cache."""
+
+from __future__ import annotations
+
+import json
+import os
+
+import numpy as np
+from tqdm import tqdm
+
+from brainmri.data.dataset import PreparedData
+from brainmri.data.file_digests import content_fingerprint
+from brainmri.data.storage import cache_folder
+from brainmri.data.thumbnails import thumbnail
+from brainmri.io.read import prepared_picture
+from brainmri.metrics.baselines import (
+    global_statistics,
+    majority_accuracy,
+    nearest_neighbour_accuracy,
+    statistics_accuracy,
+)
+
+BASELINES_VERSION = 1  # raise it when a floor is computed in another way: stored ones are then made anew
+
+
+def compute_baselines(data: PreparedData) -> dict[str, float]:
+    """Accuracies (0..1) on the test split of `data` of three floors that know its training and validation splits.
+
+    They have nothing to choose on validation, so they may look those images up too.
+
+    Returns:
+        `majority`: always the most frequent class (ties: the first in the alphabet).
+        `nearest_neighbour`: see `nearest_neighbour_accuracy`.
+        `global_statistics`: gradient-boosted trees (scikit-learn's defaults, seed 0) on `global_statistics`.
+
+    Raises:
+        ValueError: if the training or the test split is empty, or a file cannot be read any more.
+    """
+    train = np.concatenate([data.rows("train"), data.rows("validation")])
+    test = data.rows("test")
+    if not len(train) or not len(test):
+        raise ValueError(
+            f"floors need a training and a test split, but {data.root} has {len(train)} training and {len(test)} "
+            "test images: prepare the data again with another --split or a larger --test"
+        )
+    rows = np.concatenate([train, test])
+    names = data.index["file_name"].iloc[rows]
+    train_labels, test_labels = data.labels(train), data.labels(test)
+    thumbs = np.empty((len(names), 64, 64), dtype=np.uint8)
+    statistics = np.empty((len(names), 7))
+    for row, name in enumerate(tqdm(names, desc="floors", disable=None)):
+        image = prepared_picture(data.root / name)
+        thumbs[row] = thumbnail(image)
+        statistics[row] = global_statistics(image)
+    count = len(train)
+    return {
+        "majority": majority_accuracy(train_labels, test_labels),
+        "nearest_neighbour": nearest_neighbour_accuracy(thumbs[:count], train_labels, thumbs[count:], test_labels),
+        "global_statistics": statistics_accuracy(statistics[:count], train_labels, statistics[count:], test_labels),
+    }
+
+
+def streamed_baselines(counts: dict[str, dict[str, int]]) -> dict[str, float | None]:
+    """The floors of a set whose training images are streamed, from the numbers of images by split and label.
+
+    Only `majority` is known; the other two would need every training image once more.
+    """
+    known = {label: counts["train"][label] + counts["validation"][label] for label in sorted(counts["test"])}
+    most = max(known, key=lambda label: known[label])
+    floors: dict[str, float | None] = {"majority": counts["test"][most] / sum(counts["test"].values())}
+    return floors | {"nearest_neighbour": None, "global_statistics": None}
+
+
+def cached_baselines(data: PreparedData) -> dict[str, float]:
+    """The trivial baselines of these files and this split, computed once and kept in the cache."""
+    path = cache_folder() / f"floors-v{BASELINES_VERSION}" / f"{content_fingerprint(data)}.json"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too
+        unfinished.write_text(json.dumps(compute_baselines(data)), encoding="utf-8")
+        unfinished.replace(path)
+    return dict(json.loads(path.read_text(encoding="utf-8")))

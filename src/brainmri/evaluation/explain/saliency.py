@@ -1,0 +1,359 @@
+"""The study `maps`: Grad-CAM maps of a trained network, whether they depend on what it learnt, and where they point.
+
+The images whose maps are drawn, as the network sees them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import torch
+from numpy.typing import NDArray
+from torch import nn
+from tqdm.auto import tqdm
+
+from brainmri.data.dataset import open_prepared
+from brainmri.data.masks import Polygon, polygon_mask, widened
+from brainmri.data.pixel_cache import PixelCache, pixel_cache
+from brainmri.evaluation.explain.grad_cam import TargetLayer, enlarged, grad_cam, layer_named, target_layer
+from brainmri.evaluation.explain.sanity_checks import (
+    GAUSSIAN_WIDTH,
+    centred_gaussian,
+    energy_inside,
+    layers_from_the_top,
+    pointing_hits,
+    randomisation_check,
+    tolerance_in_pixels,
+    verdict,
+)
+from brainmri.evaluation.explain.subject import InspectedModel, randomly_initialised
+from brainmri.metrics.bootstrap import group_bootstrap, group_bootstrap_mean
+from brainmri.models.preprocessing import Normalization, normalized
+from brainmri.recipe import Recipe
+from brainmri.wording import number, with_interval
+
+BATCH = 32
+CHECKED = 32  # images of the randomisation check; its ten steps with each stranger would take long on all
+RANDOM_NETWORKS = 3  # networks with random weights, as one alone may point at the middle by luck
+METHODS = {
+    "network": "Grad-CAM of the network",
+    "random": f"Grad-CAM, random weights (mean of {RANDOM_NETWORKS})",
+    "gaussian": "centred Gaussian",
+    "brightness": "brightness",
+    "chance": "chance (share of the image)",
+}
+SCORES = ("pointing", "pointing_tolerant", "energy")
+
+
+@dataclass(frozen=True)
+class MapsStudy:
+    """What was found.
+
+    record: `maps.json`. table: `maps.csv`, a row for each of the N images. images: those. maps: float (N, s, s) on
+    the grid of the layer. polygons: the outlines of each image, None where no outlines were given. text: to print.
+    """
+
+    record: dict[str, Any]
+    table: pd.DataFrame
+    pictures: Pictures
+    maps: NDArray[np.float32]
+    polygons: list[list[Polygon]] | None
+    text: str
+
+
+def saliency_study(
+    model: InspectedModel,
+    pictures: Pictures,
+    outlines: dict[str, list[Polygon]] | None = None,
+    class_name: str | None = None,
+    layer_name: str | None = None,
+) -> MapsStudy:
+    """The maps of the images: of all of them against their outlines, or, without outlines, of up to 32.
+
+    Args:
+        images: with outlines, those that have one.
+        outlines: of `read_outlines`; an image is known by its `source`.
+        class_name: the class whose evidence is shown; None takes the predicted one of each image.
+        layer_name: the layer to compute the maps at; None takes `target_layer`.
+
+    Raises:
+        ValueError: there is no such class or layer.
+    """
+    if class_name is not None and class_name not in model.classes:
+        raise ValueError(f"--class {class_name}: the model knows {', '.join(model.classes)}")
+    if outlines is None:
+        pictures = pictures.chosen(_spread(pictures.table["label"], CHECKED))
+    polygons = None if outlines is None else [outlines[source] for source in pictures.table["source"]]
+    sample = pictures.network_input(slice(0, 2))
+    layer = layer_named(model.network, sample, layer_name) if layer_name else target_layer(model.network, sample)
+
+    classes = None if class_name is None else np.full(len(pictures), model.classes.index(class_name))
+    maps, logits = _maps(model.network, layer, pictures, classes, "Grad-CAM")
+    probabilities = torch.from_numpy(logits).softmax(1).numpy()
+    explained = logits.argmax(1) if classes is None else classes
+    table = pictures.table.assign(
+        predicted=[model.classes[k] for k in logits.argmax(1)],
+        explained=[model.classes[k] for k in explained],
+        probability=probabilities[np.arange(len(explained)), explained],
+        empty=maps.max(axis=(1, 2)) == 0,
+    )
+    record: dict[str, Any] = {
+        "schema_version": 1,
+        "model": model.title,
+        "remarks": model.remarks,
+        "layer": layer.name,
+        "places": [layer.side, layer.side],
+        "class": class_name or "predicted",
+        "images": len(pictures),
+        "test_images": pictures.among,
+        "empty_maps": int(table["empty"].sum()),
+        "empty_random_maps": None,
+        "tolerance_pixels": None,
+        "gaussian_standard_deviation": None,
+        "scores": None,
+    }
+    strangers = [randomly_initialised(model, seed) for seed in range(RANDOM_NETWORKS)]
+    if polygons is not None:  # a stranger is asked as the network was: for its own prediction, if no class was given
+        others = [_maps(network, layer, pictures, classes, "Grad-CAM, random weights")[0] for network in strangers]
+        record["empty_random_maps"] = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(pictures))
+        table = table.join(_scored(pictures, polygons, maps, others))
+        record["tolerance_pixels"] = tolerance_in_pixels(pictures.side)
+        record["gaussian_standard_deviation"] = GAUSSIAN_WIDTH
+        record["scores"] = _summary(table)
+    record["randomisation"] = _randomisation(model, strangers, layer, pictures, explained, sample)
+    return MapsStudy(record, table, pictures, maps, polygons, _text(record))
+
+
+def _spread(labels: pd.Series, n: int) -> NDArray[np.int64]:
+    """Positions of up to n images, the classes in turn, always the same ones; in the order of the table."""
+    drawn = labels.reset_index(drop=True).sample(frac=1, random_state=0)
+    turn = drawn.groupby(drawn).cumcount()
+    return np.sort(turn.sort_values(kind="stable").index[:n].to_numpy(np.int64))
+
+
+def _maps(
+    network: nn.Module, layer: TargetLayer, pictures: Pictures, classes: NDArray[np.int64] | None, task: str | None
+) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    """Maps (N, s, s) and logits (N, C) of all images, with a progress bar where there is a terminal and a `task`."""
+    maps: list[NDArray[np.float32]] = []
+    logits: list[NDArray[np.float32]] = []
+    with tqdm(total=len(pictures), desc=task, unit="image", disable=None if task else True) as progress:
+        for start in range(0, len(pictures), BATCH):
+            batch = slice(start, start + BATCH)
+            pixels = pictures.network_input(batch)
+            chosen = None if classes is None else torch.from_numpy(classes[batch])
+            for found, values in zip((maps, logits), grad_cam(network, layer, pixels, chosen), strict=True):
+                found.append(values.float().numpy())
+            progress.update(len(pixels))
+    return np.concatenate(maps), np.concatenate(logits)
+
+
+def _scored(
+    pictures: Pictures,
+    polygons: list[list[Polygon]],
+    maps: NDArray[np.float32],
+    others: list[NDArray[np.float32]],
+) -> pd.DataFrame:
+    """Columns METHOD_SCORE for each image, at the resolution of the images; of `others` their mean."""
+    side, parts = pictures.side, []
+    tolerance, gaussian = tolerance_in_pixels(side), centred_gaussian(side)
+    for start in range(0, len(pictures), BATCH):
+        batch = slice(start, start + BATCH)
+        masks = np.stack([polygon_mask(one, side) for one in polygons[batch]])
+        wide = np.stack([widened(mask, tolerance) for mask in masks])
+
+        def judged(drawn: NDArray[Any], masks: Any = masks, wide: Any = wide) -> NDArray[np.float64]:
+            hits = [pointing_hits(drawn, masks), pointing_hits(drawn, wide)]
+            return np.stack([*hits, energy_inside(drawn, masks)], axis=1)
+
+        network, *random = (judged(enlarged(torch.from_numpy(one[batch]), side).numpy()) for one in (maps, *others))
+        floors = [np.mean(random, axis=0)]
+        floors += [judged(np.broadcast_to(one, masks.shape)) for one in (gaussian, pictures.brightness(batch))]
+        uniform = [share.mean(axis=(1, 2)) for share in (masks, wide, masks)]
+        parts.append(np.concatenate([network, *floors, np.stack(uniform, axis=1)], axis=1))
+    columns = [f"{method}_{score}" for method in METHODS for score in SCORES]
+    return pd.DataFrame(np.concatenate(parts), columns=columns)
+
+
+def _summary(table: pd.DataFrame) -> dict[str, Any]:
+    """For each class and for all: images, groups, and of each method the means of its scores with intervals.
+
+    Of a floor also `lead`: by how much the network is above it, image by image.
+    """
+    scopes = {"all": table, **{str(label): rows for label, rows in table.groupby("label")}}
+    found: dict[str, Any] = {}
+    for name, rows in scopes.items():
+        groups = rows["group_id"].tolist()
+        one: dict[str, Any] = {"images": len(rows), "groups": rows["group_id"].nunique(), "methods": {}}
+        for method in METHODS:
+            values = {}
+            for score in SCORES:
+                mine, network = (rows[f"{key}_{score}"].to_numpy() for key in (method, "network"))
+                # Hits that are all 1, or all 0, need the exact interval.
+                interval = group_bootstrap if set(mine) <= {0.0, 1.0} and score != "energy" else group_bootstrap_mean
+                values[score] = {"mean": float(mine.mean()), "ci95": interval(mine, groups)}
+                if method != "network":
+                    lead = network - mine
+                    values[score]["lead"] = float(lead.mean())
+                    values[score]["lead_ci95"] = group_bootstrap_mean(lead, groups)
+            one["methods"][method] = values
+        found[name] = one
+    return found
+
+
+def _randomisation(
+    model: InspectedModel,
+    strangers: list[nn.Module],
+    layer: TargetLayer,
+    pictures: Pictures,
+    explained: NDArray[np.int64],
+    sample: torch.Tensor,
+) -> dict[str, Any]:
+    """`randomisation_check` on up to 32 images: means with intervals for each step, and the verdict."""
+    which = _spread(pictures.table["label"], CHECKED)
+    few, classes = pictures.chosen(which), explained[which]
+    layers = layers_from_the_top(model.network, sample)
+    progress = tqdm(desc="weight randomisation", unit="step", disable=None)
+
+    def explain(network: nn.Module) -> NDArray[np.float32]:
+        progress.update()
+        return _maps(network, layer, few, classes, None)[0]
+
+    with progress:
+        steps = randomisation_check(model.network, strangers, layers, explain)
+    record: dict[str, Any] = {"images": len(few), "layers": len(layers), "steps": []}
+    for step in steps:
+        known = ~np.isnan(step["similarity"])
+        one: dict[str, Any] = {"layer": step["layer"], "layers": step["layers"], "judged": int(known.sum())}
+        for key in ("rank_correlation", "similarity"):
+            groups = few.table["group_id"][known].tolist()
+            one[key] = float(step[key][known].mean()) if groups else None
+            one[f"{key}_ci95"] = group_bootstrap_mean(step[key][known], groups) if groups else None
+        record["steps"].append(one)
+    record["verdict"] = verdict(record["steps"][-1]["rank_correlation"])
+    return record
+
+
+def _text(record: dict[str, Any]) -> str:
+    lines = [
+        f"Maps at {record['layer']} ({'x'.join(map(str, record['places']))} places) for the {record['class']} class"
+    ]
+    if record["scores"]:
+        lines[0] += f", {record['images']:,} of {record['test_images']:,} test images have an outline"
+    if record["empty_maps"]:
+        lines.append(f"{record['empty_maps']:,} maps are empty: nothing speaks for the class there (they miss).")
+    if record["empty_random_maps"]:
+        lines.append(
+            f"Of each network with random weights {record['empty_random_maps']:,.0f} maps are empty (they miss)."
+        )
+    if record["scores"]:
+        lines += ["", _score_table(record), "", *_leads(record["scores"]["all"]["methods"])]
+    last = record["randomisation"]["steps"][-1]
+    lines += ["", *record["remarks"], record["randomisation"]["verdict"]]
+    lines.append(
+        f"({last['judged']} of {record['randomisation']['images']} images have maps to compare, "
+        f"{record['randomisation']['layers']} layers; structural similarity at the end {number(last['similarity'], 2)})"
+    )
+    return "\n".join(lines) + "\n"
+
+
+def _score_table(record: dict[str, Any]) -> str:
+    heads = ["hit", f"hit within {record['tolerance_pixels']} px", "energy inside"]
+    rows = []
+    for scope, one in record["scores"].items():
+        for method, values in one["methods"].items():
+            name = f"{scope} ({one['images']:,})" if method == "network" else ""
+            cells = [{"accuracy": values[s]["mean"], "accuracy_ci95": values[s]["ci95"]} for s in SCORES]
+            rows.append([name, METHODS[method], *map(with_interval, cells)])
+    lines = [["class (images)", "map", *heads], *rows]
+    widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
+    return "\n".join("  ".join(f"{text:<{w}}" for text, w in zip(line, widths, strict=True)).rstrip() for line in lines)
+
+
+def _leads(methods: dict[str, Any]) -> list[str]:
+    """Whether the network is above each floor, all classes together, by interval."""
+    lines = ["95 % intervals, resampled by group. The network's maps, all classes, against"]
+    for method in list(METHODS)[1:]:
+        parts = []
+        for score, word in zip(SCORES, ("hit", "hit with tolerance", "energy"), strict=True):
+            lead, interval = (methods[method][score][key] for key in ("lead", "lead_ci95"))
+            known = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
+            parts.append(f"{word} {100 * lead:+.1f}{known}")
+        lines.append(f"  {METHODS[method]}: {', '.join(parts)} points")
+    return lines
+
+
+@dataclass(frozen=True)
+class Pictures:
+    """table: `file_name`, `source`, `label` and `group_id` of each. cache: their pixels, at `rows`.
+
+    normalize: the formula by which the network gets them. among: how many they were chosen from.
+    """
+
+    table: pd.DataFrame
+    cache: PixelCache
+    rows: NDArray[np.int64]
+    normalize: Normalization
+    among: int
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @property
+    def side(self) -> int:
+        return int(self.cache.first.shape[-1])
+
+    def chosen(self, which: NDArray[np.int64]) -> Pictures:
+        """Those at the positions `which`."""
+        return replace(self, table=self.table.iloc[which].reset_index(drop=True), rows=self.rows[which])
+
+    def network_input(self, which: slice) -> torch.Tensor:
+        """Float (B, 3, side, side)."""
+        return normalized(torch.from_numpy(self.cache.read(self.rows[which])).float(), self.normalize)
+
+    def brightness(self, which: slice) -> NDArray[np.float64]:
+        """(B, side, side), the mean of the channels, 0..255."""
+        return np.asarray(self.cache.read(self.rows[which]).mean(axis=1, dtype=np.float64))
+
+
+def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe, outlined: Collection[str] | None = None) -> Pictures:
+    """The test images that a run was scored on; with `outlined` only those whose `source` is in it.
+
+    Raises:
+        ValueError: if `data_dir` is no prepared folder, does not hold those images, none of them is outlined, or the
+            run has no test split.
+    """
+    data = open_prepared(data_dir)
+    predictions = pd.read_csv(run_dir / "predictions.csv", dtype=str, keep_default_na=False)
+    names = predictions.loc[predictions["split"] == "test", "file_name"]
+    if names.empty:
+        raise ValueError(f"{run_dir}: this run was not scored on a test split: leave the study `maps` out")
+    rows = pd.Index(data.index["file_name"]).get_indexer(pd.Index(names))
+    if (rows < 0).any():
+        raise ValueError(
+            f"{data_dir} is not the data that {run_dir} was scored on: it has no {names[rows < 0].iloc[0]}"
+        )
+    among = len(rows)
+    if outlined is not None:
+        rows = rows[data.index["source"].iloc[rows].isin(outlined).to_numpy()]
+        if not len(rows):  # said before an image is decoded
+            raise ValueError(
+                f"none of the {len(outlined):,} outlined images ({next(iter(outlined))!r}, ...) is among the "
+                f"{among:,} test images: a path must be that of the column `source` of the data's index.csv"
+            )
+    table = data.index.iloc[rows][["file_name", "source", "label", "group_id"]].reset_index(drop=True)
+    cache = pixel_cache(data, recipe.input.size)
+    return Pictures(table, cache, rows.astype(np.int64), recipe.input.normalize, among)
+
+
+def of_one_image(image: NDArray[np.uint8], name: str, recipe: Recipe) -> Pictures:
+    """One image, uint8 (side, side, 3), of which neither class nor group are known."""
+    table = pd.DataFrame({"file_name": [name], "source": "", "label": "", "group_id": ""})
+    channels = np.ascontiguousarray(image.transpose(2, 0, 1))[None]
+    cache = PixelCache(channels[:, 0], channels, np.zeros(1, np.int64))
+    return Pictures(table, cache, np.zeros(1, np.int64), recipe.input.normalize, 1)

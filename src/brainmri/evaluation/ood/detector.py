@@ -1,0 +1,136 @@
+"""The OOD detector: how far an image is from those of the training, and how far is too far.
+
+Chosen among others by what they refuse of real images (`benchmarks.ood_candidates`; docs/LOG.md has the
+figures). Two distances count, since each sees what the other does not: photographs, documents and inverted scans have
+another brightness, border or colour, which a network trained on grey slices may ignore; other body parts and turned
+heads have not, and only the network's features tell them.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+from safetensors.numpy import load_file, save_file
+
+ARRAYS = "uncertainty.safetensors"
+LOST_AT_MOST = 0.05  # share of the validation images that are refused
+DIRECTIONS = 64  # principal components of the features, at most half of them
+LEAST_DEVIATION = 1e-3  # of features of length 1, for what a network never lets vary
+# Of the seven `global_statistics`: one level of 255, and one in a hundred of the pixels. A set of grey images has no
+# colourfulness at all, and one that is saved as a coloured JPEG a little.
+LEAST_STATISTICS = np.array([1, 1, 1, 1, 0.01, 1, 0.01])
+METHOD = (
+    "Two Mahalanobis distances from the training images, each in units of the one that 95 % of the validation "
+    "images stay below; the larger counts. One is of the features (what enters the last layer, scaled to length 1), "
+    f"with the variances along at most {DIRECTIONS} principal components and one for every other direction; the other "
+    "of seven statistics of the whole image (brightness, contrast, border, corners, dark share, colour, bright share "
+    "of the border)."
+)
+FIELDS = ("mean", "directions", "deviations", "statistics_mean", "statistics_whitening", "units")
+
+
+@dataclass(frozen=True)
+class OODDetector:
+    """A Gaussian around the features of the training images, and one around their global statistics.
+
+    layer: the name of the model's layer whose input the features are. threshold: an image with a higher score is
+    refused. mean: (D,). directions: (K, D), orthogonal, of length 1. deviations: (K + 1,), along them, and along each
+    direction that is left. statistics_mean: (7,). statistics_whitening: (7, 7), makes their deviations 1 and
+    independent. units: (2,), of the two distances. All arrays float32.
+    """
+
+    layer: str
+    threshold: float
+    mean: NDArray[np.float32]
+    directions: NDArray[np.float32]
+    deviations: NDArray[np.float32]
+    statistics_mean: NDArray[np.float32]
+    statistics_whitening: NDArray[np.float32]
+    units: NDArray[np.float32]
+
+    @classmethod
+    def fit(
+        cls,
+        layer: str,
+        train: tuple[NDArray[np.floating], NDArray[np.floating]],
+        validation: tuple[NDArray[np.floating], NDArray[np.floating]],
+    ) -> OODDetector:
+        """Fit the distances on training images, and units and threshold on validation images.
+
+        At most `LOST_AT_MOST` of the validation images are refused.
+
+        Args:
+            layer: where the features come from (`classifier_layer`).
+            train, validation: features (N, D) and `global_statistics` (N, 7) of at least one image each.
+        """
+        features, statistics = unit_length(train[0]), np.asarray(train[1], dtype=np.float64)
+        mean = features.mean(axis=0)
+        _, spread, directions = np.linalg.svd(features - mean, full_matrices=False)
+        variances = np.zeros(features.shape[1])
+        variances[: len(spread)] = spread**2 / len(features)
+        kept = min(DIRECTIONS, len(spread), max(1, features.shape[1] // 2))
+        deviations = np.sqrt(np.append(variances[:kept], variances[kept:].mean() if len(variances) > kept else 0))
+        away = statistics - statistics.mean(axis=0)
+        covariance = away.T @ away / len(away) + np.diag(LEAST_STATISTICS**2)
+        values, axes = np.linalg.eigh(covariance)
+        arrays = (
+            *(mean, directions[:kept], np.maximum(deviations, LEAST_DEVIATION)),
+            *(statistics.mean(axis=0), axes / np.sqrt(values), np.ones(2)),
+        )
+        rule = cls(layer, np.inf, *(array.astype(np.float32) for array in arrays))
+        units = [exceeded_by(LOST_AT_MOST, distances) for distances in rule.distances(*validation).T]
+        rule = replace(rule, units=np.maximum(np.array(units, dtype=np.float32), np.finfo(np.float32).tiny))
+        return replace(rule, threshold=exceeded_by(LOST_AT_MOST, rule.score(*validation)))
+
+    def distances(self, features: NDArray[np.floating], statistics: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N, 2): how far the features (N, D) and the `global_statistics` (N, 7) are away, in their units."""
+        away = unit_length(features) - self.mean
+        along = away @ self.directions.T.astype(np.float64)
+        left = np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0)
+        *own, rest = self.deviations.astype(np.float64)
+        of_features = np.sqrt(((along / own) ** 2).sum(axis=1) + left / rest**2)
+        white = (np.asarray(statistics, dtype=np.float64) - self.statistics_mean) @ self.statistics_whitening
+        return np.stack([of_features, np.linalg.norm(white, axis=1)], axis=1) / self.units
+
+    def score(self, features: NDArray[np.floating], statistics: NDArray[np.floating]) -> NDArray[np.float64]:
+        """(N,): the larger of the two `distances`; a score above the threshold is too far."""
+        return self.distances(features, statistics).max(axis=1)
+
+    def rejected(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
+        """(N,) whether images with these scores are refused."""
+        return scores > self.threshold
+
+    def save(self, folder: Path) -> None:
+        """Write the arrays to `uncertainty.safetensors`; layer and threshold stand in `uncertainty.json`."""
+        save_file({name: np.ascontiguousarray(getattr(self, name)) for name in FIELDS}, Path(folder) / ARRAYS)
+
+    @classmethod
+    def load(cls, folder: Path) -> OODDetector:
+        """The rule beside the model of a run.
+
+        Raises:
+            FileNotFoundError: the folder lacks `uncertainty.json` or `uncertainty.safetensors`.
+            ValueError: `uncertainty.json` says why there is no rule.
+        """
+        uncertainty = json.loads((Path(folder) / "uncertainty.json").read_text(encoding="utf-8"))
+        if not uncertainty["ood"]:
+            raise ValueError(f"{folder}: no OOD detector ({uncertainty['ood_reason']})")
+        arrays = load_file(Path(folder) / ARRAYS)
+        return cls(
+            uncertainty["ood"]["layer"], uncertainty["ood"]["threshold"], **{name: arrays[name] for name in FIELDS}
+        )
+
+
+def exceeded_by(share: float, values: NDArray[np.float64]) -> float:
+    """The smallest of the values (N,) that at most this share of them is larger than."""
+    return float(np.sort(values)[len(values) - 1 - int(share * len(values))])
+
+
+def unit_length(features: NDArray[np.floating]) -> NDArray[np.float64]:
+    """Rows of length 1 (of length 0 where all features are 0, as those of a rectifier may be)."""
+    rows = np.asarray(features, dtype=np.float64)
+    return rows / np.maximum(np.linalg.norm(rows, axis=1, keepdims=True), 1e-12)

@@ -1,0 +1,169 @@
+"""The OOD detector of a finished run: fitted, tried on OOD test sets, recorded, and written beside the model."""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+from scipy.stats import binomtest
+
+from brainmri.data.dataset import PreparedData
+from brainmri.evaluation.inference import infer
+from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
+from brainmri.evaluation.ood.features import see
+from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
+from brainmri.io.read import prepared_picture
+from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.models.layers import NoClassifierLayer, classifier_layer
+
+if TYPE_CHECKING:
+    from transformers import BaseImageProcessor, PreTrainedModel
+
+    from brainmri.evaluation.inference import Inference
+
+logger = logging.getLogger(__name__)
+# Images of each split at most, so that the pass over them stays short. 2,000 training images refuse no more.
+MOST = {"train": 1000, "validation": 5000, "test": 5000}
+
+
+def fit_ood_detector(
+    run_dir: Path, model: PreTrainedModel, processor: BaseImageProcessor, data: PreparedData
+) -> dict[str, Any] | str:
+    """Fit the rule of `model` on the data it was trained on, write `uncertainty.safetensors`, and return its `record`.
+
+    The images are read from their files, as whoever uses the rule will read them. A network without one last layer
+    gets no rule; the reason is returned.
+    """
+    started = time.perf_counter()
+    model.eval()
+    rows = {split: some_rows(data, split) for split in MOST}
+    example = processor(images=next(pictures(data, rows["train"])).convert("RGB"), return_tensors="pt")
+    try:
+        layer = classifier_layer(model, example["pixel_values"].to(model.device))
+    except NoClassifierLayer as reason:
+        return f"No rule for refusing an image was fitted: {reason}."
+    seen = {split: see(pictures(data, chosen), model, processor, layer) for split, chosen in rows.items()}
+    rule = OODDetector.fit(layer, seen["train"][1:], seen["validation"][1:])
+    rule.save(run_dir)
+    rejected = {split: rule.rejected(rule.score(*of_split[1:])) for split, of_split in seen.items()}
+    found = ood_record(
+        rule,
+        fitted_images=len(rows["train"]),
+        validation=rejected["validation"],
+        test=rejected["test"],
+        test_labels=data.labels(rows["test"]),
+        test_predicted=seen["test"].logits.argmax(axis=1),
+        test_groups=data.index["group_id"].iloc[rows["test"]].tolist(),
+        classes=data.classes,
+        probes=probe_records(probe_sets(data), partial(infer, model=model, processor=processor, rule=rule)),
+    )
+    logger.info("OOD detector: fitted and tried on other images in %.0f s", time.perf_counter() - started)
+    return found
+
+
+def some_rows(data: PreparedData, split: str) -> NDArray[np.int64]:
+    """Rows of a split, at most `MOST` of them; of the training split each image only once."""
+    rows = data.rows(split)
+    if split == "train":
+        rows = rows[~data.index["duplicate_id"].iloc[rows].duplicated().to_numpy()]
+    if len(rows) <= MOST[split]:
+        return rows
+    return np.sort(np.random.default_rng(0).permutation(rows)[: MOST[split]])
+
+
+def pictures(data: PreparedData, rows: NDArray[np.int64]) -> Iterator[Image.Image]:
+    """The images at `rows`, one after the other."""
+    for name in data.index["file_name"].iloc[rows]:
+        yield prepared_picture(data.root / name)
+
+
+def ood_record(
+    rule: OODDetector,
+    *,
+    fitted_images: int,
+    validation: NDArray[np.bool_],
+    test: NDArray[np.bool_],
+    test_labels: NDArray[np.int64],
+    test_predicted: NDArray[np.int64],
+    test_groups: Sequence[str],
+    classes: list[str],
+    probes: list[dict[str, Any]],
+) -> dict[str, Any]:
+    """The dictionary described above, ready for JSON.
+
+    Args:
+        fitted_images: how many training images the rule was fitted on.
+        validation, test: (N,) what it refuses of these splits.
+        test_labels, test_predicted, test_groups: (N,) class numbers and group ids of the test split.
+        classes: the C label names.
+        probes: as `probe_records` gives them.
+    """
+    per_class = {name: test[test_labels == k] for k, name in enumerate(classes)}
+    return {
+        "method": METHOD,
+        "layer": rule.layer,
+        "features": len(rule.mean),
+        "arrays": ARRAYS,
+        "fitted_on": "train",
+        "fitted_images": fitted_images,
+        "threshold": rule.threshold,
+        "threshold_from": "validation",
+        "lost_at_most": LOST_AT_MOST,
+        "validation": {"n": len(validation), "rejected": float(validation.mean())},
+        "test": {
+            **rejection(test, test_predicted == test_labels, test_groups),
+            "rejected_per_class": {name: float(own.mean()) if len(own) else None for name, own in per_class.items()},
+        },
+        "probes": probes,
+    }
+
+
+def rejection(rejected: NDArray[np.bool_], correct: NDArray[np.bool_], groups: Sequence[str]) -> dict[str, Any]:
+    """How many of some images are refused, and how many of the others are classified rightly.
+
+    Args:
+        rejected, correct: (N,), N at least 1.
+        groups: (N,) group ids, by which the intervals are resampled.
+
+    Returns:
+        n; `rejected`, a share; `kept`, a number; `kept_accuracy`, null where nothing is kept; intervals of the shares.
+    """
+    kept = ~rejected
+    ids = np.asarray(groups, dtype=str)
+    return {
+        "n": len(rejected),
+        "rejected": float(rejected.mean()),
+        "rejected_ci95": group_bootstrap(rejected, groups),
+        "kept": int(kept.sum()),
+        "kept_accuracy": float(correct[kept].mean()) if kept.any() else None,
+        "kept_accuracy_ci95": group_bootstrap(correct[kept], ids[kept].tolist()) if kept.any() else None,
+    }
+
+
+def probe_records(probes: Iterable[ProbeSet], answer: Callable[[list[Image.Image]], Inference]) -> list[dict[str, Any]]:
+    """The share of each set that is refused, with its exact binomial interval. answer: of the model with its rule."""
+    return [_probe_record(probe, answer) for probe in probes]
+
+
+def _probe_record(probe: ProbeSet, answer: Callable[[list[Image.Image]], Inference]) -> dict[str, Any]:
+    found: dict[str, Any] = {key: getattr(probe, key) for key in ("name", "source", "use", "meaning")}
+    try:
+        pictures = probe.pictures()
+    except AbsentPackage as reason:
+        return found | {"n": 0, "rejected": None, "ci95": None, "absent": str(reason)}
+    rejected = answer(pictures).rejected
+    assert rejected is not None
+    interval = binomtest(int(rejected.sum()), len(rejected)).proportion_ci(0.95)
+    share = {
+        "n": len(rejected),
+        "rejected": float(rejected.mean()),
+        "ci95": [float(interval.low), float(interval.high)],
+    }
+    return found | share | {"absent": None}

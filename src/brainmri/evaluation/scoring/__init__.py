@@ -1,1 +1,0 @@
-"""Scoring any model, or anybody's predictions, on any prepared data set."""

@@ -1,0 +1,84 @@
+"""The demo as a Space: app.py, requirements.txt and tables of the checkout, and a README that names the models."""
+
+from __future__ import annotations
+
+import re
+import shutil
+from importlib import metadata, resources
+from pathlib import Path
+
+import yaml
+
+from brainmri.hub.checks import MARK, ONNX_FILE, Publication, PublishError
+from brainmri.reporting.citations import OUR_LICENCE
+from brainmri.reporting.model_card import card_templates
+
+PYTHON = "3.12"  # what ZeroGPU runs
+TITLE = "Brain MRI slices: classes with honest evidence"
+SHORT = "Classify brain MRI slices; research only"  # 60 characters at most
+# What the demo reads of each model before it starts. A model with an OOD detector has `uncertainty.safetensors` too,
+# which is small and read then; a file that a model lacks would stop the Space.
+PRELOADED = (
+    "config.json",
+    "preprocessor_config.json",
+    "model.safetensors",
+    "uncertainty.json",
+    "result.json",
+    ONNX_FILE,
+)
+OWN_PACKAGE = re.compile(r"^\s*(?:from|import) brainmri\b", re.MULTILINE)
+
+
+def space_repository(
+    checkout: Path, repo_id: str, folder: Path, *, models: list[str], datasets: list[str]
+) -> Publication:
+    """Write the tree of the Space into the new folder `folder`.
+
+    Args:
+        checkout: the folder with app.py, requirements.txt and perhaps results/*.csv.
+        models, datasets: identifiers on the Hub, which the demo pulls.
+
+    Raises:
+        PublishError: if app.py or requirements.txt is missing, or no model is named.
+    """
+    for name in ("app.py", "requirements.txt"):
+        if not (checkout / name).is_file():
+            raise PublishError(f"{checkout} has no {name}, so there is no demo to publish")
+    if not models:
+        raise PublishError("the Space needs the models that it shows: name them with --models OWNER/NAME ...")
+    folder.mkdir(parents=True)
+    for name in ("app.py", "requirements.txt"):
+        shutil.copyfile(checkout / name, folder / name)
+    if (checkout / "CITATION.cff").is_file():
+        shutil.copyfile(checkout / "CITATION.cff", folder / "CITATION.cff")
+    for table in sorted((checkout / "results").glob("*.csv")):  # what the demo's page Compare shows
+        (folder / "results").mkdir(exist_ok=True)
+        shutil.copyfile(table, folder / "results" / table.name)
+    if OWN_PACKAGE.search((checkout / "app.py").read_text(encoding="utf-8")):
+        with resources.as_file(resources.files("brainmri")) as package:
+            shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns("__pycache__"))
+    front = yaml.safe_dump(_front(models, datasets), sort_keys=False, allow_unicode=True).strip()
+    template = card_templates().get_template("space_card.md.jinja")
+    card = template.render(metadata=front, title=TITLE, models=models)
+    (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
+    return Publication("space", repo_id, folder, "the demo", own_folders=("brainmri", "results"))
+
+
+def _front(models: list[str], datasets: list[str]) -> dict[str, object]:
+    return {
+        "title": TITLE,
+        "emoji": "🧠",
+        "colorFrom": "gray",
+        "colorTo": "blue",
+        "sdk": "gradio",
+        "sdk_version": metadata.version("gradio"),
+        "python_version": PYTHON,
+        "app_file": "app.py",
+        "license": OUR_LICENCE,
+        "short_description": SHORT,
+        "suggested_hardware": "cpu-basic",
+        "tags": [MARK, "mri", "brain-tumor", "medical-imaging"],
+        "models": models,
+        "datasets": datasets,
+        "preload_from_hub": [f"{model} {','.join(PRELOADED)}" for model in models],
+    }

@@ -1,0 +1,1 @@
+"""Untrusted bytes -> checked 8-bit slices: used by prepare, audit, predict and the demo."""

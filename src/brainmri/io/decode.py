@@ -1,0 +1,102 @@
+"""Decoded values -> 8-bit images: scaling of measured values, upright modes, one size."""
+
+from __future__ import annotations
+
+import hashlib
+
+import numpy as np
+from PIL import Image, ImageOps
+
+
+def grey(values: np.ndarray, low: float, high: float) -> Image.Image:
+    """Values (H, W) as a grey image: `low` and below is 0, `high` and above 255, linear between; no number is 0.
+
+    All is 0 where `low` and `high` are the same.
+    """
+    scaled = values.astype(np.float64)
+    scaled -= low
+    if high > low:
+        scaled *= 255 / (high - low)
+    np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
+    np.clip(scaled, 0, 255, out=scaled)
+    if high <= low:
+        scaled[:] = 0
+    return Image.fromarray(np.round(scaled, out=scaled).astype(np.uint8))
+
+
+def finite_range(values: np.ndarray) -> tuple[float, float] | None:
+    """Smallest and largest finite value; None if there is none."""
+    if values.dtype.kind == "f":
+        values = values[np.isfinite(values)]
+    return (float(values.min()), float(values.max())) if values.size else None
+
+
+def is_blank(picture: Image.Image) -> bool:
+    """Whether all pixels of an "L" or "RGB" image are the same."""
+    extrema = np.array(picture.getextrema()).reshape(-1, 2)
+    return bool((extrema[:, 0] == extrema[:, 1]).all())
+
+
+def resized(image: Image.Image, size: int) -> np.ndarray:
+    """uint8 (1, size, size) where every channel of the result is equal, else (3, size, size).
+
+    By torchvision's antialiased bilinear resize on uint8 tensors, the same that the saved image processor does, so that
+    a published pipeline sees the pixels that the model was trained on.
+    """
+    from torchvision.transforms.v2 import functional
+
+    tensor = functional.pil_to_tensor(image.convert("L" if image.mode == "L" else "RGB"))
+    pixels = functional.resize(tensor, [size, size], antialias=True).numpy()
+    return pixels if (pixels != pixels[0]).any() else pixels[:1]
+
+
+class RejectedImage(ValueError):  # noqa: N818 - the name says what happens to the file
+    """A file that cannot serve as an image; the message is the reason shown to the user."""
+
+
+def upright_8_bit(image: Image.Image) -> Image.Image:
+    """An image of any mode as `read_image` gives it: upright, "L" or "RGB", transparent parts on black.
+
+    Raises:
+        RejectedImage: for an image of more than 8 bits that is blank or holds values that are no numbers.
+    """
+    image = ImageOps.exif_transpose(image)
+    if image.mode in ("I", "F") or image.mode.startswith("I;16"):
+        return stretched(np.asarray(image))
+    if image.has_transparency_data:
+        grey = image.mode in ("L", "LA", "La", "1")
+        opaque = image.convert("RGBA")
+        black = Image.new("RGBA", opaque.size, (0, 0, 0, 255))
+        return Image.alpha_composite(black, opaque).convert("L" if grey else "RGB")
+    if image.mode in ("L", "RGB"):
+        return image
+    return image.convert("L" if image.mode == "1" else "RGB")
+
+
+def stretched(values: np.ndarray) -> Image.Image:
+    """Values (H, W) as a grey image, linearly from their own minimum..maximum to 0..255.
+
+    Raises:
+        RejectedImage: if all are equal, or some are no finite numbers.
+    """
+    _check_finite(values)
+    low, high = float(values.min()), float(values.max())
+    if low == high:
+        raise RejectedImage(f"blank: every pixel is {low:g}")
+    scaled = values.astype(np.float64)  # and in place from here on: 8 bytes per pixel, once
+    scaled -= low
+    scaled *= 255 / (high - low)
+    return Image.fromarray(np.round(scaled, out=scaled).astype(np.uint8))
+
+
+def pixel_hash(image: Image.Image) -> str:
+    """SHA-256 of size and pixels; a grey image has the same one whether it is kept as L or as RGB."""
+    if image.mode == "RGB":
+        red, green, blue = image.split()
+        image = red if red.tobytes() == green.tobytes() == blue.tobytes() else image
+    return hashlib.sha256(f"{image.mode} {image.size} ".encode() + image.tobytes()).hexdigest()
+
+
+def _check_finite(values: np.ndarray) -> None:
+    if not np.isfinite(values).all():
+        raise RejectedImage("holds values that are no numbers (NaN) or infinite")

@@ -1,0 +1,95 @@
+"""Trivial baselines: what a classifier without any understanding scores on the same split.
+
+An accuracy means little until it is well above these three. All are fitted on the training split only and scored on
+the test split. Definitions: a nearest-neighbour look-up by correlation of 64x64 thumbnails, and boosted trees on seven
+global statistics of an image (brightness, border, background, colour), which know nothing of what is in the image.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from PIL import Image
+
+FRAME = 0.06  # width of the frame, as a share of the side
+DARK = 5  # a pixel at or below this level (0..255) counts as background
+BRIGHT = 40  # a frame pixel above this level counts as bright
+BLOCK = 1024  # test rows compared at once
+
+
+def majority_accuracy(train_labels: np.ndarray, test_labels: np.ndarray) -> float:
+    """Accuracy (0..1) of always answering the most frequent training label (ties: the first in sorted order)."""
+    values, counts = np.unique(train_labels, return_counts=True)
+    return float(np.mean(test_labels == values[np.argmax(counts)]))
+
+
+def nearest_neighbour_accuracy(
+    train_thumbs: np.ndarray, train_labels: np.ndarray, test_thumbs: np.ndarray, test_labels: np.ndarray
+) -> float:
+    """Accuracy (0..1) of the label of the one training thumbnail with the highest Pearson correlation.
+
+    Thumbnails are uint8 (N, H, W), labels arrays of length N. Of equal correlations the earliest training image wins.
+    An image without contrast has correlation 0 with everything. Memory stays bounded: blocks are compared with blocks.
+    """
+    nearest = np.empty(len(test_thumbs), dtype=np.int64)
+    for start in range(0, len(test_thumbs), BLOCK):
+        rows = _unit(test_thumbs[start : start + BLOCK])
+        best = np.full(len(rows), -np.inf, dtype=np.float32)
+        for first in range(0, len(train_thumbs), TRAIN_BLOCK):
+            correlation = rows @ _unit(train_thumbs[first : first + TRAIN_BLOCK]).T
+            column = correlation.argmax(1)
+            value = correlation[np.arange(len(rows)), column]
+            better = value > best
+            best[better] = value[better]
+            nearest[start : start + len(rows)][better] = column[better] + first
+    return float(np.mean(np.asarray(train_labels)[nearest] == np.asarray(test_labels)))
+
+
+def statistics_accuracy(
+    train_statistics: np.ndarray, train_labels: np.ndarray, test_statistics: np.ndarray, test_labels: np.ndarray
+) -> float:
+    """Accuracy (0..1) of gradient-boosted trees on the seven `global_statistics` of each image, arrays (N, 7)."""
+    from sklearn.ensemble import HistGradientBoostingClassifier
+
+    if len(np.unique(train_labels)) == 1:  # nothing to fit
+        return majority_accuracy(train_labels, test_labels)
+    trees = HistGradientBoostingClassifier(random_state=0).fit(train_statistics, train_labels)
+    return float(trees.score(test_statistics, test_labels))
+
+
+def global_statistics(image: Image.Image) -> np.ndarray:
+    """Seven numbers of a whole image, float64 (7,), levels in 0..255.
+
+    Mean; standard deviation; mean of the outer frame (6 % of the shorter side wide); the largest of the four corner
+    means (squares of the frame's width); share of pixels <= 5; colourfulness (mean over the pixels of the largest minus
+    the smallest channel; 0 for grey images); share of the frame's pixels above 40. All but colourfulness are of the
+    greyscale image.
+    """
+    grey = np.asarray(image.convert("L"))
+    width = max(1, round(FRAME * min(grey.shape)))
+    inner = np.zeros(grey.shape, dtype=bool)
+    inner[width:-width, width:-width] = True
+    frame = grey[~inner]
+    corners = [grey[rows, columns].mean() for rows in _ends(width) for columns in _ends(width)]
+    colour = 0.0
+    if image.mode != "L":
+        red, green, blue = (np.asarray(channel) for channel in image.convert("RGB").split())
+        largest = np.maximum(np.maximum(red, green), blue)
+        colour = (largest - np.minimum(np.minimum(red, green), blue)).mean()
+    return np.array(
+        [grey.mean(), grey.std(), frame.mean(), max(corners), (grey <= DARK).mean(), colour, (frame > BRIGHT).mean()]
+    )
+
+
+def _ends(width: int) -> tuple[slice, slice]:
+    return slice(None, width), slice(-width, None)
+
+
+def _unit(thumbs: np.ndarray) -> np.ndarray:
+    """Zero mean and unit length, float32 (N, H*W); all zero where there is no contrast."""
+    flat = thumbs.reshape(len(thumbs), -1).astype(np.float32)
+    flat -= flat.mean(1, keepdims=True)
+    length = np.linalg.norm(flat, axis=1, keepdims=True)
+    return flat / np.where(length > 1e-3, length, np.inf)
+
+
+TRAIN_BLOCK = 16384  # training rows compared at once; one comparison holds BLOCK x TRAIN_BLOCK floats (64 MiB)

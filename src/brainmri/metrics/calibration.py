@@ -1,0 +1,127 @@
+"""How far the probabilities of a run can be trusted: the contents of `uncertainty.json`.
+
+Everything is fitted on the validation split; the test split is only measured.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+from scipy.optimize import minimize_scalar
+
+from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.metrics.classification import checked_predictions, cross_entropy, expected_calibration_error
+from brainmri.metrics.conformal import ALPHA, conformal_threshold, prediction_sets
+
+TEMPERATURE_BOUNDS = (0.05, 20.0)
+NO_RULE = "No rule for refusing an image was fitted."
+
+
+def uncertainty_record(
+    validation_labels: ArrayLike,
+    validation_probabilities: ArrayLike,
+    test_labels: ArrayLike,
+    test_probabilities: ArrayLike,
+    classes: list[str],
+    *,
+    test_groups: Sequence[str],
+    ood: dict[str, Any] | str = NO_RULE,
+) -> dict[str, Any]:
+    """The dictionary written to `uncertainty.json`, ready for JSON.
+
+    Args:
+        validation_labels, test_labels: (N,) class numbers in the order of `classes`.
+        validation_probabilities, test_probabilities: (N, C), uncalibrated, each row sums to 1.
+        classes: the C label names.
+        test_groups: group ids of the test images.
+        reject: what `brainmri.evaluation.ood.fit` gives, or the reason why there is no rule.
+
+    Returns:
+        `calibration` (temperature and its effect), `conformal` (null with `conformal_reason` where the validation split
+        is too small for the chosen coverage) and `ood` (null with `ood_reason`).
+
+    Raises:
+        ValueError: an empty split, or arrays that do not fit together.
+    """
+    val_y, val_p = checked_predictions(validation_labels, validation_probabilities, len(classes))
+    test_y, test_p = checked_predictions(test_labels, test_probabilities, len(classes))
+    temperature = fit_temperature(val_y, val_p)
+    val_cooled = apply_temperature(val_p, temperature)
+    threshold = conformal_threshold(val_y, val_p)
+    conformal = None
+    if threshold is not None:
+        sets = prediction_sets(test_p, threshold)
+        conformal = {
+            "method": "split conformal, 1 - p of the true class",
+            "probabilities": "uncalibrated",
+            "alpha": ALPHA,
+            "threshold": threshold,
+            "fitted_on": "validation",
+            **_test_figures(sets, test_y, test_groups, classes),
+        }
+    return {
+        "schema_version": 1,
+        "classes": list(classes),
+        "calibration": {
+            "method": "temperature",
+            "temperature": temperature,
+            "fitted_on": "validation",
+            "nll_before": cross_entropy(val_y, val_p),
+            "nll_after": cross_entropy(val_y, val_cooled),
+            "ece_before": expected_calibration_error(val_y, val_p),
+            "ece_after": expected_calibration_error(val_y, val_cooled),
+            "test_ece_after": expected_calibration_error(test_y, apply_temperature(test_p, temperature)),
+        },
+        "conformal": conformal,
+        "conformal_reason": None if conformal else _too_small(len(val_y)),
+        "ood": None if isinstance(ood, str) else ood,
+        "ood_reason": ood if isinstance(ood, str) else None,
+    }
+
+
+def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
+    """softmax(logits / temperature), from the probabilities (N, C) themselves (clipped at 1e-12).
+
+    A temperature above 1 makes the probabilities less extreme; the most probable class stays the same.
+    """
+    scaled = np.log(np.maximum(probabilities, 1e-12)) / temperature
+    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
+    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
+
+
+def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:
+    """The temperature with the least cross entropy on these images, searched over log T in 0.05..20.
+
+    Where every image is classified rightly the loss has no minimum and the result lies at the lower bound.
+    """
+    found = minimize_scalar(
+        lambda log_t: cross_entropy(labels, apply_temperature(probabilities, float(np.exp(log_t)))),
+        bounds=tuple(np.log(TEMPERATURE_BOUNDS)),
+        method="bounded",
+    )
+    return float(np.exp(found.x))
+
+
+def _test_figures(
+    sets: NDArray[np.bool_], labels: NDArray[np.int64], groups: Sequence[str], classes: list[str]
+) -> dict[str, Any]:
+    """How often the sets (N, C) hold the true label, in all and by class (null without images), and their sizes."""
+    covered = sets[np.arange(len(labels)), labels]
+    sizes = sets.sum(axis=1)
+    return {
+        "test_coverage": float(covered.mean()),
+        "test_coverage_ci95": group_bootstrap(covered, groups),
+        "test_coverage_per_class": {
+            name: float(covered[labels == k].mean()) if (labels == k).any() else None for k, name in enumerate(classes)
+        },
+        "test_mean_set_size": float(sizes.mean()),
+        "test_set_sizes": {str(size): int((sizes == size).sum()) for size in range(len(classes) + 1)},
+    }
+
+
+def _too_small(n: int) -> str:
+    needed = int(np.ceil(1 / ALPHA)) - 1
+    return f"The validation split has {n} images; sets that miss at most {ALPHA:.0%} need at least {needed}."

@@ -1,0 +1,1 @@
+"""Every plot, page and card."""

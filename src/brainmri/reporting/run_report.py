@@ -1,0 +1,181 @@
+"""`report.html` of a run and the folder of an evaluation: everything on one page that opens without a network."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pandas as pd
+
+from brainmri.evaluation.predictions import read_predictions, write_predictions
+from brainmri.reporting import plots
+from brainmri.reporting.html import embedded_figures, write_page
+from brainmri.reporting.robustness_report import read_study
+from brainmri.schemas import read_result
+from brainmri.wording import (
+    BASELINES,
+    DASH,
+    RESEARCH_ONLY,
+    SINGLE_SLICES,
+    data_title,
+    interval,
+    percent,
+    shown,
+    with_interval,
+)
+
+if TYPE_CHECKING:
+    from brainmri.evaluation.evaluate import Evaluation
+
+FIGURES = {
+    "class_counts": "Images per class and split",
+    "samples": "Training images",
+    "augmentation": "Training images before and after augmentation",
+    "curves": "Loss and accuracy over the epochs",
+    "confusion_matrix": "Confusion matrix of the test split",
+    "confident_errors": "Test images that were classified wrongly with the most confidence, one of a group: the label, "
+    "and what was said instead",
+    "reliability": "Reliability of the confidence on the test split",
+}
+MAPS = {  # of scripts/explain.py
+    "montage": "Test images and their maps; outlined where an expert did",
+    "randomisation": "How alike the maps stay as the weights become random ones",
+}
+
+
+def write_figures(run_dir: Path) -> list[Path]:
+    """Draw `figures/curves.png`, `confusion_matrix.png` and `reliability.png` from the files of a run folder.
+
+    Raises:
+        FileNotFoundError: `result.json`, `history.csv` or `predictions.csv` is missing.
+        ValueError: `predictions.csv` does not hold the classes or the test split of `result.json`.
+    """
+    from brainmri.reporting import plots
+
+    run_dir = Path(run_dir)
+    result = read_result(run_dir)
+    data, out = result["data"], run_dir / "figures"
+    name = f"{result['arch']} ({result['protocol']}) on {data_title(data)}"
+    history = pd.read_csv(run_dir / "history.csv")
+    drawn = [plots.curves(history, out / "curves.png", best_epoch=result["training"]["best_epoch"], title=name)]
+    if result["test"] is None:
+        return drawn
+    labels, probabilities = read_predictions(run_dir / "predictions.csv", "test", data["classes"])
+    temperature = result["calibration"]["temperature"] if result["calibration"] else None
+    matrix = result["test"]["confusion_matrix"]
+    drawn.append(
+        plots.confusion_matrix(
+            matrix, data["classes"], out / "confusion_matrix.png", title=f"Confusion matrix: {name}, test"
+        )
+    )
+    drawn.append(
+        plots.reliability(
+            labels, probabilities, temperature, out / "reliability.png", title=f"Reliability: {name}, test"
+        )
+    )
+    return drawn
+
+
+def write_report(run_dir: Path) -> Path:
+    """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
+
+    Figures that the folder lacks are left out (see `write_figures`), and so are the studies of maps and of robustness,
+    if they were not made.
+
+    Raises:
+        FileNotFoundError: `result.json` or `uncertainty.json` is missing.
+        ValueError: `result.json` is of another version or lacks keys.
+    """
+    run_dir = Path(run_dir)
+    result = read_result(run_dir)
+    maps = run_dir / "explain" / "maps"
+    robustness, robustness_figures = read_study(run_dir / "robustness")
+    drawn = embedded_figures(run_dir / "figures", FIGURES) + embedded_figures(maps, MAPS)
+    return write_page(
+        run_dir / "report.html",
+        "report.html.jinja",
+        figures=drawn + robustness_figures,
+        maps=json.loads((maps / "maps.json").read_text(encoding="utf-8")) if (maps / "maps.json").is_file() else None,
+        robustness=robustness,
+        uncertainty=json.loads((run_dir / "uncertainty.json").read_text(encoding="utf-8")),
+        data_title=data_title(result["data"]),
+        **shown(result),
+    )
+
+
+EVALUATION_FIGURES = {"confusion_matrix": "Confusion matrix", "reliability": "Reliability of the confidence"}
+ONE_DATA_SET = (
+    "The figures hold for images like these. Images from other scanners, hospitals or sources can be classified far "
+    "worse, or for other reasons: a network can learn the source of an image instead of the disease."
+)
+
+
+def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = None) -> None:
+    """Write the four parts of an evaluation into the folder `out`, which is made if need be.
+
+    study: the folder of a study of robustness, made with this evaluation, that the page shows too.
+    """
+    contents, classes = evaluation.contents, evaluation.contents["classes"]
+    out.mkdir(parents=True, exist_ok=True)
+    text = json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False)
+    (out / "evaluation.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+    write_predictions(evaluation.predictions, out / "predictions.csv")
+    name = f"{contents['name']} on {_data_title(contents)}"
+    plots.confusion_matrix(
+        contents["scores"]["confusion_matrix"],
+        classes,
+        out / "figures" / "confusion_matrix.png",
+        title=f"Confusion matrix: {name}",
+    )
+    plots.reliability(
+        evaluation.labels,
+        evaluation.probabilities,
+        contents["calibration"]["temperature"] if contents["calibration"] else None,
+        out / "figures" / "reliability.png",
+        title=f"Reliability: {name}",
+        calibrated=evaluation.calibrated,
+    )
+    robustness, robustness_figures = read_study(study) if study else (None, [])
+    write_page(
+        out / "evaluation.html",
+        "evaluation.html.jinja",
+        evaluation=contents,
+        data_title=_data_title(contents),
+        accuracy=with_interval(contents["scores"]),
+        floors=_floors(contents),
+        figures=embedded_figures(out / "figures", EVALUATION_FIGURES) + robustness_figures,
+        robustness=robustness,
+        limits=[RESEARCH_ONLY, ONE_DATA_SET, SINGLE_SLICES],
+        dash=DASH,
+    )
+
+
+def summary(contents: dict[str, Any], out: Path) -> str:
+    """Accuracy with its interval, recall by class, and everything that must be known, in a few lines."""
+    scores = contents["scores"]
+    lines = [f"\n{contents['name']} on {_data_title(contents)}: {scores['n']:,} images of {scores['groups']:,} groups"]
+    lines.append(f"Accuracy {with_interval(scores)} (95 % interval, resampled by group)")
+    for label, one in scores["per_class"].items():
+        if one["support"]:
+            lines.append(f"  recall {label:38s} {percent(one['recall'])} of {one['support']:,} images")
+    if found := contents["detection"]:
+        for what, title in (("sensitivity", "tumours found"), ("specificity", "others left alone")):
+            if found["all"][what] is not None:
+                lines.append(f"  {title:44s} {percent(found['all'][what])} {interval(found['all'][f'{what}_ci95'])}")
+    if refused := contents["ood"]:
+        kept = f"accuracy on the others {percent(refused['kept_accuracy'])} {interval(refused['kept_accuracy_ci95'])}"
+        lines.append(f"  {'refused by its ood rule':44s} {percent(refused['rejected'])}, {kept}")
+    lines += [f"  floor: {name:37s} {percent(value)}" for name, value in _floors(contents) if value is not None]
+    lines += [contents["relation"], *filter(None, [contents["missing_reason"]])]
+    lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents["warnings"]]
+    return "\n".join([*lines, f"Everything is in {out}: open {out / 'evaluation.html'}"])
+
+
+def _data_title(contents: dict[str, Any]) -> str:
+    part = "all splits" if contents["split"] == "all" else f"{contents['split']} split"
+    return f"{contents['data']['name']} ({part})"
+
+
+def _floors(contents: dict[str, Any]) -> list[tuple[str, float | None]]:
+    return [(name, contents["floors"][key]) for key, name in BASELINES.items()]

@@ -1,0 +1,263 @@
+"""Finished runs as one table, a row each: what every comparison of runs starts from, and `seeds.csv`.
+
+A run is known by its system, its test split and its seed. Two runs of one system differ in their seed only; figures on
+two test splits may never stand in one column, plot or test.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable
+from pathlib import Path, PurePosixPath, PureWindowsPath
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from brainmri.errors import reading
+from brainmri.schemas import read_result
+from brainmri.wording import BASELINES, data_title
+
+# What makes two runs the same system, so that they may differ in their seed only.
+SYSTEM = ["source", "recipe", "protocol", "changes", "weights", "normalize", "epochs_scheduled", "schedule_fraction"]
+SYSTEM += ["precision"]
+# What makes two test splits the same, so that their accuracies may stand in one column. The counts follow from the
+# fingerprint.
+TEST_SPLIT = ["data", "split", "leaky", "simulated", "fingerprint", "split_seed", "fold", "test_images", "test_groups"]
+PUBLISHED = ["published_accuracy", "published_data", "published_split", "published_note"]
+SEEDS = ["run", *SYSTEM, *TEST_SPLIT, "seed", "accuracy", "ci_low", "ci_high", "minutes", "epochs_run"]
+SEEDS += ["best_train_accuracy", "best_train_epoch", "validation_accuracy_then", "images_per_second", "parameters"]
+SEEDS += ["hardware", "recipe_title", *PUBLISHED, *(f"floor_{floor}" for floor in BASELINES), "created"]
+TEXT = ["run", "source", "recipe", "protocol", "changes", "weights", "normalize", "precision", "data", "split"]
+TEXT += ["fingerprint", "fold", "hardware", "recipe_title", *PUBLISHED[1:], "created"]
+# Flags of train.py that do not make another system of a recipe, or whose effect stands in another column.
+NOT_OF_THE_SYSTEM = {
+    "arch",
+    "protocol",
+    "seed",
+    "data_seed",
+    "data_dir",
+    "output_dir",
+    "weights",
+    "normalize",
+    "positive",
+    "bf16",
+}
+NOT_OF_THE_SYSTEM |= {
+    "fp16",
+    "max_minutes",
+    "max_steps",
+    "num_train_epochs",
+    "overwrite",
+    "keep_checkpoints",
+    "evaluate_train",
+}
+NOT_OF_THE_SYSTEM |= {
+    "push_to_hub",
+    "hub_model_id",
+    "hub_strategy",
+    "hub_token",
+    "hub_private_repo",
+    "hub_revision",
+    "license",
+}
+NOT_OF_THE_SYSTEM |= {"resume_from_checkpoint", "save_total_limit", "disable_tqdm", "use_cpu", "sync_batchnorm"}
+NOT_OF_THE_SYSTEM |= {"dataloader_num_workers", "torch_compile"}
+
+
+class SplitPart(NamedTuple):
+    """A table's part on one test split. title: for a reader; slug: for a file name."""
+
+    title: str
+    slug: str
+    rows: pd.DataFrame
+
+
+def read_runs(run_dirs: Iterable[Path]) -> pd.DataFrame:
+    """One row per run: the columns of `seeds.csv`, and `folder`.
+
+    `run` is a name without paths ("resnet50 clean seed 42"), unique within a test split. Accuracies are in 0..1;
+    `minutes` is the time to converge; `best_train_epoch` counts over all stages from 1. The order is that of the
+    sources, recipes, splits and seeds, whatever the order of the folders.
+
+    Raises:
+        FileNotFoundError: a run lacks `result.json`, `history.csv` or `predictions.csv`.
+        ValueError: a run has no test figures, or two runs of one system on one split have the same seed.
+    """
+    runs = pd.DataFrame([_row(Path(run_dir)) for run_dir in run_dirs])
+    measured = runs.select_dtypes("float").columns
+    # As seeds.csv keeps them, so that what is made of either is the same to the digit.
+    runs[measured] = runs[measured].map(lambda value: float(f"{value:.9g}"))
+    return named(runs)
+
+
+def named(runs: pd.DataFrame) -> pd.DataFrame:
+    """The runs in their order, with the column `run` that tells them apart.
+
+    Raises:
+        ValueError: two runs of one system on one split have the same seed.
+    """
+    same = runs[runs.duplicated([*SYSTEM, *TEST_SPLIT, "seed"], keep=False)]
+    if len(same):
+        raise ValueError(
+            f"The same recipe, split and seed more than once: {', '.join(same['folder'])}. Leave out all but one."
+        )
+    runs = runs.sort_values([*SYSTEM, *TEST_SPLIT, "seed"], ignore_index=True)
+    runs.insert(0, "run", _base(runs) + " seed " + runs["seed"].astype(str) + _details(runs))
+    return runs
+
+
+def changes_of(command: str) -> str:
+    """What a run's command line changed in its recipe, such as "stages.0.epochs=3, learning_rate=0.01"."""
+    changes: list[str] = []
+    flag = ""
+    for word in shlex.split(command):
+        if word.startswith("--"):
+            flag, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
+            words = [value] if equals else []
+        else:
+            words = [word]
+        if flag and flag not in NOT_OF_THE_SYSTEM:
+            changes += words if flag == "recipe" else [f"{flag}={value}" for value in words]
+    return ", ".join(changes)
+
+
+def write_seeds(runs: pd.DataFrame, path: Path) -> None:
+    """Write `seeds.csv`, from which `comparison.csv` can be made again."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    runs[SEEDS].to_csv(path, index=False, float_format="%.9g", lineterminator="\n")
+
+
+def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
+    """A CSV that a comparison wrote; empty cells of the columns `text` are "".
+
+    Raises:
+        ValueError: its columns are not `columns`.
+    """
+    with reading(path):
+        table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
+    if list(table.columns) != columns:
+        raise ValueError(f"{path}: columns {list(table.columns)} found, {columns} expected; make the file again.")
+    return table.fillna(dict.fromkeys(text, ""))
+
+
+def system_labels(table: pd.DataFrame) -> pd.Series:
+    """A short name of each row's system: "resnet50 clean", and more only where two systems would share the name.
+
+    A partial schedule is always in the name.
+    """
+    return _base(table) + _details(table)
+
+
+def short_weights(origin: str) -> str:
+    """Where weights came from, without revision, version and hash (the CSV has them) and without a machine's folders.
+
+    "timm/resnet50.tv_in1k@4f1d, sha256 01ab" -> "timm/resnet50.tv_in1k".
+    """
+    place = re.split(r", sha256|[@ ]", origin)[0]
+    for path in (PurePosixPath(place), PureWindowsPath(place)):
+        if path.is_absolute():
+            return path.name
+    return place
+
+
+def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
+    """The table's parts by test split, leaky splits after the others of their data set.
+
+    Title and slug name data set and split, and, where two splits would share them, fingerprint, seed and fold.
+    """
+    keys = ["data", "leaky", "split", "simulated", "fingerprint", "split_seed", "fold"]
+    parts = [part for _, part in table.groupby(keys, dropna=False)]
+    firsts = [part.iloc[0] for part in parts]
+    slugs = [re.sub(r"[^\w.-]+", "_", f"{first['data']}-{first['split']}") for first in firsts]
+    found = []
+    for part, first, slug in zip(parts, firsts, slugs, strict=True):
+        marks = {mark: bool(first[mark]) for mark in ("leaky", "simulated")}
+        title = data_title({"name": first["data"], "split": first["split"], **marks})
+        if slugs.count(slug) > 1:
+            details = [f"fingerprint {first['fingerprint'][:8]}", f"split seed {first['split_seed']:.0f}"]
+            details += [f"fold {first['fold']}"] * (first["fold"] != "")
+            title = f"{title}, {', '.join(details)}"
+            slug = "-".join([slug, *details]).replace(" ", "_")
+        found.append(SplitPart(title, slug, part))
+    return found
+
+
+def result_row(result: dict[str, Any]) -> dict[str, Any]:
+    """What the `result.json` of a run with test figures says, under the names of `seeds.csv`."""
+    data, training, test = result["data"], result["training"], result["test"]
+    published, low_high = result["published"] or {}, test["accuracy_ci95"] or [None, None]
+    seconds = training["time_to_converge_s"]
+    return {
+        "created": result["created"],
+        "seed": result["seed"],
+        **{f"floor_{floor}": (result["floors"] or {}).get(floor) for floor in BASELINES},
+        "recipe": result["arch"],
+        "recipe_title": result["recipe_title"] or "",
+        "source": result["source"] or "",
+        **{key: result[key] or "" for key in ("protocol", "weights", "normalize")},
+        "changes": changes_of(result["command"]),
+        **{key: training[key] for key in ("epochs_scheduled", "schedule_fraction", "precision")},
+        **{key: training[key] for key in ("epochs_run", "images_per_second", "best_train_accuracy")},
+        "validation_accuracy_then": training["validation_accuracy_then"],
+        "published_accuracy": published.get("accuracy"),
+        # "none" tells a recipe without a published figure from one whose figure is not known.
+        "published_data": (published.get("data") or "") if published else "none",
+        "published_split": published.get("split") or "",
+        "published_note": published.get("note") or "",
+        "data": data["name"],
+        **{key: data[key] for key in ("split", "leaky", "simulated", "fingerprint")},
+        "split_seed": result["split_seed"],
+        "fold": "" if result["fold"] is None else str(result["fold"]),
+        "test_images": test["n"],
+        "test_groups": test["groups"],
+        "accuracy": test["accuracy"],
+        "ci_low": low_high[0],
+        "ci_high": low_high[1],
+        "minutes": None if seconds is None else seconds / 60,
+        "parameters": result["parameters"]["total"],
+        "hardware": str(result["environment"].get("hardware") or ""),
+    }
+
+
+def _row(run_dir: Path) -> dict[str, Any]:
+    result = read_result(run_dir)
+    if result["test"] is None:
+        raise ValueError(f"{run_dir}: the run has no test figures; leave it out of the comparison.")
+    for name in ("history.csv", "predictions.csv"):
+        if not (run_dir / name).is_file():
+            raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
+    with reading(run_dir / "history.csv"):
+        best = int(pd.read_csv(run_dir / "history.csv")["train_accuracy"].argmax()) + 1
+    with reading(run_dir / "result.json"):
+        return {"folder": str(run_dir), "best_train_epoch": best, **result_row(result)}
+
+
+def _base(table: pd.DataFrame) -> pd.Series:
+    return table["recipe"] + " " + table["protocol"]
+
+
+def _details(table: pd.DataFrame) -> pd.Series:
+    """What a name needs besides recipe and protocol: ", weights random, 2 % of the schedule", or nothing."""
+    systems = table[SYSTEM].drop_duplicates()
+    base = _base(systems)
+    details = pd.Series(
+        [f", {100 * share:.2g} % of the schedule" if share < 1 else "" for share in systems["schedule_fraction"]],
+        index=systems.index,
+        dtype=str,
+    )
+    told_apart_by = [
+        systems["changes"].where(systems["changes"] != "", "as it is"),
+        ("weights " + systems["weights"].map(short_weights)),
+        ("normalize " + systems["normalize"]),
+        systems["precision"],
+        systems["epochs_scheduled"].map("{:g} epochs".format),
+        systems["schedule_fraction"].map("share {:g}".format),
+        systems["source"],
+        systems["weights"].map(lambda origin: "weights " + origin.rpartition("sha256")[2].strip(" :")),
+    ]
+    for texts in told_apart_by:
+        differ = texts.groupby(base + details).transform("nunique") > 1
+        details = details.where(~differ, details + ", " + texts)
+    number = table.groupby(SYSTEM, dropna=False, sort=False).ngroup()  # counts the systems as drop_duplicates does
+    return number.map(details.reset_index(drop=True))

@@ -1,0 +1,76 @@
+"""The pixel cache as a torch `Dataset` that reads a whole batch in one gather."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import torch
+from torch.utils.data import Dataset
+
+from brainmri.data.pixel_cache import PixelCache
+from brainmri.transforms.augment import random_parameters
+from brainmri.transforms.copy_paste import CopyPaste
+
+
+class SliceBatches(Dataset[dict[str, torch.Tensor]]):
+    """Rows of the pixel cache with their labels.
+
+    pixels: the images. rows: positions among them, repeated where oversampled. labels: their class numbers.
+    augmentation_seed: None for a split that is read as it is; else each batch also carries its samples' `positions`,
+    and `uniform`, their random numbers in the current epoch, by which the trainer transforms the images.
+    other_sizes: the images at the further sizes that `sizes` names, the side of the images in each epoch (its last
+    one stays); without `sizes` all epochs see `pixels`.
+    images: the image that each row shows; an epoch then holds one row of each, drawn anew each time, instead
+    of all rows. A data set may hold one image many times, mirrored or with another contrast.
+    exchange: what training images take from each other; it may change their labels.
+    """
+
+    def __init__(
+        self,
+        pixels: PixelCache,
+        rows: np.ndarray,
+        labels: np.ndarray,
+        augmentation_seed: int | None = None,
+        other_sizes: Mapping[int, PixelCache] | None = None,
+        pictures: np.ndarray | None = None,
+        exchange: CopyPaste | None = None,
+    ) -> None:
+        self.pixels, self.rows, self.labels = pixels, rows, labels
+        self.files = None if pictures is None else (rows, labels, pictures)
+        self.augmentation_seed, self.exchange = augmentation_seed, exchange
+        self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
+        self.sizes: Sequence[int] = ()
+        self.set_epoch(0)
+
+    def set_epoch(self, epoch: int) -> None:
+        """Draw the rows and random numbers of `epoch` (counted from 0), and take the images at its size."""
+        if self.files and self.augmentation_seed is not None:
+            rows, labels, pictures = self.files
+            order = np.random.default_rng([self.augmentation_seed, epoch, 1]).permutation(len(rows))
+            drawn = order[np.unique(pictures[order], return_index=True)[1]]
+            self.rows, self.labels = rows[drawn], labels[drawn]
+        if self.augmentation_seed is not None:
+            self.uniform = random_parameters(len(self.rows), self.augmentation_seed, epoch)
+        if self.sizes:
+            self.pixels = self.by_size[self.sizes[min(epoch, len(self.sizes) - 1)]]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitems__(self, positions: Sequence[int]) -> dict[str, torch.Tensor]:
+        """`pixel_values` uint8 (B, 1, size, size) where all images are grey, else (B, 3, size, size); `labels` int64
+        (B,); in training also `uniform` and `positions`."""
+        chosen = np.asarray(positions)
+        pixels, labels = self.pixels.read(self.rows[chosen]), self.labels[chosen]
+        if self.exchange:
+            pixels, labels = self.exchange.changed(self.pixels, pixels, self.rows[chosen], self.uniform[chosen])
+        batch = {"pixel_values": torch.from_numpy(pixels), "labels": torch.from_numpy(labels)}
+        if self.augmentation_seed is not None:
+            batch["uniform"] = torch.from_numpy(self.uniform[chosen])
+            batch["positions"] = torch.from_numpy(chosen)
+        return batch
+
+    def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
+        """One sample, in the shapes of `__getitems__` without their first dimension."""
+        return {name: value[0] for name, value in self.__getitems__([position]).items()}

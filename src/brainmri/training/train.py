@@ -1,0 +1,174 @@
+"""One training, from prepared images to weights and predictions."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+from accelerate import PartialState
+from scipy.special import softmax
+from transformers import set_seed
+
+from brainmri.data.dataset import SPLITS, PreparedData, class_without_tumour, oversampled
+from brainmri.data.pixel_cache import PixelCache
+from brainmri.data.shards import Shards
+from brainmri.models.build import build_model, parameter_counts, synchronized
+from brainmri.recipe import Recipe
+from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
+from brainmri.training.batches import SliceBatches
+from brainmri.training.checkpoints import RunPlace
+from brainmri.training.optimizer import set_frozen
+from brainmri.training.precision import bf16_is_faster, precision_probe
+from brainmri.training.processes import first_in_main_process, sharded, with_whole_parameters
+from brainmri.training.stages import StageOutcome, run_stages
+from brainmri.training.streaming import StreamedPictures, class_of
+from brainmri.training.trainer import SliceTrainer
+from brainmri.transforms.copy_paste import CopyPaste
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+    from transformers import PreTrainedModel
+
+logger = logging.getLogger(__name__)
+
+
+def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyPaste | None:
+    """What the recipe's training images take from each other; None if nothing."""
+    magnitudes = recipe.augmentations()
+    if not (magnitudes.levels or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
+        return None
+    rows = data.rows("train")
+    known = data.outlines()
+    found = {
+        row: known[source]
+        for row, source in zip(rows.tolist(), data.index["source"].iloc[rows], strict=True)
+        if source in known
+    }
+    name = class_without_tumour(data.classes)
+    if (magnitudes.copy_paste or magnitudes.hemisphere_mirroring) and not (found and name):
+        logger.info("The data has no outlines (prepare_data.py --outlines): no tumour is given or taken.")
+    healthy = data.classes.index(name) if name else None
+    return CopyPaste(pixels, rows, data.labels(rows), magnitudes, found, healthy)
+
+
+@dataclass(frozen=True)
+class Trained:
+    """What a training gives: the network, and what it says of the images that are scored.
+
+    Attributes:
+        model: in float32, with the weights that are kept.
+        weights: where those at the start came from, with their hash.
+        parameters: `total` and `trainable`.
+        stages: of each stage its history, times and best epoch.
+        precision: "fp32", "bf16" or "fp16", of the training.
+        precision_probe: seconds of a step in each precision, where they decided; else None.
+        probabilities: (N, C) of each scored split (`validation` and `test`, perhaps `train`), uncalibrated.
+        train: the training images as they were trained on, oversampled where the recipe says so.
+    """
+
+    model: PreTrainedModel
+    weights: str
+    parameters: dict[str, int]
+    stages: list[StageOutcome]
+    precision: str
+    precision_probe: dict[str, float] | None
+    probabilities: dict[str, NDArray[np.float64]]
+    train: SliceBatches
+
+
+def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
+    """Uncalibrated probabilities (N, C) of the rows of `batches`, in float32; every process must call it.
+
+    The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities.
+    """
+    trainer.accelerator.native_amp = False  # else a trainer that has not trained (features did) wraps its model anew
+    trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
+    logits = trainer.predict(batches).predictions
+    return softmax(np.asarray(logits, dtype=np.float64), axis=1)
+
+
+def train(
+    run: RunArguments,
+    given: dict[str, Any],
+    recipe: Recipe,
+    seed: int,
+    data: PreparedData,
+    by_size: dict[int, PixelCache],
+    folder: RunPlace,
+    state: PartialState,
+    shards: Shards | None = None,
+) -> Trained:
+    """Train on `data`, whose images `by_size` holds, and score its validation and test images.
+
+    folder: where checkpoints go. shards: whence the training images are streamed; `data` then holds the other splits,
+    and a few of them. Every process must call it, and each gets the result.
+    """
+    given = dict(given)  # the precision that is chosen here is not that of the next run
+    arguments = [stage_arguments(recipe, stage, given, seed, str(folder.path)) for stage in recipe.stages]
+
+    # ------------------------------------------------------------------ images
+    pixels = by_size[recipe.input.size]
+    as_they_are = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
+    train_rows = as_they_are["train"].rows
+    if recipe.oversample:
+        train_rows = oversampled(train_rows, as_they_are["train"].labels, seed)
+    pictures = data.index["duplicate_id"].to_numpy()[train_rows] if recipe.duplicate_aware_sampling else None
+    train_batches = SliceBatches(
+        pixels,
+        train_rows,
+        data.labels(train_rows),
+        seed,
+        by_size,
+        pictures,
+        exchange_of(data, pixels, recipe),
+    )
+    trained = StreamedPictures(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
+    counts = ", ".join(f"{split} {len(batches)}" for split, batches in (as_they_are | {"train": trained}).items())
+    logger.info("Data: %s, split %r, %s", data.info["name"], data.info["split"], counts)
+    if data.info["leaky"]:
+        logger.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
+
+    # ------------------------------------------------------------------ model
+    set_seed(seed)
+    model, weights = first_in_main_process(state, lambda: build_model(recipe, data.classes, run.weights))
+    if run.sync_batchnorm:
+        model = synchronized(model)
+    set_frozen(model, recipe.stages[-1])
+    parameters = parameter_counts(model)
+    if advice := batch_advice(recipe, arguments[0]):
+        logger.info(advice)
+    logger.info(
+        "Model: %s, {total:,} parameters ({trainable:,} trainable), weights: %s".format(**parameters), run.arch, weights
+    )
+
+    # ------------------------------------------------------------------ training, then test is read once
+    start = folder.begin(weights)
+    probe = None
+    if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
+        probe = precision_probe(model, recipe, arguments, len(trained), folder.checkpoints / "precision.json")
+    if probe:
+        given["bf16"] = bf16_is_faster(probe)
+        logger.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
+    plain = type(model)
+    trainer, stages = run_stages(
+        model,
+        recipe,
+        trained,
+        as_they_are["validation"],
+        given,
+        folder.checkpoints,
+        seed,
+        run.max_minutes,
+        start,
+        folder.seal,
+    )
+    scored = ["validation", "test"] + ["train"] * run.evaluate_train
+    probabilities = {split: predict(trainer, as_they_are[split]) for split in scored}
+    model = trainer.accelerator.unwrap_model(trainer.whole)
+    if sharded():
+        model = with_whole_parameters(model, plain(model.config))
+
+    precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
+    return Trained(model, weights, parameters, stages, precision, probe, probabilities, train_batches)

@@ -1,0 +1,1 @@
+"""Random and fixed transformations of images."""

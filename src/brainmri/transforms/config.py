@@ -1,0 +1,91 @@
+"""The magnitudes of the random transformations, and the preset that hides where an image comes from."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+GEOMETRIC = ("flip_x", "flip_y", "rotation", "scale", "shift_x", "shift_y", "brightness", "contrast")
+INTENSITY = (
+    *("stretch", "gamma", "resolution", "focus", "noise", "noise_x", "noise_y", "jpeg"),
+    *("bias_0", "bias_1", "bias_2", "bias_3", "bias_4"),
+    *("border", "border_x", "border_y", "border_grey", "overlay", "overlay_kind"),
+    *("levels", "levels_of", "lesion", "lesion_of", "lesion_x", "lesion_y", "half"),
+)
+PARAMETERS = GEOMETRIC + INTENSITY  # what the uniform numbers of a sample decide, in their order
+PARAMETER_COUNT = len(PARAMETERS)
+ABOVE_ONE = ("rotation_degrees", "zoom_in", "bias_field", "gamma", "sharpen")  # widths that may be
+# What hides the source of an image, chosen on tumours from sources that training lacked (docs/LOG.md, 2026-11-26).
+DOMAIN_RANDOMIZATION = {
+    "rotation_degrees": 20.0,
+    "zoom_in": 0.2,
+    "zoom_out": 0.2,
+    "stretch": 0.2,
+    "bias_field": 0.5,
+    "gamma": 0.7,
+    "resolution": 0.2,
+    "blur": 1.0,
+    "sharpen": 1.5,
+    "noise": 0.08,
+    "jpeg": 0.2,
+    "border": 0.2,
+    "overlay": 0.2,
+    "levels": 0.5,
+    "copy_paste": 0.4,
+    "hemisphere_mirroring": 0.3,
+}
+
+
+@dataclass(frozen=True)
+class Augmentation:
+    """Widths of the random transformations; the zeros leave an image as it is.
+
+    horizontal_flip, vertical_flip: probabilities. rotation_degrees: largest turn either way. translate: largest shift
+    either way, as a share of the side. zoom_in, zoom_out: largest relative enlargement and reduction.
+    brightness, contrast: largest relative change either way. stretch: largest relative change of the width against the
+    height, either way.
+
+    What hides the source of an image (`brainmri.transforms.intensity`): bias_field: log of the largest gain of the
+    coil, about. gamma: log2 of the largest exponent, either way. resolution: probability of a half or a third of it.
+    blur: largest share of a Gaussian of 1/128 of the side. sharpen: largest amount of its opposite. noise: largest
+    deviation, as a share of white. jpeg, border, overlay: probabilities of a coarse JPEG, of a frame of one grey, and
+    of text at the edges.
+
+    What takes something from other training images (`brainmri.transforms.copy_paste`): levels: probability of the
+    intensities of another image. copy_paste: probability that an image without a tumour gets one, and
+    hemisphere_mirroring: that one half of a head is replaced by the mirrored other one; both need outlines.
+    """
+
+    horizontal_flip: float = 0.0
+    vertical_flip: float = 0.0
+    rotation_degrees: float = 0.0
+    translate: float = 0.0
+    zoom_in: float = 0.0
+    zoom_out: float = 0.0
+    brightness: float = 0.0
+    contrast: float = 0.0
+    stretch: float = 0.0
+    bias_field: float = 0.0
+    gamma: float = 0.0
+    resolution: float = 0.0
+    blur: float = 0.0
+    sharpen: float = 0.0
+    noise: float = 0.0
+    jpeg: float = 0.0
+    border: float = 0.0
+    overlay: float = 0.0
+    levels: float = 0.0
+    copy_paste: float = 0.0
+    hemisphere_mirroring: float = 0.0
+
+    def __post_init__(self) -> None:
+        for name, width in vars(self).items():
+            if width < 0:
+                raise ValueError(f"augmentation.{name} is {width}: expected a number >= 0")
+            if width > 1 and name not in ABOVE_ONE:
+                raise ValueError(f"augmentation.{name} is {width}: expected a number from 0 to 1")
+        for name in ("zoom_out", "stretch"):
+            if getattr(self, name) == 1:
+                raise ValueError(f"augmentation.{name} is 1, which leaves nothing of an image: expected less")
+
+    def __bool__(self) -> bool:
+        return self != Augmentation()

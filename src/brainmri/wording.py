@@ -1,0 +1,172 @@
+"""Figures as text, and the sentences that must stand beside them.
+
+The report, the model card, the demo and the comparison table share these, so that they cannot say different things.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+BASELINES = {
+    "majority": "Always the most frequent class",
+    "nearest_neighbour": "Nearest training image (64x64 pixels)",
+    "global_statistics": "Trees on 7 global statistics",
+}
+NEAR_BASELINE = 0.05  # of accuracy; a network that is not further above a floor is shown with a warning
+DASH = "–"
+RESEARCH_ONLY = (
+    "This is research software, not a medical device. It must not be used to diagnose or to decide on treatment."
+)
+SINGLE_SLICES = (
+    "The network sees single slices and knows only its own classes; it gives one of them to any image, even one that "
+    "is no brain MRI."
+)
+REFUSES_SOME = " The rule that refuses images (see above) finds many of those, not all."
+
+
+def percent(share: float | None) -> str:
+    """A share in 0..1 as text: 0.9561 -> "95.6 %", None -> a dash."""
+    return DASH if share is None else f"{100 * share:.1f} %"
+
+
+def number(value: float | None, digits: int = 3) -> str:
+    """A number as text: floats with this many decimals, whole numbers with thousands separators, None as a dash."""
+    if value is None:
+        return DASH
+    return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
+
+
+def with_interval(figures: dict[str, Any]) -> str:
+    """Accuracy and interval as text: "95.6 % [94.1, 96.9]"."""
+    if figures["accuracy_ci95"] is None:
+        return f"{percent(figures['accuracy'])} (no interval: one group)"
+    return f"{percent(figures['accuracy'])} {interval(figures['accuracy_ci95'])}"
+
+
+def interval(bounds: list[float] | None) -> str:
+    """Two shares in 0..1 as text: "[94.1, 96.9]", in percent; nothing for None."""
+    return "" if bounds is None else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+
+
+def duration(seconds: float | None) -> str:
+    """Seconds as text: "45 s", "12.3 min", "2.1 h", or a dash."""
+    if seconds is None:
+        return DASH
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def published_figure(published: dict[str, Any] | None) -> str:
+    """The source's own figure with its data and split, or a dash with the reason."""
+    if published is None:
+        return f"{DASH} (none published)"
+    accuracy = DASH if published["accuracy"] is None else f"{100 * published['accuracy']:.4g} %"
+    details = [text for text in (published["data"], published["split"], published["note"]) if text]
+    return f"{accuracy} ({'; '.join(details)})"
+
+
+def data_title(data: dict[str, Any]) -> str:
+    """Name and split of the `data` part of a result, with what must be known: "phantom (grouped split, simulated)"."""
+    marks = [f"{data['split']} split"] + ["leaky"] * data["leaky"] + ["simulated"] * data["simulated"]
+    return f"{data['name']} ({', '.join(marks)})"
+
+
+def baseline_rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
+    """(name in words, accuracy on the test split) of each floor."""
+    return [(name, (result["floors"] or {}).get(key)) for key, name in BASELINES.items()]
+
+
+def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
+    return [
+        *simulation_warning(result["data"]),
+        *training_warnings(result),
+        *leak_warning(result["data"]),
+        *baseline_warning(result),
+    ]
+
+
+def simulation_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """The warning that the scored images are simulated, where they are."""
+    text = "The images are simulated (phantom set). No figure on this page is a clinical one."
+    return [("Simulated images", text)] if data["simulated"] else []
+
+
+def leak_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
+    """The warning that the split of the data leaks, where it does."""
+    text = "Images of one group stand in more than one split. The accuracy is inflated and cannot rank models."
+    return [("Leaky split", text)] if data["leaky"] else []
+
+
+def baseline_warning(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """The warning that a trivial baseline comes near the accuracy on the test split, or passes it, where one does."""
+    floors = [(floor, name) for name, floor in baseline_rows(result) if floor is not None]
+    if result["test"] is None or not floors:
+        return []
+    highest, name = max(floors)
+    if highest < result["test"]["accuracy"] - NEAR_BASELINE:
+        return []
+    text = (
+        f"A method without a network (“{name}”) has {percent(highest)} of the test images right, the network "
+        f"{percent(result['test']['accuracy'])}. Its accuracy shows little about what it learnt."
+    )
+    return [("Near a trivial baseline", text)]
+
+
+def training_warnings(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Warnings about how the network of a run was trained, whatever it is scored on."""
+    found = []
+    fraction = result["training"]["schedule_fraction"]
+    if result["weights"] == "random":
+        text = "No pretrained weights were used: the network was trained from random initialisation."
+        found.append(("Random weights", text))
+    if fraction is not None and fraction < 1:
+        text = (
+            f"Only {100 * fraction:.2g} % of the recipe's schedule was run ({result['training']['epochs_run']} of "
+            f"{result['training']['epochs_scheduled']} epochs). The recipe does not count as trained."
+        )
+        found.append(("Partial schedule", text))
+    return found
+
+
+def leak_statement(result: dict[str, Any]) -> str:
+    """One or two sentences on whether training and test images share groups."""
+    data = result["data"]
+    if data["leaky"]:
+        return (
+            f"The split (“{data['split']}”) is leaky: images of one group (the same image, neighbouring slices or "
+            "one patient) stand in more than one of training, validation and test."
+        )
+    return (
+        f"No group stands in more than one split (“{data['split']}”). Groups hold the same image in any form, "
+        "neighbouring slices as far as images tell, and the patient ids that were given, if any."
+    )
+
+
+def limits(result: dict[str, Any]) -> list[str]:
+    """What the figures do not show, one sentence or two each."""
+    found = [
+        RESEARCH_ONLY,
+        "The test images come from the same data set as the training images. Images from other scanners, hospitals or "
+        "sources can be classified far worse: a network can learn the source of an image instead of the disease.",
+        SINGLE_SLICES + (REFUSES_SOME if result["ood"] else ""),
+    ]
+    if result["data"]["simulated"]:
+        found.insert(1, "The images are simulated; nothing here says how the network does on patients.")
+    return found
+
+
+def shown(result: dict[str, Any]) -> dict[str, Any]:
+    """What the report and the card of a run both show, under the names that their templates use."""
+    return {
+        "result": result,
+        "title": result["recipe_title"] or result["arch"],
+        "accuracy": with_interval(result["test"]) if result["test"] else DASH,
+        "published": published_figure(result["published"]),
+        "floors": baseline_rows(result),
+        "warnings": warnings_of(result),
+        "leak_statement": leak_statement(result),
+        "limits": limits(result),
+        "dash": DASH,
+    }
