@@ -1,7 +1,4 @@
-"""The models of the demo: opened once, then asked about images.
-
-Where a map of the network's input lies in the image that it was made from.
-"""
+"""The models of the demo: opened once, then asked about images; and where a map lies in the image it was made from."""
 
 from __future__ import annotations
 

@@ -1,6 +1,5 @@
-"""What the demo shows where nobody named a model: the finished runs of this folder, or a sample that it trains.
-
-Which models the demo shows: what was asked for, else what its own README.md names, else what was trained here.
+"""Which models the demo shows: what was asked for, else what its own README.md names, else the finished runs of this
+folder, else a sample that it trains.
 """
 
 from __future__ import annotations

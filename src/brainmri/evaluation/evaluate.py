@@ -14,14 +14,11 @@ Keys (always present, null where not applicable):
     scores: as in result.json, without what missing classes make meaningless; missing_reason: why, in a sentence
     calibration: {temperature, fitted_on, loss_before, loss_after, ece_before, ece_after, brier_before, brier_after}
     calibration_reason: why there is none
-    reject: {n, rejected, rejected_ci95, kept, kept_accuracy, kept_accuracy_ci95}   # rejected: a share
+    ood: {n, rejected, rejected_ci95, kept, kept_accuracy, kept_accuracy_ci95}   # rejected: a share
     ood_reason: why there is none
     floors: {majority, nearest_neighbour, global_statistics}
     warnings: [[headline, sentence], ...]
     environment: as in result.json
-
-
-What a run has already seen of the images that it is scored on.
 """
 
 from __future__ import annotations

@@ -1,8 +1,6 @@
 """Bringing a tree to the Hub: what is there already stays, an interrupted upload goes on, and errors say what to do.
 
-From checked trees to the Hub.
-
-The collection that binds everything published together.
+`deliver` brings checked trees there, and `bind` puts them into one collection.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """Weights to start from: ImageNet's, those of an earlier run, or of a repository on the Hub.
 
-ImageNet weights from the package index: their file is known by its hash, their tensors by their names.
+ImageNet weights come from the package index too: a file is known by its hash, its tensors by their names.
 """
 
 from __future__ import annotations

@@ -1,7 +1,4 @@
-"""The model card (`README.md`) of a run: metadata that the Hub understands, and the figures of `result.json`.
-
-What the training of a run cost: its time, and an estimate of energy and emissions, which nobody measured.
-"""
+"""The model card (`README.md`) of a run: metadata that the Hub understands, and the figures of `result.json`."""
 
 from __future__ import annotations
 

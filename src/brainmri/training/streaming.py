@@ -2,10 +2,7 @@
 
 Each epoch has an order of its own. It is cut into as many equal pieces as processes (times their workers) read, to the
 row: `datasets` gives each its piece, and every image comes once, but for less than one global batch that waits for
-another epoch, as in any training here.
-
-
-What a run on streamed training images cannot do, said before any work.
+another epoch, as in any training here. `check_streaming` says before any work what such a run cannot do.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
 """The `Trainer` of one stage: batches augmented on the device, a clock, and a record of every epoch.
 
-What happens at the steps and epochs of a training: fresh random numbers, the record, the bar.
+Its callbacks give each epoch fresh random numbers, keep the record, and draw the bar.
 """
 
 from __future__ import annotations

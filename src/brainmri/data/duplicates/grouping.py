@@ -1,17 +1,15 @@
 """Near duplicates and neighbouring slices, from greyscale thumbnails.
 
-The same image: the correlation of two thumbnails, or of what is inside their borders, reaches 0.98, or the likeness
-of their fine structures (brainmri.data.duplicates.similarity) 0.90, which other contrast and sharpening hardly change.
-A group, hence one patient as far as images can tell: the same image, or structures a little less alike, or files of one
-series with neighbouring numbers and structures still less alike (brainmri.data.duplicates.grouping). What the
+The same image: the correlation of two thumbnails, or of what is inside their borders, reaches 0.98, or the
+similarity of their fine structures (brainmri.data.duplicates.similarity) 0.90, which other contrast and sharpening
+hardly change. A group, hence one patient as far as images can tell: the same image, or structures a little less alike,
+or files of one series with neighbouring numbers and structures still less alike (see `sequence_pairs`). What the
 thresholds find and what they glue together on the 7,023 images of the Kaggle set: docs/LOG.md, 2026-11-24.
 
-
-Slices that follow each other in a series, told by the numbers in their file names.
-
-Many sets were numbered in the order of their source, patient by patient and slice by slice. Where that is so, two files
-with neighbouring numbers need not look very much alike to be taken for slices of one patient. Whether it is so the set
-itself shows: neighbouring numbers are then alike far more often than distant ones, which are other patients.
+Sequences of slices are told by the numbers in their file names. Many sets were numbered in the order of their source,
+patient by patient and slice by slice. Where that is so, two files with neighbouring numbers need not look very much
+alike to be taken for slices of one patient. Whether it is so the set itself shows: neighbouring numbers are then alike
+far more often than distant ones, which are other patients.
 """
 
 from __future__ import annotations

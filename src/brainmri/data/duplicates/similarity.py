@@ -5,16 +5,14 @@ parts: even or odd under the one mirror, even or odd under the other. Parts of d
 pose only changes the signs of whole parts; so the four dot products of the parts give the correlations of all four
 poses at once.
 
-
-How alike the fine structure of two slices is: what tells slices of one patient from those of strangers.
-
-All slices of heads look alike: a bright oval on black, with the same plan inside. The plain correlation of two images
-mostly measures that. Two steps take it out of the thumbnails before they are compared:
+Whitened descriptors say how similar the fine structure of two slices is, which tells slices of one patient from those
+of other patients. All slices of heads look alike: a bright oval on black, with the same plan inside. The plain
+correlation of two images mostly measures that. Two steps take it out of the thumbnails before they are compared:
 
 1. Local mean and local contrast are removed, so that folds and ventricles count as much as the skull.
 2. What heads have in common is removed by whitening: each direction is divided by the deviation that it has among
    images of heads. They come from the simulated slices of `brainmri.data.phantom.generate`, all of other anatomy than
-   any patient's, so that the likeness of two images does not depend on the other images of their set.
+   any patient's, so that the similarity of two images does not depend on the other images of their set.
 
 On the Kaggle set, where 30 pairs of different tumours pass, it finds 32 % of the slices that follow each other in a
 series; the plain correlation 18 %, and whitened by the set's own components 35 % (docs/LOG.md, 2026-11-24).

@@ -1,7 +1,4 @@
-"""Compare: the leaderboard with floors and intervals, plots, tumours found, and one run's own page and report.
-
-One model's own page: everything its run folder or repository says of it.
-"""
+"""Compare: the leaderboard with floors and intervals, plots, tumours found, and one run's own page and report."""
 
 from __future__ import annotations
 

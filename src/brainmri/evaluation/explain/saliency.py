@@ -1,7 +1,4 @@
-"""The study `maps`: Grad-CAM maps of a trained network, whether they depend on what it learnt, and where they point.
-
-The images whose maps are drawn, as the network sees them.
-"""
+"""The study `maps`: Grad-CAM maps of a trained network, whether they depend on what it learnt, and where they point."""
 
 from __future__ import annotations
 
