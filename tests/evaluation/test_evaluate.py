@@ -1,6 +1,5 @@
 """scripts/evaluate.py as a user runs it: runs, models of other people and tables of predictions, on several data."""
 
-import importlib.util
 import json
 import re
 import shutil
@@ -16,6 +15,7 @@ import torch
 from PIL import Image
 from transformers import ResNetConfig, ResNetForImageClassification, pipeline
 
+from brainmri.cli import evaluate as evaluate_cli
 from brainmri.data.dataset import open_prepared
 from brainmri.data.prepare import prepare
 from brainmri.models.build import build_model
@@ -52,13 +52,10 @@ def script(*arguments: object, environment: dict[str, str]) -> subprocess.Comple
 @pytest.fixture
 def evaluate(monkeypatch: pytest.MonkeyPatch) -> Evaluate:
     """evaluate(*arguments): main() of the script in this process; returns evaluation.json of --out, or below `into`."""
-    specification = importlib.util.spec_from_file_location("evaluate", SCRIPT)
-    module = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(module)
 
     def call(*arguments: object, into: Path | None = None) -> dict:
         monkeypatch.setattr(sys, "argv", ["evaluate.py", *map(str, arguments)])
-        module.main()
+        evaluate_cli.main()
         out = next(into.iterdir()) if into else Path(arguments[arguments.index("--out") + 1])
         return json.loads((out / "evaluation.json").read_text())
 

@@ -359,7 +359,7 @@ def test_the_demo_opens_what_is_published_and_uses_its_onnx_file(
     code = """
 import json, sys
 from PIL import Image
-from brainmri.demo.models import open_models
+from brainmri.demo.model import open_models
 
 models = open_models(sys.argv[2:])
 judged = [model.judge([Image.open(sys.argv[1])])[0] for model in models]

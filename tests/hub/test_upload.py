@@ -9,7 +9,7 @@ from huggingface_hub import HfApi
 from .conftest import ROOT, MakeHub, Run
 from .loopback import HABITS, LoopbackHub
 
-METRIC = ["README.md", "app.py", "grouped_accuracy.py", "intervals.py", "requirements.txt"]
+METRIC = ["README.md", "app.py", "bootstrap.py", "grouped_accuracy.py", "requirements.txt"]
 SPACE = ("space", "anna/grouped_accuracy")
 
 

@@ -249,7 +249,7 @@ def on_the_hub(hub: LoopbackHub, tree: Path, environment: dict[str, str], tmp_pa
 READ = """
 import json
 from brainmri.data.shards import local_part, open_shards
-from brainmri.data.streaming import StreamedPictures, class_of
+from brainmri.training.streaming import StreamedPictures, class_of
 shards = open_shards("hf://datasets/anna/phantom@main")
 images = StreamedPictures(shards, class_of(shards, local_part(shards)), 32, 42)
 how = dict(batch=8, accumulation=1, processes=2, workers=2, pin_memory=False)

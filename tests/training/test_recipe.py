@@ -134,7 +134,7 @@ def test_an_unknown_flag_stops_the_run_and_says_what_was_meant(flag: str, meant:
 
 
 def test_train_knows_the_flags_of_the_data_preparation() -> None:
-    text = (Path(__file__).parents[2] / "scripts" / "prepare_data.py").read_text(encoding="utf-8")
+    text = (Path(__file__).parents[2] / "src/brainmri/cli/prepare_data.py").read_text(encoding="utf-8")
     assert set(re.findall(r'"--([a-z_]+)"', text)) == {*PREPARATION, "overwrite"}
 
 

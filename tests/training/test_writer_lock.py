@@ -11,7 +11,7 @@ from brainmri.files import WriterLock
 HOLDER = """
 import multiprocessing, sys, time
 from pathlib import Path
-from brainmri.training.writer_lock import WriterLock
+from brainmri.files import WriterLock
 
 lock = WriterLock(Path(sys.argv[1]))
 lock.take()

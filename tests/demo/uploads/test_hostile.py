@@ -26,9 +26,8 @@ import logging
 import sys
 from pathlib import Path
 from tests.demo.uploads.good import good_files
-from brainmri.demo.uploads.opening import open_bytes, open_upload
-from brainmri.demo.uploads.many import open_many
-from brainmri.demo.uploads.limits import UploadError
+from brainmri.io.open import open_bytes, open_many, open_upload
+from brainmri.io.limits import UploadError
 
 logging.basicConfig(level=logging.NOTSET)  # everything that is logged goes to the standard error
 

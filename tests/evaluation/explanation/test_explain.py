@@ -1,6 +1,5 @@
 """scripts/explain.py as a user runs it, and the model and image that it looks at."""
 
-import importlib.util
 import json
 import os
 import re
@@ -16,6 +15,7 @@ import torch
 import yaml
 from PIL import Image
 
+from brainmri.cli import explain
 from brainmri.data.dataset import FACTS
 from brainmri.data.phantom.generate import make_phantom
 from brainmri.evaluation.explain import subject
@@ -75,11 +75,8 @@ def test_all_studies_of_a_run(make_run: MakeRun, slice_file: Path) -> None:
 
 
 def parsed(monkeypatch: pytest.MonkeyPatch, *arguments: str) -> ModuleType:
-    specification = importlib.util.spec_from_file_location("explain", SCRIPT)
-    script = importlib.util.module_from_spec(specification)
-    specification.loader.exec_module(script)
     monkeypatch.setattr(sys, "argv", ["explain.py", *arguments])
-    return script
+    return explain
 
 
 def test_an_untrained_model_is_called_so(

@@ -33,7 +33,7 @@ from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS
 from ...conftest import MakeRun
 from ...scripts import run_here
 from ...training.conftest import environment, phantom  # noqa: F401
-from ..test_evaluate import Evaluate
+from ..test_evaluate import Evaluate, evaluate  # noqa: F401
 from ..test_report import Page
 
 DARK, BRIGHT, THRESHOLD = 20, 60, 40  # mean levels of the two classes, and where the fragile model divides them
@@ -226,7 +226,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
 def test_elsewhere_than_on_its_own_test_split_the_study_belongs_to_the_evaluation(
     run: Path,
     phantom: Path,  # noqa: F811
-    evaluate: Evaluate,
+    evaluate: Evaluate,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     for more in (["--split", "validation"], []):
@@ -242,7 +242,7 @@ def test_elsewhere_than_on_its_own_test_split_the_study_belongs_to_the_evaluatio
 
 def test_what_cannot_be_studied_is_told_before_any_work(
     phantom: Path,  # noqa: F811
-    evaluate: Evaluate,
+    evaluate: Evaluate,  # noqa: F811
     tmp_path: Path,
 ) -> None:
     classes = open_prepared(phantom).classes

@@ -1,6 +1,6 @@
 """The phantom set: simulated MRI slices of simulated brain tumours, for when there is no data.
 
-    from brainmri.data.phantom import make_phantom
+    from brainmri.data.phantom.generate import make_phantom
     make_phantom(Path("phantom"))
 
 No figure measured on it says anything about patients. It exists so that everything runs anywhere: four classes with
