@@ -27,7 +27,6 @@ BARE_INFO = {"id", "sha", "private", "siblings"}
 HABITS = {
     "bare info": "info without cardData, tags and the like",
     "relative urls": "commitUrl without the host",
-    "no oid": "preupload does not tell which files are there already",
     "flat tree": "recursive trees without directory entries",
     "no pull requests": "create_pr is ignored",
     "no collections": "404",
@@ -91,8 +90,9 @@ Fault = Callable[[str, str], int | str | None]
 
 
 class LoopbackHub:
-    """A running server. `repos`, `objects` and `log` (method, path, status) may be looked at.
+    """A running server. `repos`, `objects`, `log` (method, path, status) and `commits` may be looked at.
 
+    commits: what the client sent in each: the path of a file, after a minus where it was to go.
     tokens: token to (account, its organisations, role). fault: asked with (method, path) before each request; a number
     is answered as that status, "drop" closes the connection, "half" does so within the answer, None lets it through.
     """
@@ -110,6 +110,7 @@ class LoopbackHub:
         self.parts: dict[tuple[str, int], bytes] = {}
         self.collections: dict[str, dict[str, Any]] = {}
         self.log: list[tuple[str, str, int]] = []
+        self.commits: list[list[str]] = []
         self.fault: Fault = lambda method, path: None
         self.quota: int | None = None  # bytes of LFS objects
         self.lock = threading.RLock()
@@ -448,11 +449,7 @@ class _Handler(BaseHTTPRequestHandler):
             sample = base64.b64decode(asked["sample"])
             lfs = asked["path"].endswith(LFS_SUFFIXES) or b"\0" in sample or asked["size"] > 10**7
             blob = files.get(asked["path"])
-            oid = (
-                {"oid": blob.sha256 if blob.lfs else blob.git}
-                if blob and "no oid" not in self.server_hub.habits
-                else {}
-            )
+            oid = {"oid": blob.sha256 if blob.lfs else blob.git} if blob else {}
             told.append(
                 {"path": asked["path"], "uploadMode": "lfs" if lfs else "regular", "shouldIgnore": False, **oid}
             )
@@ -530,6 +527,8 @@ class _Handler(BaseHTTPRequestHandler):
                     raise Refused(404, "A file with this name doesn't exist", "EntryNotFound")
             elif line["key"] == "deletedFolder":
                 files = {path: blob for path, blob in files.items() if not path.startswith(value["path"])}
+        sent = [(line["key"].startswith("deleted"), line["value"].get("path")) for line in lines]
+        self.server_hub.commits.append([f"-{path}" if gone else path for gone, path in sent if path])
         prefix = "" if repo.type == "model" else f"{repo.type}s/"
         base = "" if "relative urls" in self.server_hub.habits else self.server_hub.url
         branch, request = revision, {}

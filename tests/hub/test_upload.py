@@ -56,7 +56,8 @@ def test_what_changed_goes_up_alone_and_gets_a_tag_of_its_own(hub: LoopbackHub, 
         path_or_fileobj=b"old", path_in_repo="app.py", repo_id="anna/grouped_accuracy", repo_type="space"
     )
     again = publish(hub, "metric")
-    assert "1 files uploaded" in again.stdout
+    assert f"uploaded, now at {hub.repos[SPACE].branches['main']}" in again.stdout
+    assert hub.commits == [METRIC, ["app.py"], ["app.py"]]
     tags = hub.repos[SPACE].tags
     assert first.items() < tags.items()
     (name,) = tags.keys() - first.keys()

@@ -5,7 +5,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import logging
 import os
 import re
@@ -23,27 +22,27 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 PUBLIC_HUB = "https://huggingface.co"
-POINTER = "version https://git-lfs.github.com/spec/v1\noid sha256:{}\nsize {}\n"
 QUOTA = re.compile(r"quota|storage limit|storage space", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
 class Outcome:
-    """What an upload did. commit: the head afterwards (None: the server does not tell). uploaded, removed: paths."""
+    """What an upload did.
+
+    Attributes:
+        commit: the head afterwards (None: the server does not tell).
+        changed: whether a commit was made; without one the repository held the tree already.
+    """
 
     url: str
     commit: str | None
-    uploaded: list[str]
-    removed: list[str]
+    changed: bool
     pull_request: str | None = None
 
     @property
     def summary(self) -> str:
         """What happened, in words."""
-        if not self.uploaded and not self.removed:
-            return f"nothing new, it is at {self.commit}"
-        removed = f", {len(self.removed)} removed" if self.removed else ""
-        return f"{len(self.uploaded)} files uploaded{removed}, now at {self.commit}"
+        return f"uploaded, now at {self.commit}" if self.changed else f"nothing new, it is at {self.commit}"
 
 
 def use_plain_uploads() -> None:
@@ -116,7 +115,9 @@ def upload(
     version: str | None = None,
     message: str = "",
 ) -> Outcome:
-    """Make the repository hold the tree, in one commit; where it does already, nothing is sent.
+    """Make the repository hold the tree, in one commit; what it holds already the client leaves out.
+
+    (`upload_folder` would make several commits of a large folder, so that half of a data set could be seen.)
 
     Args:
         public: a new repository is private without it; an existing one becomes public with it.
@@ -133,28 +134,24 @@ def upload(
         _make_room(api, publication, public)
         if revision:
             api.create_branch(branch=revision, exist_ok=True, **place)
-        there = _files_there(api, publication, revision)
-        new = [name for name in publication.files if not _same(publication.folder / name, there.get(name))]
         own = tuple(f"{folder}/" for folder in publication.own_folders)
-        old = [name for name in there if name.startswith(own) and not (publication.folder / name).is_file()]
-        url, pull_request = _url(api, publication), None
-        if new or old:
-            done = api.create_commit(
-                operations=[
-                    *(CommitOperationDelete(path_in_repo=name) for name in old),
-                    *(CommitOperationAdd(path_in_repo=name, path_or_fileobj=publication.folder / name) for name in new),
-                ],
-                commit_message=f"brainmri: {publication.what}",
-                revision=revision,
-                create_pr=create_pr,
-                **place,
-            )
-            commit, pull_request = done.oid, done.pr_url
-        else:
-            commit = api.repo_info(revision=revision, **place).sha
+        files = set(publication.files)
+        gone = [n for n in _files_there(api, publication, revision) if n.startswith(own) and n not in files]
+        head = api.repo_info(revision=revision, **place).sha
+        done = api.create_commit(
+            operations=[
+                *(CommitOperationDelete(path_in_repo=name) for name in gone),
+                *(CommitOperationAdd(path_in_repo=n, path_or_fileobj=publication.folder / n) for n in sorted(files)),
+            ],
+            commit_message=f"brainmri: {publication.what}",
+            revision=revision,
+            create_pr=create_pr,
+            **place,
+        )
+        changed = done.oid != head
         if not create_pr:
-            _tag(api, publication, commit or revision, version, message, changed=bool(new or old))
-    return Outcome(url, commit, new, old, pull_request)
+            _tag(api, publication, done.oid or revision, version, message, changed=changed)
+    return Outcome(_url(api, publication), done.oid, changed, done.pr_url)
 
 
 @contextmanager
@@ -253,36 +250,16 @@ def _check_ours(api: HfApi, publication: Publication) -> None:
     )
 
 
-def _files_there(api: HfApi, publication: Publication, revision: str | None) -> dict[str, Any]:
-    """The files of the repository by path; none in a new one."""
-    from huggingface_hub import RepoFile
+def _files_there(api: HfApi, publication: Publication, revision: str | None) -> list[str]:
+    """The paths of the repository's files; none in a new one."""
     from huggingface_hub.errors import HfHubHTTPError
 
     try:
-        entries = list(
-            api.list_repo_tree(publication.repo_id, recursive=True, revision=revision, repo_type=publication.repo_type)
-        )
+        return api.list_repo_files(publication.repo_id, revision=revision, repo_type=publication.repo_type)
     except HfHubHTTPError as error:
         if error.response.status_code != 404:
             raise
-        return {}  # without any commit
-    return {entry.path: entry for entry in entries if isinstance(entry, RepoFile)}
-
-
-def _same(path: Path, there: Any) -> bool:
-    """Whether the file of the Hub has the content of `path`: told by size and hash, of LFS or of git."""
-    size = path.stat().st_size
-    if there is None or there.size != size:
-        return False
-    with path.open("rb") as file:
-        sha256 = hashlib.file_digest(file, "sha256").hexdigest()
-    if there.lfs is not None:
-        return bool(there.lfs.sha256 == sha256)
-    return there.blob_id in (_git_hash(path.read_bytes()), _git_hash(POINTER.format(sha256, size).encode()), sha256)
-
-
-def _git_hash(content: bytes) -> str:
-    return hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest()
+        return []  # without any commit
 
 
 def _tag(
