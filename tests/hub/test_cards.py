@@ -64,6 +64,16 @@ def test_card_says_what_is_refused_of_pictures_that_nothing_was_chosen_by(make_r
     assert "\n\n\n" not in text
 
 
+def test_the_cost_is_what_was_measured_time_and_hardware(make_run):
+    run = make_run()
+    training, hardware = (json.loads((run / "result.json").read_text())[key] for key in ("training", "environment"))
+    text = write_card(run).read_text(encoding="utf-8")
+    assert training["time_to_converge_s"] > 0
+    assert re.search(r"^\| time to converge \| \d[^|]* \|$", text, flags=re.MULTILINE)
+    assert f"| hardware | {hardware['hardware']} |" in text
+    assert not re.search(r"emission|CO2| Wh\b", text)  # nobody measured power, and an estimate of it reads like a figure
+
+
 def test_every_table_is_well_formed(make_run):
     text = write_card(make_run(classes=["a|b", "c<d", "e"])).read_text(encoding="utf-8")
     for block in re.findall(r"(?:^\|.*\n)+", text, flags=re.MULTILINE):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -72,12 +71,11 @@ def render_card(
     from huggingface_hub import ModelCard
 
     licence = licence or known_licence(result["weights"])
-    estimate = carbon(result)
     text = (
         card_templates()
         .get_template("card.md.jinja")
         .render(
-            metadata=_metadata(result, config, licence, data_id, estimate).to_yaml(),
+            metadata=_metadata(result, config, licence, data_id).to_yaml(),
             own_code="auto_map" in config,
             timm=config.get("model_type") == "timm_wrapper",
             repo_id=repo_id,
@@ -85,7 +83,6 @@ def render_card(
             licence=licence,
             files=files,
             figures=[(path, title) for path, title in FIGURES.items() if path in files],
-            carbon=estimate,
             citations=citations(result["data"]),
             data_licence=data_licence(result["data"]),
             simulated=result["data"]["simulated"],
@@ -115,9 +112,7 @@ def _config(run_dir: Path) -> dict[str, Any]:
     return dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")))
 
 
-def _metadata(
-    result: dict[str, Any], config: dict[str, Any], licence: str | None, data_id: str | None, estimate: Carbon | None
-) -> Any:
+def _metadata(result: dict[str, Any], config: dict[str, Any], licence: str | None, data_id: str | None) -> Any:
     """`ModelCardData` of the run. Its data set's revision is the fingerprint, which is a tag of a published one."""
     from huggingface_hub import EvalResult, ModelCardData
 
@@ -141,7 +136,6 @@ def _metadata(
         for key, metric, arguments in METRICS
         if figures.get(key) is not None
     ]
-    emissions: dict[str, Any] = {"co2_eq_emissions": estimate.metadata(result)} if estimate else {}
     return ModelCardData(
         model_name=f"{result['arch']}-{result['protocol']}",
         license=licence,
@@ -151,48 +145,9 @@ def _metadata(
         datasets=[data_id] if data_id else None,
         metrics=[metric for key, metric, _ in METRICS if figures.get(key) is not None] or None,
         eval_results=results or None,
-        **emissions,
     )
 
 
 def _cell(text: Any) -> str:
     """Text that stays inside its table cell: label and data names are the user's own."""
     return str(text).replace("\n", " ").replace("|", "\\|").replace("<", "&lt;")
-
-
-# Assumptions, not measurements; each stands in every text that shows the estimate.
-WATTS_OF_A_CORE = 10  # a server processor of 64 cores takes about 280 W, and its machine as much again
-WATTS_OF_A_GPU = 500  # a data-centre GPU at work, with its share of the machine
-GRAMS_PER_KWH = 475  # CO2 equivalents of the world's electricity on average (IEA, 2018)
-
-
-@dataclass(frozen=True)
-class Carbon:
-    """watt_hours and grams (of CO2 equivalents) of one training; `assumptions` in words."""
-
-    watt_hours: float
-    grams: float
-    assumptions: str
-
-    def metadata(self, result: dict[str, Any]) -> dict[str, Any]:
-        """The key `co2_eq_emissions` of a model card."""
-        return {
-            "emissions": float(f"{self.grams:.2g}"),
-            "source": f"estimated, not measured: {self.assumptions}",
-            "training_type": "pre-training" if result["weights"] == "random" else "fine-tuning",
-            "hardware_used": str(result["environment"].get("hardware")),
-        }
-
-
-def carbon(result: dict[str, Any]) -> Carbon | None:
-    """The estimate for a run; None where its time or its processors are not known."""
-    seconds, environment = result["training"]["time_to_converge_s"], result["environment"]
-    hardware, world = str(environment.get("hardware") or ""), int(result["training"].get("world_size") or 1)
-    on_cpu = hardware.endswith("cores")
-    threads = environment.get("threads")
-    if seconds is None or not hardware or (on_cpu and not threads):
-        return None
-    watts = WATTS_OF_A_CORE * int(threads) * world if on_cpu else WATTS_OF_A_GPU * world
-    each = f"{WATTS_OF_A_CORE} W for each processor core in use" if on_cpu else f"{WATTS_OF_A_GPU} W for each GPU"
-    hours = seconds / 3600
-    return Carbon(watts * hours, watts * hours / 1000 * GRAMS_PER_KWH, f"{each}, {GRAMS_PER_KWH} g CO2eq per kWh")
