@@ -8,6 +8,7 @@ parts:
     pipeline      images without a network: ours and the per-image pipeline of Hugging Face's example
     epoch         an epoch of training: ours and that example's, both through transformers.Trainer
     step          the training steps of our Trainer and of a bare PyTorch loop
+    precision     training steps in float32 and in bfloat16 (train.py --bf16 true)
     features      50 epochs of a frozen backbone's recipe, and its features alone
     augmentation  random transformations: ours, kornia's and torchvision's
     inference     eager, bf16, ONNX Runtime, OpenVINO (pip install brainmri[export])
@@ -40,11 +41,23 @@ if TYPE_CHECKING:
 
     from brainmri.data.dataset import PreparedData
 
-PARTS = ["pipeline", "epoch", "step", "features", "augmentation", "inference", "demo", "grouping", "startup"]
+PARTS = [
+    "pipeline",
+    "epoch",
+    "step",
+    "precision",
+    "features",
+    "augmentation",
+    "inference",
+    "demo",
+    "grouping",
+    "startup",
+]
 ARCHS = {  # of the parts that take a network
     "pipeline": ["cnn_4to32", "efficientnet_lite0"],
     "epoch": ["cnn_4to32", "efficientnet_lite0", "resnet50"],
     "step": ["cnn_4to32", "efficientnet_lite0"],
+    "precision": ["cnn_4to32", "cnn_32to256", "efficientnet_lite0"],
     "features": ["efficientnet_lite0_frozen", "resnet50_frozen"],
     "inference": ["efficientnet_lite0"],  # the one that --weights is likely to fit
     "demo": ["efficientnet_lite0"],
@@ -140,7 +153,7 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
         for size in PIXELS:
             yield augmentation.measure(data, size, arguments.repeats, arguments.images)
     else:
-        from benchmarks import demo, epoch, features, inference, pipeline, step
+        from benchmarks import demo, epoch, features, inference, pipeline, precision, step
         from benchmarks.case import material
 
         for arch in arguments.archs or ARCHS[part]:
@@ -151,7 +164,8 @@ def measured(part: str, data: PreparedData, arguments: argparse.Namespace) -> It
             elif part == "pipeline":
                 yield from pipeline.measure(chosen, arguments.repeats)
             else:
-                yield {"epoch": epoch, "step": step, "features": features}[part].measure(chosen, arguments.repeats)
+                modules = {"epoch": epoch, "step": step, "precision": precision, "features": features}
+                yield modules[part].measure(chosen, arguments.repeats)
 
 
 def _title(row: dict[str, Any]) -> Any:

@@ -21,7 +21,7 @@ TRIES = 4  # of the same command after a kill; one is expected to do
 POLL_S = 0.001
 DEADLINE_S = 240
 # Of result.json, all that differs between two undisturbed runs of one seed: clocks, and where it was made.
-CLOCKS = {"time_to_converge_s", "training_only_s", "images_per_second", "precision_probe"}
+CLOCKS = {"time_to_converge_s", "training_only_s", "images_per_second"}
 PLACES = {"command", "created", "environment"}
 
 

@@ -29,6 +29,7 @@ WAYS = {
     ],
     "epoch": [{"ours", "usual, 0 workers", "usual, 2 workers"}],
     "step": [{"SliceTrainer", "bare loop"}],
+    "precision": [{"fp32", "bf16"}],
     "augmentation": [{"ours", "torchvision v2, one by one", "kornia"}] * 2,
     "inference": [{"eager fp32", "bf16 autocast", "ONNX Runtime", "OpenVINO"}] * 2,
     "startup": [{path.name for path in (ROOT / "scripts").glob("*.py")} - {"train.py"}, {"train.py"}],
@@ -61,7 +62,7 @@ def benchmark(tmp_path_factory: pytest.TempPathFactory) -> Benchmark:
 @pytest.mark.parametrize(
     "parts",
     [
-        pytest.param(["pipeline", "epoch", "step"], marks=pytest.mark.slow),
+        pytest.param(["pipeline", "epoch", "step", "precision"], marks=pytest.mark.slow),
         pytest.param(["augmentation", "inference"], marks=pytest.mark.slow),
         pytest.param(["startup"], marks=pytest.mark.slow),
     ],

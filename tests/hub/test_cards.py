@@ -71,7 +71,7 @@ def test_the_cost_is_what_was_measured_time_and_hardware(make_run):
     assert training["time_to_converge_s"] > 0
     assert re.search(r"^\| time to converge \| \d[^|]* \|$", text, flags=re.MULTILINE)
     assert f"| hardware | {hardware['hardware']} |" in text
-    assert not re.search(r"emission|CO2| Wh\b", text)  # nobody measured power, and an estimate of it reads like a figure
+    assert not re.search(r"emission|CO2| Wh\b", text)  # nobody measured them
 
 
 def test_every_table_is_well_formed(make_run):

@@ -1,50 +1,33 @@
-"""Which precision a run takes, and when it asks."""
+"""The precision of a run: float32 unless a flag says otherwise, never what a stopwatch found."""
 
 import json
 from pathlib import Path
 
 import pytest
-from transformers import PreTrainedModel
 
-from brainmri.models.build import build_model
 from brainmri.models.introspect import resolve
-from brainmri.recipe import Recipe
 from brainmri.training.arguments import stage_arguments
-from brainmri.training.precision import bf16_is_faster, precision_probe
 
 
-@pytest.fixture(scope="module")
-def tiny() -> tuple[Recipe, PreTrainedModel]:
-    recipe = resolve("cnn_4x4", overrides=["input.size=32", "model.arguments.image_size=32", "stages.0.epochs=10"])
-    return recipe, build_model(recipe, ["a", "b"], "random")[0]
+def test_a_run_without_a_flag_is_float32_and_nothing_was_timed_for_it(finished: Path) -> None:
+    training = json.loads((finished / "result.json").read_text())["training"]
+    assert training["precision"] == "fp32"
+    assert "precision_probe" not in training
 
 
-def test_a_long_run_is_measured_once_and_leaves_the_model_alone(
-    tiny: tuple[Recipe, PreTrainedModel], tmp_path: Path
-) -> None:
-    recipe, model = tiny
-    arguments = [stage_arguments(recipe, recipe.stages[0], {}, 1, str(tmp_path))]
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    record = tmp_path / "checkpoints" / "precision.json"
-    probe = precision_probe(model, recipe, arguments, samples=32 * 20, record=record)
-    assert probe is not None
-    assert set(probe) == {"fp32", "bf16"}
-    assert min(probe.values()) > 0
-    assert all((tensor == before[name]).all() for name, tensor in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
-    record.write_text(json.dumps({"fp32": 9.0, "bf16": 1.0}))  # what a run that is resumed had measured
-    assert precision_probe(model, recipe, arguments, 32 * 20, record) == {"fp32": 9.0, "bf16": 1.0}
+def test_the_launcher_may_say_it_too_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe = resolve("cnn_4x4")
 
+    def precision(**given: bool) -> tuple[bool, bool]:
+        arguments = stage_arguments(recipe, recipe.stages[0], given, 1, str(tmp_path))
+        return arguments.bf16, arguments.fp16
 
-def test_a_short_run_is_not_measured(tiny: tuple[Recipe, PreTrainedModel], tmp_path: Path) -> None:
-    recipe, model = tiny
-    for given, samples in (({}, 32 * 19), ({"max_steps": 50}, 32 * 1000)):
-        arguments = [stage_arguments(recipe, recipe.stages[0], given, 1, str(tmp_path))]
-        assert precision_probe(model, recipe, arguments, samples, tmp_path / "precision.json") is None
-    assert not (tmp_path / "precision.json").exists()
-
-
-def test_bfloat16_must_be_clearly_faster() -> None:
-    assert bf16_is_faster({"fp32": 1.3, "bf16": 1.0})
-    assert not bf16_is_faster({"fp32": 1.1, "bf16": 1.0})
-    assert not bf16_is_faster({"fp32": 1.0, "bf16": 2.0})
+    assert precision() == (False, False)
+    assert precision(bf16=True) == (True, False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "bf16")  # what `accelerate launch --mixed_precision bf16` sets
+    assert precision() == (True, False)  # the Trainer would take it anyway, and result.json call it fp32
+    with pytest.raises(ValueError, match=r"--mixed_precision bf16 contradicts train.py: leave it out there"):
+        precision(bf16=False)
+    monkeypatch.setenv("ACCELERATE_MIXED_PRECISION", "fp8")
+    with pytest.raises(ValueError, match=r"--mixed_precision fp8 contradicts train.py"):
+        precision()

@@ -27,7 +27,7 @@ RUN_FILES = ("config.json", "model.safetensors", "uncertainty.json")
 SAMPLE_VERSION = 1  # raise it when the sample is trained in another way
 # A network from random weights, in half a minute on two cores, with nothing from the Hub.
 TRAINING = [
-    *("--arch", "cnn_4to32", "--bf16", "false"),
+    *("--arch", "cnn_4to32"),
     *("--recipe", "input.size=128", "model.arguments.image_size=128"),
     *("stages.0.epochs=16", "stages.0.learning_rate=0.003", "stages.0.schedule=cosine"),
 ]

@@ -174,7 +174,6 @@ def _training(trained: Trained, history: pd.DataFrame, epochs_scheduled: int) ->
         "world_size": world_size(),
         "samples_by_rank": stages[-1].samples_by_rank,
         "precision": trained.precision,
-        "precision_probe": trained.precision_probe,
         "best_train_accuracy": float(history["train_accuracy"].iloc[best]),
         "validation_accuracy_then": _number(history["validation_accuracy"].iloc[best]),
     }

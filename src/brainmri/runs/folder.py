@@ -52,7 +52,7 @@ WRITTEN = [
 ]
 WRITTEN += ["report.html", "README.md", "config.json", "preprocessor_config.json", "model*.safetensors*"]
 WRITTEN += ["modeling_*.py", "configuration_*.py", "*.json.tmp", *(f"figures/{name}.png" for name in FIGURES)]
-WRITTEN += [f"checkpoints/{name}" for name in ("stage-[0-9]*", "precision.json*", SPLITS_FILE)] + [f"{FINISHING}/*"]
+WRITTEN += [f"checkpoints/{name}" for name in ("stage-[0-9]*", SPLITS_FILE)] + [f"{FINISHING}/*"]
 # What a run that was killed as it began leaves of itself.
 BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}
 INSTEAD = "give another --output_dir"

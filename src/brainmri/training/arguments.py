@@ -101,7 +101,7 @@ def stage_arguments(
 
     Raises:
         ValueError: for a key of the recipe's `training_arguments` that TrainingArguments lacks, for a global batch that
-            the processes cannot share equally, or for flags that contradict each other.
+            the processes cannot share equally, or for flags that contradict each other or the launcher.
     """
     import torch
     from transformers import TrainingArguments
@@ -113,6 +113,7 @@ def stage_arguments(
             f"the recipe's batch of {recipe.batch_size} cannot be shared equally by {shares} processes x accumulation "
             "steps: give --per_device_train_batch_size"
         )
+    launched = os.environ.get("ACCELERATE_MIXED_PRECISION", "no")  # accelerate launch --mixed_precision
     values: dict[str, Any] = {
         "seed": seed,
         "data_seed": seed,
@@ -137,6 +138,8 @@ def stage_arguments(
         "average_tokens_across_devices": False,
         "ddp_timeout": 600,
     }
+    if launched in ("bf16", "fp16"):  # so that result.json and the manifest tell of it
+        values[launched] = True
     if stage.plateau:
         values["lr_scheduler_kwargs"] = {
             "mode": "max" if stage.monitor == "accuracy" else "min",
@@ -161,6 +164,11 @@ def stage_arguments(
     # Set by us whatever was given: our batches have no columns to remove, and the run's folder is not the stage's.
     values |= {"remove_unused_columns": False, "output_dir": output_dir, "resume_from_checkpoint": None}
     arguments = TrainingArguments(**values)
+    if launched != "no" and not getattr(arguments, launched, False):
+        raise ValueError(
+            f"accelerate launch --mixed_precision {launched} contradicts train.py: leave it out there, and give "
+            "--bf16 true or --fp16 true here, or neither (float32)"
+        )
     _check_integrations(arguments)
     return arguments
 

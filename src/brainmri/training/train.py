@@ -20,7 +20,6 @@ from brainmri.training.arguments import RunArguments, batch_advice, stage_argume
 from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import RunPlace
 from brainmri.training.optimizer import set_frozen
-from brainmri.training.precision import bf16_is_faster, precision_probe
 from brainmri.training.processes import first_in_main_process, sharded, with_whole_parameters
 from brainmri.training.stages import StageOutcome, run_stages
 from brainmri.training.streaming import StreamedPictures, class_of
@@ -63,7 +62,6 @@ class Trained:
         parameters: `total` and `trainable`.
         stages: of each stage its history, times and best epoch.
         precision: "fp32", "bf16" or "fp16", of the training.
-        precision_probe: seconds of a step in each precision, where they decided; else None.
         probabilities: (N, C) of each scored split (`validation` and `test`, perhaps `train`), uncalibrated.
         train: the training images as they were trained on, oversampled where the recipe says so.
     """
@@ -73,7 +71,6 @@ class Trained:
     parameters: dict[str, int]
     stages: list[StageOutcome]
     precision: str
-    precision_probe: dict[str, float] | None
     probabilities: dict[str, NDArray[np.float64]]
     train: SliceBatches
 
@@ -105,7 +102,6 @@ def train(
     folder: where checkpoints go. shards: whence the training images are streamed; `data` then holds the other splits,
     and a few of them. Every process must call it, and each gets the result.
     """
-    given = dict(given)  # the precision that is chosen here is not that of the next run
     arguments = [stage_arguments(recipe, stage, given, seed, str(folder.path)) for stage in recipe.stages]
 
     # ------------------------------------------------------------------ images
@@ -145,12 +141,6 @@ def train(
 
     # ------------------------------------------------------------------ training, then test is read once
     start = folder.begin(weights)
-    probe = None
-    if not {"bf16", "fp16"} & (given.keys() | recipe.training_arguments.keys()):
-        probe = precision_probe(model, recipe, arguments, len(trained), folder.checkpoints / "precision.json")
-    if probe:
-        given["bf16"] = bf16_is_faster(probe)
-        logger.info("Precision: %s, as a step takes %s s", "bf16" if given["bf16"] else "fp32", probe)
     plain = type(model)
     trainer, stages = run_stages(
         model,
@@ -171,4 +161,4 @@ def train(
         model = with_whole_parameters(model, plain(model.config))
 
     precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
-    return Trained(model, weights, parameters, stages, precision, probe, probabilities, train_batches)
+    return Trained(model, weights, parameters, stages, precision, probabilities, train_batches)
