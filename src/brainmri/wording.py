@@ -36,6 +36,18 @@ def number(value: float | None, digits: int = 3) -> str:
     return f"{value:,}" if isinstance(value, int) else f"{value:.{digits}f}"
 
 
+def epochs(value: float) -> str:
+    """A number of epochs, or their mean over folds, as text: 10.0 -> "10", 7.222333333333334 -> "7.22"."""
+    return f"{value:.2f}".rstrip("0").rstrip(".")
+
+
+def change(before: float | None, after: float | None) -> str:
+    """Two figures as text, as far as three decimals tell them apart: "from 0.747 to 0.731", "unchanged at 0.747"."""
+    if number(before) == number(after):
+        return f"unchanged at {number(after)}"
+    return f"from {number(before)} to {number(after)}"
+
+
 def with_interval(figures: dict[str, Any]) -> str:
     """Accuracy and interval as text: "95.6 % [94.1, 96.9]"."""
     if figures["accuracy_ci95"] is None:
@@ -77,16 +89,6 @@ def baseline_rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
     return [(name, (result["floors"] or {}).get(key)) for key, name in BASELINES.items()]
 
 
-def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
-    return [
-        *simulation_warning(result["data"]),
-        *training_warnings(result),
-        *leak_warning(result["data"]),
-        *baseline_warning(result),
-    ]
-
-
 def simulation_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
     """The warning that the scored images are simulated, where they are."""
     text = "The images are simulated (phantom set). No figure on this page is a clinical one."
@@ -114,22 +116,6 @@ def baseline_warning(result: dict[str, Any]) -> list[tuple[str, str]]:
     return [("Near a trivial baseline", text)]
 
 
-def training_warnings(result: dict[str, Any]) -> list[tuple[str, str]]:
-    """Warnings about how the network of a run was trained, whatever it is scored on."""
-    found = []
-    fraction = result["training"]["schedule_fraction"]
-    if result["weights"] == "random":
-        text = "No pretrained weights were used: the network was trained from random initialisation."
-        found.append(("Random weights", text))
-    if fraction is not None and fraction < 1:
-        text = (
-            f"Only {100 * fraction:.2g} % of the recipe's schedule was run ({result['training']['epochs_run']} of "
-            f"{result['training']['epochs_scheduled']} epochs). The recipe does not count as trained."
-        )
-        found.append(("Partial schedule", text))
-    return found
-
-
 def leak_statement(result: dict[str, Any]) -> str:
     """One or two sentences on whether training and test images share groups."""
     data = result["data"]
@@ -155,18 +141,3 @@ def limits(result: dict[str, Any]) -> list[str]:
     if result["data"]["simulated"]:
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")
     return found
-
-
-def shown(result: dict[str, Any]) -> dict[str, Any]:
-    """What the report and the card of a run both show, under the names that their templates use."""
-    return {
-        "result": result,
-        "title": result["recipe_title"] or result["arch"],
-        "accuracy": with_interval(result["test"]) if result["test"] else DASH,
-        "published": published_figure(result["published"]),
-        "floors": baseline_rows(result),
-        "warnings": warnings_of(result),
-        "leak_statement": leak_statement(result),
-        "limits": limits(result),
-        "dash": DASH,
-    }

@@ -12,6 +12,8 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
 from brainmri.demo.model import DemoModel, open_models
+from brainmri.demo.pages.classify import answer_page
+from brainmri.demo.response import card, mapped
 from brainmri.evaluation.inference import infer
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.hub.checks import ONNX_FILE
@@ -167,9 +169,27 @@ def test_a_map_lies_over_the_picture(opened: DemoModel) -> None:
         opened.map(picture, "astrocytoma")
 
 
-def test_a_map_is_zero_where_nothing_speaks_for_the_class(opened: DemoModel, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("brainmri.demo.model.grad_cam", lambda *_: (torch.zeros(1, 4, 4), torch.zeros(1, 4)))
-    assert np.array_equal(opened.map(slices(1, 6)[0]), np.zeros((60, 80)))
+@pytest.mark.parametrize("level", [0.0, 2.0])
+def test_a_flat_map_is_no_map(opened: DemoModel, monkeypatch: pytest.MonkeyPatch, level: float) -> None:
+    monkeypatch.setattr("brainmri.demo.model.grad_cam", lambda *_: (torch.full((1, 4, 4), level), torch.zeros(1, 4)))
+    with pytest.raises(ValueError, match="nothing in the slice speaks for this class more than the rest of it"):
+        opened.map(slices(1, 6)[0])
+
+
+@pytest.mark.parametrize("mode", ["L", "RGB"])
+def test_a_slice_without_contrast_has_no_map_that_could_be_called_evidence(opened: DemoModel, mode: str) -> None:
+    grey = Image.new("L", (80, 60), 128).convert(mode)
+    label = opened.judge([grey])[0].label
+    why = "the slice is of one brightness, so there is nothing in it to point at"
+    with pytest.raises(ValueError, match=why):
+        opened.map(grey, label)
+    assert mapped(grey, opened, label) == why
+    page = answer_page(
+        {"picture": "data:,", "alt": "A slice", "together": "", "many": False, "legend": ""},
+        [card(opened, opened.judge([grey])[0]) | {"no_map": why}],
+    )
+    assert f"No map: {why}." in page
+    assert "evidence" not in page
 
 
 def test_many_may_ask_at_once(opened: DemoModel) -> None:

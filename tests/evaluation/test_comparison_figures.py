@@ -1,3 +1,4 @@
+import re
 from itertools import combinations
 
 import numpy as np
@@ -111,6 +112,17 @@ def test_points_stand_where_measured_and_their_names_apart(tmp_path, drawn):
             accuracy = next(s["accuracy"] for s in SYSTEMS if text.get_text().startswith(s["recipe"]))
             assert text.xy[1] == pytest.approx(100 * accuracy)
         assert any(np.allclose(line.get_ydata(), 82.3) for line in axes.lines)
+
+
+@pytest.mark.parametrize("shortest", [0.1, 15.0])
+def test_minutes_are_written_as_minutes(tmp_path, drawn, shortest):
+    systems = [{**SYSTEMS[0], "minutes": 1500.0}, {**SYSTEMS[2], "minutes": shortest}]
+    write_comparison_figures(table_of(systems), tmp_path)
+    time, parameters = drawn[1].axes
+    labels = [text.get_text() for text in time.get_xticklabels()]
+    assert {"100", "1000"} <= set(labels)
+    assert not any(re.search("[a-zµ]", label) for label in labels)  # 0.1 minutes would be "100m"
+    assert any(label.endswith("M") for label in map(Text.get_text, parameters.get_xticklabels()))
 
 
 def test_twenty_five_equal_systems_stay_legible(tmp_path, drawn):

@@ -146,5 +146,7 @@ def test_the_most_confident_errors_stand_first_and_one_of_a_group(tmp_path, draw
     assert drawn[0]._suptitle.get_text() == "x: 4 of 6 wrong"
     titles = [axes.get_title() for axes in drawn[0].axes if axes.get_title()]
     assert titles == ["a\nsaid: b, 0.90", "b\nsaid: a, 0.90", "a\nsaid: b, 0.80"]
+    names = [text.get_text() for axes in drawn[0].axes for text in axes.texts]
+    assert names == ["0.png", "3.png", "2.png"]  # each can be looked up
     right = plots.confident_errors(data, np.array([4, 5]), probabilities[4:], tmp_path / "none.png", title="x")
     assert right is None and not (tmp_path / "none.png").exists()

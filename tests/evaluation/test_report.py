@@ -7,9 +7,11 @@ import pandas as pd
 import pytest
 
 from brainmri.evaluation.predictions import read_predictions
+from brainmri.evaluation.run_warnings import warnings_of
+from brainmri.reporting.model_card import write_card
 from brainmri.reporting.run_report import write_figures, write_report
+from brainmri.runs.folder import summary
 from brainmri.schemas import read_result
-from brainmri.wording import warnings_of
 
 
 class Page(HTMLParser):
@@ -89,6 +91,11 @@ def test_page_holds_the_figures_of_the_run(make_run):
             "Partial schedule",
             "Only 20 % of the recipe's schedule was run (2 of 10 epochs)",
         ),
+        (
+            {"training__schedule_fraction": 0.7222222222222222, "training__epochs_run": 7.222333333333334},
+            "Partial schedule",
+            "Only 72 % of the recipe's schedule was run (7.22 of 10 epochs)",
+        ),
     ],
 )
 def test_what_must_be_known_first_stands_at_the_top_in_large_letters(make_run, changes, headline, sentence):
@@ -96,6 +103,40 @@ def test_what_must_be_known_first_stands_at_the_top_in_large_letters(make_run, c
     top = text[: text.index("<h1>")]
     assert f'<div class="warning"><strong>{headline}</strong>' in top
     assert sentence in Page(text).text
+
+
+def test_random_weights_are_no_warning_where_the_network_has_no_others(make_run):
+    run = make_run(weights="random", arch="cnn_4x4")
+    text = Page(report(run)).text
+    assert 'class="warning"' not in report(run)
+    assert "Weights at the start random, as meant: there are no pretrained weights for this network" in text
+    text = Page(report(make_run("hub", weights="random", arch="hf:OWNER/NAME"))).text  # without asking the Hub
+    assert "Random weights" in text
+
+
+def test_what_did_not_change_is_said_so(make_run):
+    def told(**changes):
+        run = make_run(f"run{len(changes)}")
+        uncertainty = json.loads((run / "uncertainty.json").read_text())
+        uncertainty["calibration"] |= changes
+        (run / "uncertainty.json").write_text(json.dumps(uncertainty))
+        return Page(report(run)).text
+
+    assert "The loss there (nats): unchanged at 0.747" in told(nll_before=0.74712, nll_after=0.74695)
+    text = told(nll_before=0.747, nll_after=0.731, ece_before=0.05, ece_after=0.0501)
+    assert "The loss there (nats): from 0.747 to 0.731. Calibration error on validation: unchanged at 0.050;" in text
+
+
+def test_no_figure_has_more_digits_than_a_reader_can_use(make_run, reject_record):
+    ugly = {f"training__{key}": 7.222333333333334 for key in ("epochs_run", "images_per_second", "time_to_converge_s")}
+    run = make_run(ood=reject_record, training__schedule_fraction=0.7222333333333334, **ugly)
+    uncertainty = json.loads((run / "uncertainty.json").read_text())
+    (run / "uncertainty.json").write_text(json.dumps(uncertainty | {"ood": reject_record, "ood_reason": None}))
+    found = re.compile(r"\d\.\d{5,}")
+    assert not found.findall(Page(report(run)).text)
+    card = write_card(run).read_text(encoding="utf-8")
+    assert not found.findall(card[card.index("\n# ") :])  # the metadata above are for programs
+    assert not found.findall(summary(read_result(run), run))
 
 
 def test_page_says_what_is_refused_and_what_was_not_tried(make_run, reject_record):
@@ -109,6 +150,9 @@ def test_page_says_what_is_refused_and_what_was_not_tried(make_run, reject_recor
     assert "brain MRI: one head gradio 1 0.0 % [0.0, 97.5] an open question" in text
     assert text.index("Held back") < text.index("faces, grey") < text.index("kind of rule was chosen")
     assert text.index("kind of rule was chosen") < text.index("handwritten digits")
+    rejected = reject_record["test"]["rejected_per_class"]
+    first, share = next(iter(rejected.items()))
+    assert f"Refused by class: {first} {100 * share:.1f} %" in text
     assert "None" not in text
 
 

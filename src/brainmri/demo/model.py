@@ -25,6 +25,7 @@ from brainmri.models.layers import bare_network
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor
 
+FLAT = 1e-4  # a map whose places differ by less than this share of its maximum points nowhere
 EXAMPLE_SIZES = ((320, 240), (240, 320))  # whose preprocessed images differ in size where no one size is asked for
 
 
@@ -67,19 +68,22 @@ class DemoModel:
     def map(self, picture: Image.Image, label: str | None = None) -> NDArray[np.float32]:
         """Where the evidence for a class lies (Grad-CAM), over the image as it is seen, upright: float32 (H, W).
 
-        It is 0..1, in shares of its own maximum, and 0 everywhere where nothing speaks for the class. What the
-        network's preprocessing cuts off is 0.
+        It is 0..1, in shares of its own maximum. What the network's preprocessing cuts off is 0.
 
         Args:
             label: one of `classes`; None takes the predicted one.
 
         Raises:
-            ValueError: if there is no such class, or the network has no layer with places.
+            ValueError: if there is no such class, the network has no layer with places, or the map would point
+                nowhere: the picture is of one brightness, or no place speaks for the class more than another.
             RejectedImage: as of `judge`.
         """
         if label is not None and label not in self.classes:
             raise ValueError(f"{self.name} has no class {label!r}: it has {', '.join(self.classes)}")
         upright = upright_8_bit(picture)
+        darkest, brightest = upright.convert("L").getextrema()
+        if darkest == brightest:
+            raise ValueError("the slice is of one brightness, so there is nothing in it to point at")
         pixels = self.preprocessed(upright)
         chosen = None if label is None else torch.tensor([self.classes.index(label)])
         network = bare_network(self._opened.model)
@@ -87,10 +91,13 @@ class DemoModel:
             try:
                 self._layer = self._layer or target_layer(network, pixels)
             except ValueError as error:
-                raise ValueError(f"{self.name} has no layer with places, so there is no map of it") from error
+                raise ValueError("this network has no layer that has places") from error
             maps, _ = grad_cam(network, self._layer, pixels, chosen)
+        highest = float(maps.max())
+        if highest - float(maps.min()) <= FLAT * highest:
+            raise ValueError("nothing in the slice speaks for this class more than the rest of it")
         found = laid_over(maps[0].numpy(), frame_of(self._opened.processor, *upright.size), *upright.size)
-        return found / highest if (highest := found.max()) > 0 else found
+        return found / found.max()
 
     def preprocessed(self, picture: Image.Image) -> torch.Tensor:
         """What the network gets of an upright 8-bit image, float (1, 3, h, w)."""

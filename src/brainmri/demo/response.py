@@ -85,12 +85,12 @@ def shown(picture: Image.Image) -> Image.Image:
     return small
 
 
-def mapped(picture: Image.Image, model: DemoModel, label: str) -> Image.Image | None:
-    """`image` (see `shown`) under the map of the evidence for `label`; None for a network without places."""
+def mapped(picture: Image.Image, model: DemoModel, label: str) -> Image.Image | str:
+    """`picture` (see `shown`) under the map of the evidence for `label`, or why there is none."""
     try:
         return overlay(picture, model.map(picture, label), 1.0)
-    except ValueError:
-        return None
+    except ValueError as error:
+        return str(error)
 
 
 def data_uri(picture: Image.Image) -> str:

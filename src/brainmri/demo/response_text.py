@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 from brainmri.data.dataset import WITHOUT_TUMOR
 from brainmri.evaluation.class_mapping import OR
 from brainmri.evaluation.inference import Prediction
-from brainmri.wording import interval, percent, warnings_of, with_interval
+from brainmri.evaluation.run_warnings import warnings_of
+from brainmri.wording import interval, percent, with_interval
 
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel

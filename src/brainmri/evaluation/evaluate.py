@@ -37,10 +37,11 @@ from brainmri.data.dataset import NAME_SUFFIX, SPLITS, class_without_tumour, mer
 from brainmri.environment import environment
 from brainmri.evaluation.ood.fit import rejection
 from brainmri.evaluation.predictions import predictions_table
+from brainmri.evaluation.run_warnings import training_warnings
 from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
 from brainmri.metrics.detection import detection_at
-from brainmri.wording import leak_warning, simulation_warning, training_warnings
+from brainmri.wording import leak_warning, simulation_warning
 
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData

@@ -116,7 +116,8 @@ def accuracy_against_cost(models: pd.DataFrame, floors: dict[str, float], path: 
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if x.max() < 100 * x.min() else (1,)))
             axes.xaxis.set_minor_formatter(NullFormatter())
-        axes.xaxis.set_major_formatter(EngFormatter(sep=""))
+        # Thousands and millions of parameters; a tenth of a minute would be "100m", which reads as a hundred minutes.
+        axes.xaxis.set_major_formatter(EngFormatter(sep="") if cost == "parameters" else "{x:g}")
         axes.set_xlabel(unit)
         axes.margins(x=0.08)
         open_frame(axes)

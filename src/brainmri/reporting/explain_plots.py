@@ -243,7 +243,8 @@ def randomisation_curve(record: dict[str, Any], path: Path, *, title: str) -> Pa
     axes.set_xlabel("random weights down to this layer (number of layers)")
     axes.legend(frameon=False, fontsize=9)
     open_frame(axes)
-    text = f"{title}: weight randomisation, mean of {record['images']} images, 95 % interval by group"
+    of = f"{steps[-1]['judged']} of {record['images']} images"
+    text = f"{title}: weight randomisation, mean of {of}, 95 % interval by group"
     figure.suptitle(f"{fill(text, 95)}\n{fill(record['verdict'], 95)}", fontsize=10)
     return save_figure(figure, path)
 

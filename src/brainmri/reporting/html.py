@@ -7,7 +7,21 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.wording import duration, interval, number, percent
+from brainmri.evaluation.run_warnings import start_of_training, warnings_of
+from brainmri.wording import (
+    DASH,
+    baseline_rows,
+    change,
+    duration,
+    epochs,
+    interval,
+    leak_statement,
+    limits,
+    number,
+    percent,
+    published_figure,
+    with_interval,
+)
 
 if TYPE_CHECKING:
     import jinja2
@@ -38,8 +52,25 @@ def _templates(packages: tuple[str, ...]) -> jinja2.Environment:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval)
+    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, epochs=epochs)
+    environment.globals["change"] = change
     return environment
+
+
+def shown(result: dict[str, Any]) -> dict[str, Any]:
+    """What the report and the card of a run both show, under the names that their templates use."""
+    return {
+        "result": result,
+        "title": result["recipe_title"] or result["arch"],
+        "accuracy": with_interval(result["test"]) if result["test"] else DASH,
+        "published": published_figure(result["published"]),
+        "floors": baseline_rows(result),
+        "start_of_training": start_of_training(result),
+        "warnings": warnings_of(result),
+        "leak_statement": leak_statement(result),
+        "limits": limits(result),
+        "dash": DASH,
+    }
 
 
 def write_page(path: Path, template: str, **values: Any) -> Path:

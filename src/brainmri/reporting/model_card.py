@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.reporting.citations import citations, data_licence, known_licence
+from brainmri.reporting.html import shown
 from brainmri.schemas import read_result
-from brainmri.wording import data_title, duration, interval, number, percent, shown
+from brainmri.wording import change, data_title, duration, epochs, interval, number, percent
 
 if TYPE_CHECKING:
     import jinja2
@@ -104,7 +105,9 @@ def card_templates() -> jinja2.Environment:
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, cell=_cell)
+    environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, epochs=epochs)
+    environment.filters["cell"] = _cell
+    environment.globals["change"] = change
     return environment
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from textwrap import fill
 from typing import TYPE_CHECKING, Any
 
@@ -101,7 +101,8 @@ def sample_grid(data: PreparedData, path: Path) -> Path:
 def confident_errors(
     data: PreparedData, rows: NDArray[np.int64], probabilities: NDArray[np.float64], path: Path, *, title: str
 ) -> Path | None:
-    """The images that were classified wrongly with the most confidence, one of a group, with what was said of them.
+    """The images that were classified wrongly with the most confidence, one of a group, with what was said of them
+    and their file names.
 
     Args:
         data: the prepared data.
@@ -122,13 +123,15 @@ def confident_errors(
         return None
     columns = min(len(shown), 6)
     lines = -(-len(shown) // columns)
-    figure = new_figure(1.9 * columns + 0.4, 2.5 * lines + 0.7)
+    figure = new_figure(1.9 * columns + 0.4, 2.8 * lines + 0.7)
     grid = figure.subplots(lines, columns, squeeze=False).ravel()
     for axes in grid:
         axes.set_axis_off()
     for axes, row in zip(grid, shown.itertuples(), strict=False):
         axes.imshow(prepared_picture(data.root / str(row.file_name)).convert("RGB"))
         axes.set_title(f"{wrapped(str(row.label), 16)}\nsaid: {row.said}, {row.probability:.2f}", fontsize=8)
+        name = fill(PurePosixPath(str(row.file_name)).name, 24)
+        axes.text(0.5, -0.03, name, transform=axes.transAxes, ha="center", va="top", fontsize=7)
     figure.suptitle(fill(f"{title}: {len(wrong)} of {len(table)} wrong", max(30, 13 * columns)), fontsize=11)
     return save_figure(figure, path)
 

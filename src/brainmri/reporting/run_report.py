@@ -10,7 +10,7 @@ import pandas as pd
 
 from brainmri.evaluation.predictions import read_predictions, write_predictions
 from brainmri.reporting import plots
-from brainmri.reporting.html import embedded_figures, write_page
+from brainmri.reporting.html import embedded_figures, shown, write_page
 from brainmri.reporting.robustness_report import read_study
 from brainmri.schemas import read_result
 from brainmri.wording import (
@@ -21,7 +21,6 @@ from brainmri.wording import (
     data_title,
     interval,
     percent,
-    shown,
     with_interval,
 )
 
@@ -35,7 +34,7 @@ FIGURES = {
     "curves": "Loss and accuracy over the epochs",
     "confusion_matrix": "Confusion matrix of the test split",
     "confident_errors": "Test images that were classified wrongly with the most confidence, one of a group: the label, "
-    "and what was said instead",
+    "what was said instead, and the file in the data's folder test/LABEL",
     "reliability": "Reliability of the confidence on the test split",
 }
 MAPS = {  # of scripts/explain.py

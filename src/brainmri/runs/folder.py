@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.files import FOLDER as FINISHING
 from brainmri.files import WriterLock, is_finished, write_durably
 from brainmri.reporting.run_report import FIGURES
@@ -32,7 +33,7 @@ from brainmri.runs.manifest import SHOWN as SHOWN_DIFFERENCES
 from brainmri.schemas import read_result
 from brainmri.training.checkpoints import MANIFEST, NEWEST, ResumePoint, resume_point, saved_checkpoints, seal
 from brainmri.training.processes import decided
-from brainmri.wording import baseline_rows, duration, percent, warnings_of, with_interval
+from brainmri.wording import baseline_rows, duration, percent, with_interval
 
 if TYPE_CHECKING:
     from accelerate import PartialState

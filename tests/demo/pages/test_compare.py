@@ -13,7 +13,7 @@ from gradio_client.exceptions import AppError
 from brainmri.demo.pages import compare
 from brainmri.demo.pages.compare import report_frame, run_page
 from brainmri.demo.pages.leaderboard import rankings, records
-from brainmri.demo.pages.plots import specification
+from brainmri.demo.pages.plots import COSTS, specification
 from brainmri.reporting.run_report import write_report
 from brainmri.runs.compare import read_comparison
 from brainmri.runs.table import system_labels
@@ -162,6 +162,12 @@ def test_plots_have_the_points_and_floors_of_the_list() -> None:
         low, high = points["encoding"]["y"]["scale"]["domain"]
         assert low <= min(floor["accuracy"] for floor in floors["data"]["values"]) < high
         assert ("leaky" in points["encoding"]["y"]["title"]) == one.leaky
+
+
+def test_minutes_are_written_as_minutes_and_parameters_in_millions() -> None:
+    (one, *_) = rankings([], RESULTS)
+    formats = {cost: specification(one, cost)["layer"][2]["encoding"]["x"]["axis"]["format"] for cost in COSTS}
+    assert formats == {"minutes": "~r", "parameters": "~s"}  # "~s" makes "100m" of a tenth of a minute
 
 
 def test_programs_get_the_lists_and_the_reports(make_run: MakeRun, loaded: Loaded) -> None:

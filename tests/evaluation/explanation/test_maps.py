@@ -353,11 +353,23 @@ def test_maps_of_what_was_learnt_change_and_an_edge_detector_is_found_out() -> N
     assert [step["layers"] for step in good] == [0, 1, 2]
     assert [step["layer"] for step in good] == ["", "classifier", "features.0"]
     assert np.nanmean(good[0]["rank_correlation"]) == pytest.approx(1)
-    assert "passed" in verdict(np.nanmean(good[-1]["rank_correlation"]))
+    assert "passed" in verdict(float(np.nanmean(good[-1]["rank_correlation"])), [-0.2, 0.3], 20, 20)
     for step in bad:
         np.testing.assert_allclose([step["rank_correlation"], step["similarity"]], 1)
-    assert "FAILED: without any learnt weight the maps hardly change" in verdict(1.0)
-    assert "not judged" in verdict(None)
+    assert "FAILED: without any learnt weight the maps hardly change" in verdict(1.0, [1.0, 1.0], 20, 20)
+    assert "not judged" in verdict(None, None, 0, 20)
+
+
+def test_the_check_passes_only_on_enough_pictures_and_says_on_how_many() -> None:
+    assert "passed" in verdict(0.1, [-0.1, 0.3], 16, 32)
+    assert "on 16 of 32 images" in verdict(0.1, [-0.1, 0.3], 16, 32)
+    few = verdict(0.1, [-0.1, 0.3], 4, 32)
+    assert "not judged, only 4 of 32 images have maps to compare (rank correlation 0.10 on these)" in few
+    assert "FAILED" not in verdict(0.9, [0.8, 1.0], 4, 32)
+    for interval in ([0.3, 0.6], None):  # it tells nothing from the limit, or is not known
+        text = verdict(0.45, interval, 30, 32)
+        assert "undecided on 30 of 32 images" in text
+        assert "passed" not in text
 
 
 def test_rank_correlation_and_similarity_by_hand() -> None:

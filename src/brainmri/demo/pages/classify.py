@@ -199,15 +199,16 @@ def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]
         "many": len(models) > 1,
         "legend": Markup(legend()),
     }
-    yield answer_page(values, [(card, None) for card in cards], waiting=True)
-    maps = [response.mapped(small, model, judgement.label) for model, judgement in pairs]
-    drawn = [(card, response.data_uri(one) if one else None) for card, one in zip(cards, maps, strict=True)]
-    yield answer_page(values, drawn, waiting=False)
+    yield answer_page(values, cards)
+    for card, (model, judgement) in zip(cards, pairs, strict=True):
+        found = response.mapped(small, model, judgement.label)
+        card |= {"no_map": found} if isinstance(found, str) else {"map": response.data_uri(found)}
+    yield answer_page(values, cards)
 
 
-def answer_page(values: dict[str, Any], cards: list[tuple[dict[str, Any], str | None]], *, waiting: bool) -> str:
-    """HTML: a card for each model with its map, a data URI; waiting: whether maps that lack are being made."""
-    return render("answer.html.jinja", packages=("demo/pages/templates",), **values, cards=cards, waiting=waiting)
+def answer_page(values: dict[str, Any], cards: list[dict[str, Any]]) -> str:
+    """HTML: a card for each model, which may hold its `map`, a data URI, or `no_map`: why there is none."""
+    return render("answer.html.jinja", packages=("demo/pages/templates",), **values, cards=cards)
 
 
 def alert(error: UploadError) -> str:

@@ -14,8 +14,8 @@ from brainmri.demo.pages.components import file_text, heading, paragraph
 from brainmri.demo.pages.leaderboard import Ranking, rankings, records
 from brainmri.demo.pages.plots import COSTS, accuracy_against
 from brainmri.reporting.comparison_plots import BASELINE_LABELS
-from brainmri.reporting.html import embedded_figures, render
-from brainmri.wording import DASH, data_title, shown
+from brainmri.reporting.html import embedded_figures, render, shown
+from brainmri.wording import DASH, data_title
 
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel

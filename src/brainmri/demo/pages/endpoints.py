@@ -36,7 +36,8 @@ def build(models: Sequence[DemoModel]) -> None:
             models_asked: Names of the demo's models, as the endpoint /models lists them.
             plane: axial, coronal or sagittal for a volume; none takes the first.
             slice_number: Which slice of a volume or of several pages, from 0; -1 takes the middle one.
-            with_map: Whether the image under its evidence map comes too, as a data URI in `map`.
+            with_map: Whether the image under its evidence map comes too, as a data URI in `map`. Where there is none
+                `map` is null and `no_map` says why.
 
         Returns:
             For each model: a plain sentence, the label, probabilities and whether they are calibrated, the set of
@@ -60,7 +61,10 @@ def build(models: Sequence[DemoModel]) -> None:
             small = response.shown(picture)
             for model, one in zip(asked, found, strict=True):
                 under = response.mapped(small, model, one["label"])
-                one["map"] = response.data_uri(under) if under else None
+                if isinstance(under, str):
+                    one |= {"map": None, "no_map": under}
+                else:
+                    one["map"] = response.data_uri(under)
         return found
 
     def classify_many(files: list[Uploaded] | None, models_asked: list[str]) -> list[dict[str, str]]:

@@ -56,7 +56,8 @@ def specification(chosen: Ranking, cost: str) -> dict[str, Any]:
         "type": "quantitative",
         "title": COSTS[cost] + (", logarithmic" if wide else ""),
         "scale": {"padding": 24} | ({"type": "log"} if wide else {"zero": False}),
-        "axis": {"format": "~s", "tickCount": 5, "grid": False},
+        # SI prefixes for parameters; a tenth of a minute would be "100m", which reads as a hundred minutes.
+        "axis": {"format": "~s" if cost == "parameters" else "~r", "tickCount": 5, "grid": False},
     }
     y = {
         "field": "accuracy",

@@ -17,8 +17,9 @@ from torch import nn
 from torch.nn import functional
 
 from brainmri.evaluation.predictions import read_predictions
+from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.schemas import read_result
-from brainmri.wording import data_title, leak_statement, warnings_of, with_interval
+from brainmri.wording import data_title, leak_statement, with_interval
 
 SHOWN = 64  # channels kept of each convolution: what an image can show, and a bound of the memory
 

@@ -91,13 +91,15 @@ def saliency_study(
 
     classes = None if class_name is None else np.full(len(pictures), model.classes.index(class_name))
     maps, logits = _maps(model.network, layer, pictures, classes, "Grad-CAM")
+    empty = (np.ptp(maps, axis=(1, 2)) == 0) | _blank(pictures)  # such a map points nowhere
+    maps[empty] = 0
     probabilities = torch.from_numpy(logits).softmax(1).numpy()
     explained = logits.argmax(1) if classes is None else classes
     table = pictures.table.assign(
         predicted=[model.classes[k] for k in logits.argmax(1)],
         explained=[model.classes[k] for k in explained],
         probability=probabilities[np.arange(len(explained)), explained],
-        empty=maps.max(axis=(1, 2)) == 0,
+        empty=empty,
     )
     record: dict[str, Any] = {
         "schema_version": 1,
@@ -131,6 +133,12 @@ def _spread(labels: pd.Series, n: int) -> NDArray[np.int64]:
     drawn = labels.reset_index(drop=True).sample(frac=1, random_state=0)
     turn = drawn.groupby(drawn).cumcount()
     return np.sort(turn.sort_values(kind="stable").index[:n].to_numpy(np.int64))
+
+
+def _blank(pictures: Pictures) -> NDArray[np.bool_]:
+    """Which images are of one brightness, (N,)."""
+    starts = range(0, len(pictures), BATCH)
+    return np.concatenate([np.ptp(pictures.brightness(slice(s, s + BATCH)), axis=(1, 2)) == 0 for s in starts])
 
 
 def _maps(
@@ -232,7 +240,8 @@ def _randomisation(
             one[key] = float(step[key][known].mean()) if groups else None
             one[f"{key}_ci95"] = group_bootstrap_mean(step[key][known], groups) if groups else None
         record["steps"].append(one)
-    record["verdict"] = verdict(record["steps"][-1]["rank_correlation"])
+    last = record["steps"][-1]
+    record["verdict"] = verdict(last["rank_correlation"], last["rank_correlation_ci95"], last["judged"], len(few))
     return record
 
 
@@ -243,7 +252,10 @@ def _text(record: dict[str, Any]) -> str:
     if record["scores"]:
         lines[0] += f", {record['images']:,} of {record['test_images']:,} test images have an outline"
     if record["empty_maps"]:
-        lines.append(f"{record['empty_maps']:,} maps are empty: nothing speaks for the class there (they miss).")
+        lines.append(
+            f"{record['empty_maps']:,} maps are empty: nothing speaks for the class there, or the image has "
+            "no contrast (they miss)."
+        )
     if record["empty_random_maps"]:
         lines.append(
             f"Of each network with random weights {record['empty_random_maps']:,.0f} maps are empty (they miss)."
@@ -253,8 +265,8 @@ def _text(record: dict[str, Any]) -> str:
     last = record["randomisation"]["steps"][-1]
     lines += ["", *record["remarks"], record["randomisation"]["verdict"]]
     lines.append(
-        f"({last['judged']} of {record['randomisation']['images']} images have maps to compare, "
-        f"{record['randomisation']['layers']} layers; structural similarity at the end {number(last['similarity'], 2)})"
+        f"({record['randomisation']['layers']} layers; structural similarity at the end "
+        f"{number(last['similarity'], 2)})"
     )
     return "\n".join(lines) + "\n"
 

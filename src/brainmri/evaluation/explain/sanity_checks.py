@@ -17,6 +17,7 @@ from torch import nn
 
 Maps = NDArray[np.floating[Any]]
 HARDLY_CHANGED = 0.5  # rank correlation of the maps of a network with random weights with those of the trained one
+ENOUGH = 0.5  # of the images must have maps to compare: those that have are not drawn by chance
 
 
 def layers_from_the_top(network: nn.Module, pixels: torch.Tensor) -> list[tuple[str, list[str]]]:
@@ -131,19 +132,41 @@ def similarity(first: Maps, second: Maps) -> NDArray[np.float64]:
     return np.asarray((luminance * structure).mean(axis=(1, 2)))
 
 
-def verdict(correlation: float | None) -> str:
-    """One sentence on the mean rank correlation of the last step, of a network with no learnt weight left."""
+def verdict(correlation: float | None, ci95: Sequence[float] | None, judged: int, images: int) -> str:
+    """One sentence on the last step, of a network with no learnt weight left.
+
+    It passes or fails only where at least half of the images have maps to compare, and where the interval keeps to
+    one side of `HARDLY_CHANGED`.
+
+    Args:
+        correlation: the mean rank correlation of the maps; None where no image has maps to compare.
+        ci95: its interval by group; None where all images are of one group.
+        judged: how many images have maps to compare.
+        images: how many were asked for.
+    """
     if correlation is None:
         return "Weight randomisation: not judged, all maps are empty with learnt weights or with random ones."
+    found = f"rank correlation {correlation:.2f}"
+    if judged < ENOUGH * images:
+        return (
+            f"Weight randomisation: not judged, only {judged} of {images} images have maps to compare ({found} on "
+            "these); the others are empty with learnt weights or with random ones."
+        )
+    if ci95 is None or ci95[0] <= HARDLY_CHANGED < ci95[1]:
+        known = "of one group only" if ci95 is None else f"95 % interval {ci95[0]:.2f} to {ci95[1]:.2f}"
+        return (
+            f"Weight randomisation: undecided on {judged} of {images} images, {found} ({known}) where "
+            f"{HARDLY_CHANGED:g} is the limit."
+        )
+    on = f"on {judged} of {images} images, {found}"
     if correlation > HARDLY_CHANGED:
         return (
-            f"Weight randomisation FAILED: without any learnt weight the maps hardly change (rank correlation "
-            f"{correlation:.2f}, above {HARDLY_CHANGED:g}). They show the image or the architecture, not what "
-            "was learnt."
+            f"Weight randomisation FAILED: without any learnt weight the maps hardly change ({on}, above "
+            f"{HARDLY_CHANGED:g}). They show the image or the architecture, not what was learnt."
         )
     return (
-        f"Weight randomisation passed: without any learnt weight the maps are other ones (rank correlation "
-        f"{correlation:.2f}, at most {HARDLY_CHANGED:g}), so they depend on what was learnt."
+        f"Weight randomisation passed: without any learnt weight the maps are other ones ({on}, at most "
+        f"{HARDLY_CHANGED:g}), so they depend on what was learnt."
     )
 
 

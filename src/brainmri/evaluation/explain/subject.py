@@ -16,6 +16,7 @@ from transformers import PreTrainedModel, ViTImageProcessor
 from brainmri.data.dataset import open_prepared
 from brainmri.data.phantom.generate import CLASSES, draw_slices, draw_subject
 from brainmri.errors import did_you_mean, paths_like, reading
+from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.io.decode import RejectedImage
 from brainmri.io.read import read_image
 from brainmri.models.build import build_model
@@ -26,7 +27,6 @@ from brainmri.models.preprocessing import image_processor
 from brainmri.recipe import Recipe
 from brainmri.schemas import read_result
 from brainmri.training.optimizer import set_frozen
-from brainmri.wording import warnings_of
 
 RUN_FILES = [
     *("config.json", "model.safetensors", "predictions.csv", "preprocessor_config.json", "recipe.yaml", "result.json")

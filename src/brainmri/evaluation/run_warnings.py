@@ -1,0 +1,52 @@
+"""What a reader must know of a run before any of its figures."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from brainmri.wording import baseline_warning, epochs, leak_warning, simulation_warning
+
+
+def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
+    return [
+        *simulation_warning(result["data"]),
+        *training_warnings(result),
+        *leak_warning(result["data"]),
+        *baseline_warning(result),
+    ]
+
+
+def training_warnings(result: dict[str, Any]) -> list[tuple[str, str]]:
+    """Warnings about how the network of a run was trained, whatever it is scored on."""
+    found = []
+    fraction = result["training"]["schedule_fraction"]
+    if result["weights"] == "random" and not from_scratch(result["arch"]):
+        text = "No pretrained weights were used: the network was trained from random initialisation."
+        found.append(("Random weights", text))
+    if fraction is not None and fraction < 1:
+        text = (
+            f"Only {100 * fraction:.2g} % of the recipe's schedule was run ({epochs(result['training']['epochs_run'])} "
+            f"of {epochs(result['training']['epochs_scheduled'])} epochs). The recipe does not count as trained."
+        )
+        found.append(("Partial schedule", text))
+    return found
+
+
+def from_scratch(arch: str) -> bool:
+    """Whether the network of the recipe `arch` has no pretrained weights, so that random ones are its right start."""
+    if ":" in arch:  # any model of timm or transformers: most have weights, and asking the Hub is not for a report
+        return False
+    from brainmri.models.introspect import resolve
+    from brainmri.models.weights import imagenet_repository
+
+    try:
+        return imagenet_repository(resolve(arch)) is None
+    except ValueError:  # a recipe that this version does not have: what it should start from is not known
+        return False
+
+
+def start_of_training(result: dict[str, Any]) -> str:
+    """What the network's weights were before the training, in words."""
+    scratch = result["weights"] == "random" and from_scratch(result["arch"])
+    return "random, as meant: there are no pretrained weights for this network" if scratch else str(result["weights"])
