@@ -167,7 +167,7 @@ def test_plots_have_the_points_and_floors_of_the_list() -> None:
 def test_minutes_are_written_as_minutes_and_parameters_in_millions() -> None:
     (one, *_) = rankings([], RESULTS)
     formats = {cost: specification(one, cost)["layer"][2]["encoding"]["x"]["axis"]["format"] for cost in COSTS}
-    assert formats == {"minutes": "~r", "parameters": "~s"}  # "~s" makes "100m" of a tenth of a minute
+    assert formats == {"minutes": ".3~r", "parameters": ".3~s"}  # "s" makes "100m" of a tenth of a minute
 
 
 def test_programs_get_the_lists_and_the_reports(make_run: MakeRun, loaded: Loaded) -> None:

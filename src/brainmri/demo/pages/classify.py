@@ -27,6 +27,14 @@ HINT = (
     "a table."
 )
 EMPTY = '<p class="hint">The answer will stand here. Upload a slice, or take one of the simulated examples.</p>'
+WIDTHS: list[str | int] = [
+    190,
+    160,
+    220,
+    110,
+    190,
+    130,
+]  # pixels; left to itself a long file name fills a phone's screen
 OPACITY = "(share) => { document.documentElement.style.setProperty('--map-opacity', share); return []; }"
 INTO_VIEW = """() => {  // on a phone the answer stands below what asks for it
   if (window.innerWidth < 700) document.getElementById('answer').scrollIntoView({behavior: 'smooth'});
@@ -75,7 +83,12 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
         with gr.Column(scale=3, min_width=320):
             answer = gr.HTML(EMPTY, elem_id="answer")
             table = gr.Dataframe(
-                headers=list(response.COLUMNS), label="Answers", interactive=False, visible=False, wrap=True
+                headers=list(response.COLUMNS),
+                label="Answers",
+                interactive=False,
+                visible=False,
+                wrap=True,
+                column_widths=WIDTHS,
             )
             download = gr.HTML(visible=False)
     hidden: Updates = {part: gr.update(visible=False) for part in (volume, table, download)}

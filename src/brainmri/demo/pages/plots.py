@@ -57,7 +57,7 @@ def specification(chosen: Ranking, cost: str) -> dict[str, Any]:
         "title": COSTS[cost] + (", logarithmic" if wide else ""),
         "scale": {"padding": 24} | ({"type": "log"} if wide else {"zero": False}),
         # SI prefixes for parameters; a tenth of a minute would be "100m", which reads as a hundred minutes.
-        "axis": {"format": "~s" if cost == "parameters" else "~r", "tickCount": 5, "grid": False},
+        "axis": {"format": ".3~s" if cost == "parameters" else ".3~r", "tickCount": 5, "grid": False},
     }
     y = {
         "field": "accuracy",
