@@ -49,7 +49,7 @@ def main() -> None:
     from brainmri.demo.sample import examples
     from brainmri.environment import environment
 
-    machine, count = environment(), (arguments.visitors, arguments.requests)
+    machine, count = environment().as_json(), (arguments.visitors, arguments.requests)
     inputs = digest(digest_of_files(arguments.app), arguments.models, count, machine)
     out: Path = arguments.out or default_output(Path("measurements"), "visitors", inputs)
     check_output(out, "visitors", {"all": inputs}, overwrite=arguments.overwrite)

@@ -104,11 +104,11 @@ def main() -> None:
     if arguments.readme:  # before anything takes long
         readme_with(arguments.readme, "", "benchmark", overwrite=arguments.overwrite)
     data = prepared_data(arguments.data_dir, "grouped", insist=False)
-    machine = environment()
+    machine = environment().as_json()
     made = {"command": " ".join(sys.argv), **{key: machine.pop(key) for key in ("git_commit", "platform")}}
-    setting = {"environment": machine, "data": data.info["name"], "repeats": arguments.repeats}
+    setting = {"environment": machine, "data": data.info.name, "repeats": arguments.repeats}
     inputs = digest(setting)
-    out: Path = arguments.out or default_output(Path("measurements"), data.info["name"], inputs)
+    out: Path = arguments.out or default_output(Path("measurements"), data.info.name, inputs)
     file = out / "benchmark.json"
     earlier = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else {}
     same = all(earlier.get(key) == value for key, value in setting.items())
@@ -120,7 +120,7 @@ def main() -> None:
         rows = [row | {"made": made} for row in measured(part, data, arguments)]
         titles = {_title(row) for row in rows}
         rows = [row for row in report["parts"].get(part, []) if _title(row) not in titles] + rows
-        title = f"{part}: {data.info['name']}, {report['environment']['hardware']}"
+        title = f"{part}: {data.info.name}, {report['environment']['hardware']}"
         draw, text = (grouping_curves, grouping_text) if part == "grouping" else (bars, comparison_text)
         draw(rows, out / f"{part}.png", title=title)
         print(f"\n{part}\n{text(rows)}", flush=True)

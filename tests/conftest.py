@@ -5,14 +5,18 @@ import json
 import os
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import pytest
+import yaml
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; torch, imported later, would take them all
     os.environ.setdefault("OMP_NUM_THREADS", "1")
+
+if TYPE_CHECKING:
+    from brainmri.schemas import DatasetInfo
 
 MakeRun = Callable[..., Path]
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
@@ -36,6 +40,7 @@ def reject_record() -> dict[str, Any]:
     """An OOD detector's part of `uncertainty.json`, with two OOD test sets and one that is absent."""
     from brainmri.evaluation.ood.detector import OODDetector
     from brainmri.evaluation.ood.fit import ood_record
+    from brainmri.schemas import OODTestResult
 
     rng = np.random.default_rng(0)
     pictures = rng.random((60, 16)), rng.random((60, 7))
@@ -54,17 +59,27 @@ def reject_record() -> dict[str, Any]:
         test_predicted=probabilities.argmax(axis=1),
         test_groups=groups,
         classes=CLASSES,
-        probes=[probe | one for one in (faces, brains, absent, digits)],
-    )
+        probes=[OODTestResult.model_validate(probe | one) for one in (faces, brains, absent, digits)],
+    ).as_json()
 
 
 @pytest.fixture
 def make_run(tmp_path: Path) -> MakeRun:
-    """make_run(name, **changes): a run folder; a change is a dotted key of result.json with `__` for the dot."""
+    """make_run(name, **changes): a run folder; a change is a dotted key of result.json with `__` for the dot.
+
+    recipe: changes to the packaged recipe, as `--recipe` takes them.
+    """
     from brainmri.metrics.calibration import uncertainty_record
     from brainmri.metrics.classification import evaluate_predictions
+    from brainmri.models.introspect import resolve
+    from brainmri.schemas import write
 
-    def make(name: str = "resnet50-clean-seed1", classes: list[str] = CLASSES, **changes: Any) -> Path:
+    def make(
+        name: str = "resnet50-clean-seed1",
+        classes: list[str] = CLASSES,
+        recipe: list[str] | None = None,
+        **changes: Any,
+    ) -> Path:
         run = tmp_path / name
         run.mkdir(parents=True)
         seed = changes.get("seed", 1)
@@ -75,8 +90,9 @@ def make_run(tmp_path: Path) -> MakeRun:
         (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
         uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
         figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
-        result = {**result_of_example(classes, seed), **figures, "train": None}
-        result |= {key: uncertainty[key] for key in ("calibration", "conformal", "ood")}
+        scores = {split: figures.as_json() for split, figures in figures.items()}
+        result = {**result_of_example(classes, seed), **scores, "train": None}
+        result |= {key: uncertainty.as_json()[key] for key in ("calibration", "conformal", "ood")}
         for key, value in changes.items():
             *parents, last = key.split("__")
             place = result
@@ -84,7 +100,9 @@ def make_run(tmp_path: Path) -> MakeRun:
                 place = place[parent]
             place[last] = copy.deepcopy(value)
         (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
-        (run / "uncertainty.json").write_text(json.dumps(uncertainty), encoding="utf-8")
+        write(uncertainty, run / "uncertainty.json")
+        packaged = resolve("resnet50", overrides=recipe)
+        (run / "recipe.yaml").write_text(yaml.safe_dump(packaged.model_dump(mode="json")), encoding="utf-8")
         (run / "config.json").write_text(
             json.dumps({"model_type": "timm_wrapper", "architecture": "resnet50"}), encoding="utf-8"
         )
@@ -93,6 +111,20 @@ def make_run(tmp_path: Path) -> MakeRun:
         return run
 
     return make
+
+
+def dataset_info(**changes: Any) -> "DatasetInfo":
+    """What `dataset.json` of a small set may say."""
+    from brainmri.schemas import DatasetInfo
+
+    thresholds = {"same_picture_correlation": 0.98, "same_picture_structure": 0.6, "same_group_structure": 0.5}
+    settings = {"prepare_version": 4, "groups_file": False, "standardize": [], "images_with_given_group": 0}
+    content = {"name": "set", "fingerprint": "f", "layout": "csv", "split": "grouped", "leaky": False, "groups": 1}
+    content |= {"classes": ["a", "b"], "counts": {}, "split_seed": 42, "holdout": None, "val": 0.1, "test": 0.2}
+    content |= {"largest_group": 1, "distinct_images": 1, "contradictory_images": [], "groups_across_splits": 0}
+    content |= {"rejected": 0, "outlined": 0}
+    content["settings"] = settings | thresholds | {"max_pixels": 100_000_000, "min_side": 16}
+    return DatasetInfo.model_validate(content | changes)
 
 
 def _write_predictions(path: Path, splits: dict[str, Any], classes: list[str]) -> None:
@@ -126,7 +158,7 @@ def _history(epochs: int) -> pd.DataFrame:
 def result_of_example(classes: list[str], seed: int) -> dict[str, Any]:
     counts = {"train": 210, "validation": 30, "test": 60}
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "arch": "resnet50",
         "recipe_title": "ResNet-50, all weights trained",
         "source": "B: Brain Tumor Classification using ResNet50",

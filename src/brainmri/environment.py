@@ -12,9 +12,9 @@ import sys
 import tomllib
 from importlib import metadata
 from pathlib import Path
-from typing import Any
 
 import brainmri
+from brainmri.schemas import Environment
 
 PACKAGES = (
     "torch",
@@ -68,12 +68,12 @@ def use_cpu_well() -> None:
         torch.set_num_threads(max(1, available_cpus() // local))
 
 
-def environment() -> dict[str, Any]:
+def environment() -> Environment:
     """Hardware, versions and the commit of the code, for `result.json`."""
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    return {
+    found: dict[str, str | int | None] = {
         "hardware": accelerator or f"{_cpu_name()}, {available_cpus()} cores",
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
@@ -82,6 +82,7 @@ def environment() -> dict[str, Any]:
         "brainmri": brainmri.__version__,
         "git_commit": git_commit(),
     }
+    return Environment.model_validate(found)
 
 
 def _cpu_name() -> str:

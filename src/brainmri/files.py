@@ -19,6 +19,7 @@ from typing import Any
 from filelock import FileLock, Timeout
 
 from brainmri.errors import writing
+from brainmri.schemas import Made, MadePart, json_text
 
 
 def write_durably(path: Path, text: str) -> None:
@@ -92,13 +93,13 @@ def check_output(out: Path, command: str, parts: Mapping[str, str], *, overwrite
         raise ValueError(f"{out} is a file: give another folder")
     if overwrite or not out.exists() or all(entry.name.startswith(UNFINISHED) for entry in out.iterdir()):
         return
-    earlier = _read(out).get(command)
-    if earlier is None:
+    earlier = _read(out).of(command)
+    if not earlier:
         raise ValueError(
             f"{out} holds something that this command did not make: give another --out, or --overwrite to replace the "
             "files of the same names in it"
         )
-    if other := [part for part, inputs in parts.items() if part in earlier and earlier[part]["inputs"] != inputs]:
+    if other := [part for part, inputs in parts.items() if part in earlier and earlier[part].inputs != inputs]:
         raise ValueError(
             f"{out} holds what was made of other inputs ({', '.join(other)}): give another --out, or --overwrite to "
             "replace it"
@@ -123,7 +124,8 @@ def output(out: Path, command: str, inputs: str, *, part: str = "all", overwrite
         yield new
         files = sorted(file.relative_to(new).as_posix() for file in new.rglob("*") if file.is_file())
         out.mkdir(exist_ok=True)
-        for name in _read(out).get(command, {}).get(part, {"files": []})["files"]:
+        before = _read(out).of(command).get(part)
+        for name in before.files if before else []:
             if name not in files and (out / name).resolve().is_relative_to(out.resolve()):
                 (out / name).unlink(missing_ok=True)
         for name in files:
@@ -135,8 +137,8 @@ def output(out: Path, command: str, inputs: str, *, part: str = "all", overwrite
 def record_output(out: Path, command: str, inputs: str, files: list[str], *, part: str = "all") -> None:
     """Write into `made.json` of `out` that `command` made `files` there, as this part; its other parts stay."""
     record = _read(out)
-    record[command] = record.get(command, {}) | {part: {"inputs": inputs, "files": files}}
-    replace_text(out / RECORD, json.dumps(record, indent=1, ensure_ascii=False) + "\n")
+    own = record.of(command) | {part: MadePart(inputs=inputs, files=files)}
+    replace_text(out / RECORD, json_text(record.model_copy(update={command: own})))
 
 
 def replace_text(path: Path, text: str) -> None:
@@ -146,18 +148,12 @@ def replace_text(path: Path, text: str) -> None:
     unfinished.replace(path)
 
 
-def _read(out: Path) -> dict[str, dict[str, dict[str, Any]]]:
-    """What `made.json` of `out` has, by command and part; nothing where there is no such record."""
+def _read(out: Path) -> Made:
+    """`made.json` of `out`; an empty record where there is none."""
     try:
-        record = json.loads((out / RECORD).read_text(encoding="utf-8"))
-        return {
-            command: {
-                part: {"inputs": str(made["inputs"]), "files": list(made["files"])} for part, made in parts.items()
-            }
-            for command, parts in record.items()
-        }
-    except (FileNotFoundError, ValueError, KeyError, TypeError, AttributeError):
-        return {}
+        return Made.model_validate_json((out / RECORD).read_text(encoding="utf-8"))
+    except (FileNotFoundError, ValueError):  # pydantic's error is a ValueError
+        return Made()
 
 
 FOLDER = "finishing"

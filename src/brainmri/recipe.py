@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from importlib import resources
+from pathlib import Path
 from typing import Annotated, Any, Literal, get_args, get_origin
 
 import yaml
@@ -23,7 +24,8 @@ from pydantic import (
     model_validator,
 )
 
-from brainmri.errors import did_you_mean, flags_like, near
+from brainmri.errors import did_you_mean, flags_like, near, reading
+from brainmri.schemas import Published, renamed
 from brainmri.transforms.config import DOMAIN_RANDOMIZATION, Augmentation
 
 Protocol = Literal["clean", "published"]
@@ -33,16 +35,6 @@ Normalization = Literal["unit", "half", "imagenet", "caffe", "caffe_div255", "im
 
 class Strict(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class Published(Strict):
-    """The figure that the source states, with the data and split it was measured on."""
-
-    accuracy: float | None = Field(ge=0, le=1)
-    data: str
-    split: str
-    minutes: PositiveFloat | None = None
-    note: str = ""
 
 
 class Architecture(Strict):
@@ -282,6 +274,16 @@ def read_recipe(
     return recipe
 
 
+def read_recipe_file(path: Path) -> Recipe:
+    """`recipe.yaml` of a run folder, also of one that an earlier version made.
+
+    Raises:
+        ValueError: if it is no recipe; the message names the file.
+    """
+    with reading(path):
+        return Recipe.model_validate(renamed(yaml.safe_load(path.read_text(encoding="utf-8"))))
+
+
 def _problem(place: list[str | int], kind: str, message: str) -> str:
     """A fault that pydantic found, with the keys that were probably meant where it is an unknown one."""
     where = ".".join(map(str, place))
@@ -330,6 +332,29 @@ def _change(override: str) -> dict[str, Any]:
     for part in reversed(key.split(".")):
         change = {part: change}
     return dict(change)
+
+
+def differences(before: Recipe, now: Recipe) -> dict[str, Any]:
+    """What must be changed in `before` to get `now`: values by their dotted keys, as `read_recipe` takes changes."""
+    return _differences(
+        before.model_dump(mode="json"), now.model_dump(mode="json"), now.model_dump(mode="json", exclude_defaults=True)
+    )
+
+
+def _differences(before: Any, now: Any, short: Any, key: str = "") -> dict[str, Any]:
+    """short: `now` without what is so by default, which is enough where `before` has nothing."""
+    if isinstance(before, list) and isinstance(now, list) and len(before) == len(now):
+        before, now = dict(enumerate(before)), dict(enumerate(now))
+        short = dict(enumerate(short)) if isinstance(short, list) else None
+    if before is None and isinstance(now, dict):
+        before, now = {}, short if isinstance(short, dict) else now
+    if not isinstance(before, dict) or not isinstance(now, dict) or any("." in str(name) for name in now):
+        return {} if before == now else {key: now}
+    found: dict[str, Any] = {}
+    for name in dict.fromkeys([*before, *now]):
+        inner = short.get(name) if isinstance(short, dict) else None
+        found |= _differences(before.get(name), now.get(name), inner, f"{key}.{name}" if key else str(name))
+    return found
 
 
 def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:

@@ -5,7 +5,10 @@ The report, the model card, the demo and the comparison table share these, so th
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from brainmri.schemas import DataSummary, Published, RunResult
 
 BASELINES = {
     "majority": "Always the most frequent class",
@@ -48,11 +51,11 @@ def change(before: float | None, after: float | None) -> str:
     return f"from {number(before)} to {number(after)}"
 
 
-def with_interval(figures: dict[str, Any]) -> str:
-    """Accuracy and interval as text: "95.6 % [94.1, 96.9]"."""
-    if figures["accuracy_ci95"] is None:
-        return f"{percent(figures['accuracy'])} (no interval: one group)"
-    return f"{percent(figures['accuracy'])} {interval(figures['accuracy_ci95'])}"
+def with_interval(share: float | None, bounds: list[float] | None) -> str:
+    """A share in 0..1 and its interval as text: "95.6 % [94.1, 96.9]"."""
+    if bounds is None:
+        return f"{percent(share)} (no interval: one group)"
+    return f"{percent(share)} {interval(bounds)}"
 
 
 def interval(bounds: list[float] | None) -> str:
@@ -69,75 +72,80 @@ def duration(seconds: float | None) -> str:
     return f"{seconds / 60:.1f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def published_figure(published: dict[str, Any] | None) -> str:
+def published_figure(published: Published | None) -> str:
     """The source's own figure with its data and split, or a dash with the reason."""
     if published is None:
         return f"{DASH} (none published)"
-    accuracy = DASH if published["accuracy"] is None else f"{100 * published['accuracy']:.4g} %"
-    details = [text for text in (published["data"], published["split"], published["note"]) if text]
+    accuracy = DASH if published.accuracy is None else f"{100 * published.accuracy:.4g} %"
+    details = [text for text in (published.data, published.split, published.note) if text]
     return f"{accuracy} ({'; '.join(details)})"
 
 
-def data_title(data: dict[str, Any]) -> str:
-    """Name and split of the `data` part of a result, with what must be known: "phantom (grouped split, simulated)"."""
-    marks = [f"{data['split']} split"] + ["leaky"] * data["leaky"] + ["simulated"] * data["simulated"]
-    return f"{data['name']} ({', '.join(marks)})"
+def data_title(data: DataSummary) -> str:
+    """Name and split of a data set, with what must be known: "phantom (grouped split, simulated)"."""
+    return split_title(data.name, data.split, leaky=data.leaky, simulated=data.simulated)
 
 
-def baseline_rows(result: dict[str, Any]) -> list[tuple[str, float | None]]:
-    """(name in words, accuracy on the test split) of each floor."""
-    return [(name, (result["floors"] or {}).get(key)) for key, name in BASELINES.items()]
+def split_title(name: str, split: str, *, leaky: bool, simulated: bool) -> str:
+    """The same from its parts."""
+    marks = [f"{split} split"] + ["leaky"] * leaky + ["simulated"] * simulated
+    return f"{name} ({', '.join(marks)})"
 
 
-def simulation_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
+def baseline_rows(result: RunResult) -> list[tuple[str, float | None]]:
+    """(name in words, accuracy on the test split) of each baseline."""
+    return [(name, getattr(result.baselines, key, None)) for key, name in BASELINES.items()]
+
+
+def simulation_warning(data: DataSummary) -> list[tuple[str, str]]:
     """The warning that the scored images are simulated, where they are."""
     text = "The images are simulated (phantom set). No figure on this page is a clinical one."
-    return [("Simulated images", text)] if data["simulated"] else []
+    return [("Simulated images", text)] if data.simulated else []
 
 
-def leak_warning(data: dict[str, Any]) -> list[tuple[str, str]]:
+def leak_warning(data: DataSummary) -> list[tuple[str, str]]:
     """The warning that the split of the data leaks, where it does."""
     text = "Images of one group stand in more than one split. The accuracy is inflated and cannot rank models."
-    return [("Leaky split", text)] if data["leaky"] else []
+    return [("Leaky split", text)] if data.leaky else []
 
 
-def baseline_warning(result: dict[str, Any]) -> list[tuple[str, str]]:
+def baseline_warning(result: RunResult) -> list[tuple[str, str]]:
     """The warning that a trivial baseline comes near the accuracy on the test split, or passes it, where one does."""
     floors = [(floor, name) for name, floor in baseline_rows(result) if floor is not None]
-    if result["test"] is None or not floors:
+    if result.test is None or not floors:
         return []
     highest, name = max(floors)
-    if highest < result["test"]["accuracy"] - NEAR_BASELINE:
+    if highest < result.test.accuracy - NEAR_BASELINE:
         return []
     text = (
         f"A method without a network (“{name}”) has {percent(highest)} of the test images right, the network "
-        f"{percent(result['test']['accuracy'])}. Its accuracy shows little about what it learnt."
+        f"{percent(result.test.accuracy)}. Its accuracy shows little about what it learnt."
     )
     return [("Near a trivial baseline", text)]
 
 
-def leak_statement(result: dict[str, Any]) -> str:
+def leak_statement(result: RunResult) -> str:
     """One or two sentences on whether training and test images share groups."""
-    data = result["data"]
-    if data["leaky"]:
+    data = result.data
+    if data.leaky:
         return (
-            f"The split (“{data['split']}”) is leaky: images of one group (the same image, neighbouring slices or "
+            f"The split (“{data.split}”) is leaky: images of one group (the same image, neighbouring slices or "
             "one patient) stand in more than one of training, validation and test."
         )
     return (
-        f"No group stands in more than one split (“{data['split']}”). Groups hold the same image in any form, "
+        f"No group stands in more than one split (“{data.split}”). Groups hold the same image in any form, "
         "neighbouring slices as far as images tell, and the patient ids that were given, if any."
     )
 
 
-def limits(result: dict[str, Any]) -> list[str]:
+def limits(result: RunResult) -> list[str]:
     """What the figures do not show, one sentence or two each."""
     found = [
         RESEARCH_ONLY,
         "The test images come from the same data set as the training images. Images from other scanners, hospitals or "
         "sources can be classified far worse: a network can learn the source of an image instead of the disease.",
-        SINGLE_SLICES + (REFUSES_SOME if result["ood"] else ""),
+        SINGLE_SLICES + (REFUSES_SOME if result.ood else ""),
     ]
-    if result["data"]["simulated"]:
+    if result.data.simulated:
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")
     return found

@@ -88,10 +88,10 @@ def test_an_edited_copy_with_the_same_records_has_its_own_pixels_and_floors(data
     np.testing.assert_array_equal(pixel_cache(copy, 16).first[0], original)
     for name in copy.index["file_name"]:  # two images, one for each class
         save(noise(700 + ("/glioma/" in name)), copy.root / name)
-    assert copy.info["fingerprint"] == data.info["fingerprint"]
+    assert copy.info.fingerprint == data.info.fingerprint
     assert content_fingerprint(copy) != content_fingerprint(data)
     assert pixel_cache(copy, 16).first[:].tobytes() != pixel_cache(data, 16).first[:].tobytes()
-    assert cached_baselines(copy)["nearest_neighbour"] == 1 > floors["nearest_neighbour"]
+    assert cached_baselines(copy).nearest_neighbour == 1 > (floors.nearest_neighbour or 0)
     assert cached_baselines(data) == floors
 
 
@@ -176,7 +176,7 @@ def test_a_raw_folder_is_prepared_again_after_an_edit_that_leaves_its_times(
     edit_unnoticed(next(raw.rglob("*.png")))
     again = prepared_data(str(raw), "grouped", insist=False)
     assert again.root != first.root
-    assert again.info["fingerprint"] != first.info["fingerprint"]
+    assert again.info.fingerprint != first.info.fingerprint
     table = raw / "labels.csv"
     names = sorted(file.relative_to(raw).as_posix() for file in raw.rglob("*.png"))
     table.write_text("file_name,label\n" + "".join(f"{name},{name.split('/')[0]}\n" for name in names))
@@ -191,6 +191,6 @@ def test_figures_on_an_edited_set_do_not_go_under_its_old_fingerprint(
     assert prepared_data(str(data.root), "grouped", insist=False).info == data.info
     save(noise(77), first_file(data), format="PNG")
     edited = prepared_data(str(data.root), "grouped", insist=False)
-    assert edited.info["fingerprint"] != data.info["fingerprint"]
+    assert edited.info.fingerprint != data.info.fingerprint
     assert "are not those that were prepared" in caplog.text
-    assert json.loads((data.root / "dataset.json").read_text())["fingerprint"] == data.info["fingerprint"]
+    assert json.loads((data.root / "dataset.json").read_text())["fingerprint"] == data.info.fingerprint

@@ -67,14 +67,15 @@ def test_command_line(tmp_path, out):
     assert list(rejected["path"]) == ["Testing/notumor/text.jpg", "Training/glioma/empty.jpg"]
     assert ["not an image" in rejected["reason"][0], "empty" in rejected["reason"][1]] == [True, True]
 
-    info = data.info
-    assert list(info) == [
+    info = data.info.as_json()
+    assert set(info) == {
         *("schema_version", "name", "fingerprint", "layout", "simulated", "origin", "classes", "split", "split_seed"),
         *("holdout", "val", "test", "counts"),
-        *("groups", "largest_group", "pictures", "contradictory_pictures", "groups_across_splits", "leaky", "rejected"),
-        *("outlined", "settings"),
-    ]
-    assert (info["schema_version"], info["name"], info["layout"]) == (1, "My slices", "kaggle-4class")
+        *("groups", "largest_group", "distinct_images", "contradictory_images", "groups_across_splits", "leaky"),
+        *("rejected", "outlined", "settings"),
+    }
+    assert next(iter(info)) == "schema_version"
+    assert (info["schema_version"], info["name"], info["layout"]) == (2, "My slices", "kaggle-4class")
     assert (info["classes"], info["split"], info["split_seed"]) == (["glioma", "notumor"], "grouped", 42)
     assert (info["val"], info["test"], info["rejected"], info["leaky"]) == (0.1, 0.2, 2, False)
     assert len(info["fingerprint"]) == 16
@@ -131,7 +132,7 @@ def test_plain_load_dataset(source, out, tmp_path, monkeypatch):
             assert set(part.features) == {"image", "label"}
             assert part.features["label"].names == data.classes
             labels = [part.features["label"].names[number] for number in part["label"]]
-            assert Counter(labels) == {key: value for key, value in data.info["counts"][split].items() if value}
+            assert Counter(labels) == {key: value for key, value in data.info.counts[split].items() if value}
             assert part[0]["image"].size == (16, 16)
 
 
@@ -168,8 +169,8 @@ def test_copies_share_a_group_and_contradictions_are_reported(source, out, capsy
     data = open_prepared(prepare(source, out))
     rows = data.index[data.index["source"].str.contains("same|mirrored")]
     assert rows["duplicate_id"].nunique() == rows["group_id"].nunique() == rows["split"].nunique() == 1
-    assert data.info["contradictory_pictures"] == [["glioma/mirrored.png", "glioma/same.png", "notumor/same.png"]]
-    assert (data.info["largest_group"], data.info["groups"], data.info["pictures"]) == (3, 36, 36)
+    assert data.info.contradictory_images == [["glioma/mirrored.png", "glioma/same.png", "notumor/same.png"]]
+    assert (data.info.largest_group, data.info.groups, data.info.distinct_images) == (3, 36, 36)
     assert "1 images occur under more than one label" in capsys.readouterr().out
 
 
@@ -179,8 +180,8 @@ def test_given_groups(source, out, tmp_path):
         lines += [f"{label}/{label}_{number:02d}.png,{label}{number // 2}" for number in range(count)]
     (tmp_path / "groups.csv").write_text("\n".join(lines))
     data = open_prepared(prepare(source, out, groups=tmp_path / "groups.csv"))
-    assert data.info["groups"] == 10 + 8
-    assert data.info["settings"]["images_with_given_group"] == 35
+    assert data.info.groups == 10 + 8
+    assert data.info.settings.images_with_given_group == 35
     numbers = data.index["source"].str.extract(r"(\w+)_(\d+)\.png$")
     pairs = numbers[0] + (numbers[1].astype(int) // 2).astype(str)
     assert (data.index.groupby(pairs)["split"].nunique() == 1).all()
@@ -190,8 +191,8 @@ def test_source_split_that_leaks_says_so(tmp_path, out, capsys):
     source = class_folders(tmp_path / "source", KAGGLE)
     shutil.copyfile(source / "Training/glioma/glioma_00.png", source / "Testing/glioma/copy.png")
     data = open_prepared(prepare(source, out, split="source"))
-    assert (data.info["leaky"], data.info["groups_across_splits"]) == (True, 1)
-    assert (data.info["val"], data.info["test"]) == (0.1, None)
+    assert (data.info.leaky, data.info.groups_across_splits) == (True, 1)
+    assert (data.info.val, data.info.test) == (0.1, None)
     assert set(data.index["source"][data.index["split"] == "test"].str.split("/").str[0]) == {"Testing"}
     assert "LEAKY: 1 of 44 groups" in capsys.readouterr().out
     assert "LEAKY" in (out / "README.md").read_text(encoding="utf-8")
@@ -246,7 +247,7 @@ def test_csv_with_sites_and_groups(source, tmp_path):
     )
     data = open_prepared(prepare(tmp_path / "labels.csv", tmp_path / "out"))
     assert set(data.index["site"]) == {"Basel"}
-    assert data.info["name"] == "labels"
+    assert data.info.name == "labels"
     assert pd.read_csv(data.root / "rejected.csv").to_numpy().tolist() == [["source/absent.png", "no such file"]]
 
 
@@ -331,11 +332,11 @@ def test_one_class_or_no_picture(tmp_path, out):
 @pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the 7,023 real images are not here (set BRAINMRI_REAL_DATA)")
 def test_real_set(out):
     data = open_prepared(prepare(REAL_DATA, out))
-    assert data.info["layout"] == "kaggle-4class"
-    assert (len(data.index), data.info["rejected"], data.info["leaky"]) == (7023, 0, False)
+    assert data.info.layout == "kaggle-4class"
+    assert (len(data.index), data.info.rejected, data.info.leaky) == (7023, 0, False)
     for split, share in (("train", 0.7), ("validation", 0.1), ("test", 0.2)):
         for label, count in data.index["label"].value_counts().items():
-            assert data.info["counts"][split][label] == pytest.approx(share * count, rel=0.02)
+            assert data.info.counts[split][label] == pytest.approx(share * count, rel=0.02)
 
 
 TRIANGLE = '"[[0.2,0.2],[0.6,0.2],[0.4,0.6]]"'
@@ -347,7 +348,7 @@ def test_outlines_beside_the_source_or_given_come_with_the_data(source, out, cap
     beside.write_text(f"path,x0,polygon\n{first},0.2,{TRIANGLE}\n{second},0.2,{TRIANGLE}\ngone.png,0.2,{TRIANGLE}\n")
     data = open_prepared(prepare(source, out))
     assert "2 images have outlines of their tumours." in capsys.readouterr().out
-    assert data.info["outlined"] == 2
+    assert data.info.outlined == 2
     assert set(data.outlines()) == {first, second} < set(data.index["source"])
     given = out.with_name("given.csv")
     given.write_text(f"path,polygon\n{second},{TRIANGLE}\n")

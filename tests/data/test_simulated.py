@@ -75,10 +75,10 @@ def test_pictures_that_were_swapped_later_are_not_simulated(
 ) -> None:
     out = prepare(phantom, tmp_path / "out", groups=phantom / "groups.csv")
     data = open_prepared(out)
-    assert data.info["simulated"] is True
-    assert as_binary(data, None).info["simulated"] is True
+    assert data.info.simulated is True
+    assert as_binary(data, None).info.simulated is True
     shutil.copy(patients(tmp_path / "real") / "glioma" / "0.png", next((out / "train").rglob("*.png")))
-    assert open_prepared(out).info["simulated"] is False
+    assert open_prepared(out).info.simulated is False
     assert "not those that were simulated" in caplog.text
 
 
@@ -107,7 +107,7 @@ def test_the_origin_is_what_was_said_and_never_the_layout(phantom: Path, tmp_pat
     assert "origin was not recorded (`prepare_data.py --origin NAME` does)" in card
     done = run_here("prepare_data.py", real, tmp_path / "two", "--origin", "figshare-cheng")
     assert done.returncode == 0, done.stderr
-    assert open_prepared(tmp_path / "two").info["origin"] == "figshare-cheng"
+    assert open_prepared(tmp_path / "two").info.origin == "figshare-cheng"
     assert "stated as cc-by-4.0" in (tmp_path / "two" / "README.md").read_text()
     with pytest.raises(ValueError, match="unknown origin 'kagle': expected one of figshare-cheng, kaggle-nickparvar"):
         prepare(real, tmp_path / "three", origin="kagle")

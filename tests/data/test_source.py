@@ -29,15 +29,15 @@ def test_a_raw_folder_is_prepared_once_into_the_cache(
 ) -> None:
     monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path / "cache"))
     first = prepared_data(str(raw), "grouped", insist=False)
-    assert first.info["name"] == "slices"
+    assert first.info.name == "slices"
     assert first.root.is_relative_to(tmp_path / "cache" / "prepared")
     assert "Wrote" in capsys.readouterr().out
     assert prepared_data(str(raw), "grouped", insist=False).root == first.root
     assert "Wrote" not in capsys.readouterr().out
     other = prepared_data(str(raw), "oversample_then_split", insist=True)
-    assert (other.info["split"], other.root == first.root) == ("oversample_then_split", False)
+    assert (other.info.split, other.root == first.root) == ("oversample_then_split", False)
     # A prepared folder is opened as it is, unless the protocol insists on another split.
-    assert prepared_data(str(first.root), "source", insist=False).info["split"] == "grouped"
+    assert prepared_data(str(first.root), "source", insist=False).info.split == "grouped"
     with pytest.raises(ValueError, match=r"needs the split 'source', but .* was prepared with 'grouped'"):
         prepared_data(str(first.root), "source", insist=True)
 

@@ -63,9 +63,9 @@ def test_a_prepared_set_says_what_was_done_and_moves_its_outlines(heads, tmp_pat
     plain = open_prepared(prepare(heads, tmp_path / "plain"))
     changed = open_prepared(prepare(heads, tmp_path / "changed", standardize=["crop", "levels"]))
     assert contents(heads) == before
-    assert changed.info["settings"]["standardize"] == ["crop", "levels"]
-    assert changed.info["name"] == "source, standardized (crop, levels)"
-    assert changed.info["fingerprint"] != plain.info["fingerprint"]
+    assert changed.info.settings.standardize == ["crop", "levels"]
+    assert changed.info.name == "source, standardized (crop, levels)"
+    assert changed.info.fingerprint != plain.info.fingerprint
     columns = ["label", "split", "group_id", "duplicate_id", "source"]  # groups are those of the images as they were
     assert changed.index[columns].equals(plain.index[columns])
     x0, y0, x1, y1 = head_box(np.asarray(Image.open(heads / "glioma/glioma_03.png")))

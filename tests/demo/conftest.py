@@ -27,7 +27,7 @@ from brainmri.models.introspect import resolve
 from brainmri.models.layers import classifier_layer
 from brainmri.models.load import load_classifier, load_processor, save_model
 from brainmri.models.preprocessing import image_processor
-from brainmri.schemas import json_text
+from brainmri.schemas import json_text, write
 
 from ..conftest import CLASSES, MakeRun, example_predictions, result_of_example
 from .serving import Served, served
@@ -109,26 +109,22 @@ def run_folder(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     splits = {"validation": example_predictions(CLASSES, 120, 1), "test": example_predictions(CLASSES, 240, 51)}
     (val_y, val_p, _), (test_y, test_p, groups) = splits.values()
     one_slice = np.zeros((1, 16)), np.zeros((1, 7))
-    ood = fitted | {
-        key: value
-        for key, value in ood_record(
-            OODDetector.fit(fitted["layer"], one_slice, one_slice),
-            fitted_images=40,
-            validation=np.zeros(120, dtype=bool),
-            test=np.arange(240) < 12,
-            test_labels=test_y,
-            test_predicted=test_p.argmax(axis=1),
-            test_groups=groups,
-            classes=CLASSES,
-            probes=[],
-        ).items()
-        if key not in fitted
-    }
+    ood = ood_record(
+        OODDetector.fit(fitted["layer"], one_slice, one_slice),
+        fitted_images=40,
+        validation=np.zeros(120, dtype=bool),
+        test=np.arange(240) < 12,
+        test_labels=test_y,
+        test_predicted=test_p.argmax(axis=1),
+        test_groups=groups,
+        classes=CLASSES,
+        probes=[],
+    ).model_copy(update=fitted)
     uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, CLASSES, test_groups=groups, ood=ood)
-    (folder / "uncertainty.json").write_text(json_text(uncertainty), encoding="utf-8")
-    figures = {split: evaluate_predictions(y, p, ids, CLASSES) for split, (y, p, ids) in splits.items()}
+    write(uncertainty, folder / "uncertainty.json")
+    figures = {split: evaluate_predictions(y, p, ids, CLASSES).as_json() for split, (y, p, ids) in splits.items()}
     result = {**result_of_example(CLASSES, 1), **figures, "train": None, "arch": "cnn_4x4"}
-    result |= {key: uncertainty[key] for key in ("calibration", "conformal", "ood")}
+    result |= {key: uncertainty.as_json()[key] for key in ("calibration", "conformal", "ood")}
     (folder / "result.json").write_text(json_text(result), encoding="utf-8")
     return folder
 

@@ -5,6 +5,7 @@ import pytest
 
 from brainmri.metrics.calibration import apply_temperature, fit_temperature, uncertainty_record
 from brainmri.metrics.conformal import conformal_threshold, prediction_sets
+from brainmri.schemas import OODRecord
 
 
 def simulated(n, seed, sharpness=1.0, classes=4):
@@ -47,7 +48,7 @@ def test_conformal_needs_nine_images(n, possible):
     assert (conformal_threshold(labels, probabilities) is not None) == possible
     uncertainty = uncertainty_record(
         labels, probabilities, *simulated(50, seed=2), list("abcd"), test_groups=["g"] * 50
-    )
+    ).as_json()
     assert (uncertainty["conformal"] is not None) == possible
     assert (uncertainty["conformal_reason"] is None) == possible
     if not possible:
@@ -69,9 +70,9 @@ def test_conformal_sets_cover_the_promised_share_on_exchangeable_data():
 def test_trust_holds_what_the_contract_names_and_only_validation_is_fitted():
     validation, test = simulated(400, 1, 2.5), simulated(300, 2, 2.5)
     groups = [f"g{k // 3}" for k in range(300)]
-    uncertainty = uncertainty_record(*validation, *test, list("abcd"), test_groups=groups)
+    uncertainty = uncertainty_record(*validation, *test, list("abcd"), test_groups=groups).as_json()
     json.dumps(uncertainty, allow_nan=False)
-    assert uncertainty["schema_version"] == 1
+    assert uncertainty["schema_version"] == 2
     assert uncertainty["classes"] == list("abcd")
     calibration, conformal = uncertainty["calibration"], uncertainty["conformal"]
     assert set(calibration) == {
@@ -84,7 +85,7 @@ def test_trust_holds_what_the_contract_names_and_only_validation_is_fitted():
     assert uncertainty["ood"] is None
     assert uncertainty["ood_reason"].endswith(".")
 
-    other = uncertainty_record(*validation, *simulated(300, 99, 0.5), list("abcd"), test_groups=groups)
+    other = uncertainty_record(*validation, *simulated(300, 99, 0.5), list("abcd"), test_groups=groups).as_json()
     assert other["calibration"]["temperature"] == calibration["temperature"]
     assert other["conformal"]["threshold"] == conformal["threshold"]
 
@@ -100,7 +101,7 @@ def test_coverage_is_given_by_class_and_sets_by_size():
     test_p = np.array([[0.7, 0.3, 0], [0.7, 0.3, 0], [0.5, 0.5, 0], [0.1, 0.9, 0]])
     uncertainty = uncertainty_record(
         *validation, [0, 1, 1, 1], test_p, ["a", "b", "c"], test_groups=["g", "g", "h", "i"]
-    )
+    ).as_json()
     conformal = uncertainty["conformal"]
     assert conformal["test_coverage"] == 0.5
     assert conformal["test_coverage_per_class"] == {"a": 1.0, "b": pytest.approx(1 / 3), "c": None}
@@ -109,11 +110,11 @@ def test_coverage_is_given_by_class_and_sets_by_size():
     assert 0 <= low < 0.5 < high <= 1
 
 
-def test_the_reject_rule_or_the_reason_why_there_is_none_stands_in_it():
+def test_the_reject_rule_or_the_reason_why_there_is_none_stands_in_it(reject_record):
     validation, test = simulated(40, 1), simulated(20, 2)
-    for ood, key in (({"threshold": 1.5}, "ood"), ("Two heads.", "ood_reason")):
+    for ood, key in ((OODRecord.model_validate(reject_record), "ood"), ("Two heads.", "ood_reason")):
         uncertainty = uncertainty_record(*validation, *test, list("abcd"), test_groups=["g"] * 20, ood=ood)
-        assert {name: uncertainty[name] for name in ("ood", "ood_reason")} == {
+        assert {name: getattr(uncertainty, name) for name in ("ood", "ood_reason")} == {
             "ood": None,
             "ood_reason": None,
             key: ood,

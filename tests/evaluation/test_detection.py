@@ -27,6 +27,7 @@ def test_the_threshold_comes_from_validation_and_the_figures_from_test() -> None
         CLASSES,
     )
     assert found is not None
+    found = found.as_json()
     assert found["without_tumour"] == "no_tumor"
     assert found["threshold"] == pytest.approx(0.95)
     everywhere = found["all"]
@@ -45,6 +46,7 @@ def test_a_site_without_tumours_has_no_sensitivity() -> None:
     scores = probabilities([0.1, 0.9])
     found = detection(labels, scores, labels, scores, ["a", "b"], ["x", "y"], CLASSES)
     assert found is not None
+    found = found.as_json()
     assert (found["sites"]["x"]["sensitivity"], found["sites"]["x"]["sensitivity_ci95"]) == (None, None)
     assert found["sites"]["y"]["specificity"] is None
 
@@ -60,7 +62,7 @@ def test_the_report_shows_each_site(make_run) -> None:
     labels = np.array([1, 0, 1, 0])
     scores = probabilities([0.1, 0.9, 0.2, 0.1])
     found = detection(labels, scores, labels, scores, ["a", "b", "c", "d"], ["oslo", "oslo", "", ""], CLASSES)
-    page = write_report(make_run("a", detection=found)).read_text()
+    page = write_report(make_run("a", detection=found.as_json())).read_text()
     assert "Finding tumours" in page
     assert "<td>oslo</td><td>1</td><td>100.0 %" in page
     assert "<td>unknown</td>" in page

@@ -114,7 +114,7 @@ def test_compute_floors_reads_the_folder_and_knows_training_and_validation(tmp_p
     rows += [("train", "b", image(2, True)) for k in range(20)]
     rows += [("validation", "b", image(3, True)) for k in range(10)]
     rows += [("test", "a", image(k % 2, True)) for k in range(6)] + [("test", "b", image(3, False)) for k in range(4)]
-    result = compute_baselines(prepared(tmp_path, rows))
+    result = compute_baselines(prepared(tmp_path, rows)).as_json()
     assert result == {"majority": 0.6, "nearest_neighbour": 1.0, "global_statistics": 0.0}
 
 

@@ -29,7 +29,7 @@ GROUPS = ["g1", "g1", "g2", "g3", "g3", "g4"]
 
 
 def figures(labels=LABELS, probabilities=PROBABILITIES, groups=GROUPS, classes=("a", "b", "c")):
-    return evaluate_predictions(labels, probabilities, groups, list(classes))
+    return evaluate_predictions(labels, probabilities, groups, list(classes)).as_json()
 
 
 def test_counts_accuracies_and_matrix_by_hand():
@@ -122,13 +122,13 @@ def test_any_predictions_give_json_in_range_whatever_their_order(drawn):
     labels, p, order = drawn
     classes = [f"class {k}" for k in range(p.shape[1])]
     groups = [f"g{i % 3}" for i in range(len(labels))]
-    result = evaluate_predictions(labels, p, groups, classes)
+    result = evaluate_predictions(labels, p, groups, classes).as_json()
     json.dumps(result, allow_nan=False)
     for key in ("accuracy", "balanced_accuracy", "macro_f1", "ece"):
         assert 0 <= result[key] <= 1
     assert 0 <= result["brier"] <= 2
     assert sum(row["support"] for row in result["per_class"].values()) == len(labels)
-    shuffled = evaluate_predictions(labels[order], p[order], [groups[i] for i in order], classes)
+    shuffled = evaluate_predictions(labels[order], p[order], [groups[i] for i in order], classes).as_json()
     assert shuffled["ece"] == pytest.approx(result["ece"])
     assert shuffled["accuracy_ci95"] == pytest.approx(result["accuracy_ci95"])
     # A second definition of the balanced accuracy: the mean of the recalls that exist.

@@ -208,8 +208,8 @@ def test_predictions_keep_labels_as_text(make_run):
 def test_unfinished_foreign_and_old_folders_are_refused(make_run, tmp_path):
     with pytest.raises(FileNotFoundError, match="did not finish"):
         read_result(tmp_path)
-    with pytest.raises(ValueError, match="version 2 found, 1 expected"):
-        read_result(make_run("a", schema_version=2))
+    with pytest.raises(ValueError, match="version 3 found, 2 expected"):
+        read_result(make_run("a", schema_version=3))
     run = make_run("b")
     result = json.loads((run / "result.json").read_text())
     del result["floors"], result["data"]["leaky"]

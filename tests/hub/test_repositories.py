@@ -116,7 +116,7 @@ def test_shards_hold_every_picture_once(phantom: Path, tmp_path: Path) -> None:
         assert np.asarray(data[0]["image"]).std() > 0
     card = (publication.folder / "README.md").read_text()
     assert "Copyright (C) 1993-2004 Louis Collins" in card
-    assert publication.tags == (prepared.info["fingerprint"],)
+    assert publication.tags == (prepared.info.fingerprint,)
 
 
 def publish(data: Path, out: Path, *flags: str):

@@ -214,7 +214,7 @@ def test_the_data_load_with_their_groups_and_at_their_fingerprint(
     code = f"""
 import json
 from datasets import load_dataset
-data = load_dataset("{DATA}", revision="{prepared.info["fingerprint"]}")
+data = load_dataset("{DATA}", revision="{prepared.info.fingerprint}")
 data["test"][0]["image"].save("first.png")
 rows = data["test"].remove_columns("image")
 print(json.dumps([{{s: len(data[s]) for s in data}}, data["test"].features["label"].names, rows[:]]))

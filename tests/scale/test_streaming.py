@@ -123,7 +123,7 @@ def test_pixels_labels_and_names_are_those_of_the_prepared_folder(
         assert one["uniform"].max() < 1
     shards = open_shards(str(tree))
     part = as_published(local_part(shards), shards)
-    assert part.info["fingerprint"] == data.info["fingerprint"]
+    assert part.info.fingerprint == data.info.fingerprint
     for split in ("validation", "test"):
         own, whole = (one.index[one.index["split"] == split].reset_index(drop=True) for one in (part, data))
         shared = [name for name in whole.columns if name in own.columns and name != "source"]  # which is not published
@@ -175,9 +175,9 @@ def test_two_processes_train_on_streamed_pictures_and_leave_a_whole_run_folder(s
     assert history["epoch"].tolist() == [*range(1, int(EPOCHS) + 1)]
     losses = history["train_loss"].to_numpy()  # of another part of the few images in each epoch, hence means
     assert losses[12:].mean() < losses[:8].mean() - 0.01
-    assert result["data"]["counts"] == data.info["counts"]
-    assert result["data"]["fingerprint"] == data.info["fingerprint"]
-    assert result["floors"]["majority"] == pytest.approx(data.info["counts"]["test"]["glioma"] / 39)
+    assert result["data"]["counts"] == data.info.counts
+    assert result["data"]["fingerprint"] == data.info.fingerprint
+    assert result["floors"]["majority"] == pytest.approx(data.info.counts["test"]["glioma"] / 39)
     assert (result["floors"]["nearest_neighbour"], result["floors"]["global_statistics"]) == (None, None)
     assert isinstance(result["ood"], dict)
     table = pd.read_csv(streamed / "predictions.csv")

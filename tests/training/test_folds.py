@@ -28,12 +28,12 @@ def test_every_image_is_tested_once_without_its_group(phantom: Path) -> None:
         shares = one.index["split"].value_counts(normalize=True)
         assert shares["test"] == pytest.approx(0.25, abs=0.05)
         assert shares["validation"] == pytest.approx(0.1, abs=0.06)
-        for split, counts in one.info["counts"].items():
+        for split, counts in one.info.counts.items():
             assert sum(counts.values()) == len(one.rows(split))
             assert min(counts.values()) > 0
     assert sorted(tested) == sorted(data.index["file_name"])
-    prints = {with_fold(data, numbers, fold).info["fingerprint"] for fold in range(4)}
-    assert len(prints | {data.info["fingerprint"]}) == 5
+    prints = {with_fold(data, numbers, fold).info.fingerprint for fold in range(4)}
+    assert len(prints | {data.info.fingerprint}) == 5
 
 
 def test_what_cannot_be_folded(phantom: Path) -> None:

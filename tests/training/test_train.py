@@ -55,8 +55,8 @@ def test_result_and_predictions_agree_with_each_other_and_the_data(finished: Pat
     assert result["test"]["accuracy"] == again["accuracy"]
     assert result["test"]["confusion_matrix"] == again["confusion_matrix"]
     assert result["test"]["groups"] == test["group_id"].nunique()
-    assert result["floors"] == pytest.approx(compute_baselines(data))
-    assert result["data"]["fingerprint"] == data.info["fingerprint"]
+    assert result["floors"] == pytest.approx(compute_baselines(data).as_json())
+    assert result["data"]["fingerprint"] == data.info.fingerprint
     assert result["data"]["classes"] == data.classes
 
 

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan
 from brainmri.audit.report import EXAMPLES, GROUPS, summary, write_page
 from brainmri.audit.self_test import calibrate as calibration_of
 from brainmri.audit.shortcuts import shortcuts
 from brainmri.reporting.plots import PAIRS, pairs_figure
+from brainmri.schemas import AuditReport, write
 
 STEPS = ("Reading the images", "Looking for repetitions", "Looking for shortcuts", "Drawing pairs")
 
@@ -25,7 +24,7 @@ def audit(
     calibrate: bool = False,
     called: Sequence[Called] = (),
     tell: Callable[[str], None] = lambda step: None,
-) -> dict[str, Any]:
+) -> AuditReport:
     """Look into `data` and, if given, for its images in `against`; write `out` and return what audit.json holds.
 
     Neither data set is changed, and `out` is made only once something was found: audit.json, groups.csv (of `data`), a
@@ -58,6 +57,6 @@ def audit(
             file.unlink(missing_ok=True)  # of an audit before
             if pairs:
                 pairs_figure(pairs, table, scanned.thumbnails, file, title=EXAMPLES[kind])
-    (out / "audit.json").write_text(json.dumps(found, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+    write(found, out / "audit.json")
     write_page(found, out)
     return found

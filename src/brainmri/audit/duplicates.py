@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import permutations
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -17,6 +16,7 @@ from brainmri.data.duplicates.index import near_pairs
 from brainmri.data.duplicates.similarity import SIGNS, best_correlation, symmetry_components, whitened_descriptors
 from brainmri.data.layouts import detect_layout, read_layout
 from brainmri.errors import writing
+from brainmri.schemas import Repetitions, SharedImages
 
 # From the strictest to the loosest; each holds the one before it. The column tells which images belong together.
 KINDS = {"exact": "pixels", "same_picture": "duplicate_id", "neighbour": "group_id"}
@@ -52,23 +52,22 @@ def repetitions(scan: Scan) -> pd.DataFrame:
     return table.assign(kind=kind, score=_nearest(symmetry_components(scan.thumbnails), found.group))
 
 
-def counts(table: pd.DataFrame) -> list[dict[str, Any]]:
-    """For each kind: `images` that share it with another one, `sets` of such images, the `largest` set, `contradictory`
-    (file names of each set with more than one label), and `across`: how many images of one part have one in another."""
+def counts(table: pd.DataFrame) -> list[Repetitions]:
+    """What repeats, by each kind."""
     rows = []
     for kind, column in KINDS.items():
         sizes = table[column].map(table[column].value_counts())
         labels = table.groupby(column)["label"].nunique()
         mixed = table[table[column].isin(labels.index[labels > 1])]
         rows.append(
-            {
-                "kind": kind,
-                "images": int((sizes > 1).sum()),
-                "sets": int(table.loc[sizes > 1, column].nunique()),
-                "largest": int(sizes.max()),
-                "contradictory": [sorted(names) for _, names in mixed.groupby(column)["file_name"]],
-                "across": _across(table, column),
-            }
+            Repetitions(
+                kind=kind,
+                images=int((sizes > 1).sum()),
+                sets=int(table.loc[sizes > 1, column].nunique()),
+                largest=int(sizes.max()),
+                contradictory=[sorted(names) for _, names in mixed.groupby(column)["file_name"]],
+                across=_across(table, column),
+            )
         )
     return rows
 
@@ -99,15 +98,17 @@ def example_pairs(scan: Scan, table: pd.DataFrame, count: int) -> dict[str, list
     return examples
 
 
-def _across(table: pd.DataFrame, column: str) -> list[dict[str, Any]]:
+def _across(table: pd.DataFrame, column: str) -> list[SharedImages]:
     held = {part: set(rows[column]) for part, rows in table.groupby("part", sort=False)}
     return [
-        {
-            "part": part,
-            "in": within,
-            "images": int(table.loc[table["part"] == part, column].isin(held[within]).sum()),
-            "of": int((table["part"] == part).sum()),
-        }
+        SharedImages.model_validate(
+            {
+                "part": part,
+                "in": within,
+                "images": int(table.loc[table["part"] == part, column].isin(held[within]).sum()),
+                "of": int((table["part"] == part).sum()),
+            }
+        )
         for part, within in permutations(held, 2)
     ]
 

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from brainmri.audit.duplicates import Scan, counts
 from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE
 from brainmri.reporting import html
+from brainmri.schemas import AuditReport, AuditThresholds, RejectedFile, SelfTest, SharedImages, Shortcuts
 from brainmri.wording import percent
 
-SCHEMA_VERSION = 2
 MUCH = 0.2  # of accuracy above the most frequent label, from which a shortcut is a verdict
 NAMES = {
     "exact": "equal pixels",
@@ -29,68 +28,64 @@ EXAMPLES = {
 }
 
 
-def summary(
-    scan: Scan, table: pd.DataFrame, shortcuts: dict[str, Any] | None, calibration: dict[str, Any] | None
-) -> dict[str, Any]:
+def summary(scan: Scan, table: pd.DataFrame, shortcuts: Shortcuts | None, calibration: SelfTest | None) -> AuditReport:
     """The contents of `audit.json`.
 
     table: of `brainmri.audit.duplicates.repetitions`. shortcuts: of `brainmri.audit.shortcuts.shortcuts`. calibration:
     of `brainmri.audit.self_test.calibrate`, if it was asked for.
     """
-    return {
-        "schema_version": SCHEMA_VERSION,
-        "name": scan.name,
-        "against": scan.against,
-        "images": len(table),
-        "parts": {part: int(number) for part, number in table["part"].value_counts(sort=False).items()},
-        "classes": {label: int(number) for label, number in table["label"].value_counts().sort_index().items()},
-        "thresholds": {
-            "same_picture_correlation": SAME_PICTURE,
-            "same_picture_structure": SAME_STRUCTURE,
-            "neighbour_structure": SAME_GROUP,
-        },
-        "kinds": counts(table),
-        "shortcuts": shortcuts,
-        "calibration": calibration,
-        "rejected": scan.rejected.to_dict("records"),
-    }
+    thresholds = AuditThresholds(
+        same_picture_correlation=SAME_PICTURE, same_picture_structure=SAME_STRUCTURE, neighbour_structure=SAME_GROUP
+    )
+    rejected = scan.rejected[["file_name", "reason"]].itertuples(index=False, name=None)
+    return AuditReport(
+        name=scan.name,
+        against=scan.against,
+        images=len(table),
+        parts={str(part): int(number) for part, number in table["part"].value_counts(sort=False).items()},
+        classes={str(label): int(number) for label, number in table["label"].value_counts().sort_index().items()},
+        thresholds=thresholds,
+        kinds=counts(table),
+        shortcuts=shortcuts,
+        calibration=calibration,
+        rejected=[RejectedFile(file_name=name, reason=reason) for name, reason in rejected],
+    )
 
 
-def verdicts(audit: dict[str, Any]) -> list[str]:
+def verdicts(audit: AuditReport) -> list[str]:
     """Sentences on what matters before anything is trained, the worst first; one that nothing was found if so."""
-    same = next(kind for kind in audit["kinds"] if kind["kind"] == "same_picture")
+    same = audit.same_image()
     found = []
-    for row in sorted(same["across"], key=lambda row: -row["images"] / row["of"]):
-        if not row["images"] or (row["part"] == "train" and row["in"] != audit["against"]):
+    for row in sorted(same.across, key=lambda row: -row.images / row.of):
+        if not row.images or (row.part == "train" and row.within != audit.against):
             continue  # what stands in train and elsewhere too is told from the other side
-        share = f"{row['images']:,} of {row['of']:,} images ({_share(row)}) of {row['part']} stand in {row['in']} too"
-        found.append(f"NOT EXTERNAL: {share}." if audit["against"] in (row["part"], row["in"]) else f"LEAK: {share}.")
-    if doubtful := same["contradictory"]:
+        share = f"{row.images:,} of {row.of:,} images ({_share(row)}) of {row.part} stand in {row.within} too"
+        found.append(f"NOT EXTERNAL: {share}." if audit.against in (row.part, row.within) else f"LEAK: {share}.")
+    if doubtful := same.contradictory:
         found.append(
             f"CONTRADICTORY LABELS: images with more than one: {len(doubtful)}, first {', '.join(doubtful[0])}."
         )
-    if (given := audit["shortcuts"]) and given["traits"][0]["accuracy"] >= given["majority"] + MUCH:
-        best = given["traits"][0]
+    if (given := audit.shortcuts) and given.traits[0].accuracy >= given.majority + MUCH:
+        best = given.traits[0]
         found.append(
-            f"SHORTCUT: {percent(best['accuracy'])} of the labels are told without a look at the brain, from "
-            f"{best['trait']} (always the most frequent label: {percent(given['majority'])})."
+            f"SHORTCUT: {percent(best.accuracy)} of the labels are told without a look at the brain, from "
+            f"{best.trait} (always the most frequent label: {percent(given.majority)})."
         )
     return found or ["No image stands in two parts or under two labels."]
 
 
-def audit_text(audit: dict[str, Any]) -> str:
+def audit_text(audit: AuditReport) -> str:
     """The audit for the terminal: verdicts, a line for each kind, and what each part shares with each other one."""
-    parts = ", ".join(f"{part} {number:,}" for part, number in audit["parts"].items())
-    lines = [f"{audit['name']}: {audit['images']:,} images ({parts}), {len(audit['rejected'])} files rejected", ""]
+    parts = ", ".join(f"{part} {number:,}" for part, number in audit.parts.items())
+    lines = [f"{audit.name}: {audit.images:,} images ({parts}), {len(audit.rejected)} files rejected", ""]
     lines += [
         *verdicts(audit),
         "",
         f"{'pictures that share':<64}{'images':>8}{'sets':>8}{'largest':>9}{'labels >1':>11}",
     ]
-    for kind in audit["kinds"]:
+    for kind in audit.kinds:
         lines.append(
-            f"{NAMES[kind['kind']]:<64}{kind['images']:>8,}{kind['sets']:>8,}{kind['largest']:>9,}"
-            f"{len(kind['contradictory']):>11,}"
+            f"{NAMES[kind.kind]:<64}{kind.images:>8,}{kind.sets:>8,}{kind.largest:>9,}{len(kind.contradictory):>11,}"
         )
     header, *rows = across_table(audit)
     if rows:
@@ -100,60 +95,59 @@ def audit_text(audit: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def across_table(audit: dict[str, Any]) -> list[list[str]]:
+def across_table(audit: AuditReport) -> list[list[str]]:
     """Header and rows: for each ordered pair of parts, how much of the one stands in the other, by kind."""
-    header = ["of ... stand in ...", *(kind["kind"].replace("_", " ") for kind in audit["kinds"])]
+    header = ["of ... stand in ...", *(kind.kind.replace("_", " ") for kind in audit.kinds)]
     rows = [
-        [f"{kinds[0]['part']} in {kinds[0]['in']}", *(f"{row['images']:,} ({_share(row)})" for row in kinds)]
-        for kinds in zip(*(kind["across"] for kind in audit["kinds"]), strict=True)
+        [f"{kinds[0].part} in {kinds[0].within}", *(f"{row.images:,} ({_share(row)})" for row in kinds)]
+        for kinds in zip(*(kind.across for kind in audit.kinds), strict=True)
     ]
     return [header, *rows]
 
 
-def shortcuts_tables(audit: dict[str, Any]) -> list[list[list[str]]]:
+def shortcuts_tables(audit: AuditReport) -> list[list[list[str]]]:
     """Header and rows of the table of shortcuts; no table if there are too few images for one."""
-    found = audit["shortcuts"]
+    found = audit.shortcuts
     if found is None:
         return []
-    rows = [[row["trait"], percent(row["accuracy"])] for row in found["traits"]]
-    return [[["the label told from", "accuracy"], *rows, ["the most frequent label", percent(found["majority"])]]]
+    rows = [[row.trait, percent(row.accuracy)] for row in found.traits]
+    return [[["the label told from", "accuracy"], *rows, ["the most frequent label", percent(found.majority)]]]
 
 
-def calibration_tables(audit: dict[str, Any]) -> list[list[list[str]]]:
+def calibration_tables(audit: AuditReport) -> list[list[list[str]]]:
     """Header and rows of the two tables of the calibration; no table if there was none."""
-    if audit["calibration"] is None:
+    if audit.calibration is None:
         return []
     changes = [
-        [row["change"], f"{row['found']} of {row['pictures']} ({percent(row['found'] / row['pictures'])})"]
-        for row in audit["calibration"]["changes"]
+        [row.change, f"{row.found} of {row.pictures} ({percent(row.found / row.pictures)})"]
+        for row in audit.calibration.changes
     ]
     rows = [
         [
-            f"{row['threshold']:.2f}" + (" (in use)" if row["threshold"] == SAME_GROUP else ""),
-            f"{row['groups']:,}",
-            f"{row['largest']:,}",
-            f"{row['mixed']:,}",
-            *(percent(row[name] / row[f"{name}_of"]) if row[f"{name}_of"] else "-" for name in ("next", "distant")),
+            f"{row.threshold:.2f}" + (" (in use)" if row.threshold == SAME_GROUP else ""),
+            f"{row.groups:,}",
+            f"{row.largest:,}",
+            f"{row.mixed:,}",
+            *(percent(n / of) if of else "-" for n, of in ((row.next, row.next_of), (row.distant, row.distant_of))),
         ]
-        for row in audit["calibration"]["thresholds"]
+        for row in audit.calibration.thresholds
     ]
     header = ["likeness of a group from", "groups", "largest", "in mixed groups", "next numbers", "distant numbers"]
     return [[["changed images found to be the same", "found"], *changes], [header, *rows]]
 
 
-def _share(row: dict[str, Any]) -> str:
-    return percent(row["images"] / row["of"])
+def _share(row: SharedImages) -> str:
+    return percent(row.images / row.of)
 
 
 SHOWN = 50  # contradictory images and rejected files that the page lists; audit.json has all
 
 
-def write_page(audit: dict[str, Any], folder: Path) -> Path:
+def write_page(audit: AuditReport, folder: Path) -> Path:
     """Write `audit.html` into `folder`, with the figures of example pairs that stand there.
 
     audit: of `brainmri.audit.report.summary`.
     """
-    same = next(kind for kind in audit["kinds"] if kind["kind"] == "same_picture")
     return html.write_page(
         folder / "audit.html",
         "audit.html.jinja",
@@ -163,7 +157,7 @@ def write_page(audit: dict[str, Any], folder: Path) -> Path:
         across=across_table(audit),
         shortcuts=shortcuts_tables(audit),
         calibration=calibration_tables(audit),
-        contradictory=same["contradictory"],
+        contradictory=audit.same_image().contradictory,
         figures=html.embedded_figures(folder, EXAMPLES),
         shown=SHOWN,
     )

@@ -10,7 +10,6 @@ from __future__ import annotations
 import io
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -22,6 +21,7 @@ from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, SAME_PICTURE,
 from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 from brainmri.io.read import read_image
+from brainmri.schemas import ChangeRecall, SelfTest, ThresholdGroups
 
 PICTURES = 300  # that are changed
 THRESHOLDS = (0.45, 0.50, 0.54, SAME_GROUP, 0.62, 0.70)
@@ -73,12 +73,12 @@ CHANGES: dict[str, Change] = {
 }
 
 
-def calibrate(scan: Scan) -> dict[str, Any]:
-    """`changes` and `thresholds`, each a list of rows: see `recall_of_changes` and `thresholds`."""
-    return {"changes": recall_of_changes(scan), "thresholds": thresholds(scan)}
+def calibrate(scan: Scan) -> SelfTest:
+    """What the audit finds of changed images, and the groups at each threshold."""
+    return SelfTest(changes=recall_of_changes(scan), thresholds=thresholds(scan))
 
 
-def recall_of_changes(scan: Scan, seed: int = 0) -> list[dict[str, Any]]:
+def recall_of_changes(scan: Scan, seed: int = 0) -> list[ChangeRecall]:
     """For each change: of how many `images`, drawn at random, the changed one is `found` to be the same image."""
     rows = np.random.default_rng(seed).permutation(len(scan.table))[:PICTURES]
     images = [read_image(Path(scan.table["path"].iloc[row])).image.convert("L") for row in rows]
@@ -95,32 +95,35 @@ def recall_of_changes(scan: Scan, seed: int = 0) -> list[dict[str, Any]]:
         ):
             first = np.arange(len(images))
             same |= best_correlation(parts, first, first + len(images)) >= threshold
-        found.append({"change": name, "pictures": len(images), "found": int(same.sum())})
+        found.append(ChangeRecall(change=name, pictures=len(images), found=int(same.sum())))
     return found
 
 
-def thresholds(scan: Scan) -> list[dict[str, Any]]:
+def thresholds(scan: Scan) -> list[ThresholdGroups]:
     """What groups each threshold of likeness gives: see `_measured`. The one in use is `SAME_GROUP`."""
     names, rows = series_names(scan), np.arange(len(scan.table))
     pairs = {"next": pairs_apart(names, rows, [1]), "distant": pairs_apart(names, rows, DISTANT)}
     return [_measured(scan, threshold, pairs) for threshold in tqdm(THRESHOLDS, desc="thresholds", disable=None)]
 
 
-def _measured(scan: Scan, threshold: float, pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> dict[str, Any]:
-    """`groups`, `largest`, `mixed` (images in groups of several labels), and, of images that are not the same one,
-    `next` and `distant`: how many pairs with neighbouring and with distant numbers stand in one group, `of` how many.
-    """
+def _measured(scan: Scan, threshold: float, pairs: dict[str, tuple[np.ndarray, np.ndarray]]) -> ThresholdGroups:
+    """The groups at one threshold. pairs: `next` and `distant`, of which those of one image are left out."""
     found = groups_of(scan, threshold)
     sizes = np.bincount(found.group)
     labels = pd.Series(scan.table["label"]).groupby(found.group).nunique()
-    result = {
-        "threshold": threshold,
-        "groups": len(sizes),
-        "largest": int(sizes.max()),
-        "mixed": int((labels[found.group] > 1).sum()),
-    }
-    for name, (first, second) in pairs.items():
+
+    def together(name: str) -> np.ndarray:
+        first, second = pairs[name]
         other = found.picture[first] != found.picture[second]
-        together = found.group[first[other]] == found.group[second[other]]
-        result |= {name: int(together.sum()), f"{name}_of": len(together)}
-    return result
+        return np.asarray(found.group[first[other]] == found.group[second[other]])
+
+    return ThresholdGroups(
+        threshold=threshold,
+        groups=len(sizes),
+        largest=int(sizes.max()),
+        mixed=int((labels[found.group] > 1).sum()),
+        next=int(together("next").sum()),
+        next_of=len(together("next")),
+        distant=int(together("distant").sum()),
+        distant_of=len(together("distant")),
+    )

@@ -9,7 +9,6 @@ from __future__ import annotations
 import warnings
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -20,6 +19,7 @@ from tqdm.auto import tqdm
 from brainmri.data.checking import WORKERS
 from brainmri.io.read import read_image
 from brainmri.metrics.baselines import global_statistics
+from brainmri.schemas import Shortcuts, TraitAccuracy
 
 FOLDS = 5
 SIDE = 224  # pixels that sharpness and letters are looked at in
@@ -37,15 +37,14 @@ TRAITS: dict[str, list[str]] = {  # a trait and what measures it
 }
 
 
-def shortcuts(table: pd.DataFrame) -> dict[str, Any] | None:
+def shortcuts(table: pd.DataFrame) -> Shortcuts | None:
     """How well boosted trees tell the label from each trait alone, and from all: of images of groups not trained on.
 
     Args:
         table: of `brainmri.audit.duplicates.repetitions`, rows of one data set.
 
     Returns:
-        `folds`, `majority` (the share of the most frequent label), and `traits`: rows of `trait`, `accuracy`, 0..1, the
-        best first, pooled over the folds. None with one label only, or fewer groups of a label than folds.
+        Accuracies are pooled over the folds. None with one label only, or fewer groups of a label than folds.
     """
     if table["label"].nunique() < 2 or table.groupby("label")["group_id"].nunique().min() < FOLDS:
         return None
@@ -58,14 +57,14 @@ def shortcuts(table: pd.DataFrame) -> dict[str, Any] | None:
     labels, groups = pd.factorize(table["label"])[0], pd.factorize(table["group_id"])[0]
     choices = {**TRAITS, "all of these": list(measured)}
     found = [
-        {"trait": trait, "accuracy": _accuracy(measured[columns].to_numpy(np.float64), labels, groups)}
+        TraitAccuracy(trait=trait, accuracy=_accuracy(measured[columns].to_numpy(np.float64), labels, groups))
         for trait, columns in choices.items()
     ]
-    return {
-        "folds": FOLDS,
-        "majority": float(table["label"].value_counts(normalize=True).max()),
-        "traits": sorted(found, key=lambda row: -row["accuracy"]),
-    }
+    return Shortcuts(
+        folds=FOLDS,
+        majority=float(table["label"].value_counts(normalize=True).max()),
+        traits=sorted(found, key=lambda row: -row.accuracy),
+    )
 
 
 def _accuracy(values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> float:
@@ -80,7 +79,7 @@ def _accuracy(values: np.ndarray, labels: np.ndarray, groups: np.ndarray) -> flo
     return float(np.mean(predicted == labels))
 
 
-def _measured(path: Path) -> dict[str, Any]:
+def _measured(path: Path) -> dict[str, float]:
     image = read_image(path).image
     mean, deviation, frame, corner, dark, colour, bright_frame = global_statistics(image)
     grey = np.asarray(image.convert("L").resize((SIDE, SIDE), Image.Resampling.BILINEAR), dtype=np.float32)

@@ -108,13 +108,13 @@ def main() -> None:
     # ------------------------------------------------------------------ the folders, before any work
     part = "" if arguments.split == "test" else f"-{arguments.split}"
     pictures = content_fingerprint(data)
-    inputs = digest(subject.digest, pictures, data.info["name"], data.classes, arguments.split, pairs)
+    inputs = digest(subject.digest, pictures, data.info.name, data.classes, arguments.split, pairs)
     folder = (subject.folder or Path()) / "evaluations"
     if subject.kind == "predictions":
         folder /= Path(arguments.model).stem
     elif subject.folder is None:
         folder /= _file_name(arguments.model)
-    out = arguments.out or default_output(folder, data.info["name"] + part, inputs)
+    out = arguments.out or default_output(folder, data.info.name + part, inputs)
     images = arguments.robustness_images or IMAGES
     # The study of a run on its own test split is the run's, whose report shows it; any other belongs to the evaluation.
     own = bool(relation(subject.result, data, arguments.split).own_data) and not part and not arguments.out

@@ -99,7 +99,7 @@ def main() -> None:
     if "report" in inputs:
         inputs["report"] = of_model
     if "maps" in inputs:
-        data = open_prepared(arguments.data_dir).info["fingerprint"] if arguments.data_dir else None
+        data = open_prepared(arguments.data_dir).info.fingerprint if arguments.data_dir else None
         drawn_by = digest_of_files(drawn) if drawn else None
         inputs["maps"] = digest(of_image, data, drawn_by, arguments.class_name, arguments.layer)
     if arguments.run and not arguments.image:

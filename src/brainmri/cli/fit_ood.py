@@ -30,16 +30,15 @@ def main() -> None:
     from brainmri.evaluation.predictions import read_predictions
     from brainmri.metrics.calibration import uncertainty_record
     from brainmri.models.load import load_classifier, load_processor
-    from brainmri.reporting.model_card import write_card
-    from brainmri.reporting.run_report import write_report
-    from brainmri.schemas import json_text, read_result, write_result
+    from brainmri.runs.finalize import write_run
+    from brainmri.schemas import EARLIER_ARRAYS, EARLIER_UNCERTAINTY, read_result
 
     logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
     run, data, result = arguments.run, open_prepared(arguments.data), read_result(arguments.run)
-    if result["data"]["fingerprint"] != data.info["fingerprint"]:
+    if result.data.fingerprint != data.info.fingerprint:
         raise ValueError(
-            f"{run} was made on data with the fingerprint {result['data']['fingerprint']}, and {arguments.data} has "
-            f"{data.info['fingerprint']}: give the folder that it was made on (folds and merged classes have none)"
+            f"{run} was made on data with the fingerprint {result.data.fingerprint}, and {arguments.data} has "
+            f"{data.info.fingerprint}: give the folder that it was made on (folds and merged classes have none)"
         )
     keep_freed_memory()
     use_cpu_well()
@@ -49,11 +48,11 @@ def main() -> None:
     table = pd.read_csv(run / "predictions.csv", dtype=str, keep_default_na=False)
     groups = table.loc[table["split"] == "test", "group_id"].tolist()
     uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, data.classes, test_groups=groups, ood=ood)
-    (run / "uncertainty.json").write_text(json_text(uncertainty), encoding="utf-8")
-    write_result(result | {key: uncertainty[key] for key in ("calibration", "conformal", "ood")}, run)
-    write_report(run)
-    write_card(run)
-    print(f"{run / 'uncertainty.json'}: {uncertainty['ood_reason'] or 'written'}; {run / 'report.html'} shows it")
+    parts = {key: getattr(uncertainty, key) for key in ("calibration", "conformal", "ood")}
+    write_run(run, result.model_copy(update=parts), uncertainty)
+    for earlier in (EARLIER_UNCERTAINTY, EARLIER_ARRAYS):  # which nothing reads any more
+        (run / earlier).unlink(missing_ok=True)
+    print(f"{run / 'uncertainty.json'}: {uncertainty.ood_reason or 'written'}; {run / 'report.html'} shows it")
 
 
 if __name__ == "__main__":

@@ -82,10 +82,12 @@ def main() -> None:
     from brainmri.data.source import prepared_data
     from brainmri.data.splits import fold_numbers, with_fold
     from brainmri.files import finishing
-    from brainmri.runs.finalize import finalize
+    from brainmri.runs.finalize import RunPlan, finalize
     from brainmri.runs.folds import pool
     from brainmri.training.processes import first_in_main_process
     from brainmri.training.train import train
+
+    plan = RunPlan(run, recipe, seed, command_line())
 
     def open_data() -> tuple[PreparedData, Shards | None]:
         shards = open_shards(str(run.data_dir)) if is_sharded(run.data_dir) else None
@@ -108,9 +110,7 @@ def main() -> None:
             if run.folds is None:
                 trained = train(run, given, recipe, seed, data, by_size, folder, state, shards)
                 if main_process:
-                    result = finalize(
-                        folder, trained, run=run, recipe=recipe, seed=seed, data=data, command=command_line()
-                    )
+                    result = finalize(folder, trained, plan, data)
             else:
                 numbers = fold_numbers(data, run.folds)
                 for number in range(run.folds):
@@ -120,16 +120,7 @@ def main() -> None:
                     if of_fold.finished() is None:
                         trained = train(run, given, recipe, seed, one, by_size, of_fold, state)
                         if main_process:
-                            finalize(
-                                of_fold,
-                                trained,
-                                run=run,
-                                recipe=recipe,
-                                seed=seed,
-                                data=one,
-                                command=command_line(),
-                                fold=number,
-                            )
+                            finalize(of_fold, trained, plan, one, fold=number)
                 if main_process:
                     with finishing(run_dir) as made:
                         result = pool(made, [run_dir / f"fold{number}" for number in range(run.folds)], data)

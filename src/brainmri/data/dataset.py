@@ -7,13 +7,14 @@ import json
 import logging
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 
 from brainmri.data.masks import Polygon, read_polygons
 from brainmri.errors import did_you_mean, paths_like, reading
+from brainmri.schemas import DatasetInfo, read
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -21,23 +22,28 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 OUTLINES = "outlines.csv"
-SCHEMA_VERSION = 1
+AGAIN = "Prepare the data again with this version (brainmri prepare SOURCE OUT)."
 COLUMNS = ("file_name", "label", "split", "group_id", "duplicate_id", "site", "source")  # of index.csv
-FACTS = ("name", "fingerprint", "layout", "split", "split_seed", "leaky", "classes", "counts", "groups")
 
 
 @dataclass(frozen=True)
 class PreparedData:
     """What `scripts/prepare_data.py` wrote.
 
-    root: the folder. index: `index.csv`, every column as text. info: `dataset.json`. classes: the label names in the
-    order of their numbers (the sorted order that `datasets` gives a `ClassLabel`).
+    Attributes:
+        root: the folder.
+        index: `index.csv`, every column as text.
+        info: `dataset.json`.
+        classes: the label names in the order of their numbers (the sorted order that `datasets` gives a `ClassLabel`).
+        streamed: whether the training images are not in the folder, but read from their shards as they are needed;
+            `info` then counts them, and `index` lacks them.
     """
 
     root: Path
     index: pd.DataFrame
-    info: dict[str, Any]
+    info: DatasetInfo
     classes: list[str]
+    streamed: bool = False
 
     def rows(self, split: str) -> np.ndarray:
         """Positions in `index` of the images of `split`, int64."""
@@ -101,28 +107,20 @@ def open_prepared(root: Path | str) -> PreparedData:
         raise ValueError(
             f"{root} is not a prepared data set (no dataset.json and index.csv): run scripts/prepare_data.py"
         )
-    with reading(root / "dataset.json"):
-        info = dict(json.loads((root / "dataset.json").read_text(encoding="utf-8")))
-    info.setdefault("simulated", False)  # earlier releases recorded neither
-    info.setdefault("origin", None)
-    if info.get("schema_version") != SCHEMA_VERSION:
-        raise ValueError(
-            f"{root}: schema version {info.get('schema_version')}, this release reads {SCHEMA_VERSION}: "
-            "prepare it again"
-        )
+    info = read(root / "dataset.json", DatasetInfo, AGAIN)
     with reading(root / "index.csv"):
         index = pd.read_csv(root / "index.csv", dtype=str, keep_default_na=False)
-    if lacking := [name for name in COLUMNS if name not in index] + [name for name in FACTS if name not in info]:
-        raise ValueError(f"{root}: index.csv or dataset.json lacks {', '.join(lacking)}: prepare it again")
+    if lacking := [name for name in COLUMNS if name not in index]:
+        raise ValueError(f"{root}: index.csv lacks {', '.join(lacking)}. {AGAIN}")
     missing = [name for name in index["file_name"] if not (root / name).is_file()]
     if missing:
         raise ValueError(
             f"{root}: {len(missing)} files of index.csv are missing, {missing[0]} the first: prepare it again"
         )
-    if info["simulated"] and fingerprint_of_files(root, index) != info["fingerprint"]:
+    if info.simulated and fingerprint_of_files(root, index) != info.fingerprint:
         logger.warning("%s: its files are not those that were simulated, so they count as images of patients.", root)
-        info["simulated"] = False
-    return PreparedData(root, index, info, list(info["classes"]))
+        info = info.model_copy(update={"simulated": False})
+    return PreparedData(root, index, info, list(info.classes))
 
 
 def load_prepared(root: Path | str) -> DatasetDict:
@@ -202,18 +200,18 @@ def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
     index = data.index.assign(label=data.index["label"].map(lambda name: classes[name in chosen]))
     counts = {
         split: {
-            classes[0]: sum(data.info["counts"][split][name] for name in rest),
-            classes[1]: sum(data.info["counts"][split][name] for name in chosen),
+            classes[0]: sum(data.info.counts[split][name] for name in rest),
+            classes[1]: sum(data.info.counts[split][name] for name in chosen),
         }
         for split in SPLITS
     }
-    info = data.info | {
-        "name": data.info["name"] + NAME_SUFFIX,
-        "fingerprint": merged_fingerprint(data.info["fingerprint"], classes),
+    info = {
+        "name": data.info.name + NAME_SUFFIX,
+        "fingerprint": merged_fingerprint(data.info.fingerprint, classes),
         "classes": classes,
         "counts": counts,
     }
-    return replace(data, index=index, info=info, classes=classes)
+    return replace(data, index=index, info=data.info.model_copy(update=info), classes=classes)
 
 
 def class_without_tumour(classes: list[str]) -> str | None:

@@ -5,14 +5,12 @@ The folder is made beside its final place and moved there when it is whole, so t
 
 from __future__ import annotations
 
-import json
 import re
 import shutil
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path, PurePosixPath
-from typing import Any
 
 import pandas as pd
 import yaml
@@ -22,6 +20,7 @@ from brainmri.data.constants import SCHEMES
 from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
 from brainmri.data.layouts import list_files
 from brainmri.data.provenance import ORIGINS
+from brainmri.schemas import DatasetInfo, json_text
 
 INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"]
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows
@@ -90,13 +89,13 @@ def write_pictures(out: Path, table: pd.DataFrame) -> None:
             Path(staged).rename(out / name)
 
 
-def write_tables(out: Path, table: pd.DataFrame, rejected: pd.DataFrame, info: dict[str, Any]) -> None:
+def write_tables(out: Path, table: pd.DataFrame, rejected: pd.DataFrame, info: DatasetInfo) -> None:
     """index.csv, rejected.csv, README.md and, last of all, dataset.json."""
     index = table.rename(columns={"path": "source"}).sort_values("file_name")[INDEX_COLUMNS]
     for name, frame in (("index.csv", index), ("rejected.csv", rejected)):
         frame.to_csv(out / name, index=False, encoding="utf-8", lineterminator="\n")
     _write_text(out / "README.md", data_card(info, rejected))
-    _write_text(out / "dataset.json", json.dumps(info, indent=2, ensure_ascii=False) + "\n")
+    _write_text(out / "dataset.json", json_text(info))
 
 
 def counts_table(counts: dict[str, dict[str, int]], classes: list[str]) -> list[list[str]]:
@@ -109,59 +108,59 @@ def counts_table(counts: dict[str, dict[str, int]], classes: list[str]) -> list[
     return [*rows, ["all", *map(str, totals), str(sum(totals))]]
 
 
-def split_statement(info: dict[str, Any]) -> str:
-    if not info["leaky"]:
-        return f"No group stands in more than one split ({info['groups']} groups)."
+def split_statement(info: DatasetInfo) -> str:
+    if not info.leaky:
+        return f"No group stands in more than one split ({info.groups} groups)."
     return (
-        f"LEAKY: {info['groups_across_splits']} of {info['groups']} groups stand in more than one split, so that "
+        f"LEAKY: {info.groups_across_splits} of {info.groups} groups stand in more than one split, so that "
         "images to be tested have close relatives among those to learn from. Accuracies on this split are too high."
     )
 
 
-def origin_statement(info: dict[str, Any]) -> str:
+def origin_statement(info: DatasetInfo) -> str:
     """Where the images come from, as far as it was recorded, and what is known of their licence."""
-    if info["simulated"]:
+    if info.simulated:
         return "The images are simulated (phantom set): no figure measured on them is a clinical one."
-    if info["origin"] is None:
+    if info.origin is None:
         return (
             "Their origin was not recorded (`prepare_data.py --origin NAME` does), and their licence is not known to "
             "the program: look it up at their source."
         )
-    licence = ORIGINS[info["origin"]].licence
+    licence = ORIGINS[info.origin].licence
     known = "is not known to the program: look it up at their source" if licence is None else f"is stated as {licence}"
-    return f"Their origin was recorded as `{info['origin']}` by whoever prepared them; the licence of that set {known}."
+    return f"Their origin was recorded as `{info.origin}` by whoever prepared them; the licence of that set {known}."
 
 
-def data_card(info: dict[str, Any], rejected: pd.DataFrame) -> str:
+def data_card(info: DatasetInfo, rejected: pd.DataFrame) -> str:
     """The README.md of a prepared folder."""
     front = {
         "license": "unknown",
-        "pretty_name": info["name"],
+        "pretty_name": info.name,
         "task_categories": ["image-classification"],
         "configs": [
             {"config_name": "default", "data_files": [{"split": split, "path": f"{split}/**"} for split in SPLITS]}
         ],
     }
-    heading, *rows = counts_table(info["counts"], info["classes"])
+    heading, *rows = counts_table(info.counts, info.classes)
     lines = [heading, ["---"] + ["---:"] * (len(heading) - 1), *rows]
     table = "\n".join(f"| {' | '.join(line)} |" for line in lines)
     sections = [
         f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---",
-        f"# {info['name']}",
-        f"MRI slices for image classification, prepared by `brainmri` from a source of the layout `{info['layout']}`. "
+        f"# {info.name}",
+        f"MRI slices for image classification, prepared by `brainmri` from a source of the layout `{info.layout}`. "
         f"{origin_statement(info)}",
         table,
-        f"Split `{info['split']}` (seed {info['split_seed']}): {SCHEMES[info['split']]}. "
-        + (f"All images with `{info['holdout']}` are in test. " if info["holdout"] else "")
+        f"Split `{info.split}` (seed {info.split_seed}): {SCHEMES[info.split]}. "
+        + (f"All images with `{info.holdout}` are in test. " if info.holdout else "")
         + f"{split_statement(info)} "
         "A group holds the images of one patient, as far as given patient ids and the likeness of the images tell.",
-        f"{info['pictures']} distinct images; the largest group has {info['largest_group']} images; "
-        f"{len(info['contradictory_pictures'])} images occur under more than one label.",
-        f"{info['rejected']} files of the source were rejected"
+        f"{info.distinct_images} distinct images; the largest group has {info.largest_group} images; "
+        f"{len(info.contradictory_images)} images occur under more than one label.",
+        f"{info.rejected} files of the source were rejected"
         + (", listed with the reasons in `rejected.csv`:" if len(rejected) else "."),
         "\n".join(f"- {reason}: {count}" for reason, count in rejected["reason"].value_counts().head(10).items()),
         '```python\nfrom datasets import load_dataset\n\nload_dataset("imagefolder", data_dir="THIS_FOLDER")\n```',
-        f"Fingerprint: `{info['fingerprint']}`",
+        f"Fingerprint: `{info.fingerprint}`",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
 

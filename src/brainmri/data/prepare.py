@@ -5,14 +5,12 @@ from __future__ import annotations
 import time
 from contextlib import suppress
 from pathlib import Path
-from typing import Any
 
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.dataset import (
     OUTLINES,
-    SCHEMA_VERSION,
     SPLITS,
     fingerprint,
     fingerprint_of_files,
@@ -41,8 +39,9 @@ from brainmri.data.storage import cache_folder
 from brainmri.data.tables import add_groups, add_sites
 from brainmri.errors import writing
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
+from brainmri.schemas import DatasetInfo, PrepareSettings
 
-PREPARE_VERSION = 3  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
+PREPARE_VERSION = 4  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -114,42 +113,48 @@ def prepare(
         (folder / "staged").mkdir()
         checked = check_files(root, table, layout, folder / "staged")
         _check_classes(checked, table)
-        provenance = _provenance(root, checked, origin)
+        simulated, known_origin = _provenance(root, checked, origin)
         grouped = _with_groups(checked)
         result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
         if steps:
             result = standardize_files(result, steps, drawn)
         result = result.assign(file_name=name_files(result))
-        settings = {
-            "prepare_version": PREPARE_VERSION,
-            "groups_file": groups is not None,
-            "standardize": steps,
-            "images_with_given_group": int((grouped["group"] != "").sum()),
-            "same_picture_correlation": SAME_PICTURE,
-            "same_picture_structure": SAME_STRUCTURE,
-            "same_group_structure": SAME_GROUP,
-            "max_pixels": MAX_PIXELS,
-            "min_side": MIN_SIDE,
-        }
-        fractions = {
-            key: value if key in FRACTIONS_USED[split] else None for key, value in (("val", val), ("test", test))
-        }
-        info = {
-            "schema_version": SCHEMA_VERSION,
-            "name": name or _name(source, holdout, steps),
-            "fingerprint": fingerprint(result),
-            "layout": layout,
-            **provenance,
-            "classes": sorted(set(grouped["label"])),
-            "split": split,
-            "split_seed": split_seed,
-            "holdout": holdout,
-            **fractions,
-            **_facts(grouped, result),
-            "rejected": len(checked.rejected),
-            "outlined": 0 if drawn is None else int(grouped["path"].isin(drawn["path"]).sum()),
-            "settings": settings,
-        }
+        settings = PrepareSettings(
+            prepare_version=PREPARE_VERSION,
+            groups_file=groups is not None,
+            standardize=steps,
+            images_with_given_group=int((grouped["group"] != "").sum()),
+            same_picture_correlation=SAME_PICTURE,
+            same_picture_structure=SAME_STRUCTURE,
+            same_group_structure=SAME_GROUP,
+            max_pixels=MAX_PIXELS,
+            min_side=MIN_SIDE,
+        )
+        across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
+        contradictory = _contradictory(grouped)
+        info = DatasetInfo(
+            name=name or _name(source, holdout, steps),
+            fingerprint=fingerprint(result),
+            layout=layout,
+            simulated=simulated,
+            origin=known_origin,
+            classes=sorted(set(grouped["label"])),
+            split=split,
+            split_seed=split_seed,
+            holdout=holdout,
+            val=val if "val" in FRACTIONS_USED[split] else None,
+            test=test if "test" in FRACTIONS_USED[split] else None,
+            counts=split_counts(result),
+            groups=grouped["group_id"].nunique(),
+            largest_group=int(grouped["group_id"].value_counts().iloc[0]),
+            distinct_images=grouped["duplicate_id"].nunique(),
+            contradictory_images=contradictory,
+            groups_across_splits=across,
+            leaky=across > 0,
+            rejected=len(checked.rejected),
+            outlined=0 if drawn is None else int(grouped["path"].isin(drawn["path"]).sum()),
+            settings=settings,
+        )
         write_pictures(folder / "new", result)
         write_tables(folder / "new", result, checked.rejected, info)
         if drawn is not None:
@@ -199,7 +204,7 @@ def _check_classes(checked: Checked, table: pd.DataFrame) -> None:
         raise ValueError(f"only one class, {classes[0]}{more}: at least two are needed")
 
 
-def _provenance(root: Path, checked: Checked, origin: str | None) -> dict[str, Any]:
+def _provenance(root: Path, checked: Checked, origin: str | None) -> tuple[bool, str | None]:
     """`simulated` and `origin` of dataset.json: what is on record of the source, or was said of it; nothing is guessed.
 
     Raises:
@@ -213,12 +218,12 @@ def _provenance(root: Path, checked: Checked, origin: str | None) -> dict[str, A
         simulated = all_simulated(root, checked.usable["pixels"])
     else:
         own = set(checked.usable["path"]) <= set(earlier.index["file_name"])  # nothing was put in since, or changed
-        own = own and fingerprint_of_files(root, earlier.index) == earlier.info["fingerprint"]
-        simulated = own and earlier.info["simulated"]
-        check_origin(origin := origin or (earlier.info["origin"] if own else None))
+        own = own and fingerprint_of_files(root, earlier.index) == earlier.info.fingerprint
+        simulated = own and earlier.info.simulated
+        check_origin(origin := origin or (earlier.info.origin if own else None))
     if simulated and origin:
         raise ValueError(f"--origin {origin}: these images are simulated, by the record in {root}")
-    return {"simulated": simulated, "origin": origin}
+    return simulated, origin
 
 
 def _with_groups(checked: Checked) -> pd.DataFrame:
@@ -234,42 +239,30 @@ def _with_groups(checked: Checked) -> pd.DataFrame:
     )
 
 
-def _facts(grouped: pd.DataFrame, result: pd.DataFrame) -> dict[str, Any]:
-    """The counted part of dataset.json: of `grouped` (every usable file once) and of `result` (with repeated rows)."""
+def _contradictory(grouped: pd.DataFrame) -> list[list[str]]:
+    """The files of each image that stands under more than one label."""
     labels = grouped.groupby("duplicate_id")["label"].nunique()
     doubtful = grouped[grouped["duplicate_id"].isin(labels.index[labels > 1])]
-    contradictory = [sorted(rows["path"]) for _, rows in doubtful.groupby("duplicate_id")]
-    across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
-    return {
-        "counts": split_counts(result),
-        "groups": grouped["group_id"].nunique(),
-        "largest_group": int(grouped["group_id"].value_counts().iloc[0]),
-        "pictures": len(labels),
-        "contradictory_pictures": contradictory,
-        "groups_across_splits": across,
-        "leaky": across > 0,
-    }
+    return [sorted(rows["path"]) for _, rows in doubtful.groupby("duplicate_id")]
 
 
-def _print_summary(info: dict[str, Any], rejected: pd.DataFrame, grouped: pd.DataFrame) -> None:
-    rows = counts_table(info["counts"], info["classes"])
+def _print_summary(info: DatasetInfo, rejected: pd.DataFrame, grouped: pd.DataFrame) -> None:
+    rows = counts_table(info.counts, info.classes)
     width = max(len(row[0]) for row in rows)
     print("\n".join([f"{row[0]:<{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]))
-    print(f"{info['pictures']} distinct images in {info['groups']} groups, of up to {info['largest_group']} images.")
-    held_out = f" All images with {info['holdout']} are in test." if info["holdout"] else ""
-    print(f"Split {info['split']}, seed {info['split_seed']}.{held_out} {split_statement(info)}")
-    for split, label in (
-        (split, label) for split in SPLITS for label in info["classes"] if not info["counts"][split][label]
-    ):
+    print(f"{info.distinct_images} distinct images in {info.groups} groups, of up to {info.largest_group} images.")
+    held_out = f" All images with {info.holdout} are in test." if info.holdout else ""
+    print(f"Split {info.split}, seed {info.split_seed}.{held_out} {split_statement(info)}")
+    for split, label in ((split, label) for split in SPLITS for label in info.classes if not info.counts[split][label]):
         print(f"Note: no image of {label} in {split}.")
     sizes = grouped.groupby("label")["group_id"].nunique()
-    for label, count in sizes[sizes < FEW_GROUPS].items():
-        print(f"Note: {label} has only {count} groups, so that its shares in the splits are coarse.")
-    if contradictory := info["contradictory_pictures"]:
+    for few, count in sizes[sizes < FEW_GROUPS].items():
+        print(f"Note: {few} has only {count} groups, so that its shares in the splits are coarse.")
+    if contradictory := info.contradictory_images:
         first = ", ".join(contradictory[0][:4])
         print(f"Note: {len(contradictory)} images occur under more than one label, the first: {first}.")
-    if info["outlined"]:
-        print(f"{info['outlined']} images have outlines of their tumours.")
-    print(f"{info['rejected']} files rejected" + (" (rejected.csv):" if len(rejected) else "."))
+    if info.outlined:
+        print(f"{info.outlined} images have outlines of their tumours.")
+    print(f"{info.rejected} files rejected" + (" (rejected.csv):" if len(rejected) else "."))
     for path, reason in rejected.head(5).itertuples(index=False):
         print(f"  {path}: {reason}")

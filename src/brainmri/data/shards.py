@@ -25,9 +25,11 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
-from brainmri.data.dataset import SCHEMA_VERSION, SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
+from brainmri.data.dataset import SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
 from brainmri.data.storage import cache_folder
+from brainmri.errors import reading
 from brainmri.io.limits import MAX_PIXELS
+from brainmri.schemas import DatasetInfo, as_record, write
 
 logger = logging.getLogger(__name__)
 HUB = "hf://datasets/"
@@ -52,12 +54,12 @@ class Shards:
     """source: the folder, or the repository with its commit. info: `dataset.json`. files: of each split, in order."""
 
     source: str
-    info: dict[str, Any]
+    info: DatasetInfo
     files: dict[str, list[str]]
 
     @property
     def classes(self) -> list[str]:
-        return list(self.info["classes"])
+        return list(self.info.classes)
 
     @cached_property
     def train_groups(self) -> list[Group]:
@@ -81,7 +83,7 @@ class Shards:
             for number, rows in enumerate(sizes):
                 found.append(Group(file, number, row, rows))
                 row += rows
-        expected = sum(self.info["counts"][split].values())
+        expected = sum(self.info.counts[split].values())
         if row != expected:
             raise ValueError(f"{self.source}: {row} {split} images in its shards, {expected} in its dataset.json")
         return found
@@ -114,15 +116,14 @@ def open_shards(data_dir: str) -> Shards:
             files[match[1]].append(f"{root}/{name}")
     if absent := [split for split in SPLITS if not files[split]]:
         raise ValueError(f"--data_dir {data_dir}: no data/{absent[0]}-*.parquet: not made by publish.py dataset")
-    try:
-        info = json.loads(text)
-        version, names = info["schema_version"], info["classes"]
-        sums = {split: sum(info["counts"][split].values()) for split in SPLITS}
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(f"--data_dir {data_dir}: its dataset.json is not that of a prepared set") from error
-    if version != SCHEMA_VERSION:
-        raise ValueError(f"--data_dir {data_dir}: schema version {version}, this release reads {SCHEMA_VERSION}")
-    if bad := [name for name in names if not _plain(name)] or not all(sums.values()):
+    place = f"--data_dir {data_dir}: dataset.json"
+    with reading(place):
+        content = json.loads(text)
+        if not isinstance(content, dict):
+            raise ValueError("it is not that of a prepared set")
+    info = as_record(content, DatasetInfo, place, "Prepare and publish the data again with this version.")
+    sums = [sum(info.counts.get(split, {}).values()) for split in SPLITS]
+    if bad := [name for name in info.classes if not _plain(name)] or not all(sums):
         raise ValueError(f"--data_dir {data_dir}: its dataset.json has an empty split or an odd class name ({bad})")
     return Shards(root, info, files)
 
@@ -158,7 +159,7 @@ def local_part(shards: Shards) -> PreparedData:
     Raises:
         ValueError: if the cache's disk has no room for them, or an image or a name is not what a prepared set has.
     """
-    key = hashlib.sha256(json.dumps([shards.source, shards.info, shards.files]).encode()).hexdigest()[:16]
+    key = hashlib.sha256(json.dumps([shards.source, shards.info.as_json(), shards.files]).encode()).hexdigest()[:16]
     folder = cache_folder() / "streamed" / key
     folder.parent.mkdir(parents=True, exist_ok=True)
     with FileLock(folder.with_suffix(".lock")):
@@ -175,8 +176,8 @@ def local_part(shards: Shards) -> PreparedData:
 
 
 def as_published(data: PreparedData, shards: Shards) -> PreparedData:
-    """`data` under the whole set's name, fingerprint and counts; `info["streamed"]` says that training is not in it."""
-    return replace(data, info=shards.info | {"streamed": True})
+    """`data` under the whole set's name, fingerprint and counts; `streamed` says that training is not in it."""
+    return replace(data, info=shards.info, streamed=True)
 
 
 def _write_local(shards: Shards, folder: Path) -> None:
@@ -215,10 +216,8 @@ def _write_local(shards: Shards, folder: Path) -> None:
     first = ["file_name", "label", "split", "group_id"]
     index = index[[*first, *(name for name in index.columns if name not in first)]].sort_values("file_name")
     index.to_csv(folder / "index.csv", index=False, lineterminator="\n")
-    info = shards.info | {
-        "fingerprint": derived_fingerprint(shards.info["fingerprint"], "the part that is not streamed")
-    }
-    (folder / "dataset.json").write_text(json.dumps(info), encoding="utf-8")
+    part = derived_fingerprint(shards.info.fingerprint, "the part that is not streamed")
+    write(shards.info.model_copy(update={"fingerprint": part}), folder / "dataset.json")
 
 
 def read_group(group: Group, first: int = 0, last: int | None = None) -> Iterator[dict[str, Any]]:

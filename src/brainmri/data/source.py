@@ -36,10 +36,10 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
     if not is_prepared(folder):
         return _as_it_is(open_prepared(_prepared_once(folder, split)))
     data = open_prepared(folder)
-    if insist and data.info["split"] != split:
+    if insist and data.info.split != split:
         raise ValueError(
             f"the published protocol of this recipe needs the split {split!r}, but {data_dir} was prepared with "
-            f"{data.info['split']!r}: prepare it with --split {split}, or give the raw folder"
+            f"{data.info.split!r}: prepare it with --split {split}, or give the raw folder"
         )
     return _as_it_is(data)
 
@@ -47,14 +47,14 @@ def prepared_data(data_dir: str | None, split: str, *, insist: bool) -> Prepared
 def _as_it_is(data: PreparedData) -> PreparedData:
     """`data` with the fingerprint of its files as they are, which is another one where they were edited."""
     digests = file_digests(data.root, data.index["file_name"].tolist())
-    now, recorded = fingerprint(data.index.assign(sha256=digests)), data.info["fingerprint"]
+    now, recorded = fingerprint(data.index.assign(sha256=digests)), data.info.fingerprint
     if now == recorded:
         return data
     logger.warning(
         "The files of %s are not those that were prepared (fingerprint %s): figures on them have the fingerprint %s.",
         *(data.root, recorded, now),
     )
-    return replace(data, info=data.info | {"fingerprint": now})
+    return replace(data, info=data.info.model_copy(update={"fingerprint": now}))
 
 
 def _phantom(split: str) -> Path:

@@ -227,14 +227,14 @@ def fold_numbers(data: PreparedData, folds: int) -> np.ndarray:
     """
     index = data.index
     if index["source"].duplicated().any():
-        raise ValueError(f"--folds: the split {data.info['split']!r} repeats files; prepare the data with another one")
+        raise ValueError(f"--folds: the split {data.info.split!r} repeats files; prepare the data with another one")
     if folds < 2:
         raise ValueError(f"--folds {folds}: at least 2 are needed")
     groups = index.groupby("label")["group_id"].nunique()
     if groups.min() < max(folds, 3):
         few = f"{groups.idxmin()} has {groups.min()}"
         raise ValueError(f"--folds {folds}: each class needs as many groups, and three at least; {few}")
-    return dealt_by_group(index, folds, data.info["split_seed"])
+    return dealt_by_group(index, folds, data.info.split_seed)
 
 
 def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedData:
@@ -245,19 +245,19 @@ def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedDat
     folds = int(numbers.max()) + 1
     test = numbers == fold
     rest = data.index[~test]
-    validation = part_by_group(rest, VALIDATION / (1 - test.mean()), data.info["split_seed"])
+    validation = part_by_group(rest, VALIDATION / (1 - test.mean()), data.info.split_seed)
     split = pd.Series("train", index=data.index.index)
     split[test] = "test"
     split[validation.index[validation]] = "validation"
     index = data.index.assign(split=split)
-    info = data.info | {
+    info = {
         "split": f"{folds} folds",
-        "fingerprint": derived_fingerprint(data.info["fingerprint"], f"fold {fold} of {folds}"),
+        "fingerprint": derived_fingerprint(data.info.fingerprint, f"fold {fold} of {folds}"),
         "counts": split_counts(index),
         "groups_across_splits": 0,
         "leaky": False,
     }
-    return replace(data, index=index, info=info)
+    return replace(data, index=index, info=data.info.model_copy(update=info))
 
 
 def folds_fingerprint(fingerprint: str, folds: int) -> str:

@@ -6,7 +6,8 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, NamedTuple
+from pathlib import Path
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 import torch
@@ -42,8 +43,8 @@ class DemoModel:
         self.name = opened.name
         self.place = place
         self.classes = opened.classes
-        self.result: dict[str, Any] | None = opened.result
-        self.uncertainty: dict[str, Any] | None = opened.uncertainty
+        self.result = opened.result
+        self.uncertainty = opened.uncertainty
         self._opened = opened
         self._torch = threading.Lock()  # of all that hooks the network
         self._layer: TargetLayer | None = None  # of the maps, found with the first one
@@ -145,7 +146,7 @@ def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoM
 def _opened(place: str, threads: int) -> DemoModel:
     try:
         opened = load_model(place)
-        if opened.uncertainty and opened.uncertainty["classes"] != opened.classes:
+        if opened.uncertainty and opened.uncertainty.classes != opened.classes:
             raise ValueError("its uncertainty.json is of other classes")
         if opened.rule:
             opened.model.get_submodule(opened.rule.layer)
@@ -153,6 +154,21 @@ def _opened(place: str, threads: int) -> DemoModel:
     except (ValueError, KeyError, OSError, AttributeError) as error:  # AttributeError: a rule of another network
         reason = str(error).removeprefix(f"{place}: ") or type(error).__name__
         raise ValueError(f"{place} cannot be opened: {reason}") from error
+
+
+def file_of(place: str, name: str) -> Path | None:
+    """A file of a run folder or of a repository on the Hub (`OWNER/NAME[@REVISION]`); None where it has none."""
+    if Path(place).is_dir():
+        file = Path(place) / name
+        return file if file.is_file() else None
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    repo_id, _, revision = place.partition("@")
+    try:
+        return Path(hf_hub_download(repo_id, name, revision=revision or None))
+    except (EntryNotFoundError, LocalEntryNotFoundError):  # not published, or not in the cache and no network
+        return None
 
 
 class Frame(NamedTuple):

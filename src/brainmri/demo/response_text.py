@@ -6,7 +6,7 @@ All texts are plain, not HTML: names of classes come from whoever made the model
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from brainmri.data.dataset import WITHOUT_TUMOR
 from brainmri.evaluation.class_mapping import OR
@@ -16,6 +16,7 @@ from brainmri.wording import interval, percent, with_interval
 
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel
+    from brainmri.schemas import RunResult, Uncertainty
 
 WITHOUT = "a slice without a tumour"
 WITH = "a slice with a tumour"
@@ -71,7 +72,7 @@ def cautions(model: DemoModel) -> list[str]:
             "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and "
             "it gives one of its classes to any image."
         ]
-    simulated = [SIMULATED] if model.result["data"]["simulated"] else []
+    simulated = [SIMULATED] if model.result.data.simulated else []
     # The first of the warnings says the same of figures.
     return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]
 
@@ -82,30 +83,32 @@ def details(judgement: Prediction, model: DemoModel) -> str:
     return "\n".join([*lines, f"{judgement.milliseconds:.0f} ms by {model.backend}."])
 
 
-def _of_record(judgement: Prediction, result: dict[str, Any], uncertainty: dict[str, Any]) -> list[str]:
-    calibration, conformal, ood = (uncertainty[key] for key in ("calibration", "conformal", "ood"))
-    lines = [
-        f"Percentages: calibrated on validation images. On the test images they differ from the share of right "
-        f"answers by {100 * calibration['test_ece_after']:.1f} points on average."
-    ]
-    if conformal:
-        measured = f"{percent(conformal['test_coverage'])} {interval(conformal['test_coverage_ci95'])}".rstrip()
+def _of_record(judgement: Prediction, result: RunResult, uncertainty: Uncertainty) -> list[str]:
+    calibration, conformal, ood = uncertainty.calibration, uncertainty.conformal, uncertainty.ood
+    lines = []
+    if calibration:
         lines.append(
-            f"Plausible classes: made to hold the right one for {_whole(1 - conformal['alpha'])} of images; of the "
+            f"Percentages: calibrated on validation images. On the test images they differ from the share of right "
+            f"answers by {100 * calibration.test_ece_after:.1f} points on average."
+        )
+    if conformal:
+        measured = f"{percent(conformal.test_coverage)} {interval(conformal.test_coverage_ci95)}".rstrip()
+        lines.append(
+            f"Plausible classes: made to hold the right one for {_whole(1 - conformal.alpha)} of images; of the "
             f"test images it did for {measured}."
         )
     else:
-        lines.append(f"Plausible classes: none are given. {uncertainty['conformal_reason']}")
+        lines.append(f"Plausible classes: none are given. {uncertainty.conformal_reason}")
     if ood and judgement.score is not None:
         lines.append(
             f"Likeness: this image is {judgement.score:.2f} away from those of the training, and from "
             f"{judgement.threshold:.2f} on an image is refused. The rule also refuses "
-            f"{percent(ood['test']['rejected'])} of the test images, and lets some pass that it should refuse."
+            f"{percent(ood.test.rejected)} of the test images, and lets some pass that it should refuse."
         )
     else:
-        lines.append(f"Likeness: not checked. {uncertainty['ood_reason'] or ''}".rstrip())
-    if result["test"]:
-        lines.append(f"Test accuracy: {with_interval(result['test'])} on {result['data']['name']}.")
+        lines.append(f"Likeness: not checked. {uncertainty.ood_reason or ''}".rstrip())
+    if test := result.test:
+        lines.append(f"Test accuracy: {with_interval(test.accuracy, test.accuracy_ci95)} on {result.data.name}.")
     return lines
 
 

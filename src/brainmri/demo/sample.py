@@ -42,7 +42,7 @@ def default_places(runs: Path = Path("runs")) -> list[str]:
         if not all((run / name).is_file() for name in RUN_FILES):
             continue
         try:
-            created[run] = read_result(run)["created"]
+            created[run] = read_result(run).created
         except ValueError as error:
             logger.warning("Left out: %s", error)
     found = sorted(created, key=lambda run: created[run], reverse=True)
@@ -117,7 +117,7 @@ def _train() -> None:
     from brainmri.data.pixel_cache import pixel_cache
     from brainmri.data.source import prepared_data
     from brainmri.models.introspect import resolve
-    from brainmri.runs.finalize import finalize
+    from brainmri.runs.finalize import RunPlan, finalize
     from brainmri.runs.folder import RunFolder
     from brainmri.runs.manifest import settings_of
     from brainmri.training.arguments import stage_arguments
@@ -138,7 +138,7 @@ def _train() -> None:
         if folder.finished() is None:
             trained = train(run, given, recipe, recipe.seed, data, pixels, folder, state)
             command = shlex.join(["scripts/train.py", *shown_arguments()])
-            finalize(folder, trained, run=run, recipe=recipe, seed=recipe.seed, data=data, command=command)
+            finalize(folder, trained, RunPlan(run, recipe, recipe.seed, command), data)
 
 
 MODELS_VARIABLE = "BRAINMRI_MODELS"  # places, apart by spaces

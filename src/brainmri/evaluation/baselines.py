@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 
 import numpy as np
@@ -19,11 +18,12 @@ from brainmri.metrics.baselines import (
     nearest_neighbour_accuracy,
     statistics_accuracy,
 )
+from brainmri.schemas import Baselines, read, write
 
 BASELINES_VERSION = 1  # raise it when a floor is computed in another way: stored ones are then made anew
 
 
-def compute_baselines(data: PreparedData) -> dict[str, float]:
+def compute_baselines(data: PreparedData) -> Baselines:
     """Accuracies (0..1) on the test split of `data` of three floors that know its training and validation splits.
 
     They have nothing to choose on validation, so they may look those images up too.
@@ -53,30 +53,29 @@ def compute_baselines(data: PreparedData) -> dict[str, float]:
         thumbs[row] = thumbnail(image)
         statistics[row] = global_statistics(image)
     count = len(train)
-    return {
-        "majority": majority_accuracy(train_labels, test_labels),
-        "nearest_neighbour": nearest_neighbour_accuracy(thumbs[:count], train_labels, thumbs[count:], test_labels),
-        "global_statistics": statistics_accuracy(statistics[:count], train_labels, statistics[count:], test_labels),
-    }
+    return Baselines(
+        majority=majority_accuracy(train_labels, test_labels),
+        nearest_neighbour=nearest_neighbour_accuracy(thumbs[:count], train_labels, thumbs[count:], test_labels),
+        global_statistics=statistics_accuracy(statistics[:count], train_labels, statistics[count:], test_labels),
+    )
 
 
-def streamed_baselines(counts: dict[str, dict[str, int]]) -> dict[str, float | None]:
+def streamed_baselines(counts: dict[str, dict[str, int]]) -> Baselines:
     """The floors of a set whose training images are streamed, from the numbers of images by split and label.
 
     Only `majority` is known; the other two would need every training image once more.
     """
     known = {label: counts["train"][label] + counts["validation"][label] for label in sorted(counts["test"])}
     most = max(known, key=lambda label: known[label])
-    floors: dict[str, float | None] = {"majority": counts["test"][most] / sum(counts["test"].values())}
-    return floors | {"nearest_neighbour": None, "global_statistics": None}
+    return Baselines(majority=counts["test"][most] / sum(counts["test"].values()))
 
 
-def cached_baselines(data: PreparedData) -> dict[str, float]:
+def cached_baselines(data: PreparedData) -> Baselines:
     """The trivial baselines of these files and this split, computed once and kept in the cache."""
     path = cache_folder() / f"floors-v{BASELINES_VERSION}" / f"{content_fingerprint(data)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too
-        unfinished.write_text(json.dumps(compute_baselines(data)), encoding="utf-8")
+        write(compute_baselines(data), unfinished)
         unfinished.replace(path)
-    return dict(json.loads(path.read_text(encoding="utf-8")))
+    return read(path, Baselines, "Remove it: it is made anew.")

@@ -1,25 +1,4 @@
-"""The figures of an evaluation: what `evaluation.json` holds.
-
-Keys (always present, null where not applicable):
-
-    schema_version, name, kind ("run", "model" or "predictions"), command, created
-    run: {arch, protocol, seed, weights, data}             # of a run only; data: name and fingerprint it was trained on
-    data: {name, fingerprint, layout, simulated, origin, split, leaky, classes, counts, groups}    # the whole data set
-    split: "train", "validation", "test" or "all"          # what was scored
-    own_data, relation: whether the data are those of the run, and the same in a sentence
-    classes: the scored classes; missing: those that no scored image has
-    model_classes: [[name, scored as], ...]; data_classes: {label: scored as, or null where the model does not know it}
-    left_out: {label: images that were not scored because the model does not know their class}
-    detection: as in result.json, with the threshold of the run; null for what has none
-    scores: as in result.json, without what missing classes make meaningless; missing_reason: why, in a sentence
-    calibration: {temperature, fitted_on, loss_before, loss_after, ece_before, ece_after, brier_before, brier_after}
-    calibration_reason: why there is none
-    ood: {n, rejected, rejected_ci95, kept, kept_accuracy, kept_accuracy_ci95}   # rejected: a share
-    ood_reason: why there is none
-    floors: {majority, nearest_neighbour, global_statistics}
-    warnings: [[headline, sentence], ...]
-    environment: as in result.json
-"""
+"""The figures of an evaluation (`brainmri.schemas.EvaluationResult`), and what a run had seen of its images before."""
 
 from __future__ import annotations
 
@@ -27,7 +6,7 @@ import shlex
 import sys
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -41,6 +20,17 @@ from brainmri.evaluation.run_warnings import training_warnings
 from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
 from brainmri.metrics.detection import detection_at
+from brainmri.schemas import (
+    Baselines,
+    Calibration,
+    CalibrationEffect,
+    Detection,
+    EvaluatedRun,
+    EvaluationResult,
+    RunResult,
+    Scores,
+    TrainedOn,
+)
 from brainmri.wording import leak_warning, simulation_warning
 
 if TYPE_CHECKING:
@@ -48,18 +38,16 @@ if TYPE_CHECKING:
     from brainmri.evaluation.class_mapping import ClassMatch
     from brainmri.evaluation.model import ScoredModel
 
-SCHEMA_VERSION = 1
-WHOLE = ("split", "leaky", "classes", "counts", "groups")  # of the whole data set
-
 
 @dataclass(frozen=True)
 class Evaluation:
-    """contents: of `evaluation.json`. predictions: of `predictions.csv`. labels: (N,) class numbers.
-
+    """Attributes:
+    contents: of `evaluation.json`. predictions: of `predictions.csv`.
+    labels: (N,) class numbers.
     probabilities, calibrated: (N, C) before and after temperature scaling (None without a temperature).
     """
 
-    contents: dict[str, Any]
+    contents: EvaluationResult
     predictions: pd.DataFrame
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
@@ -102,50 +90,49 @@ def evaluate(subject: ScoredModel, data: PreparedData, split: str, match: ClassM
     groups = index["group_id"].tolist()
     scores = evaluate_predictions(labels, probabilities, groups, match.classes)
     correct = probabilities.argmax(axis=1) == labels
-    missing = [name for name in match.classes if not scores["per_class"][name]["support"]]
-    temperature = subject.uncertainty["calibration"] if subject.uncertainty else None
-    calibrated = match.scored(apply_temperature(own, temperature["temperature"])) if temperature else None
+    missing = [name for name in match.classes if not scores.per_class[name].support]
+    fitted = subject.uncertainty.calibration if subject.uncertainty else None
+    calibrated = match.scored(apply_temperature(own, fitted.temperature)) if fitted else None
     stand = relation(subject.result, data, split)
     own_test = stand.own_data and split == "test" and not left_out
-    contents = {
-        "schema_version": SCHEMA_VERSION,
-        "name": subject.name,
-        "kind": subject.kind,
-        "command": shlex.join(["scripts/evaluate.py", *sys.argv[1:]]),
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "run": _run(subject.result),
-        "data": {key: data.info[key] for key in ("name", "fingerprint", "layout", "simulated", "origin", *WHOLE)},
-        "split": split,
-        "own_data": stand.own_data,
-        "relation": stand.statement,
-        "classes": match.classes,
-        "missing": missing,
-        "model_classes": list(zip(match.model_classes, match.scored_as, strict=True)),
-        "data_classes": match.data_classes,
-        "left_out": left_out,
-        "scores": sensitivity_only(scores) if missing else scores,
-        "missing_reason": _missing_reason(missing) if missing else None,
-        "detection": _detection(subject.result, labels, probabilities, index, match.classes),
-        "calibration": _calibration(temperature, scores, labels, calibrated, index, match.classes),
-        "calibration_reason": None if temperature else "No temperature was stored with what is scored.",
-        "ood": None if answered.rejected is None else rejection(answered.rejected, correct, groups),
-        "ood_reason": None if answered.rejected is not None else "No rule for refusing images was stored with it.",
-        "floors": _floors(subject.result if own_test else None, match.classes, scores),
-        "warnings": _warnings(subject, data, stand, match, left_out),
-        "environment": environment(),
-    }
+    contents = EvaluationResult(
+        name=subject.name,
+        kind=subject.kind,
+        command=shlex.join(["scripts/evaluate.py", *sys.argv[1:]]),
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        run=_run(subject.result),
+        data=data.info.summary(),
+        split=split,
+        own_data=stand.own_data,
+        relation=stand.statement,
+        classes=match.classes,
+        missing=missing,
+        model_classes=list(zip(match.model_classes, match.scored_as, strict=True)),
+        data_classes=match.data_classes,
+        left_out=left_out,
+        scores=sensitivity_only(scores) if missing else scores,
+        missing_reason=_missing_reason(missing) if missing else None,
+        detection=_detection(subject.result, labels, probabilities, index, match.classes),
+        calibration=_calibration(fitted, scores, labels, calibrated, index, match.classes),
+        calibration_reason=None if fitted else "No temperature was stored with what is scored.",
+        ood=None if answered.rejected is None else rejection(answered.rejected, correct, groups),
+        ood_reason=None if answered.rejected is not None else "No rule for refusing images was stored with it.",
+        floors=_baselines(subject.result if own_test else None, match.classes, scores),
+        warnings=_warnings(subject, data, stand, match, left_out),
+        environment=environment(),
+    )
     table = predictions_table(index, probabilities, match.classes)
     return Evaluation(contents, table, labels, probabilities, calibrated)
 
 
-def sensitivity_only(scores: dict[str, Any]) -> dict[str, Any]:
+def sensitivity_only(scores: Scores) -> Scores:
     """The figures that stay meaningful where images of some class are missing: those of what was found.
 
     Precision, specificity, F1 and the area under the ROC curve depend on the images that are not there.
     """
     gone = dict.fromkeys(("precision", "specificity", "f1"))
-    per_class = {label: figures | gone for label, figures in scores["per_class"].items()}
-    return scores | {"macro_f1": None, "auroc": None, "per_class": per_class}
+    per_class = {label: figures.model_copy(update=gone) for label, figures in scores.per_class.items()}
+    return scores.model_copy(update={"macro_f1": None, "auroc": None, "per_class": per_class})
 
 
 def _missing_reason(missing: list[str]) -> str:
@@ -155,54 +142,63 @@ def _missing_reason(missing: list[str]) -> str:
     )
 
 
-def _run(result: dict[str, Any] | None) -> dict[str, Any] | None:
+def _run(result: RunResult | None) -> EvaluatedRun | None:
     if result is None:
         return None
-    data = {key: result["data"][key] for key in ("name", "fingerprint")}
-    return {key: result[key] for key in ("arch", "protocol", "seed", "weights")} | {"data": data}
+    return EvaluatedRun(
+        arch=result.arch,
+        protocol=result.protocol,
+        seed=result.seed,
+        weights=result.weights,
+        data=TrainedOn(name=result.data.name, fingerprint=result.data.fingerprint),
+    )
 
 
 def _detection(
-    result: dict[str, Any] | None,
+    result: RunResult | None,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     index: pd.DataFrame,
     classes: list[str],
-) -> dict[str, Any] | None:
+) -> Detection | None:
     """Tumours found above the threshold that the run set on its own validation split; None where it set none."""
-    fixed = result.get("detection") if result else None
+    fixed = result.detection if result else None
     name = class_without_tumour(classes)  # the data may call it otherwise
     if not fixed or name is None:
         return None
-    fixed = fixed | {"without_tumour": name}
+    fixed = fixed.model_copy(update={"without_tumour": name})
     return detection_at(fixed, labels, probabilities, index["group_id"].tolist(), index["site"].tolist(), classes)
 
 
 def _calibration(
-    fitted: dict[str, Any] | None,
-    before: dict[str, Any],
+    fitted: Calibration | None,
+    before: Scores,
     labels: NDArray[np.int64],
     calibrated: NDArray[np.float64] | None,
     index: pd.DataFrame,
     classes: list[str],
-) -> dict[str, Any] | None:
+) -> CalibrationEffect | None:
     if fitted is None or calibrated is None:
         return None
     after = evaluate_predictions(labels, calibrated, index["group_id"].tolist(), classes)
-    effect = {
-        f"{key}_{when}": figures[key]
-        for key in ("loss", "ece", "brier")
-        for when, figures in (("before", before), ("after", after))
-    }
-    return {key: fitted[key] for key in ("temperature", "fitted_on")} | effect
+    return CalibrationEffect(
+        temperature=fitted.temperature,
+        fitted_on=fitted.fitted_on,
+        loss_before=before.loss,
+        loss_after=after.loss,
+        ece_before=before.ece,
+        ece_after=after.ece,
+        brier_before=before.brier,
+        brier_after=after.brier,
+    )
 
 
-def _floors(result: dict[str, Any] | None, classes: list[str], scores: dict[str, Any]) -> dict[str, float | None]:
+def _baselines(result: RunResult | None, classes: list[str], scores: Scores) -> Baselines:
     """Those of the run (`result`: only where exactly its test split is scored), else the share of the largest class."""
-    if result and result["floors"] and set(classes) == set(result["data"]["classes"]):
-        return dict(result["floors"])
-    largest = max(figures["support"] for figures in scores["per_class"].values())
-    return {"majority": largest / scores["n"], "nearest_neighbour": None, "global_statistics": None}
+    if result and result.baselines and set(classes) == set(result.data.classes):
+        return result.baselines
+    largest = max(figures.support for figures in scores.per_class.values())
+    return Baselines(majority=largest / scores.n)
 
 
 def _warnings(
@@ -238,22 +234,22 @@ class Relation:
     warnings: list[tuple[str, str]]
 
 
-def relation(result: dict[str, Any] | None, data: PreparedData, split: str) -> Relation:
+def relation(result: RunResult | None, data: PreparedData, split: str) -> Relation:
     """How `split` ("train", "validation", "test" or "all") of `data` stands to the run of `result`, if there is one."""
     if result is None:
         return Relation(None, "Whether the model was trained on these images is not known here.", [])
-    own, fingerprint = result["data"], data.info["fingerprint"]
-    if own["fingerprint"] in (fingerprint, merged_fingerprint(fingerprint, own["classes"])):
+    own, fingerprint = result.data, data.info.fingerprint
+    if own.fingerprint in (fingerprint, merged_fingerprint(fingerprint, own.classes)):
         return Relation(True, f"The data are those of the run itself; {_parts(split)}.", _seen(data, split))
     warnings = []
-    if own["name"].removesuffix(NAME_SUFFIX) == data.info["name"]:
+    if own.name.removesuffix(NAME_SUFFIX) == data.info.name:
         text = (
-            f"The run was trained on data of the same name ({data.info['name']}) in another preparation or version: "
+            f"The run was trained on data of the same name ({data.info.name}) in another preparation or version: "
             "some of these images may have been its training images."
         )
         warnings.append(("Perhaps training images", text))
     statement = (
-        f"The data are not those of the run, which was trained on {own['name']} (fingerprint {own['fingerprint']}). "
+        f"The data are not those of the run, which was trained on {own.name} (fingerprint {own.fingerprint}). "
         "Whether the same images occur in both was not looked into."
     )
     return Relation(False, statement, warnings)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
     from brainmri.evaluation.ood.detector import OODDetector
+    from brainmri.schemas import Uncertainty
 
 
 @dataclass(frozen=True)
@@ -88,7 +89,7 @@ def prediction_of(
     logits: NDArray[np.floating],
     distance: float | None,
     classes: list[str],
-    uncertainty: dict[str, Any] | None,
+    uncertainty: Uncertainty | None,
     rule: OODDetector | None,
     milliseconds: float,
 ) -> Prediction:
@@ -99,23 +100,24 @@ def prediction_of(
         classes: the C names. trust: the model's `uncertainty.json`, or None.
     """
     plain = np.asarray(softmax(logits.astype(np.float64)))[None]
-    calibrated = apply_temperature(plain, uncertainty["calibration"]["temperature"]) if uncertainty else plain
+    fitted = uncertainty.calibration if uncertainty else None
+    calibrated = apply_temperature(plain, fitted.temperature) if fitted else plain
     order = np.argsort(-plain[0], kind="stable")
-    conformal = uncertainty["conformal"] if uncertainty else None
+    conformal = uncertainty.conformal if uncertainty else None
     plausible = None
     if conformal:
         (members,) = prediction_sets(
-            plain if conformal["probabilities"] == "uncalibrated" else calibrated, conformal["threshold"]
+            plain if conformal.probabilities == "uncalibrated" else calibrated, conformal.threshold
         )
         plausible = tuple(classes[k] for k in order if members[k])
-        if not plausible and calibrated[0].max() >= 1 - conformal["alpha"]:  # sets that grow keep their coverage
+        if not plausible and calibrated[0].max() >= 1 - conformal.alpha:  # sets that grow keep their coverage
             plausible = (classes[order[0]],)
     return Prediction(
         label=classes[order[0]],
         probabilities=dict(zip(classes, calibrated[0].tolist(), strict=True)),
-        calibrated=uncertainty is not None,
+        calibrated=fitted is not None,
         prediction_set=plausible,
-        coverage=1 - conformal["alpha"] if conformal else None,
+        coverage=1 - conformal.alpha if conformal else None,
         refused=bool(distance > rule.threshold) if rule and distance is not None else None,
         score=distance,
         threshold=rule.threshold if rule else None,

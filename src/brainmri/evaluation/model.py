@@ -8,7 +8,7 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,14 +17,20 @@ from PIL import Image
 from tqdm.auto import tqdm
 
 from brainmri.data.tables import read_csv
-from brainmri.errors import reading
 from brainmri.evaluation.inference import Inference, infer
-from brainmri.evaluation.ood.detector import ARRAYS, OODDetector
+from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.evaluation.ood.fit import pictures
 from brainmri.files import digest, digest_of_files, sha256
 from brainmri.models.introspect import on_hub
 from brainmri.models.load import class_names, load_classifier, load_processor
-from brainmri.schemas import read_result
+from brainmri.schemas import (
+    EARLIER_UNCERTAINTY,
+    RunResult,
+    Uncertainty,
+    read_result,
+    read_uncertainty,
+    uncertainty_file,
+)
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -32,10 +38,7 @@ if TYPE_CHECKING:
 
     from brainmri.data.dataset import PreparedData
 
-RECORD = ("uncertainty.json", "result.json")  # other projects may have a result.json too, but hardly both
-Record = tuple[
-    dict[str, Any] | None, dict[str, Any] | None, OODDetector | None
-]  # result.json, uncertainty.json, its rule
+Record = tuple[RunResult | None, Uncertainty | None, OODDetector | None]  # its detector last
 NO_RECORD: Record = (None, None, None)
 
 
@@ -54,8 +57,8 @@ class LoadedModel:
     folder: Path | None = None
     repository: str | None = None
     revision: str | None = None
-    result: dict[str, Any] | None = None
-    uncertainty: dict[str, Any] | None = None
+    result: RunResult | None = None
+    uncertainty: Uncertainty | None = None
     rule: OODDetector | None = None
 
 
@@ -72,7 +75,7 @@ def load_model(place: str, *, trust_remote_code: bool = False) -> LoadedModel:
             raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
         parts = _parts(place, None, trust_remote_code)
         result, uncertainty, rule = _record(path)
-        name = f"{result['arch']} ({result['protocol']}, seed {result['seed']})" if result else path.resolve().name
+        name = result.title if result else path.resolve().name
         return LoadedModel(name, *parts, folder=path, result=result, uncertainty=uncertainty, rule=rule)
     if path.exists():
         raise ValueError(f"{place} is a file: give the folder of a run or of a saved model")
@@ -101,30 +104,33 @@ def _record(folder: Path) -> Record:
     Raises:
         ValueError: if it is the record of other weights, or cannot be read.
     """
-    if not all((folder / name).is_file() for name in RECORD):
+    # Other projects may have a result.json too, but hardly both.
+    if not (folder / "result.json").is_file() or not uncertainty_file(folder).is_file():
         return NO_RECORD
     result = read_result(folder)
-    measured = result.get("model_sha256")  # runs of before did not keep it
+    measured = result.model_sha256  # runs of before did not keep it
     if measured and measured != sha256(folder / "model.safetensors"):
         raise ValueError(f"{folder}: result.json was measured with other weights than its model.safetensors")
-    with reading(folder / "uncertainty.json"):
-        uncertainty = json.loads((folder / "uncertainty.json").read_text(encoding="utf-8"))
-        parts = {name: uncertainty[name] for name in ("classes", "calibration", "conformal", "ood")}
-        rule = OODDetector.load(folder) if parts["ood"] else None
-    return result, uncertainty, rule
+    uncertainty = read_uncertainty(folder)
+    return result, uncertainty, OODDetector.load(folder) if uncertainty.ood else None
 
 
 def _record_on_hub(repository: str, revision: str | None) -> Record:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError
 
-    try:
-        files = [hf_hub_download(repository, name, revision=revision) for name in RECORD]
-    except EntryNotFoundError:  # most repositories have none; offline: not in the cache
+    def fetched(name: str) -> Path | None:
+        try:
+            return Path(hf_hub_download(repository, name, revision=revision))
+        except EntryNotFoundError:  # most repositories have none; offline: not in the cache
+            return None
+
+    result = fetched("result.json")
+    if result is None or not (fetched("uncertainty.json") or fetched(EARLIER_UNCERTAINTY)):
         return NO_RECORD
-    if json.loads(Path(files[0]).read_text(encoding="utf-8")).get("ood"):
-        hf_hub_download(repository, ARRAYS, revision=revision)
-    return _record(Path(files[0]).parent)
+    if found := read_uncertainty(result.parent).ood:
+        hf_hub_download(repository, found.arrays, revision=revision)
+    return _record(result.parent)
 
 
 def _repository(place: str) -> str:
@@ -157,8 +163,8 @@ class ScoredModel:
     infer: Callable[[PreparedData, NDArray[np.int64]], Inference]
     classify: Classify | None = None
     folder: Path | None = None
-    result: dict[str, Any] | None = None
-    uncertainty: dict[str, Any] | None = None
+    result: RunResult | None = None
+    uncertainty: Uncertainty | None = None
 
 
 def open_scored(place: str, *, batch_size: int, trust_remote_code: bool = False) -> ScoredModel:
@@ -201,7 +207,8 @@ def _digest(opened: LoadedModel) -> str:
         weights.update(name.encode())
         weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
     before = json.loads(json.dumps(opened.processor.to_dict(), default=str))
-    return digest(weights.hexdigest(), before, opened.classes, opened.uncertainty)
+    record = opened.uncertainty.as_json() if opened.uncertainty else None
+    return digest(weights.hexdigest(), before, opened.classes, record)
 
 
 def _predictions(path: Path) -> ScoredModel:

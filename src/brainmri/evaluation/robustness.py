@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
@@ -18,6 +18,17 @@ from brainmri.data.splits import part_by_group
 from brainmri.io.read import prepared_picture
 from brainmri.metrics.bootstrap import group_bootstrap, group_bootstrap_mean
 from brainmri.metrics.detection import operating_point
+from brainmri.schemas import (
+    CorruptionKind,
+    DrawnImages,
+    GroupAccuracies,
+    GroupAccuracy,
+    OperatingPoint,
+    RobustnessResult,
+    RobustnessRow,
+    ScoredModelAndData,
+    WorstGroups,
+)
 from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS, Pixels, corrupted
 
 if TYPE_CHECKING:
@@ -26,18 +37,15 @@ if TYPE_CHECKING:
     from brainmri.evaluation.evaluate import Evaluation
     from brainmri.evaluation.model import ScoredModel
 
-SCHEMA_VERSION = 1
 CLEAN = "clean"
 SEED = 0  # of drawing images
-FROM_EVALUATION = ["name", "kind", "command", "created", "run", "data", "split", "own_data", "relation", "classes"]
-FROM_EVALUATION += ["left_out", "warnings", "environment"]
 
 
 @dataclass(frozen=True)
 class RobustnessStudy:
     """contents: of `robustness.json`. example: one of the drawn images, and its file name, to show."""
 
-    contents: dict[str, Any]
+    contents: RobustnessResult
     example: Pixels
     example_name: str
 
@@ -72,17 +80,18 @@ def robustness_study(
     for kind, strengths in again.items():
         rows += [row(kind, k, one, clean, table, labels, match.classes) for k, one in enumerate(strengths, 1)]
 
-    contents = {"schema_version": SCHEMA_VERSION} | {key: evaluation.contents[key] for key in FROM_EVALUATION}
-    contents |= {
-        "images": {"scored": len(scored), "drawn": len(table), "statement": _statement(scored, table)},
-        "corruptions": {
-            kind: {"unit": one.unit, "values": list(one.values), "meaning": one.meaning}
+    shared = {name: getattr(evaluation.contents, name) for name in ScoredModelAndData.model_fields}
+    contents = RobustnessResult(
+        **shared,
+        images=DrawnImages(scored=len(scored), drawn=len(table), statement=_statement(scored, table)),
+        corruptions={
+            kind: CorruptionKind(unit=one.unit, values=list(one.values), meaning=one.meaning)
             for kind, one in CORRUPTIONS.items()
         },
-        "majority": float(np.bincount(labels).max() / len(labels)),
-        "rows": rows,
-        "groups": worst_groups(scored),
-    }
+        majority=float(np.bincount(labels).max() / len(labels)),
+        rows=rows,
+        groups=worst_groups(scored),
+    )
     name = table["file_name"].iloc[0]
     return RobustnessStudy(contents, read_picture(data.root / name), name)
 
@@ -144,48 +153,43 @@ def row(
     table: pd.DataFrame,
     labels: NDArray[np.int64],
     classes: list[str],
-) -> dict[str, Any]:
-    """The figures of one corruption at one strength.
+) -> RobustnessRow:
+    """The figures of one corruption at one strength. Every share has its 95 % interval, resampled by group.
 
     Args:
         answers, clean, labels: (N,) class numbers: what was said, what was said to the images as they are, the truth.
         table: group_id and label of the images.
-
-    Returns:
-        `kind`, `strength`, `value` and `unit` of the parameter, `n`, `groups`, `accuracy`; `drop` (accuracy lost
-        against the clean images, 0..1, negative where it rose) and `changed` (images that got another answer);
-        `tumours`, `sensitivity` (share of them not called the class without a tumour), `others` and `specificity`
-        (share of these called it), null where no class means "no tumour"; `worst_class` and its `_n` and `_accuracy`.
-        Every share has its 95 % interval, resampled by group, under its name with `_ci95`.
     """
     right, groups = answers == labels, table["group_id"].to_numpy(dtype=str)
     lost = (clean == labels).astype(np.int64) - right
-    lowest = worst(accuracies(table.assign(right=right), ["label"])) or {}
-    found: dict[str, Any] = {
-        "kind": kind,
-        "strength": strength,
-        "value": CORRUPTIONS[kind].values[strength - 1] if strength else None,
-        "unit": CORRUPTIONS[kind].unit if strength else None,
-        "n": len(labels),
-        "groups": len(np.unique(groups)),
-        "accuracy": float(right.mean()),
-        "accuracy_ci95": group_bootstrap(right, groups.tolist()),
-        "drop": float(lost.mean()) if strength else None,
-        "drop_ci95": difference_interval(lost, groups.tolist()) if strength else None,
-        "changed": int((answers != clean).sum()),
-    }
+    lowest = worst(accuracies(table.assign(right=right), ["label"]))
     name = class_without_tumour(classes)
-    if name is None:
-        told: dict[str, Any] = dict.fromkeys(("tumours", "sensitivity", "sensitivity_ci95"))
-        told |= dict.fromkeys(("others", "specificity", "specificity_ci95"))
-    else:
+    told = OperatingPoint()
+    if name is not None:
         negative = classes.index(name)
         told = operating_point(answers != negative, labels != negative, np.ones(len(labels), dtype=bool), groups)
-    return (
-        found
-        | told
-        | {"worst_class": lowest.get("label")}
-        | {f"worst_class_{key}": lowest.get(key) for key in ("n", "accuracy", "accuracy_ci95")}
+    return RobustnessRow(
+        kind=kind,
+        strength=strength,
+        value=CORRUPTIONS[kind].values[strength - 1] if strength else None,
+        unit=CORRUPTIONS[kind].unit if strength else None,
+        n=len(labels),
+        groups=len(np.unique(groups)),
+        accuracy=float(right.mean()),
+        accuracy_ci95=group_bootstrap(right, groups.tolist()),
+        drop=float(lost.mean()) if strength else None,
+        drop_ci95=difference_interval(lost, groups.tolist()) if strength else None,
+        changed=int((answers != clean).sum()),
+        tumours=told.tumours,
+        others=told.others,
+        sensitivity=told.sensitivity,
+        sensitivity_ci95=told.sensitivity_ci95,
+        specificity=told.specificity,
+        specificity_ci95=told.specificity_ci95,
+        worst_class=lowest.label if lowest else None,
+        worst_class_n=lowest.n if lowest else None,
+        worst_class_accuracy=lowest.accuracy if lowest else None,
+        worst_class_accuracy_ci95=lowest.accuracy_ci95 if lowest else None,
     )
 
 
@@ -216,43 +220,41 @@ SMALLEST = 20  # images; of fewer an accuracy says too little for their group to
 PARTS = {"class": ["label"], "site": ["site"], "class_and_site": ["label", "site"]}
 
 
-def worst_groups(table: pd.DataFrame) -> dict[str, Any]:
+def worst_groups(table: pd.DataFrame) -> WorstGroups:
     """Accuracy of every class, every site and every class of every site.
 
     Args:
         table: a row for each image: `right` (bool), `label`, `site` ("" where it is not known), `group_id`.
-
-    Returns:
-        `smallest`, and for each of PARTS `all` and `worst` (see `accuracies` and `worst`). Those by site are None where
-        no image has one.
     """
     known = bool((table["site"] != "").any())
-    found: dict[str, Any] = {"smallest": SMALLEST}
+    found: dict[str, GroupAccuracies | None] = {}
     for part, columns in PARTS.items():
         entries = accuracies(table, columns) if known or "site" not in columns else None
-        found[part] = None if entries is None else {"all": entries, "worst": worst(entries)}
-    return found
+        found[part] = None if entries is None else GroupAccuracies(all=entries, worst=worst(entries))
+    return WorstGroups.model_validate({"smallest": SMALLEST, **found})
 
 
-def accuracies(table: pd.DataFrame, columns: list[str]) -> list[dict[str, Any]]:
-    """One entry for each value of `columns` that occurs: `label` and/or `site`, `n`, `groups`, `accuracy`,
-    `accuracy_ci95` (resampled by group) and `judged`: whether it has images enough, and two groups, to be the worst."""
+def accuracies(table: pd.DataFrame, columns: list[str]) -> list[GroupAccuracy]:
+    """One entry for each value of `columns` (`label` and/or `site`) that occurs.
+
+    It is `judged` where it has images enough, and two groups, to be called the worst.
+    """
     entries = []
     for values, rows in table.groupby(columns):
         interval = group_bootstrap(rows["right"], rows["group_id"].tolist())
         entries.append(
-            dict(zip(columns, values, strict=True))
-            | {
-                "n": len(rows),
-                "groups": int(rows["group_id"].nunique()),
-                "accuracy": float(rows["right"].mean()),
-                "accuracy_ci95": interval,
-                "judged": len(rows) >= SMALLEST and interval is not None,
-            }
+            GroupAccuracy(
+                **dict(zip(columns, map(str, values), strict=True)),
+                n=len(rows),
+                groups=int(rows["group_id"].nunique()),
+                accuracy=float(rows["right"].mean()),
+                accuracy_ci95=interval,
+                judged=len(rows) >= SMALLEST and interval is not None,
+            )
         )
     return entries
 
 
-def worst(entries: list[dict[str, Any]]) -> dict[str, Any] | None:
+def worst(entries: list[GroupAccuracy]) -> GroupAccuracy | None:
     """The judged entry of the lowest accuracy; None where none is judged."""
-    return min((one for one in entries if one["judged"]), key=lambda one: one["accuracy"], default=None)
+    return min((one for one in entries if one.judged), key=lambda one: one.accuracy, default=None)

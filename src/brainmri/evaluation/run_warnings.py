@@ -2,32 +2,32 @@
 
 from __future__ import annotations
 
-from typing import Any
 
+from brainmri.schemas import RunResult
 from brainmri.wording import baseline_warning, epochs, leak_warning, simulation_warning
 
 
-def warnings_of(result: dict[str, Any]) -> list[tuple[str, str]]:
+def warnings_of(result: RunResult) -> list[tuple[str, str]]:
     """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
     return [
-        *simulation_warning(result["data"]),
+        *simulation_warning(result.data),
         *training_warnings(result),
-        *leak_warning(result["data"]),
+        *leak_warning(result.data),
         *baseline_warning(result),
     ]
 
 
-def training_warnings(result: dict[str, Any]) -> list[tuple[str, str]]:
+def training_warnings(result: RunResult) -> list[tuple[str, str]]:
     """Warnings about how the network of a run was trained, whatever it is scored on."""
     found = []
-    fraction = result["training"]["schedule_fraction"]
-    if result["weights"] == "random" and not from_scratch(result["arch"]):
+    fraction = result.training.schedule_fraction
+    if result.weights == "random" and not from_scratch(result.arch):
         text = "No pretrained weights were used: the network was trained from random initialisation."
         found.append(("Random weights", text))
     if fraction is not None and fraction < 1:
         text = (
-            f"Only {100 * fraction:.2g} % of the recipe's schedule was run ({epochs(result['training']['epochs_run'])} "
-            f"of {epochs(result['training']['epochs_scheduled'])} epochs). The recipe does not count as trained."
+            f"Only {100 * fraction:.2g} % of the recipe's schedule was run ({epochs(result.training.epochs_run)} "
+            f"of {epochs(result.training.epochs_scheduled)} epochs). The recipe does not count as trained."
         )
         found.append(("Partial schedule", text))
     return found
@@ -46,7 +46,7 @@ def from_scratch(arch: str) -> bool:
         return False
 
 
-def start_of_training(result: dict[str, Any]) -> str:
+def start_of_training(result: RunResult) -> str:
     """What the network's weights were before the training, in words."""
-    scratch = result["weights"] == "random" and from_scratch(result["arch"])
-    return "random, as meant: there are no pretrained weights for this network" if scratch else str(result["weights"])
+    scratch = result.weights == "random" and from_scratch(result.arch)
+    return "random, as meant: there are no pretrained weights for this network" if scratch else result.weights

@@ -5,12 +5,11 @@ from __future__ import annotations
 import argparse
 import re
 from pathlib import Path
-from typing import Any
 
 from brainmri.hub import metric_repository
 from brainmri.hub.checks import Publication, PublishError
 from brainmri.hub.space_repository import space_repository
-from brainmri.schemas import find_runs, read_result
+from brainmri.schemas import DatasetInfo, find_runs, read_result
 
 PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates
 RESULTS, DEMO = "brainmri-results", "brainmri-demo"
@@ -72,8 +71,8 @@ def _dataset(arguments: argparse.Namespace, owner: str, name: str, out: Path) ->
     return dataset_repository(root, repo_id, out, licence, source_citations=tuple(arguments.cite))
 
 
-def _dataset_name(info: dict[str, Any]) -> str:
-    name = f"brainmri-{info['name']}" + f"-{info['split']}" * (info["split"] != "grouped")
+def _dataset_name(info: DatasetInfo) -> str:
+    name = f"brainmri-{info.name}" + f"-{info.split}" * (info.split != "grouped")
     return re.sub(r"[^\w.]+", "-", name).strip("-.")
 
 
@@ -92,7 +91,7 @@ def _everything(arguments: argparse.Namespace, owner: str, out: Path) -> list[Pu
     data = [_dataset(arguments, owner, "", out / "datasets" / "data")] if "dataset" in wanted else []
     of_data = {one.tags[0]: one.repo_id for one in data}
     models = [
-        _model(run, owner, name, out / "models" / name, data_id=of_data.get(read_result(run)["data"]["fingerprint"]))
+        _model(run, owner, name, out / "models" / name, data_id=of_data.get(read_result(run).data.fingerprint))
         for run, name in zip(runs, names, strict=True)
     ]
     found = [*data, *models]

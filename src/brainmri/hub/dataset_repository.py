@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import tempfile
 from pathlib import Path
@@ -22,6 +21,7 @@ from brainmri.hub.checks import MARK, Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
 from brainmri.reporting.citations import ICBM_LICENCE, ICBM_NOTICE, citations
 from brainmri.reporting.model_card import card_templates
+from brainmri.schemas import AuditReport, DatasetInfo, write
 from brainmri.wording import BASELINES
 
 if TYPE_CHECKING:
@@ -65,17 +65,17 @@ def dataset_repository(
     """
     data = open_prepared(root)
     _check_files(data)
-    if data.info["simulated"] and "license" not in licence:
+    if data.info.simulated and "license" not in licence:
         licence = ICBM_LICENCE
     check_licence(licence.get("license"), f"the data set {root.name}")
     (folder / "data").mkdir(parents=True)
     for split in SPLITS:
         _write_shards(data, split, folder / "data", shard_bytes)
-    info = without_paths(_without_sources(data))
-    _write_json(folder / "dataset.json", info)
+    info = DatasetInfo.model_validate(without_paths(_without_sources(data).as_json()))
+    write(info, folder / "dataset.json")
     audit = _audit(data)
-    _write_json(folder / "audit.json", without_paths(audit))
-    heading, *rows = counts_table(info["counts"], info["classes"])
+    write(AuditReport.model_validate(without_paths(audit.as_json())), folder / "audit.json")
+    heading, *rows = counts_table(info.counts, info.classes)
     count = len(data.index)
     floors = compute_baselines(data)
     card = (
@@ -86,13 +86,13 @@ def dataset_repository(
             info=info,
             repo_id=repo_id,
             licence=licence,
-            notice=ICBM_NOTICE if info["simulated"] else None,
+            notice=ICBM_NOTICE if info.simulated else None,
             heading=heading,
             rows=rows,
             leak_statement=split_statement(info),
             columns=COLUMNS,
             audit=audit_text(audit),
-            floors=[(name, floors[key]) for key, name in BASELINES.items()],
+            floors=[(name, getattr(floors, key)) for key, name in BASELINES.items()],
             citations=(*source_citations, *citations(info)),
         )
     )
@@ -101,31 +101,31 @@ def dataset_repository(
         "dataset",
         repo_id,
         folder,
-        f"{info['name']} ({info['split']} split)",
-        tags=(info["fingerprint"],),
+        f"{info.name} ({info.split} split)",
+        tags=(info.fingerprint,),
         own_folders=("data",),
     )
 
 
 def _check_files(data: PreparedData) -> None:
-    if data.info["settings"].get("prepare_version", 0) < PREPARE_VERSION:
+    if data.info.settings.prepare_version < PREPARE_VERSION:
         raise PublishError(
             f"{data.root} was prepared by an earlier version, whose files may hold and be named after more than the "
             "images (names of patients, say): prepare it again"
         )
     digests = file_digests(data.root, data.index["file_name"].tolist())
-    if (found := fingerprint(data.index.assign(sha256=digests))) != data.info["fingerprint"]:
+    if (found := fingerprint(data.index.assign(sha256=digests))) != data.info.fingerprint:
         raise PublishError(
             f"{data.root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
-            f"{data.info['fingerprint']}), so nothing of its record counts: prepare the images again"
+            f"{data.info.fingerprint}), so nothing of its record counts: prepare the images again"
         )
 
 
-def _without_sources(data: PreparedData) -> dict[str, Any]:
+def _without_sources(data: PreparedData) -> DatasetInfo:
     """What `dataset.json` says, with the names that the images have here in place of those of the source."""
     names = dict(zip(data.index["source"], data.index["file_name"], strict=True))
-    doubtful = [[names[source] for source in sources] for sources in data.info["contradictory_pictures"]]
-    return data.info | {"contradictory_pictures": doubtful}
+    doubtful = [[names[source] for source in sources] for sources in data.info.contradictory_images]
+    return data.info.model_copy(update={"contradictory_images": doubtful})
 
 
 def _write_shards(data: PreparedData, split: str, folder: Path, shard_bytes: int) -> None:
@@ -153,12 +153,12 @@ def _rows(data: PreparedData, rows: np.ndarray) -> Dataset:
     return Dataset.from_dict(columns, features=Features(features))
 
 
-def _audit(data: PreparedData) -> dict[str, Any]:
+def _audit(data: PreparedData) -> AuditReport:
     with tempfile.TemporaryDirectory(prefix="brainmri-audit-") as scratch:
         scanned = scan(data.root, None, Path(scratch))
         table = repetitions(scanned)
         found = summary(scanned, table, shortcuts(table), None)
-    return found | {"name": data.info["name"]}
+    return found.model_copy(update={"name": data.info.name})
 
 
 def _metadata(data: PreparedData, licence: dict[str, str], count: int) -> str:
@@ -169,13 +169,9 @@ def _metadata(data: PreparedData, licence: dict[str, str], count: int) -> str:
     stated: dict[str, Any] = dict(licence)
     return DatasetCardData(
         **stated,
-        pretty_name=data.info["name"],
+        pretty_name=data.info.name,
         task_categories=["image-classification"],
         size_categories=[next((name for name, limit in SIZES if count < limit), "n>1M")],
-        tags=[MARK, "medical", "mri", "brain-tumor", *["simulated"] * data.info["simulated"]],
+        tags=[MARK, "medical", "mri", "brain-tumor", *["simulated"] * data.info.simulated],
         configs=[{"config_name": "default", "data_files": files}],
     ).to_yaml()
-
-
-def _write_json(path: Path, content: Any) -> None:
-    path.write_text(json.dumps(content, indent=1, ensure_ascii=False) + "\n", encoding="utf-8", newline="\n")

@@ -18,7 +18,7 @@ from brainmri.models.onnx import export_classifier
 from brainmri.reporting.citations import known_licence
 from brainmri.reporting.model_card import write_card
 from brainmri.reporting.run_report import write_report
-from brainmri.schemas import json_text, read_result
+from brainmri.schemas import EARLIER_UNCERTAINTY, json_text, read_result, uncertainty_file
 
 # All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
 NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "uncertainty.json")
@@ -39,8 +39,8 @@ OF_SIMULATED_PICTURES = (
 def default_name(run_dir: Path) -> str:
     """The name of a run's repository: recipe, protocol where it is not the clean one, and fold."""
     result = read_result(run_dir)
-    parts = ["brainmri", result["arch"], *({result["protocol"]} - {"clean"})]
-    parts += [] if result["fold"] is None else [f"fold{result['fold']}"]
+    parts = ["brainmri", result.arch, *({result.protocol} - {"clean"})]
+    parts += [] if result.fold is None else [f"fold{result.fold}"]
     return re.sub(r"[^\w.]+", "-", "-".join(parts)).strip("-.")
 
 
@@ -59,13 +59,16 @@ def model_repository(
         PublishError: if the licence of its weights is not known.
     """
     result = read_result(run_dir)
+    if uncertainty_file(run_dir).name == EARLIER_UNCERTAINTY:
+        raise PublishError(
+            f"{run_dir} was made by an earlier version, whose record a stranger's program would not find: "
+            f"python -m brainmri.cli.fit_ood {run_dir} DATA writes it anew"
+        )
     if missing := [name for name in NEEDED if not (run_dir / name).is_file()]:
         hint = " (of a cross-validation, publish the folds: fold0, fold1, ...)" if (run_dir / "fold0").is_dir() else ""
         raise PublishError(f"{run_dir} lacks {', '.join(missing)}, so there is no model to publish{hint}")
-    licence = check_licence(
-        licence or known_licence(result["weights"]), f"the network that started from {result['weights']}"
-    )
-    simulated = result["data"]["simulated"]
+    licence = check_licence(licence or known_licence(result.weights), f"the network that started from {result.weights}")
+    simulated = result.data.simulated
     folder.mkdir(parents=True)
     for pattern in COPIED + OF_SIMULATED_PICTURES * simulated:
         for file in sorted(run_dir.glob(pattern)):
@@ -77,12 +80,11 @@ def model_repository(
     model, size = load_classifier(str(folder)), _side(folder)
     if model.config.model_type == "timm_wrapper":
         check_timm(folder, model, size)
-    layer = result["ood"]["layer"] if result["ood"] else None
+    layer = result.ood.layer if result.ood else None
     export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
     write_report(folder)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
-    what = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
-    return Publication("model", repo_id, folder, what, own_folders=("explain", "figures", "onnx", "robustness"))
+    return Publication("model", repo_id, folder, result.title, own_folders=("explain", "figures", "onnx", "robustness"))
 
 
 def _without_paths(folder: Path) -> None:

@@ -14,7 +14,7 @@ from brainmri.models.introspect import resolve
 from brainmri.models.weights import imagenet_repository
 from brainmri.reporting.model_card import card_templates, render_card
 from brainmri.runs.table import SEEDS, TEXT, read_table
-from brainmri.schemas import find_runs, read_result
+from brainmri.schemas import RunResult, find_runs, read_result
 from brainmri.wording import published_figure
 
 
@@ -48,7 +48,7 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
     measured = {arch for table in tables for arch in read_table(table, SEEDS, TEXT)["recipe"]}
     for folder in (file.parent for file in sources if file not in tables):
         if (folder / "config.json").is_file():  # a pooled cross-validation is no network
-            runs.setdefault(read_result(folder)["arch"], []).append(folder)
+            runs.setdefault(read_result(folder).arch, []).append(folder)
     out.mkdir(parents=True, exist_ok=True)
     chosen: dict[str, Path | None] = {}
     for arch in sorted({*carded_recipes(), *runs}):
@@ -61,15 +61,16 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
 
 def _rank(run: Path) -> tuple[Any, ...]:
     result = read_result(run)
-    data = result["data"]
-    fraction = result["training"]["schedule_fraction"] or 0
-    return result["protocol"] != "clean", data["simulated"], data["leaky"], -fraction, result["seed"], run.name
+    data = result.data
+    fraction = result.training.schedule_fraction or 0
+    return result.protocol != "clean", data.simulated, data.leaky, -fraction, result.seed, run.name
 
 
 def _of_run(run: Path, owner: str) -> str:
     config = json.loads((run / "config.json").read_text(encoding="utf-8"))
-    files = {"onnx/model.onnx", *(file.name for file in run.glob("trust.*"))}
-    return render_card(without_paths(read_result(run)), config, repo_id=f"{owner}/{default_name(run)}", files=files)
+    files = {"onnx/model.onnx", *(file.name for file in run.glob("uncertainty.*"))}
+    result = RunResult.model_validate(without_paths(read_result(run).as_json()))
+    return render_card(result, config, repo_id=f"{owner}/{default_name(run)}", files=files)
 
 
 def _without_run(arch: str, *, measured: bool) -> str:
@@ -90,7 +91,7 @@ def _without_run(arch: str, *, measured: bool) -> str:
             measured=measured,
             title=recipe.title or arch,
             source=recipe.source,
-            published=published_figure(recipe.published.model_dump()) if recipe.published else None,
+            published=published_figure(recipe.published) if recipe.published else None,
             imagenet=imagenet_repository(recipe),
         )
     )

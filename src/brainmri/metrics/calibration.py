@@ -6,7 +6,6 @@ Everything is fitted on the validation split; the test split is only measured.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -15,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.metrics.classification import checked_predictions, cross_entropy, expected_calibration_error
 from brainmri.metrics.conformal import ALPHA, conformal_threshold, prediction_sets
+from brainmri.schemas import Calibration, Conformal, OODRecord, Uncertainty
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
 NO_RULE = "No rule for refusing an image was fitted."
@@ -28,20 +28,16 @@ def uncertainty_record(
     classes: list[str],
     *,
     test_groups: Sequence[str],
-    ood: dict[str, Any] | str = NO_RULE,
-) -> dict[str, Any]:
-    """The dictionary written to `uncertainty.json`, ready for JSON.
+    ood: OODRecord | str = NO_RULE,
+) -> Uncertainty:
+    """The contents of `uncertainty.json`; `conformal` is None where the validation split is too small for its coverage.
 
     Args:
         validation_labels, test_labels: (N,) class numbers in the order of `classes`.
         validation_probabilities, test_probabilities: (N, C), uncalibrated, each row sums to 1.
         classes: the C label names.
         test_groups: group ids of the test images.
-        reject: what `brainmri.evaluation.ood.fit` gives, or the reason why there is no rule.
-
-    Returns:
-        `calibration` (temperature and its effect), `conformal` (null with `conformal_reason` where the validation split
-        is too small for the chosen coverage) and `ood` (null with `ood_reason`).
+        ood: what `brainmri.evaluation.ood.fit` gives, or the reason why there is no detector.
 
     Raises:
         ValueError: an empty split, or arrays that do not fit together.
@@ -54,32 +50,39 @@ def uncertainty_record(
     conformal = None
     if threshold is not None:
         sets = prediction_sets(test_p, threshold)
-        conformal = {
-            "method": "split conformal, 1 - p of the true class",
-            "probabilities": "uncalibrated",
-            "alpha": ALPHA,
-            "threshold": threshold,
-            "fitted_on": "validation",
-            **_test_figures(sets, test_y, test_groups, classes),
-        }
-    return {
-        "schema_version": 1,
-        "classes": list(classes),
-        "calibration": {
-            "method": "temperature",
-            "temperature": temperature,
-            "fitted_on": "validation",
-            "nll_before": cross_entropy(val_y, val_p),
-            "nll_after": cross_entropy(val_y, val_cooled),
-            "ece_before": expected_calibration_error(val_y, val_p),
-            "ece_after": expected_calibration_error(val_y, val_cooled),
-            "test_ece_after": expected_calibration_error(test_y, apply_temperature(test_p, temperature)),
-        },
-        "conformal": conformal,
-        "conformal_reason": None if conformal else _too_small(len(val_y)),
-        "ood": None if isinstance(ood, str) else ood,
-        "ood_reason": ood if isinstance(ood, str) else None,
-    }
+        covered = sets[np.arange(len(test_y)), test_y]
+        sizes = sets.sum(axis=1)
+        by_class = {name: covered[test_y == k] for k, name in enumerate(classes)}
+        conformal = Conformal(
+            method="split conformal, 1 - p of the true class",
+            probabilities="uncalibrated",
+            alpha=ALPHA,
+            threshold=threshold,
+            fitted_on="validation",
+            test_coverage=float(covered.mean()),
+            test_coverage_ci95=group_bootstrap(covered, test_groups),
+            test_coverage_per_class={name: float(own.mean()) if len(own) else None for name, own in by_class.items()},
+            test_mean_set_size=float(sizes.mean()),
+            test_set_sizes={str(size): int((sizes == size).sum()) for size in range(len(classes) + 1)},
+        )
+    calibration = Calibration(
+        method="temperature",
+        temperature=temperature,
+        fitted_on="validation",
+        nll_before=cross_entropy(val_y, val_p),
+        nll_after=cross_entropy(val_y, val_cooled),
+        ece_before=expected_calibration_error(val_y, val_p),
+        ece_after=expected_calibration_error(val_y, val_cooled),
+        test_ece_after=expected_calibration_error(test_y, apply_temperature(test_p, temperature)),
+    )
+    return Uncertainty(
+        classes=list(classes),
+        calibration=calibration,
+        conformal=conformal,
+        conformal_reason=None if conformal else _too_small(len(val_y)),
+        ood=None if isinstance(ood, str) else ood,
+        ood_reason=ood if isinstance(ood, str) else None,
+    )
 
 
 def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
@@ -103,23 +106,6 @@ def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.float64
         method="bounded",
     )
     return float(np.exp(found.x))
-
-
-def _test_figures(
-    sets: NDArray[np.bool_], labels: NDArray[np.int64], groups: Sequence[str], classes: list[str]
-) -> dict[str, Any]:
-    """How often the sets (N, C) hold the true label, in all and by class (null without images), and their sizes."""
-    covered = sets[np.arange(len(labels)), labels]
-    sizes = sets.sum(axis=1)
-    return {
-        "test_coverage": float(covered.mean()),
-        "test_coverage_ci95": group_bootstrap(covered, groups),
-        "test_coverage_per_class": {
-            name: float(covered[labels == k].mean()) if (labels == k).any() else None for k, name in enumerate(classes)
-        },
-        "test_mean_set_size": float(sizes.mean()),
-        "test_set_sizes": {str(size): int((sizes == size).sum()) for size in range(len(classes) + 1)},
-    }
 
 
 def _too_small(n: int) -> str:

@@ -12,7 +12,7 @@ definitions then hold everywhere in the package:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import datasets
 import evaluate
@@ -21,6 +21,7 @@ from numpy.typing import ArrayLike, NDArray
 from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.schemas import ClassScores, Scores
 
 if TYPE_CHECKING:
     from transformers import EvalPrediction
@@ -63,8 +64,8 @@ def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
 
 def evaluate_predictions(
     labels: ArrayLike, probabilities: ArrayLike, groups: Sequence[str], classes: list[str]
-) -> dict[str, Any]:
-    """All figures of one split, ready for JSON (Python numbers, null for what is undefined, never NaN).
+) -> Scores:
+    """All figures of one split (Python numbers, None for what is undefined, never NaN).
 
     Args:
         labels: (N,) class numbers, 0..C-1 in the order of `classes`.
@@ -73,12 +74,8 @@ def evaluate_predictions(
         classes: the C label names.
 
     Returns:
-        `n` and `groups` (counts), `accuracy`, `accuracy_ci95` ([low, high], resampled by group, see `group_bootstrap`),
-        `balanced_accuracy`, `macro_f1`, `auroc` (macro, one against the rest), `loss` (mean cross entropy in nats,
-        probabilities clipped at 1e-12), `ece` (see `expected_calibration_error`), `brier` (mean over the images of the
-        squared errors summed over the classes, 0..2), `per_class` ({label: precision, recall, specificity, f1,
-        support}) and `confusion_matrix` (rows: true class, columns: predicted class). All but the loss and the Brier
-        score are in 0..1. For missing classes see the module's text.
+        Intervals are resampled by group (`group_bootstrap`), the loss is of probabilities clipped at 1e-12. For missing
+        classes see the module's text.
 
     Raises:
         ValueError: no images, shapes that do not fit together, or rows that are no probabilities.
@@ -89,19 +86,22 @@ def evaluate_predictions(
     predicted = p.argmax(axis=1)
     correct = predicted == y
     matrix = confusion_matrix(y, predicted, labels=range(len(classes)))
-    return {
-        "n": len(y),
-        "groups": len(set(groups)),
-        "accuracy": float(correct.mean()),
-        "accuracy_ci95": group_bootstrap(correct, groups),
-        **_means_over_present_classes(y, predicted),
-        "auroc": _macro_auroc(y, p),
-        "loss": cross_entropy(y, p),
-        "ece": expected_calibration_error(y, p),
-        "brier": float(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1).mean()),
-        "per_class": {label: _one_class(matrix, number) for number, label in enumerate(classes)},
-        "confusion_matrix": matrix.tolist(),
-    }
+    means = SliceClassification(keep_in_memory=True).compute(predictions=predicted, references=y)
+    assert means is not None
+    return Scores(
+        n=len(y),
+        groups=len(set(groups)),
+        accuracy=float(correct.mean()),
+        accuracy_ci95=group_bootstrap(correct, groups),
+        balanced_accuracy=means["balanced_accuracy"],
+        macro_f1=means["macro_f1"],
+        auroc=_macro_auroc(y, p),
+        loss=cross_entropy(y, p),
+        ece=expected_calibration_error(y, p),
+        brier=float(((p - np.eye(len(classes))[y]) ** 2).sum(axis=1).mean()),
+        per_class={label: _one_class(matrix, number) for number, label in enumerate(classes)},
+        confusion_matrix=matrix.tolist(),
+    )
 
 
 def checked_predictions(
@@ -160,12 +160,6 @@ def expected_calibration_error(labels: NDArray[np.int64], probabilities: NDArray
     return float((np.abs(confidence - accuracy) * counts).sum() / counts.sum())
 
 
-def _means_over_present_classes(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, float]:
-    values = SliceClassification(keep_in_memory=True).compute(predictions=predicted, references=labels)
-    assert values is not None
-    return {"balanced_accuracy": values["balanced_accuracy"], "macro_f1": values["macro_f1"]}
-
-
 def _macro_auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:
     n_classes = probabilities.shape[1]
     if n_classes < 2 or len(np.unique(labels)) < n_classes:
@@ -174,12 +168,12 @@ def _macro_auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) 
     return float(np.mean([roc_auc_score(labels == k, probabilities[:, k]) for k in range(n_classes)]))
 
 
-def _one_class(matrix: NDArray[np.int64], k: int) -> dict[str, float | int | None]:
+def _one_class(matrix: NDArray[np.int64], k: int) -> ClassScores:
     hits, support, predicted, n = int(matrix[k, k]), int(matrix[k].sum()), int(matrix[:, k].sum()), int(matrix.sum())
-    return {
-        "precision": hits / predicted if predicted else 0.0,
-        "recall": hits / support if support else None,
-        "specificity": (n - support - predicted + hits) / (n - support) if n > support else None,
-        "f1": 2 * hits / (support + predicted) if support else None,
-        "support": support,
-    }
+    return ClassScores(
+        precision=hits / predicted if predicted else 0.0,
+        recall=hits / support if support else None,
+        specificity=(n - support - predicted + hits) / (n - support) if n > support else None,
+        f1=2 * hits / (support + predicted) if support else None,
+        support=support,
+    )

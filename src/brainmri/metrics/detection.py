@@ -8,7 +8,6 @@ validation split so that 95 % of its images without a tumour are not; test image
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,6 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from brainmri.data.dataset import class_without_tumour
 from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.schemas import Detection, OperatingPoint, TumourThreshold
 
 SPECIFICITY = 0.95  # on validation
 
@@ -28,7 +28,7 @@ def detection(
     test_groups: Sequence[str],
     test_sites: Sequence[str],
     classes: list[str],
-) -> dict[str, Any] | None:
+) -> Detection | None:
     """How many tumours of the test split are found; None unless one class means "no tumour" and validation has it.
 
     Args:
@@ -36,13 +36,6 @@ def detection(
         validation_probabilities, test_probabilities: (N, C), each row sums to 1.
         test_groups, test_sites: (N,) group ids, and where each image comes from ("" if not known).
         classes: the C label names.
-
-    Returns:
-        `without_tumour` (the class), `specificity_on_validation` (asked), `threshold` (a score above it is called a
-        tumour), `all` and `sites` ({site: the same}): `tumours` and `others` (counts), `sensitivity` and
-        `sensitivity_ci95` (resampled by group), `specificity` and `specificity_ci95`; `sensitivity_of_likeliest` and
-        `specificity_of_likeliest`, without a threshold, of whether the likeliest class is a tumour; `auroc`, of these
-        tumours against all test images without one; null without such images.
     """
     name = class_without_tumour(classes)
     if name is None:
@@ -53,43 +46,45 @@ def detection(
         return None
     scores = 1 - validation_probabilities[healthy, negative]
     threshold = float(np.quantile(scores, SPECIFICITY, method="higher"))
-    fixed = {"without_tumour": name, "specificity_on_validation": SPECIFICITY, "threshold": threshold}
+    fixed = TumourThreshold(without_tumour=name, specificity_on_validation=SPECIFICITY, threshold=threshold)
     return detection_at(fixed, test_labels, test_probabilities, test_groups, test_sites, classes)
 
 
 def detection_at(
-    fixed: dict[str, Any],
+    fixed: TumourThreshold,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     groups: Sequence[str],
     sites: Sequence[str],
     classes: list[str],
-) -> dict[str, Any]:
+) -> Detection:
     """As `detection`, of any images, at a threshold set before.
 
-    fixed: what `detection` returned; its first three entries count. classes: `without_tumour` is among them, though
-    images of it may be missing.
+    classes: the threshold's `without_tumour` is among them, though images of it may be missing.
     """
-    negative = classes.index(fixed["without_tumour"])
+    negative = classes.index(fixed.without_tumour)
     scores, named = 1 - probabilities[:, negative], probabilities.argmax(1) != negative
-    called, tumour = scores > fixed["threshold"], labels != negative
+    called, tumour = scores > fixed.threshold, labels != negative
     ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
 
-    def figures(chosen: NDArray[np.bool_]) -> dict[str, Any]:
+    def figures(chosen: NDArray[np.bool_]) -> OperatingPoint:
         tumours, ranked = chosen & tumour, (chosen & tumour) | ~tumour
         likeliest = operating_point(named, tumour, chosen)
-        return operating_point(called, tumour, chosen, ids) | {
-            "sensitivity_of_likeliest": likeliest["sensitivity"],
-            "specificity_of_likeliest": likeliest["specificity"],
-            "auroc": float(roc_auc_score(tumour[ranked], scores[ranked]))
-            if tumours.any() and not tumour.all()
-            else None,
+        known = tumours.any() and not tumour.all()
+        more = {
+            "sensitivity_of_likeliest": likeliest.sensitivity,
+            "specificity_of_likeliest": likeliest.specificity,
+            "auroc": float(roc_auc_score(tumour[ranked], scores[ranked])) if known else None,
         }
+        return operating_point(called, tumour, chosen, ids).model_copy(update=more)
 
-    return {key: fixed[key] for key in ("without_tumour", "specificity_on_validation", "threshold")} | {
-        "all": figures(np.ones(len(labels), dtype=bool)),
-        "sites": {str(site): figures(places == site) for site in np.unique(places)},
-    }
+    return Detection(
+        without_tumour=fixed.without_tumour,
+        specificity_on_validation=fixed.specificity_on_validation,
+        threshold=fixed.threshold,
+        all=figures(np.ones(len(labels), dtype=bool)),
+        sites={str(site): figures(places == site) for site in np.unique(places)},
+    )
 
 
 def operating_point(
@@ -97,16 +92,26 @@ def operating_point(
     tumour: NDArray[np.bool_],
     chosen: NDArray[np.bool_],
     groups: NDArray[np.str_] | None = None,
-) -> dict[str, Any]:
+) -> OperatingPoint:
     """`tumours`, `others`, `sensitivity` and `specificity` of the images `chosen`; with `groups` their intervals too.
 
     Args:
         called: (N,) whether an image was called one with a tumour. tumour: whether it is one. groups: group ids.
     """
-    found: dict[str, Any] = {"tumours": int((chosen & tumour).sum()), "others": int((chosen & ~tumour).sum())}
-    for name, rows, right in (("sensitivity", chosen & tumour, called), ("specificity", chosen & ~tumour, ~called)):
-        any_rows = bool(rows.any())
-        found[name] = float(right[rows].mean()) if any_rows else None
-        if groups is not None:
-            found[f"{name}_ci95"] = group_bootstrap(right[rows], groups[rows].tolist()) if any_rows else None
-    return found
+
+    def share(rows: NDArray[np.bool_], right: NDArray[np.bool_]) -> tuple[float | None, list[float] | None]:
+        if not rows.any():
+            return None, None
+        bounds = None if groups is None else group_bootstrap(right[rows], groups[rows].tolist())
+        return float(right[rows].mean()), bounds
+
+    sensitivity, sensitivity_ci95 = share(chosen & tumour, called)
+    specificity, specificity_ci95 = share(chosen & ~tumour, ~called)
+    return OperatingPoint(
+        tumours=int((chosen & tumour).sum()),
+        others=int((chosen & ~tumour).sum()),
+        sensitivity=sensitivity,
+        sensitivity_ci95=sensitivity_ci95,
+        specificity=specificity,
+        specificity_ci95=specificity_ci95,
+    )

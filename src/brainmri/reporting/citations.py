@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import re
-from typing import Any
 
 from brainmri.data.provenance import ORIGINS
+from brainmri.schemas import DataSummary
 
 OUR_LICENCE = "apache-2.0"
 ICBM_LICENCE = {
@@ -45,13 +45,13 @@ def known_licence(weights: str) -> str | None:
     return OUR_LICENCE if digest and digest[1] in packaged else None
 
 
-def citations(data: dict[str, Any]) -> tuple[str, ...]:
+def citations(data: DataSummary) -> tuple[str, ...]:
     """What to cite for a data set, by what is on record of it (`simulated`, `origin`); empty where nothing is."""
-    if data["simulated"]:
+    if data.simulated:
         return TEMPLATE
-    return ORIGINS[data["origin"]].citations if data["origin"] in ORIGINS else ()
+    return ORIGINS[data.origin].citations if data.origin in ORIGINS else ()
 
 
-def data_licence(data: dict[str, Any]) -> str | None:
+def data_licence(data: DataSummary) -> str | None:
     """The licence of the images of the recorded origin, where it is known."""
-    return ORIGINS[data["origin"]].licence if data["origin"] in ORIGINS else None
+    return ORIGINS[data.origin].licence if data.origin in ORIGINS else None

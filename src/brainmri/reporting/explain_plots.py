@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
@@ -15,6 +14,7 @@ from brainmri.evaluation.explain.inspect import image_under_dropout
 from brainmri.evaluation.explain.saliency import MapsStudy
 from brainmri.evaluation.explain.sanity_checks import HARDLY_CHANGED
 from brainmri.reporting.plots import BLUE, GREY, VERMILION, new_figure, open_frame, save_figure, wrapped
+from brainmri.schemas import Randomisation, write
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -205,15 +205,15 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
     if found.polygons:
         handles.append(Line2D([], [], color=OUTLINE, label="expert outline"))
     figure.legend(handles=handles, loc="outside lower center", ncols=2, frameon=False)
-    places = "x".join(map(str, found.record["places"]))
-    layer = f"{found.record['layer']} ({places} places)"
+    places = "x".join(map(str, found.record.places))
+    layer = f"{found.record.layer} ({places} places)"
     text = f"Below each image the Grad-CAM map at {layer}; in words the class that it is of, and its probability"
     width = round(12 * figure.get_figwidth())
     figure.suptitle(f"{fill(title, width)}\n{fill(text, width)}", fontsize=10)
     return save_figure(figure, path)
 
 
-def randomisation_curve(record: dict[str, Any], path: Path, *, title: str) -> Path:
+def randomisation_curve(record: Randomisation, path: Path, *, title: str) -> Path:
     """How like the maps stay to the trained network's while its layers get random weights, from the classifier down.
 
     Args:
@@ -221,7 +221,7 @@ def randomisation_curve(record: dict[str, Any], path: Path, *, title: str) -> Pa
         path: the PNG file to write.
         title: should name the model.
     """
-    steps = record["steps"]
+    steps = record.steps
     places = np.arange(len(steps))
     figure = new_figure(8.5, 5.2)
     axes = figure.subplots()
@@ -229,23 +229,23 @@ def randomisation_curve(record: dict[str, Any], path: Path, *, title: str) -> Pa
         ("rank_correlation", "rank correlation (Spearman)", BLUE, "o"),
         ("similarity", "structural similarity", VERMILION, "s"),
     ]:
-        values = np.array([np.nan if step[key] is None else step[key] for step in steps])
-        bounds = [step[f"{key}_ci95"] or (np.nan, np.nan) for step in steps]
+        values = np.array([np.nan if getattr(step, key) is None else getattr(step, key) for step in steps])
+        bounds = [getattr(step, f"{key}_ci95") or (np.nan, np.nan) for step in steps]
         low, high = np.array(bounds).T
         axes.plot(places, values, color=colour, marker=marker, label=name)
         axes.fill_between(places, low, high, color=colour, alpha=0.2, linewidth=0)
     label = f"above at the end: hardly changed ({HARDLY_CHANGED:g})"
     axes.axhline(HARDLY_CHANGED, color=GREY, linestyle=":", label=label)
-    names = ["trained", *(f"{step['layer'] or 'input'} ({step['layers']})" for step in steps[1:])]
+    names = ["trained", *(f"{step.layer or 'input'} ({step.layers})" for step in steps[1:])]
     axes.set_xticks(places, names, rotation=60, ha="right", rotation_mode="anchor", fontsize=8)
     axes.set_ylabel("likeness to the trained network's maps")
     axes.set_ylim(min(-0.25, axes.get_ylim()[0]), 1.05)
     axes.set_xlabel("random weights down to this layer (number of layers)")
     axes.legend(frameon=False, fontsize=9)
     open_frame(axes)
-    of = f"{steps[-1]['judged']} of {record['images']} images"
+    of = f"{steps[-1].judged} of {record.images} images"
     text = f"{title}: weight randomisation, mean of {of}, 95 % interval by group"
-    figure.suptitle(f"{fill(text, 95)}\n{fill(record['verdict'], 95)}", fontsize=10)
+    figure.suptitle(f"{fill(text, 95)}\n{fill(record.verdict, 95)}", fontsize=10)
     return save_figure(figure, path)
 
 
@@ -255,8 +255,8 @@ def write_maps(found: MapsStudy, out: Path, title: str) -> None:
     title: of the figures and the text; should name the model.
     """
     out.mkdir(parents=True, exist_ok=True)
-    (out / "maps.json").write_text(json.dumps(found.record, indent=1), encoding="utf-8")
+    write(found.record, out / "maps.json")
     found.table.to_csv(out / "maps.csv", index=False, float_format="%.6g", lineterminator="\n")
     (out / "maps.txt").write_text(f"{title}\n\n{found.text}", encoding="utf-8")
     montage(found, out / "montage.png", title=title)
-    randomisation_curve(found.record["randomisation"], out / "randomisation.png", title=title)
+    randomisation_curve(found.record.randomisation, out / "randomisation.png", title=title)

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.evaluation.run_warnings import start_of_training, warnings_of
+from brainmri.schemas import RunResult
 from brainmri.wording import (
     DASH,
     baseline_rows,
@@ -57,13 +58,13 @@ def _templates(packages: tuple[str, ...]) -> jinja2.Environment:
     return environment
 
 
-def shown(result: dict[str, Any]) -> dict[str, Any]:
+def shown(result: RunResult) -> dict[str, Any]:
     """What the report and the card of a run both show, under the names that their templates use."""
     return {
         "result": result,
-        "title": result["recipe_title"] or result["arch"],
-        "accuracy": with_interval(result["test"]) if result["test"] else DASH,
-        "published": published_figure(result["published"]),
+        "title": result.recipe_title or result.arch,
+        "accuracy": with_interval(result.test.accuracy, result.test.accuracy_ci95) if result.test else DASH,
+        "published": published_figure(result.published),
         "floors": baseline_rows(result),
         "start_of_training": start_of_training(result),
         "warnings": warnings_of(result),

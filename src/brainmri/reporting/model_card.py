@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 from brainmri.reporting.citations import citations, data_licence, known_licence
 from brainmri.reporting.html import shown
-from brainmri.schemas import read_result
+from brainmri.schemas import RunResult, read_result
 from brainmri.wording import change, data_title, duration, epochs, interval, number, percent
 
 if TYPE_CHECKING:
@@ -57,7 +57,7 @@ def write_card(
 
 
 def render_card(
-    result: dict[str, Any],
+    result: RunResult,
     config: dict[str, Any],
     *,
     repo_id: str,
@@ -71,7 +71,7 @@ def render_card(
     """
     from huggingface_hub import ModelCard
 
-    licence = licence or known_licence(result["weights"])
+    licence = licence or known_licence(result.weights)
     text = (
         card_templates()
         .get_template("card.md.jinja")
@@ -84,9 +84,9 @@ def render_card(
             licence=licence,
             files=files,
             figures=[(path, title) for path, title in FIGURES.items() if path in files],
-            citations=citations(result["data"]),
-            data_licence=data_licence(result["data"]),
-            simulated=result["data"]["simulated"],
+            citations=citations(result.data),
+            data_licence=data_licence(result.data),
+            simulated=result.data.simulated,
             **shown(result),
         )
     )
@@ -115,22 +115,22 @@ def _config(run_dir: Path) -> dict[str, Any]:
     return dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")))
 
 
-def _metadata(result: dict[str, Any], config: dict[str, Any], licence: str | None, data_id: str | None) -> Any:
+def _metadata(result: RunResult, config: dict[str, Any], licence: str | None, data_id: str | None) -> Any:
     """`ModelCardData` of the run. Its data set's revision is the fingerprint, which is a tag of a published one."""
     from huggingface_hub import EvalResult, ModelCardData
 
-    data = result["data"]
-    figures = result["test"] or {}
+    data = result.data
+    figures = result.test.as_json() if result.test else {}
     results = [
         EvalResult(
             task_type="image-classification",
             task_name="Image classification",
-            dataset_type=data_id or data["name"],
+            dataset_type=data_id or data.name,
             dataset_name=data_title(data),
-            dataset_config=data["split"],
+            dataset_config=data.split,
             dataset_split="test",
-            dataset_revision=data["fingerprint"],
-            dataset_args={"fingerprint": data["fingerprint"], "split_seed": result["split_seed"]},
+            dataset_revision=data.fingerprint,
+            dataset_args={"fingerprint": data.fingerprint, "split_seed": result.split_seed},
             metric_type=metric,
             metric_name=key,
             metric_value=round(figures[key], 6),
@@ -140,11 +140,11 @@ def _metadata(result: dict[str, Any], config: dict[str, Any], licence: str | Non
         if figures.get(key) is not None
     ]
     return ModelCardData(
-        model_name=f"{result['arch']}-{result['protocol']}",
+        model_name=f"{result.arch}-{result.protocol}",
         license=licence,
         library_name="timm" if config.get("model_type") == "timm_wrapper" else "transformers",
         pipeline_tag="image-classification",
-        tags=["brainmri", "image-classification", "mri", "brain-tumor", "medical-imaging", result["arch"]],
+        tags=["brainmri", "image-classification", "mri", "brain-tumor", "medical-imaging", result.arch],
         datasets=[data_id] if data_id else None,
         metrics=[metric for key, metric, _ in METRICS if figures.get(key) is not None] or None,
         eval_results=results or None,

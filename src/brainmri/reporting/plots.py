@@ -94,7 +94,7 @@ def sample_grid(data: PreparedData, path: Path) -> Path:
     for axes, row in zip(grid, chosen.itertuples(), strict=False):
         axes.imshow(prepared_picture(data.root / str(row.file_name)).convert("RGB"))
         axes.set_title(wrapped(str(row.label), 20), fontsize=11)
-    figure.suptitle(f"{data.info['name']}: training images")
+    figure.suptitle(f"{data.info.name}: training images")
     return save_figure(figure, path)
 
 

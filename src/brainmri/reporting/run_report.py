@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import pandas as pd
 
@@ -12,7 +11,7 @@ from brainmri.evaluation.predictions import read_predictions, write_predictions
 from brainmri.reporting import plots
 from brainmri.reporting.html import embedded_figures, shown, write_page
 from brainmri.reporting.robustness_report import read_study
-from brainmri.schemas import read_result
+from brainmri.schemas import EvaluationResult, MapsResult, read, read_result, read_uncertainty, write
 from brainmri.wording import (
     BASELINES,
     DASH,
@@ -54,18 +53,18 @@ def write_figures(run_dir: Path) -> list[Path]:
 
     run_dir = Path(run_dir)
     result = read_result(run_dir)
-    data, out = result["data"], run_dir / "figures"
-    name = f"{result['arch']} ({result['protocol']}) on {data_title(data)}"
+    data, out = result.data, run_dir / "figures"
+    name = f"{result.arch} ({result.protocol}) on {data_title(data)}"
     history = pd.read_csv(run_dir / "history.csv")
-    drawn = [plots.curves(history, out / "curves.png", best_epoch=result["training"]["best_epoch"], title=name)]
-    if result["test"] is None:
+    drawn = [plots.curves(history, out / "curves.png", best_epoch=result.training.best_epoch, title=name)]
+    if result.test is None:
         return drawn
-    labels, probabilities = read_predictions(run_dir / "predictions.csv", "test", data["classes"])
-    temperature = result["calibration"]["temperature"] if result["calibration"] else None
-    matrix = result["test"]["confusion_matrix"]
+    labels, probabilities = read_predictions(run_dir / "predictions.csv", "test", data.classes)
+    temperature = result.calibration.temperature if result.calibration else None
+    matrix = result.test.confusion_matrix
     drawn.append(
         plots.confusion_matrix(
-            matrix, data["classes"], out / "confusion_matrix.png", title=f"Confusion matrix: {name}, test"
+            matrix, data.classes, out / "confusion_matrix.png", title=f"Confusion matrix: {name}, test"
         )
     )
     drawn.append(
@@ -95,10 +94,10 @@ def write_report(run_dir: Path) -> Path:
         run_dir / "report.html",
         "report.html.jinja",
         figures=drawn + robustness_figures,
-        maps=json.loads((maps / "maps.json").read_text(encoding="utf-8")) if (maps / "maps.json").is_file() else None,
+        maps=read(maps / "maps.json", MapsResult) if (maps / "maps.json").is_file() else None,
         robustness=robustness,
-        uncertainty=json.loads((run_dir / "uncertainty.json").read_text(encoding="utf-8")),
-        data_title=data_title(result["data"]),
+        uncertainty=read_uncertainty(run_dir),
+        data_title=data_title(result.data),
         **shown(result),
     )
 
@@ -115,22 +114,21 @@ def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = Non
 
     study: the folder of a study of robustness, made with this evaluation, that the page shows too.
     """
-    contents, classes = evaluation.contents, evaluation.contents["classes"]
+    contents = evaluation.contents
     out.mkdir(parents=True, exist_ok=True)
-    text = json.dumps(contents, indent=2, ensure_ascii=False, allow_nan=False)
-    (out / "evaluation.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+    write(contents, out / "evaluation.json")
     write_predictions(evaluation.predictions, out / "predictions.csv")
-    name = f"{contents['name']} on {_data_title(contents)}"
+    name = f"{contents.name} on {_data_title(contents)}"
     plots.confusion_matrix(
-        contents["scores"]["confusion_matrix"],
-        classes,
+        contents.scores.confusion_matrix,
+        contents.classes,
         out / "figures" / "confusion_matrix.png",
         title=f"Confusion matrix: {name}",
     )
     plots.reliability(
         evaluation.labels,
         evaluation.probabilities,
-        contents["calibration"]["temperature"] if contents["calibration"] else None,
+        contents.calibration.temperature if contents.calibration else None,
         out / "figures" / "reliability.png",
         title=f"Reliability: {name}",
         calibrated=evaluation.calibrated,
@@ -141,8 +139,8 @@ def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = Non
         "evaluation.html.jinja",
         evaluation=contents,
         data_title=_data_title(contents),
-        accuracy=with_interval(contents["scores"]),
-        floors=_floors(contents),
+        accuracy=with_interval(contents.scores.accuracy, contents.scores.accuracy_ci95),
+        floors=_baselines(contents),
         figures=embedded_figures(out / "figures", EVALUATION_FIGURES) + robustness_figures,
         robustness=robustness,
         limits=[RESEARCH_ONLY, ONE_DATA_SET, SINGLE_SLICES],
@@ -150,31 +148,34 @@ def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = Non
     )
 
 
-def summary(contents: dict[str, Any], out: Path) -> str:
+def summary(contents: EvaluationResult, out: Path) -> str:
     """Accuracy with its interval, recall by class, and everything that must be known, in a few lines."""
-    scores = contents["scores"]
-    lines = [f"\n{contents['name']} on {_data_title(contents)}: {scores['n']:,} images of {scores['groups']:,} groups"]
-    lines.append(f"Accuracy {with_interval(scores)} (95 % interval, resampled by group)")
-    for label, one in scores["per_class"].items():
-        if one["support"]:
-            lines.append(f"  recall {label:38s} {percent(one['recall'])} of {one['support']:,} images")
-    if found := contents["detection"]:
-        for what, title in (("sensitivity", "tumours found"), ("specificity", "others left alone")):
-            if found["all"][what] is not None:
-                lines.append(f"  {title:44s} {percent(found['all'][what])} {interval(found['all'][f'{what}_ci95'])}")
-    if refused := contents["ood"]:
-        kept = f"accuracy on the others {percent(refused['kept_accuracy'])} {interval(refused['kept_accuracy_ci95'])}"
-        lines.append(f"  {'refused by its ood rule':44s} {percent(refused['rejected'])}, {kept}")
-    lines += [f"  floor: {name:37s} {percent(value)}" for name, value in _floors(contents) if value is not None]
-    lines += [contents["relation"], *filter(None, [contents["missing_reason"]])]
-    lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents["warnings"]]
+    scores = contents.scores
+    lines = [f"\n{contents.name} on {_data_title(contents)}: {scores.n:,} images of {scores.groups:,} groups"]
+    accuracy = with_interval(scores.accuracy, scores.accuracy_ci95)
+    lines.append(f"Accuracy {accuracy} (95 % interval, resampled by group)")
+    for label, one in scores.per_class.items():
+        if one.support:
+            lines.append(f"  recall {label:38s} {percent(one.recall)} of {one.support:,} images")
+    if contents.detection:
+        found = contents.detection.all
+        if found.sensitivity is not None:
+            lines.append(f"  {'tumours found':44s} {percent(found.sensitivity)} {interval(found.sensitivity_ci95)}")
+        if found.specificity is not None:
+            lines.append(f"  {'others left alone':44s} {percent(found.specificity)} {interval(found.specificity_ci95)}")
+    if refused := contents.ood:
+        kept = f"accuracy on the others {percent(refused.kept_accuracy)} {interval(refused.kept_accuracy_ci95)}"
+        lines.append(f"  {'refused by its ood rule':44s} {percent(refused.rejected)}, {kept}")
+    lines += [f"  floor: {name:37s} {percent(value)}" for name, value in _baselines(contents) if value is not None]
+    lines += [contents.relation, *filter(None, [contents.missing_reason])]
+    lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents.warnings]
     return "\n".join([*lines, f"Everything is in {out}: open {out / 'evaluation.html'}"])
 
 
-def _data_title(contents: dict[str, Any]) -> str:
-    part = "all splits" if contents["split"] == "all" else f"{contents['split']} split"
-    return f"{contents['data']['name']} ({part})"
+def _data_title(contents: EvaluationResult) -> str:
+    part = "all splits" if contents.split == "all" else f"{contents.split} split"
+    return f"{contents.data.name} ({part})"
 
 
-def _floors(contents: dict[str, Any]) -> list[tuple[str, float | None]]:
-    return [(name, contents["floors"][key]) for key, name in BASELINES.items()]
+def _baselines(contents: EvaluationResult) -> list[tuple[str, float | None]]:
+    return [(name, getattr(contents.baselines, key)) for key, name in BASELINES.items()]

@@ -23,7 +23,7 @@ from brainmri.runs.table import (
     system_labels,
 )
 from brainmri.runs.table import TEXT as SEEDS_TEXT
-from brainmri.schemas import read_result
+from brainmri.schemas import Published, read_result
 from brainmri.wording import BASELINES, DASH, percent, published_figure
 
 MEASURED = ["seeds", "accuracy", "accuracy_sd", "ci_low", "ci_high", "epochs_min", "epochs_max", "minutes"]
@@ -160,7 +160,7 @@ def _published(row: pd.Series) -> str:
         return published_figure(None)
     accuracy = None if pd.isna(row["published_accuracy"]) else row["published_accuracy"]
     texts = {key: row[f"published_{key}"] for key in ("data", "split", "note")}
-    return published_figure({"accuracy": accuracy, **texts})
+    return published_figure(Published(accuracy=accuracy, **texts))
 
 
 def _epochs(system: pd.DataFrame) -> str:
@@ -209,14 +209,14 @@ def detections(runs: pd.DataFrame) -> pd.DataFrame:
     """
     rows = []
     for run in runs[runs["folder"] != ""].to_dict("records"):
-        found = read_result(Path(run["folder"])).get("detection") or {}
-        sites = {"all": found["all"], **found["sites"]} if found else {}
+        found = read_result(Path(run["folder"])).detection
+        sites = {"all": found.all, **found.sites} if found else {}
         for site, figures in sites.items():
             row = {**{key: run[key] for key in ("run", "data", "split", "fingerprint")}, "site": site}
             for rate in RATES:
-                low_high = figures[f"{rate}_ci95"] or [None, None]
+                low_high = getattr(figures, f"{rate}_ci95") or [None, None]
                 row |= {f"{rate}_low": low_high[0], f"{rate}_high": low_high[1]}
-            rows.append(row | {key: figures.get(key) for key in DETECTION_COLUMNS if key not in row})
+            rows.append(row | {key: getattr(figures, key) for key in DETECTION_COLUMNS if key not in row})
     return pd.DataFrame(rows, columns=DETECTION_COLUMNS)
 
 

@@ -1,7 +1,8 @@
-"""The run folder: everything that a finished run leaves, `result.json` last."""
+"""The run folder: everything that a finished run leaves, `result.json` last. Nothing else writes one."""
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -9,6 +10,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 import yaml
+from numpy.typing import NDArray
 
 from brainmri.data.dataset import PreparedData
 from brainmri.environment import environment
@@ -27,7 +29,19 @@ from brainmri.reporting import plots
 from brainmri.reporting.model_card import write_card
 from brainmri.reporting.run_report import write_figures, write_report
 from brainmri.runs.folder import RunFolder
-from brainmri.schemas import json_text, write_result
+from brainmri.runs.system import as_trained
+from brainmri.schemas import (
+    DataPart,
+    Detection,
+    OODRecord,
+    Parameters,
+    RunResult,
+    Scores,
+    TrainingPart,
+    Uncertainty,
+    write,
+    write_result,
+)
 from brainmri.training.arguments import RunArguments, world_size
 from brainmri.training.batches import SliceBatches
 from brainmri.training.train import Trained
@@ -39,160 +53,212 @@ HISTORY = (
 )
 
 
+@dataclass(frozen=True)
+class RunPlan:
+    """What a run was asked to do.
+
+    Attributes:
+        run: its own flags.
+        recipe: resolved.
+        seed: of the training.
+        command: how it was called.
+    """
+
+    run: RunArguments
+    recipe: Recipe
+    seed: int
+    command: str
+
+
+@dataclass(frozen=True)
+class ScoredSplit:
+    """What a model said of the images of one split.
+
+    Attributes:
+        labels: (N,) class numbers.
+        probabilities: (N, C), uncalibrated.
+        groups, sites: (N,) group ids, and where each image comes from ("" if not known).
+    """
+
+    labels: NDArray[np.int64]
+    probabilities: NDArray[np.float64]
+    groups: list[str]
+    sites: list[str]
+
+
+@dataclass(frozen=True)
+class Measured:
+    """What follows from the predictions of a run. scores: of each split."""
+
+    scores: dict[str, Scores]
+    detection: Detection | None
+    uncertainty: Uncertainty
+
+
 def finalize(
-    folder: RunFolder,
-    trained: Trained,
-    *,
-    run: RunArguments,
-    recipe: Recipe,
-    seed: int,
-    data: PreparedData,
-    command: str,
-    fold: int | None = None,
-) -> dict[str, Any]:
+    folder: RunFolder, trained: Trained, plan: RunPlan, data: PreparedData, fold: int | None = None
+) -> RunResult:
     """Fill the run folder with what a training gave; `result.json` comes last. The main process calls it.
 
-    data: that was trained on. command: how the run was called. fold: of a cross-validation.
-
-    Returns:
-        The contents of `result.json`.
+    data: that was trained on. fold: of a cross-validation.
     """
-    processor = image_processor(recipe.input.size, recipe.input.normalize)
+    processor = image_processor(plan.recipe.input.size, plan.recipe.input.normalize)
     with finishing(folder.path) as run_dir:
         save_model(trained.model, processor, run_dir)
         ood = fit_ood_detector(run_dir, trained.model, processor, data)
-        result = _write(run_dir, trained, run, recipe, seed, data, command, fold, ood)
-    folder.finish(keep_checkpoints=run.keep_checkpoints)
+        recipe = as_trained(plan.recipe, folder.settings)
+        text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
+        (run_dir / "recipe.yaml").write_text(text, encoding="utf-8")
+        history = pd.DataFrame([row for stage in trained.stages for row in stage.history])
+        history[list(HISTORY)].to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
+        tables = [
+            predictions_table(data.index.iloc[data.rows(split)], trained.probabilities[split], data.classes, fold)
+            for split in ("validation", "test")
+        ]
+        write_predictions(pd.concat(tables), run_dir / "predictions.csv")
+        splits = {split: _scored(data, split, values) for split, values in trained.probabilities.items()}
+        measured = measure(splits, data.classes, ood)
+        result = _result(run_dir, trained, plan, data, fold, history, measured)
+        (run_dir / "figures").mkdir(exist_ok=True)
+        _data_figures(run_dir / "figures", plan, data, trained)
+        write_run(run_dir, result, measured.uncertainty)
+    folder.finish(keep_checkpoints=plan.run.keep_checkpoints)
     return result
 
 
-def _write(
-    run_dir: Path,
-    trained: Trained,
-    run: RunArguments,
-    recipe: Recipe,
-    seed: int,
-    data: PreparedData,
-    command: str,
-    fold: int | None,
-    ood: dict[str, Any] | str,
-) -> dict[str, Any]:
-    """Every file of the run folder but the model. ood: the detector's record, or why there is none."""
-    probabilities, train = trained.probabilities, trained.train
-    epochs_scheduled = resolve(run.arch, run.protocol).epochs
-    (run_dir / "recipe.yaml").write_text(
-        yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True), encoding="utf-8"
-    )
-    history = pd.DataFrame([row for stage in trained.stages for row in stage.history])
-    history[list(HISTORY)].to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
-    tables = [
-        predictions_table(data.index.iloc[data.rows(split)], probabilities[split], data.classes, fold)
-        for split in ("validation", "test")
-    ]
-    write_predictions(pd.concat(tables), run_dir / "predictions.csv")
-    truth = {split: data.labels(data.rows(split)) for split in probabilities}
-    groups = {split: data.index["group_id"].to_numpy()[data.rows(split)].tolist() for split in probabilities}
-    uncertainty = uncertainty_record(
-        truth["validation"],
-        probabilities["validation"],
-        truth["test"],
-        probabilities["test"],
-        data.classes,
-        test_groups=groups["test"],
-        ood=ood,
-    )
-    (run_dir / "uncertainty.json").write_text(json_text(uncertainty), encoding="utf-8")
-    scores = {
-        split: evaluate_predictions(truth[split], values, groups[split], data.classes)
-        for split, values in probabilities.items()
-    }
-    result = {
-        "schema_version": 1,
-        "arch": run.arch,
-        "recipe_title": recipe.title,
-        "source": recipe.source,
-        "published": recipe.published.model_dump() if recipe.published else None,
-        "protocol": run.protocol,
-        "seed": seed,
-        "split_seed": data.info["split_seed"],
-        "fold": fold,
-        "weights": trained.weights,
-        "normalize": recipe.input.normalize,
-        "command": command,
-        "created": datetime.now(UTC).isoformat(timespec="seconds"),
-        "data": {
-            key: data.info[key]
-            for key in ("name", "fingerprint", "layout", "simulated", "origin", "split", "leaky", "classes", "counts")
-        }
-        | {"train_after_oversampling": len(train) if recipe.oversample else None, "groups": data.info["groups"]},
-        "parameters": trained.parameters,
-        "model_sha256": sha256(run_dir / "model.safetensors"),
-        "training": _training(trained, history, epochs_scheduled),
-        "test": scores["test"],
-        "validation": scores["validation"],
-        "train": scores.get("train"),
-        "detection": detection(
-            truth["validation"],
-            probabilities["validation"],
-            truth["test"],
-            probabilities["test"],
-            groups["test"],
-            data.index["site"].iloc[data.rows("test")].tolist(),
-            data.classes,
+def measure(splits: dict[str, ScoredSplit], classes: list[str], ood: OODRecord | str) -> Measured:
+    """Every figure of `validation` and `test`, and the scores of further splits.
+
+    ood: the detector's record, or why there is none.
+    """
+    validation, test = splits["validation"], splits["test"]
+    return Measured(
+        scores={
+            name: evaluate_predictions(split.labels, split.probabilities, split.groups, classes)
+            for name, split in splits.items()
+        },
+        detection=detection(
+            validation.labels,
+            validation.probabilities,
+            test.labels,
+            test.probabilities,
+            test.groups,
+            test.sites,
+            classes,
         ),
-        "calibration": uncertainty["calibration"],
-        "conformal": uncertainty["conformal"],
-        "ood": uncertainty["ood"],
-        "floors": streamed_baselines(data.info["counts"]) if "streamed" in data.info else cached_baselines(data),
-        "environment": environment(),
-    }
-    (run_dir / "figures").mkdir(exist_ok=True)
-    _data_figures(run_dir / "figures", run.arch, recipe, data, train)
-    plots.confident_errors(
-        data, data.rows("test"), probabilities["test"], run_dir / "figures" / "confident_errors.png", title=run.arch
+        uncertainty=uncertainty_record(
+            validation.labels,
+            validation.probabilities,
+            test.labels,
+            test.probabilities,
+            classes,
+            test_groups=test.groups,
+            ood=ood,
+        ),
     )
+
+
+def write_run(run_dir: Path, result: RunResult, uncertainty: Uncertainty) -> None:
+    """Write `uncertainty.json`, `result.json`, and what is made of a run folder's files: figures, report and card.
+
+    The folder holds `history.csv` and `predictions.csv` already. A card is written where a network lies there too.
+    """
+    write(uncertainty, run_dir / "uncertainty.json")
     write_result(result, run_dir)
+    (run_dir / "figures").mkdir(exist_ok=True)
     write_figures(run_dir)
     write_report(run_dir)
-    write_card(run_dir)
-    return result
+    if (run_dir / "config.json").is_file():
+        write_card(run_dir)
 
 
-def _training(trained: Trained, history: pd.DataFrame, epochs_scheduled: int) -> dict[str, Any]:
+def _scored(data: PreparedData, split: str, probabilities: NDArray[np.float64]) -> ScoredSplit:
+    rows = data.rows(split)
+    table = data.index.iloc[rows]
+    return ScoredSplit(data.labels(rows), probabilities, table["group_id"].tolist(), table["site"].tolist())
+
+
+def _result(
+    run_dir: Path,
+    trained: Trained,
+    plan: RunPlan,
+    data: PreparedData,
+    fold: int | None,
+    history: pd.DataFrame,
+    measured: Measured,
+) -> RunResult:
+    run, recipe, uncertainty = plan.run, plan.recipe, measured.uncertainty
+    return RunResult(
+        arch=run.arch,
+        recipe_title=recipe.title,
+        source=recipe.source,
+        published=recipe.published,
+        protocol=run.protocol,
+        seed=plan.seed,
+        split_seed=data.info.split_seed,
+        fold=fold,
+        weights=trained.weights,
+        normalize=recipe.input.normalize,
+        command=plan.command,
+        created=datetime.now(UTC).isoformat(timespec="seconds"),
+        data=DataPart(
+            **dict(data.info.summary()), train_after_oversampling=len(trained.train) if recipe.oversample else None
+        ),
+        parameters=Parameters(**trained.parameters),
+        model_sha256=sha256(run_dir / "model.safetensors"),
+        training=_training(trained, history, resolve(run.arch, run.protocol).epochs),
+        test=measured.scores["test"],
+        validation=measured.scores["validation"],
+        train=measured.scores.get("train"),
+        detection=measured.detection,
+        calibration=uncertainty.calibration,
+        conformal=uncertainty.conformal,
+        ood=uncertainty.ood,
+        floors=streamed_baselines(data.info.counts) if data.streamed else cached_baselines(data),
+        environment=environment(),
+    )
+
+
+def _training(trained: Trained, history: pd.DataFrame, epochs_scheduled: int) -> TrainingPart:
     stages = trained.stages
     best = int(history["train_accuracy"].to_numpy().argmax())
     training_only = sum(stage.training_only_s for stage in stages)
     planned = sum(stage.planned_epochs for stage in stages)
-    return {
-        "epochs_run": round(sum(stage.history[-1]["epoch"] for stage in stages), 3),
-        "epochs_scheduled": epochs_scheduled,
-        "schedule_fraction": min(1.0, round(planned / epochs_scheduled, 4)),
-        "best_epoch": stages[-1].best_epoch + sum(len(stage.history) for stage in stages[:-1]),
-        "time_to_converge_s": round(sum(stage.elapsed_s for stage in stages), 3),
-        "training_only_s": round(training_only, 3),
-        "images_per_second": round(sum(stage.samples for stage in stages) / training_only, 3),
-        "world_size": world_size(),
-        "samples_by_rank": stages[-1].samples_by_rank,
-        "precision": trained.precision,
-        "best_train_accuracy": float(history["train_accuracy"].iloc[best]),
-        "validation_accuracy_then": _number(history["validation_accuracy"].iloc[best]),
-    }
+    return TrainingPart(
+        epochs_run=round(sum(stage.history[-1]["epoch"] for stage in stages), 3),
+        epochs_scheduled=epochs_scheduled,
+        schedule_fraction=min(1.0, round(planned / epochs_scheduled, 4)),
+        best_epoch=stages[-1].best_epoch + sum(len(stage.history) for stage in stages[:-1]),
+        time_to_converge_s=round(sum(stage.elapsed_s for stage in stages), 3),
+        training_only_s=round(training_only, 3),
+        images_per_second=round(sum(stage.samples for stage in stages) / training_only, 3),
+        world_size=world_size(),
+        samples_by_rank=stages[-1].samples_by_rank,
+        precision=trained.precision,
+        best_train_accuracy=float(history["train_accuracy"].iloc[best]),
+        validation_accuracy_then=_number(history["validation_accuracy"].iloc[best]),
+    )
 
 
 def _number(value: Any) -> float | None:
     return None if pd.isna(value) else float(value)
 
 
-def _data_figures(folder: Path, arch: str, recipe: Recipe, data: PreparedData, train: SliceBatches) -> None:
+def _data_figures(folder: Path, plan: RunPlan, data: PreparedData, trained: Trained) -> None:
+    name, arch = f"{data.info.name} ({data.info.split} split)", plan.run.arch
+    plots.class_counts(data.info.counts, folder / "class_counts.png", title=f"{name}: images per class and split")
+    plots.sample_grid(data, folder / "samples.png")
+    _augmentation_figure(folder, plan, data, trained.train, f"{name}: augmentation of {arch}")
+    errors = folder / "confident_errors.png"
+    plots.confident_errors(data, data.rows("test"), trained.probabilities["test"], errors, title=arch)
+
+
+def _augmentation_figure(folder: Path, plan: RunPlan, data: PreparedData, train: SliceBatches, title: str) -> None:
     import torch
 
-    name = f"{data.info['name']} ({data.info['split']} split)"
-    plots.class_counts(data.info["counts"], folder / "class_counts.png", title=f"{name}: images per class and split")
-    plots.sample_grid(data, folder / "samples.png")
     chosen = np.random.default_rng(0).choice(len(train), min(8, len(train)), replace=False)
     before = torch.from_numpy(train.pixels.read(train.rows[chosen])).expand(-1, 3, -1, -1)
-    after = augment(before, torch.from_numpy(random_parameters(len(chosen), 0, 0)), recipe.augmentations())
-    before, after = (pictures.permute(0, 2, 3, 1) for pictures in (before, after))
+    after = augment(before, torch.from_numpy(random_parameters(len(chosen), 0, 0)), plan.recipe.augmentations())
+    before, after = (images.permute(0, 2, 3, 1) for images in (before, after))
     labels = [data.classes[k] for k in train.labels[chosen]]
-    title = f"{name}: augmentation of {arch}"
     plots.augmentation_grid(before.numpy(), after.numpy(), labels, folder / "augmentation.png", title=title)

@@ -10,7 +10,7 @@ import re
 import shutil
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.files import FOLDER as FINISHING
@@ -19,9 +19,6 @@ from brainmri.reporting.run_report import FIGURES
 from brainmri.runs.manifest import (
     FILE,
     SPLITS_FILE,
-    DataFacts,
-    RunManifest,
-    RunSettings,
     data_differences,
     facts_of,
     free_differences,
@@ -30,10 +27,18 @@ from brainmri.runs.manifest import (
     write_splits,
 )
 from brainmri.runs.manifest import SHOWN as SHOWN_DIFFERENCES
-from brainmri.schemas import read_result
+from brainmri.schemas import (
+    EARLIER_ARRAYS,
+    EARLIER_UNCERTAINTY,
+    DataFacts,
+    RunManifest,
+    RunResult,
+    RunSettings,
+    read_result,
+)
 from brainmri.training.checkpoints import MANIFEST, NEWEST, ResumePoint, resume_point, saved_checkpoints, seal
 from brainmri.training.processes import decided
-from brainmri.wording import baseline_rows, duration, percent, with_interval
+from brainmri.wording import DASH, baseline_rows, duration, number, percent, with_interval
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -50,6 +55,8 @@ WRITTEN = [
     "predictions.csv",
     "uncertainty.json",
     "uncertainty.safetensors",
+    EARLIER_UNCERTAINTY,
+    EARLIER_ARRAYS,
 ]
 WRITTEN += ["report.html", "README.md", "config.json", "preprocessor_config.json", "model*.safetensors*"]
 WRITTEN += ["modeling_*.py", "configuration_*.py", "*.json.tmp", *(f"figures/{name}.png" for name in FIGURES)]
@@ -171,13 +178,13 @@ class RunFolder:
         if found and self.parent is None:
             logger.info("Otherwise than when the run began, as it may be: %s.", "; ".join(found))
 
-    def finished(self) -> dict[str, Any] | None:
+    def finished(self) -> RunResult | None:
         """The result of the run where it came to its end before and is not asked to go on from a certain checkpoint."""
         if self.asked not in (None, NEWEST):
             return None
         return decided(self.state, self._finished)
 
-    def _finished(self) -> dict[str, Any] | None:
+    def _finished(self) -> RunResult | None:
         if not self.earlier or not is_finished(self.path):
             return None
         result = read_result(self.path)
@@ -377,12 +384,14 @@ def _remove_written(folder: Path, below: str = "") -> None:
             Path(inner).rmdir()
 
 
-def summary(result: dict[str, Any], run_dir: Path) -> str:
+def summary(result: RunResult, run_dir: Path) -> str:
     """Test accuracy with its interval, the floors, the time and every warning, in a few lines."""
-    lines = [f"\nTest accuracy {with_interval(result['test'])} (95 % interval, resampled by group)"]
+    test = result.test
+    accuracy = with_interval(test.accuracy, test.accuracy_ci95) if test else DASH
+    lines = [f"\nTest accuracy {accuracy} (95 % interval, resampled by group)"]
     lines += [f"  floor: {name:45s} {percent(accuracy)}" for name, accuracy in baseline_rows(result)]
-    training = result["training"]
-    speed = f"{training['images_per_second']:.0f} images/s, {training['precision']}"
-    lines.append(f"Time to converge {duration(training['time_to_converge_s'])}, {speed}")
+    training = result.training
+    speed = f"{number(training.images_per_second, 0)} images/s, {training.precision}"
+    lines.append(f"Time to converge {duration(training.time_to_converge_s)}, {speed}")
     lines += [f"{headline}: {sentence}" for headline, sentence in warnings_of(result)]
     return "\n".join([*lines, f"Everything is in {run_dir}: open {run_dir / 'report.html'}"])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import shutil
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -12,11 +11,8 @@ import pandas as pd
 from brainmri.data.dataset import PreparedData
 from brainmri.data.splits import folds_fingerprint
 from brainmri.evaluation.predictions import read_predictions, write_predictions
-from brainmri.metrics.calibration import uncertainty_record
-from brainmri.metrics.classification import evaluate_predictions
-from brainmri.metrics.detection import detection
-from brainmri.reporting.run_report import write_figures, write_report
-from brainmri.schemas import json_text, read_result, write_result
+from brainmri.runs.finalize import ScoredSplit, measure, write_run
+from brainmri.schemas import Baselines, RunResult, read_result
 from brainmri.wording import BASELINES
 
 SUMS = ("time_to_converge_s", "training_only_s")
@@ -24,7 +20,7 @@ POOLED = "Pooled from several networks, which have a rule for refusing an image 
 MEANS = ("epochs_run", "schedule_fraction", "images_per_second", "best_train_accuracy", "validation_accuracy_then")
 
 
-def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]:
+def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
     """Write `predictions.csv`, `result.json`, `uncertainty.json`, figures and report of all folds into `run_dir`.
 
     Figures are of the pooled predictions: each test image was predicted by the one network that saw nothing of its
@@ -44,46 +40,67 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> dict[str, Any]
     results = [read_result(folder) for folder in folds]
     first = results[0]
     sites = dict(zip(data.index["file_name"], data.index["site"], strict=True))
-    classes: list[str] = first["data"]["classes"]
+    classes = first.data.classes
     pooled = pd.concat([pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False) for folder in folds])
     _check_tested_once(pooled, folds, data)
     write_predictions(pooled, run_dir / "predictions.csv")
     history = [pd.read_csv(folder / "history.csv").assign(fold=number) for number, folder in enumerate(folds)]
     means = pd.concat(history).groupby(["stage", "epoch"], as_index=False).mean().drop(columns="fold")
     means.to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
-    (val_y, val_p), (test_y, test_p) = (
-        map(np.array, read_predictions(run_dir / "predictions.csv", split, classes)) for split in ("validation", "test")
+    measured = measure(
+        {split: _pooled_split(run_dir, split, classes, pooled, sites) for split in ("validation", "test")},
+        classes,
+        POOLED,
     )
-    groups = {split: rows["group_id"].tolist() for split, rows in pooled.groupby("split")}
-    tested = pooled.loc[pooled["split"] == "test", "file_name"]
-    uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, classes, test_groups=groups["test"], ood=POOLED)
-    (run_dir / "uncertainty.json").write_text(json_text(uncertainty), encoding="utf-8")
-    weights = [result["test"]["n"] for result in results]
-    result = first | {
-        "fold": None,
-        "model_sha256": None,
-        "data": first["data"]
-        | {"counts": _counts(results), "fingerprint": folds_fingerprint(data.info["fingerprint"], len(folds))},
-        "training": first["training"]
-        | {key: sum(result["training"][key] for result in results) for key in SUMS}
-        | {key: _mean([result["training"][key] for result in results]) for key in MEANS}
-        | {"best_epoch": None},
-        "test": evaluate_predictions(test_y, test_p, groups["test"], classes),
-        "validation": evaluate_predictions(val_y, val_p, groups["validation"], classes),
-        "train": None,
-        "detection": detection(val_y, val_p, test_y, test_p, groups["test"], tested.map(sites).tolist(), classes),
-        **{key: uncertainty[key] for key in ("calibration", "conformal", "ood")},
-        "floors": {
-            floor: sum(result["floors"][floor] * n for result, n in zip(results, weights, strict=True)) / sum(weights)
-            for floor in BASELINES
-        },
+    uncertainty = measured.uncertainty
+    data_part = {
+        "counts": _counts(results),
+        "fingerprint": folds_fingerprint(data.info.fingerprint, len(folds)),
     }
+    training: dict[str, float | None] = {key: sum(_times(results, key)) for key in SUMS}
+    training |= {key: _mean([getattr(result.training, key) for result in results]) for key in MEANS}
+    result = first.model_copy(
+        update={
+            "fold": None,
+            "model_sha256": None,
+            "data": first.data.model_copy(update=data_part),
+            "training": first.training.model_copy(update={**training, "best_epoch": None}),
+            "test": measured.scores["test"],
+            "validation": measured.scores["validation"],
+            "train": None,
+            "detection": measured.detection,
+            "calibration": uncertainty.calibration,
+            "conformal": uncertainty.conformal,
+            "ood": uncertainty.ood,
+            "baselines": _baselines(results),
+        }
+    )
     shutil.copy(folds[0] / "recipe.yaml", run_dir)
-    (run_dir / "figures").mkdir(exist_ok=True)
-    write_result(result, run_dir)
-    write_figures(run_dir)
-    write_report(run_dir)
+    write_run(run_dir, result, uncertainty)
     return result
+
+
+def _pooled_split(
+    run_dir: Path, split: str, classes: list[str], pooled: pd.DataFrame, sites: dict[str, str]
+) -> ScoredSplit:
+    labels, probabilities = map(np.array, read_predictions(run_dir / "predictions.csv", split, classes))
+    rows = pooled[pooled["split"] == split]
+    return ScoredSplit(labels, probabilities, rows["group_id"].tolist(), rows["file_name"].map(sites).tolist())
+
+
+def _times(results: list[RunResult], key: str) -> list[float]:
+    return [getattr(result.training, key) or 0.0 for result in results]
+
+
+def _baselines(results: list[RunResult]) -> Baselines:
+    """Means over the folds, weighted by their test images; None where a fold lacks one."""
+    weights = [result.test.n for result in results if result.test]
+    found: dict[str, float | None] = {}
+    for name in BASELINES:
+        values = [getattr(result.baselines, name, None) for result in results]
+        known = [value * n for value, n in zip(values, weights, strict=True) if value is not None]
+        found[name] = sum(known) / sum(weights) if len(known) == len(values) else None
+    return Baselines(**found)
 
 
 def _check_tested_once(pooled: pd.DataFrame, folds: list[Path], data: PreparedData) -> None:
@@ -101,9 +118,9 @@ def _check_tested_once(pooled: pd.DataFrame, folds: list[Path], data: PreparedDa
         raise ValueError(f"no fold of {folds[0].parent} tested {min(never)}, and {len(never) - 1} more images")
 
 
-def _counts(results: list[dict[str, Any]]) -> dict[str, dict[str, int]]:
+def _counts(results: list[RunResult]) -> dict[str, dict[str, int]]:
     """Of test the sum, which is every image; of train and validation the mean over the folds, rounded."""
-    counts = [result["data"]["counts"] for result in results]
+    counts = [result.data.counts for result in results]
     return {
         split: {
             label: round(sum(one[split][label] for one in counts) / (1 if split == "test" else len(counts)))

@@ -6,14 +6,15 @@ import hashlib
 import json
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import pandas as pd
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from brainmri.data.file_digests import content_fingerprint
 from brainmri.environment import git_commit
 from brainmri.recipe import Recipe
+from brainmri.schemas import DataFacts, RunManifest, RunSettings
 from brainmri.training.arguments import RunArguments, world_size
 
 if TYPE_CHECKING:
@@ -78,62 +79,6 @@ WORDS = {
 SHOWN = 4  # differences in one message
 
 
-class Strict(BaseModel):
-    model_config = ConfigDict(extra="forbid", frozen=True)
-
-
-class RunSettings(Strict):
-    """What the command line and the recipe say, before any data are read.
-
-    weights: as they were asked for. recipe: resolved, after every change. arguments: of each stage, the
-    TrainingArguments that must agree, and `global_batch`. free: what may differ (`MAY_DIFFER`).
-    """
-
-    arch: str
-    protocol: str
-    positive: list[str] | None
-    folds: int | None
-    fold: int | None
-    weights: str
-    seed: int
-    evaluate_train: bool
-    sync_batchnorm: bool
-    version: str
-    recipe: dict[str, Any]
-    arguments: list[dict[str, Any]]
-    free: dict[str, Any]
-
-
-class DataFacts(Strict):
-    """contents: a digest of the files. table: of what the run takes from `index.csv`: labels, splits, groups."""
-
-    name: str
-    contents: str
-    table: str
-    split: str
-    split_seed: int
-    classes: list[str]
-    counts: dict[str, dict[str, int]]
-
-
-class RunManifest(Strict):
-    """weights: where they came from, with their hash. replaces: the folder beside it that an earlier run was moved to,
-    which comes back if this one makes no checkpoint.
-    """
-
-    schema_version: Literal[1] = 1
-    created: str
-    settings: RunSettings
-    data: DataFacts
-    weights: str
-    replaces: str | None = None
-
-    def digest(self) -> str:
-        """The SHA-256 of all that must agree: equal digests, the same run."""
-        text = self.model_dump_json(exclude={"created": True, "replaces": True, "settings": {"free"}})
-        return hashlib.sha256(json.dumps(json.loads(text), sort_keys=True).encode()).hexdigest()
-
-
 def settings_of(run: RunArguments, recipe: Recipe, seed: int, arguments: list[TrainingArguments]) -> RunSettings:
     """The settings of a run. arguments: of each stage."""
     stages = [_plain(stage.to_dict()) for stage in arguments]
@@ -166,20 +111,20 @@ def settings_of(run: RunArguments, recipe: Recipe, seed: int, arguments: list[Tr
 
 def contents_of(data: PreparedData) -> str:
     """A digest of the images of `data` as they are now; of streamed ones, what their shards say of all of them."""
-    return str(data.info["fingerprint"]) if data.info.get("streamed") else content_fingerprint(data)
+    return data.info.fingerprint if data.streamed else content_fingerprint(data)
 
 
 def facts_of(data: PreparedData) -> DataFacts:
     """The facts of `data` that must agree."""
     rows = data.index[["file_name", "label", "split", "group_id"]]
     return DataFacts(
-        name=data.info["name"],
+        name=data.info.name,
         contents=contents_of(data),
         table=hashlib.sha256(rows.to_csv(index=False, lineterminator="\n").encode()).hexdigest(),
-        split=data.info["split"],
-        split_seed=data.info["split_seed"],
+        split=data.info.split,
+        split_seed=data.info.split_seed,
         classes=data.classes,
-        counts=data.info["counts"],
+        counts=data.info.counts,
     )
 
 

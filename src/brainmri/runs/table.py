@@ -7,7 +7,6 @@ two test splits may never stand in one column, plot or test.
 from __future__ import annotations
 
 import re
-import shlex
 from collections.abc import Iterable
 from pathlib import Path, PurePosixPath, PureWindowsPath
 from typing import Any, NamedTuple
@@ -15,8 +14,10 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from brainmri.errors import reading
-from brainmri.schemas import read_result
-from brainmri.wording import BASELINES, data_title
+from brainmri.recipe import Recipe, read_recipe_file
+from brainmri.runs.system import changes_of
+from brainmri.schemas import RunResult, read_result
+from brainmri.wording import BASELINES, split_title
 
 # What makes two runs the same system, so that they may differ in their seed only.
 SYSTEM = ["source", "recipe", "protocol", "changes", "weights", "normalize", "epochs_scheduled", "schedule_fraction"]
@@ -30,39 +31,9 @@ SEEDS += ["best_train_accuracy", "best_train_epoch", "validation_accuracy_then",
 SEEDS += ["hardware", "recipe_title", *PUBLISHED, *(f"floor_{floor}" for floor in BASELINES), "created"]
 TEXT = ["run", "source", "recipe", "protocol", "changes", "weights", "normalize", "precision", "data", "split"]
 TEXT += ["fingerprint", "fold", "hardware", "recipe_title", *PUBLISHED[1:], "created"]
-# Flags of train.py that do not make another system of a recipe, or whose effect stands in another column.
-NOT_OF_THE_SYSTEM = {
-    "arch",
-    "protocol",
-    "seed",
-    "data_seed",
-    "data_dir",
-    "output_dir",
-    "weights",
-    "normalize",
-    "positive",
-    "bf16",
-}
-NOT_OF_THE_SYSTEM |= {
-    "fp16",
-    "max_minutes",
-    "max_steps",
-    "num_train_epochs",
-    "overwrite",
-    "keep_checkpoints",
-    "evaluate_train",
-}
-NOT_OF_THE_SYSTEM |= {
-    "push_to_hub",
-    "hub_model_id",
-    "hub_strategy",
-    "hub_token",
-    "hub_private_repo",
-    "hub_revision",
-    "license",
-}
-NOT_OF_THE_SYSTEM |= {"resume_from_checkpoint", "save_total_limit", "disable_tqdm", "use_cpu", "sync_batchnorm"}
-NOT_OF_THE_SYSTEM |= {"dataloader_num_workers", "torch_compile"}
+
+
+UNKNOWN_RECIPE = "recipe not on record"  # of a model that came without its recipe.yaml
 
 
 class SplitPart(NamedTuple):
@@ -105,21 +76,6 @@ def named(runs: pd.DataFrame) -> pd.DataFrame:
     runs = runs.sort_values([*SYSTEM, *TEST_SPLIT, "seed"], ignore_index=True)
     runs.insert(0, "run", _base(runs) + " seed " + runs["seed"].astype(str) + _details(runs))
     return runs
-
-
-def changes_of(command: str) -> str:
-    """What a run's command line changed in its recipe, such as "stages.0.epochs=3, learning_rate=0.01"."""
-    changes: list[str] = []
-    flag = ""
-    for word in shlex.split(command):
-        if word.startswith("--"):
-            flag, equals, value = word.removeprefix("--").replace("-", "_").partition("=")
-            words = [value] if equals else []
-        else:
-            words = [word]
-        if flag and flag not in NOT_OF_THE_SYSTEM:
-            changes += words if flag == "recipe" else [f"{flag}={value}" for value in words]
-    return ", ".join(changes)
 
 
 def write_seeds(runs: pd.DataFrame, path: Path) -> None:
@@ -173,7 +129,7 @@ def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
     found = []
     for part, first, slug in zip(parts, firsts, slugs, strict=True):
         marks = {mark: bool(first[mark]) for mark in ("leaky", "simulated")}
-        title = data_title({"name": first["data"], "split": first["split"], **marks})
+        title = split_title(first["data"], first["split"], **marks)
         if slugs.count(slug) > 1:
             details = [f"fingerprint {first['fingerprint'][:8]}", f"split seed {first['split_seed']:.0f}"]
             details += [f"fold {first['fold']}"] * (first["fold"] != "")
@@ -183,54 +139,56 @@ def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
     return found
 
 
-def result_row(result: dict[str, Any]) -> dict[str, Any]:
-    """What the `result.json` of a run with test figures says, under the names of `seeds.csv`."""
-    data, training, test = result["data"], result["training"], result["test"]
-    published, low_high = result["published"] or {}, test["accuracy_ci95"] or [None, None]
-    seconds = training["time_to_converge_s"]
+def result_row(result: RunResult, recipe: Recipe | None) -> dict[str, Any]:
+    """What the `result.json` and the `recipe.yaml` of a run with test figures say, under the names of `seeds.csv`."""
+    data, training, test, published = result.data, result.training, result.test, result.published
+    if test is None:
+        raise ValueError(f"{result.title}: the run has no test figures; leave it out of the comparison.")
+    low, high = test.accuracy_ci95 or (None, None)
+    seconds = training.time_to_converge_s
     return {
-        "created": result["created"],
-        "seed": result["seed"],
-        **{f"floor_{floor}": (result["floors"] or {}).get(floor) for floor in BASELINES},
-        "recipe": result["arch"],
-        "recipe_title": result["recipe_title"] or "",
-        "source": result["source"] or "",
-        **{key: result[key] or "" for key in ("protocol", "weights", "normalize")},
-        "changes": changes_of(result["command"]),
-        **{key: training[key] for key in ("epochs_scheduled", "schedule_fraction", "precision")},
-        **{key: training[key] for key in ("epochs_run", "images_per_second", "best_train_accuracy")},
-        "validation_accuracy_then": training["validation_accuracy_then"],
-        "published_accuracy": published.get("accuracy"),
+        "created": result.created,
+        "seed": result.seed,
+        **{f"floor_{name}": getattr(result.baselines, name, None) for name in BASELINES},
+        "recipe": result.arch,
+        "recipe_title": result.recipe_title or "",
+        "source": result.source or "",
+        **{key: getattr(result, key) or "" for key in ("protocol", "weights", "normalize")},
+        "changes": changes_of(recipe, result.arch, result.protocol) if recipe else UNKNOWN_RECIPE,
+        **{key: getattr(training, key) for key in ("epochs_scheduled", "schedule_fraction", "precision")},
+        **{key: getattr(training, key) for key in ("epochs_run", "images_per_second", "best_train_accuracy")},
+        "validation_accuracy_then": training.validation_accuracy_then,
+        "published_accuracy": published.accuracy if published else None,
         # "none" tells a recipe without a published figure from one whose figure is not known.
-        "published_data": (published.get("data") or "") if published else "none",
-        "published_split": published.get("split") or "",
-        "published_note": published.get("note") or "",
-        "data": data["name"],
-        **{key: data[key] for key in ("split", "leaky", "simulated", "fingerprint")},
-        "split_seed": result["split_seed"],
-        "fold": "" if result["fold"] is None else str(result["fold"]),
-        "test_images": test["n"],
-        "test_groups": test["groups"],
-        "accuracy": test["accuracy"],
-        "ci_low": low_high[0],
-        "ci_high": low_high[1],
+        "published_data": published.data if published else "none",
+        "published_split": published.split if published else "",
+        "published_note": published.note if published else "",
+        "data": data.name,
+        **{key: getattr(data, key) for key in ("split", "leaky", "simulated", "fingerprint")},
+        "split_seed": result.split_seed,
+        "fold": "" if result.fold is None else str(result.fold),
+        "test_images": test.n,
+        "test_groups": test.groups,
+        "accuracy": test.accuracy,
+        "ci_low": low,
+        "ci_high": high,
         "minutes": None if seconds is None else seconds / 60,
-        "parameters": result["parameters"]["total"],
-        "hardware": str(result["environment"].get("hardware") or ""),
+        "parameters": result.parameters.total,
+        "hardware": result.environment.hardware or "",
     }
 
 
 def _row(run_dir: Path) -> dict[str, Any]:
     result = read_result(run_dir)
-    if result["test"] is None:
+    if result.test is None:
         raise ValueError(f"{run_dir}: the run has no test figures; leave it out of the comparison.")
-    for name in ("history.csv", "predictions.csv"):
+    for name in ("history.csv", "predictions.csv", "recipe.yaml"):
         if not (run_dir / name).is_file():
             raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
     with reading(run_dir / "history.csv"):
         best = int(pd.read_csv(run_dir / "history.csv")["train_accuracy"].argmax()) + 1
-    with reading(run_dir / "result.json"):
-        return {"folder": str(run_dir), "best_train_epoch": best, **result_row(result)}
+    recipe = read_recipe_file(run_dir / "recipe.yaml")
+    return {"folder": str(run_dir), "best_train_epoch": best, **result_row(result, recipe)}
 
 
 def _base(table: pd.DataFrame) -> pd.Series:

@@ -7,39 +7,17 @@ import shutil
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal, Protocol
+from typing import Protocol
 
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import ValidationError
 
 from brainmri.files import sha256, sync, write_durably
+from brainmri.schemas import CheckpointManifest, SealedFile
 from brainmri.training.arguments import world_size
 
 MANIFEST = "manifest.json"
 NEWEST = "true"  # what --resume_from_checkpoint takes besides a path
 Seal = Callable[[Path], None]
-
-
-class SealedFile(BaseModel):
-    """name: relative to the folder, POSIX. size: in bytes."""
-
-    model_config = ConfigDict(extra="forbid")
-    name: str
-    size: int
-    sha256: str
-
-
-class CheckpointManifest(BaseModel):
-    """What a folder held when it was whole.
-
-    run: the digest of the run (`RunManifest.digest`; `run.json` is among the files of a checkpoint); None outside a
-    run. processes: that trained when it was written.
-    """
-
-    model_config = ConfigDict(extra="forbid")
-    schema_version: Literal[1] = 1
-    run: str | None
-    processes: int
-    files: list[SealedFile]
 
 
 @dataclass(frozen=True)

@@ -30,7 +30,7 @@ from brainmri.reporting.robustness_report import study_summary, write_study
 from brainmri.reporting.run_report import write_report
 from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS
 
-from ...conftest import MakeRun
+from ...conftest import MakeRun, dataset_info
 from ...scripts import run_here
 from ...training.conftest import environment, phantom  # noqa: F401
 from ..test_evaluate import Evaluate, evaluate  # noqa: F401
@@ -53,9 +53,8 @@ def lights(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
         rows.append((name, label, "test", f"g{k // 2}", f"p{k}", "oslo" if k % 4 < 2 else "", name))
     index = pd.DataFrame(rows, columns=["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"])
     counts = {"train": {}, "validation": {}, "test": dict(zip(LABELS, (30, 20), strict=True))}
-    info = {"name": "lights", "fingerprint": "0", "layout": "csv", "split": "grouped", "leaky": False}
-    info |= {"simulated": False, "origin": None}
-    return PreparedData(root, index, info | {"classes": LABELS, "counts": counts, "groups": 25}, LABELS)
+    info = dataset_info(name="lights", fingerprint="0", classes=LABELS, counts=counts, groups=25)
+    return PreparedData(root, index, info, LABELS)
 
 
 def by_brightness(pictures: list[Image.Image]) -> np.ndarray:
@@ -76,7 +75,7 @@ def study_of(data: PreparedData, images: int = 1000, batch_size: int = 8) -> Rob
 
 
 def test_a_fragile_model_shows_its_drop_and_where(lights: PreparedData) -> None:
-    contents = study_of(lights).contents
+    contents = study_of(lights).contents.as_json()
     clean, *rows = contents["rows"]
     assert (clean["kind"], clean["strength"], clean["accuracy"], clean["drop"]) == ("clean", 0, 1, None)
     assert [(row["kind"], row["strength"]) for row in rows] == [(k, s) for k in CORRUPTIONS for s in range(1, 6)]
@@ -111,7 +110,7 @@ def test_the_page_and_the_summary_name_the_worst_groups(lights: PreparedData, ma
     assert "no_tumor, oslo 16 8 100.0 % [63.1, 100.0] too few" in text
     lines = study_summary(study.contents, run / "robustness").splitlines()
     noise = next(line for line in lines if "noise" in line)
-    assert noise.split()[1::2] == [f"{100 * row['accuracy']:.1f}" for row in study.contents["rows"][11:16]]
+    assert noise.split()[1::2] == [f"{100 * row.accuracy:.1f}" for row in study.contents.rows[11:16]]
     assert "Worst class: no_tumor, 100.0 % [78.2, 100.0] of 30 images (clean)" in lines
 
 
@@ -127,7 +126,7 @@ def test_the_figures_depend_neither_on_the_batch_size_nor_on_the_order(lights: P
         assert answers.shape == (STRENGTHS, 9)
         assert (answers == other[kind][:, ::-1]).all()
     assert len(np.unique(one["noise"])) > 9 * STRENGTHS - 2
-    a, b = (study_of(lights, images=20, batch_size=size).contents["rows"] for size in (3, 50))
+    a, b = (study_of(lights, images=20, batch_size=size).contents.rows for size in (3, 50))
     assert a == b
 
 
@@ -164,7 +163,7 @@ def test_equal_differences_claim_no_certainty() -> None:
 def run(make_run: MakeRun, phantom: Path) -> Path:  # noqa: F811
     """A run folder on the tiny phantom set, its network with random weights."""
     data = open_prepared(phantom)
-    folder = make_run(data__name="phantom tiny", data__fingerprint=data.info["fingerprint"])
+    folder = make_run(data__name="phantom tiny", data__fingerprint=data.info.fingerprint)
     recipe = resolve("cnn_4x4", overrides=["input.size=32", "model.arguments.image_size=32"])
     torch.manual_seed(0)
     save_model(build_model(recipe, data.classes, "random")[0], image_processor(32, recipe.input.normalize), folder)

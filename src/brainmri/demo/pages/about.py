@@ -41,7 +41,7 @@ def build(models: Sequence[DemoModel], citation: Path | None) -> None:
 
 def about_page(models: Sequence[DemoModel]) -> str:
     """HTML of the page; every figure in it is of the loaded models."""
-    sources = [source for model in models if model.result for source in citations(model.result["data"])]
+    sources = [source for model in models if model.result for source in citations(model.result.data)]
     return render(
         "about.html.jinja",
         packages=("demo/pages/templates",),
@@ -68,13 +68,14 @@ def _described(model: DemoModel) -> dict[str, Any]:
     """Name, card, classes and, where they were measured, accuracy and data of a model."""
     repo_id, _, revision = model.place.partition("@")
     local = Path(model.place).is_dir()
-    test = model.result["test"] if model.result else None
+    result = model.result
+    test = result.test if result else None
     return {
         "name": model.name,
         "card": None if local else "/".join([HUB, repo_id, *(["tree", revision] if revision else [])]),
         "classes": model.classes,
-        "title": (model.result["recipe_title"] or model.result["arch"]) if model.result else None,
-        "accuracy": with_interval(test) if test else None,
-        "data": data_title(model.result["data"]) if model.result else None,
-        "weights": model.result["weights"] if model.result else None,
+        "title": (result.recipe_title or result.arch) if result else None,
+        "accuracy": with_interval(test.accuracy, test.accuracy_ci95) if test else None,
+        "data": data_title(result.data) if result else None,
+        "weights": result.weights if result else None,
     }

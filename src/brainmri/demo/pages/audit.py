@@ -18,6 +18,7 @@ from brainmri.reporting.html import embedded_figures, render
 
 if TYPE_CHECKING:
     from brainmri.audit.duplicates import Called
+    from brainmri.schemas import AuditReport
 
 MEMBERS = 2000  # files and folders of one zip; a larger set is for scripts/audit.py
 FILES = ("audit.html", "audit.json", "groups.csv")
@@ -90,10 +91,10 @@ def look_for_leaks(
         except ValueError as error:  # UploadError is one
             raise gr.Error(_told(error, work), title="This could not be audited", print_exception=False) from None
         # Gradio copies the files into its own cache before the folder goes.
-        yield audit_page(found, work / "out"), found, [str(work / "out" / name) for name in FILES]
+        yield audit_page(found, work / "out"), found.as_json(), [str(work / "out" / name) for name in FILES]
 
 
-def audit_page(found: dict[str, Any], folder: Path) -> str:
+def audit_page(found: AuditReport, folder: Path) -> str:
     """HTML: verdicts, tables and pairs to look at.
 
     Args:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import gradio as gr
 
+from brainmri.demo.model import DemoModel, file_of
 from brainmri.demo.pages.components import file_text, heading, paragraph
 from brainmri.demo.pages.leaderboard import Ranking, rankings, records
 from brainmri.demo.pages.plots import COSTS, accuracy_against
@@ -18,7 +19,7 @@ from brainmri.reporting.html import embedded_figures, render, shown
 from brainmri.wording import DASH, data_title
 
 if TYPE_CHECKING:
-    from brainmri.demo.model import DemoModel
+    from brainmri.schemas import RunResult
 
 
 def build(models: Sequence[DemoModel], results: Path | None) -> None:
@@ -80,7 +81,8 @@ def build(models: Sequence[DemoModel], results: Path | None) -> None:
         """
         if model not in named:
             raise gr.Error(f"Unknown model. Loaded ones: {'; '.join(named)}", print_exception=False)
-        return {"result": named[model].result, "uncertainty": named[model].uncertainty}
+        found = {"result": named[model].result, "uncertainty": named[model].uncertainty}
+        return {name: record.as_json() if record else None for name, record in found.items()}
 
     gr.api(leaderboard, api_name="leaderboard")
     gr.api(report_of, api_name="report_of")
@@ -163,8 +165,8 @@ def run_page(model: DemoModel) -> str:
         figures=[figure for name in FIGURES for figure in _figure(model.place, name)],
         matrix=_matrix(result),
         uncertainty=model.uncertainty,
-        errors=_errors(model.place) if result["data"]["simulated"] else [],
-        data_title=data_title(result["data"]),
+        errors=_errors(model.place) if result.data.simulated else [],
+        data_title=data_title(result.data),
         **shown(result),
     )
 
@@ -175,29 +177,14 @@ def report_frame(report: Path, name: str) -> str:
     return f'<div class="brainmri"><iframe sandbox="" title="Report of {escape(name)}" srcdoc="{text}"></iframe></div>'
 
 
-def file_of(place: str, name: str) -> Path | None:
-    """A file of a run folder or of a repository on the Hub (`OWNER/NAME[@REVISION]`); None where it has none."""
-    if Path(place).is_dir():
-        file = Path(place) / name
-        return file if file.is_file() else None
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    repo_id, _, revision = place.partition("@")
-    try:
-        return Path(hf_hub_download(repo_id, name, revision=revision or None))
-    except (EntryNotFoundError, LocalEntryNotFoundError):  # not published, or not in the cache and no network
-        return None
-
-
 def _figure(place: str, name: str) -> list[tuple[str, str, str]]:
     file = file_of(place, f"figures/{name}.png")
     return embedded_figures(file.parent, {name: FIGURES[name]}) if file else []
 
 
-def _matrix(result: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
+def _matrix(result: RunResult) -> list[tuple[str, list[dict[str, Any]]]]:
     """For each true class: `count`, `share` of its images and whether the answer was `right`, by what was said."""
-    if result["test"] is None:
+    if result.test is None:
         return []
     return [
         (
@@ -207,9 +194,7 @@ def _matrix(result: dict[str, Any]) -> list[tuple[str, list[dict[str, Any]]]]:
                 for said, count in enumerate(row)
             ],
         )
-        for place, (label, row) in enumerate(
-            zip(result["data"]["classes"], result["test"]["confusion_matrix"], strict=True)
-        )
+        for place, (label, row) in enumerate(zip(result.data.classes, result.test.confusion_matrix, strict=True))
     ]
 
 

@@ -91,7 +91,7 @@ def build(models: Sequence[DemoModel]) -> None:
             {
                 "name": model.name,
                 "classes": list(model.classes),
-                "data": model.result["data"]["name"] if model.result else None,
+                "data": model.result.data.name if model.result else None,
             }
             for model in models
         ]

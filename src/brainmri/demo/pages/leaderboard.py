@@ -12,13 +12,15 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import numpy as np
 import pandas as pd
 
+from brainmri.demo.model import DemoModel, file_of
+from brainmri.recipe import Recipe, read_recipe_file
 from brainmri.runs.compare import DETECTION_COLUMNS as DETECTION
 from brainmri.runs.compare import compare_runs, machines, read_comparison
 from brainmri.runs.table import by_test_split, result_row, short_weights, system_labels
 from brainmri.wording import BASELINES
 
 if TYPE_CHECKING:
-    from brainmri.demo.model import DemoModel
+    from brainmri.schemas import RunResult
 
 # What a row of the list carries. Shares are 0..1; None where it was not measured or is not kept in results/.
 FIGURES = ("accuracy", "accuracy_sd", "ci_low", "ci_high", "macro_f1", "auroc", "minutes")
@@ -49,11 +51,11 @@ def rankings(models: Sequence[DemoModel], results: Path | None) -> list[Ranking]
     Raises:
         ValueError: a file of `results` is of another version.
     """
-    measured = [(model.name, model.result) for model in models if model.result and model.result["test"]]
+    measured = [(model, model.result) for model in models if model.result and model.result.test]
     kept = read_comparison(results / "comparison.csv") if results else None
     tables = [] if kept is None else [kept.assign(model="", macro_f1=np.nan, auroc=np.nan)]
-    for name, result in measured:
-        tables.append(_loaded(name, result))
+    for model, result in measured:
+        tables.append(_loaded(model, result))
         if kept is not None and (same := _kept_row(tables[-1], kept)) is not None:
             figures = tables[-1].iloc[0][["model", "macro_f1", "auroc"]]
             tables[0].loc[same, figures.index] = figures.to_numpy()
@@ -63,7 +65,7 @@ def rankings(models: Sequence[DemoModel], results: Path | None) -> list[Ranking]
     table = pd.concat(tables, ignore_index=True)
     names = system_labels(table[table["kind"] == "model"])
     detections = _detections(results)
-    first = measured[0][1]["data"]["fingerprint"] if measured else None
+    first = measured[0][1].data.fingerprint if measured else None
     found = []
     for part in by_test_split(table):
         rows = part.rows[part.rows["kind"] == "model"]
@@ -112,12 +114,18 @@ def records(chosen: Ranking) -> list[dict[str, Any]]:
     return rows
 
 
-def _loaded(name: str, result: dict[str, Any]) -> pd.DataFrame:
+def _loaded(model: DemoModel, result: RunResult) -> pd.DataFrame:
     """Row and floors of a loaded model, as `comparison.csv` would hold them."""
-    table = compare_runs(pd.DataFrame([result_row(result)]))
-    test = result["test"]
-    own = {"model": name, "macro_f1": test["macro_f1"], "auroc": test["auroc"]}
+    table = compare_runs(pd.DataFrame([result_row(result, _recipe(model))]))
+    test = result.test
+    own = {"model": model.name, "macro_f1": test and test.macro_f1, "auroc": test and test.auroc}
     return table.assign(**{key: pd.Series(value, index=table.index) for key, value in own.items()})
+
+
+def _recipe(model: DemoModel) -> Recipe | None:
+    """The recipe of the model's run; None where it did not come with it."""
+    file = file_of(model.place, "recipe.yaml")
+    return read_recipe_file(file) if file else None
 
 
 def _told_apart(names: pd.Series, models: pd.Series) -> pd.Series:

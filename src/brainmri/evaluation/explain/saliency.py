@@ -32,6 +32,7 @@ from brainmri.evaluation.explain.subject import InspectedModel, randomly_initial
 from brainmri.metrics.bootstrap import group_bootstrap, group_bootstrap_mean
 from brainmri.models.preprocessing import Normalization, normalized
 from brainmri.recipe import Recipe
+from brainmri.schemas import MapScore, MapScores, MapsResult, Randomisation, RandomisationStep
 from brainmri.wording import number, with_interval
 
 BATCH = 32
@@ -55,7 +56,7 @@ class MapsStudy:
     the grid of the layer. polygons: the outlines of each image, None where no outlines were given. text: to print.
     """
 
-    record: dict[str, Any]
+    record: MapsResult
     table: pd.DataFrame
     pictures: Pictures
     maps: NDArray[np.float32]
@@ -101,30 +102,30 @@ def saliency_study(
         probability=probabilities[np.arange(len(explained)), explained],
         empty=empty,
     )
-    record: dict[str, Any] = {
-        "schema_version": 1,
-        "model": model.title,
-        "remarks": model.remarks,
-        "layer": layer.name,
-        "places": [layer.side, layer.side],
-        "class": class_name or "predicted",
-        "images": len(pictures),
-        "test_images": pictures.among,
-        "empty_maps": int(table["empty"].sum()),
-        "empty_random_maps": None,
-        "tolerance_pixels": None,
-        "gaussian_standard_deviation": None,
-        "scores": None,
-    }
     strangers = [randomly_initialised(model, seed) for seed in range(RANDOM_NETWORKS)]
+    empty_random_maps, scores = None, None
     if polygons is not None:  # a stranger is asked as the network was: for its own prediction, if no class was given
         others = [_maps(network, layer, pictures, classes, "Grad-CAM, random weights")[0] for network in strangers]
-        record["empty_random_maps"] = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(pictures))
+        empty_random_maps = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(pictures))
         table = table.join(_scored(pictures, polygons, maps, others))
-        record["tolerance_pixels"] = tolerance_in_pixels(pictures.side)
-        record["gaussian_standard_deviation"] = GAUSSIAN_WIDTH
-        record["scores"] = _summary(table)
-    record["randomisation"] = _randomisation(model, strangers, layer, pictures, explained, sample)
+        scores = _summary(table)
+    record = MapsResult.model_validate(
+        {
+            "model": model.title,
+            "remarks": model.remarks,
+            "layer": layer.name,
+            "places": [layer.side, layer.side],
+            "class": class_name or "predicted",
+            "images": len(pictures),
+            "test_images": pictures.among,
+            "empty_maps": int(table["empty"].sum()),
+            "empty_random_maps": empty_random_maps,
+            "tolerance_pixels": tolerance_in_pixels(pictures.side) if scores else None,
+            "gaussian_standard_deviation": GAUSSIAN_WIDTH if scores else None,
+            "scores": scores,
+            "randomisation": _randomisation(model, strangers, layer, pictures, explained, sample),
+        }
+    )
     return MapsStudy(record, table, pictures, maps, polygons, _text(record))
 
 
@@ -185,29 +186,30 @@ def _scored(
     return pd.DataFrame(np.concatenate(parts), columns=columns)
 
 
-def _summary(table: pd.DataFrame) -> dict[str, Any]:
+def _summary(table: pd.DataFrame) -> dict[str, MapScores]:
     """For each class and for all: images, groups, and of each method the means of its scores with intervals.
 
     Of a floor also `lead`: by how much the network is above it, image by image.
     """
     scopes = {"all": table, **{str(label): rows for label, rows in table.groupby("label")}}
-    found: dict[str, Any] = {}
+    found: dict[str, MapScores] = {}
     for name, rows in scopes.items():
         groups = rows["group_id"].tolist()
-        one: dict[str, Any] = {"images": len(rows), "groups": rows["group_id"].nunique(), "methods": {}}
+        methods: dict[str, dict[str, MapScore]] = {}
         for method in METHODS:
-            values = {}
+            methods[method] = {}
             for score in SCORES:
                 mine, network = (rows[f"{key}_{score}"].to_numpy() for key in (method, "network"))
                 # Hits that are all 1, or all 0, need the exact interval.
                 interval = group_bootstrap if set(mine) <= {0.0, 1.0} and score != "energy" else group_bootstrap_mean
-                values[score] = {"mean": float(mine.mean()), "ci95": interval(mine, groups)}
-                if method != "network":
-                    lead = network - mine
-                    values[score]["lead"] = float(lead.mean())
-                    values[score]["lead_ci95"] = group_bootstrap_mean(lead, groups)
-            one["methods"][method] = values
-        found[name] = one
+                lead = None if method == "network" else network - mine
+                methods[method][score] = MapScore(
+                    mean=float(mine.mean()),
+                    ci95=interval(mine, groups),
+                    lead=None if lead is None else float(lead.mean()),
+                    lead_ci95=None if lead is None else group_bootstrap_mean(lead, groups),
+                )
+        found[name] = MapScores(images=len(rows), groups=rows["group_id"].nunique(), methods=methods)
     return found
 
 
@@ -218,7 +220,7 @@ def _randomisation(
     pictures: Pictures,
     explained: NDArray[np.int64],
     sample: torch.Tensor,
-) -> dict[str, Any]:
+) -> Randomisation:
     """`randomisation_check` on up to 32 images: means with intervals for each step, and the verdict."""
     which = _spread(pictures.table["label"], CHECKED)
     few, classes = pictures.chosen(which), explained[which]
@@ -231,68 +233,71 @@ def _randomisation(
 
     with progress:
         steps = randomisation_check(model.network, strangers, layers, explain)
-    record: dict[str, Any] = {"images": len(few), "layers": len(layers), "steps": []}
+    found = []
     for step in steps:
-        known = ~np.isnan(step["similarity"])
-        one: dict[str, Any] = {"layer": step["layer"], "layers": step["layers"], "judged": int(known.sum())}
-        for key in ("rank_correlation", "similarity"):
-            groups = few.table["group_id"][known].tolist()
-            one[key] = float(step[key][known].mean()) if groups else None
-            one[f"{key}_ci95"] = group_bootstrap_mean(step[key][known], groups) if groups else None
-        record["steps"].append(one)
-    last = record["steps"][-1]
-    record["verdict"] = verdict(last["rank_correlation"], last["rank_correlation_ci95"], last["judged"], len(few))
-    return record
+        known = ~np.isnan(step.similarity)
+        groups = few.table["group_id"][known].tolist()
+        correlation, alike = step.rank_correlation[known], step.similarity[known]
+        found.append(
+            RandomisationStep(
+                layer=step.layer,
+                layers=step.layers,
+                judged=int(known.sum()),
+                rank_correlation=float(correlation.mean()) if groups else None,
+                rank_correlation_ci95=group_bootstrap_mean(correlation, groups) if groups else None,
+                similarity=float(alike.mean()) if groups else None,
+                similarity_ci95=group_bootstrap_mean(alike, groups) if groups else None,
+            )
+        )
+    last = found[-1]
+    said = verdict(last.rank_correlation, last.rank_correlation_ci95, last.judged, len(few))
+    return Randomisation(images=len(few), layers=len(layers), steps=found, verdict=said)
 
 
-def _text(record: dict[str, Any]) -> str:
-    lines = [
-        f"Maps at {record['layer']} ({'x'.join(map(str, record['places']))} places) for the {record['class']} class"
-    ]
-    if record["scores"]:
-        lines[0] += f", {record['images']:,} of {record['test_images']:,} test images have an outline"
-    if record["empty_maps"]:
+def _text(record: MapsResult) -> str:
+    lines = [f"Maps at {record.layer} ({'x'.join(map(str, record.places))} places) for the {record.class_name} class"]
+    if record.scores:
+        lines[0] += f", {record.images:,} of {record.test_images:,} test images have an outline"
+    if record.empty_maps:
         lines.append(
-            f"{record['empty_maps']:,} maps are empty: nothing speaks for the class there, or the image has "
+            f"{record.empty_maps:,} maps are empty: nothing speaks for the class there, or the image has "
             "no contrast (they miss)."
         )
-    if record["empty_random_maps"]:
-        lines.append(
-            f"Of each network with random weights {record['empty_random_maps']:,.0f} maps are empty (they miss)."
-        )
-    if record["scores"]:
-        lines += ["", _score_table(record), "", *_leads(record["scores"]["all"]["methods"])]
-    last = record["randomisation"]["steps"][-1]
-    lines += ["", *record["remarks"], record["randomisation"]["verdict"]]
+    if record.empty_random_maps:
+        lines.append(f"Of each network with random weights {record.empty_random_maps:,.0f} maps are empty (they miss).")
+    if record.scores:
+        table = _score_table(record.scores, record.tolerance_pixels)
+        lines += ["", table, "", *_leads(record.scores["all"].methods)]
+    check = record.randomisation
+    last = check.steps[-1]
+    lines += ["", *record.remarks, check.verdict]
     lines.append(
-        f"({record['randomisation']['layers']} layers; structural similarity at the end "
-        f"{number(last['similarity'], 2)})"
+        f"({check.layers} layers; structural similarity at the end {number(last.similarity, 2)})"
     )
     return "\n".join(lines) + "\n"
 
 
-def _score_table(record: dict[str, Any]) -> str:
-    heads = ["hit", f"hit within {record['tolerance_pixels']} px", "energy inside"]
+def _score_table(scores: dict[str, MapScores], tolerance: int | None) -> str:
+    heads = ["hit", f"hit within {tolerance} px", "energy inside"]
     rows = []
-    for scope, one in record["scores"].items():
-        for method, values in one["methods"].items():
-            name = f"{scope} ({one['images']:,})" if method == "network" else ""
-            cells = [{"accuracy": values[s]["mean"], "accuracy_ci95": values[s]["ci95"]} for s in SCORES]
-            rows.append([name, METHODS[method], *map(with_interval, cells)])
+    for scope, one in scores.items():
+        for method, values in one.methods.items():
+            name = f"{scope} ({one.images:,})" if method == "network" else ""
+            rows.append([name, METHODS[method], *(with_interval(values[s].mean, values[s].ci95) for s in SCORES)])
     lines = [["class (images)", "map", *heads], *rows]
     widths = [max(len(line[k]) for line in lines) for k in range(len(lines[0]))]
     return "\n".join("  ".join(f"{text:<{w}}" for text, w in zip(line, widths, strict=True)).rstrip() for line in lines)
 
 
-def _leads(methods: dict[str, Any]) -> list[str]:
+def _leads(methods: dict[str, dict[str, MapScore]]) -> list[str]:
     """Whether the network is above each floor, all classes together, by interval."""
     lines = ["95 % intervals, resampled by group. The network's maps, all classes, against"]
     for method in list(METHODS)[1:]:
         parts = []
         for score, word in zip(SCORES, ("hit", "hit with tolerance", "energy"), strict=True):
-            lead, interval = (methods[method][score][key] for key in ("lead", "lead_ci95"))
-            known = "" if interval is None else f" [{100 * interval[0]:+.1f}, {100 * interval[1]:+.1f}]"
-            parts.append(f"{word} {100 * lead:+.1f}{known}")
+            one = methods[method][score]
+            known = "" if one.lead_ci95 is None else f" [{100 * one.lead_ci95[0]:+.1f}, {100 * one.lead_ci95[1]:+.1f}]"
+            parts.append(f"{word} {100 * (one.lead or 0):+.1f}{known}")
         lines.append(f"  {METHODS[method]}: {', '.join(parts)} points")
     return lines
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
+from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
@@ -67,13 +68,26 @@ def cascade(
             yield name, number, mixed
 
 
+@dataclass(frozen=True)
+class CascadeStep:
+    """Attributes:
+    layer: the last one that is random. layers: how many are.
+    rank_correlation, similarity: (N,), of each image's map to that of the trained network; NaN where one is constant.
+    """
+
+    layer: str
+    layers: int
+    rank_correlation: NDArray[np.float64]
+    similarity: NDArray[np.float64]
+
+
 def randomisation_check(
     network: nn.Module,
     strangers: Sequence[nn.Module],
     layers: list[tuple[str, list[str]]],
     explain: Callable[[nn.Module], Maps],
     steps: int = 10,
-) -> list[dict[str, Any]]:
+) -> list[CascadeStep]:
     """How like the maps stay to those of `network` while it is randomised from the top.
 
     Args:
@@ -83,9 +97,8 @@ def randomisation_check(
         explain: gives the maps (N, H, W) of a network, always of the same images and classes.
 
     Returns:
-        For each step `layer`, `layers` (how many), `rank_correlation` (N,) and `similarity` (N,); the first one, with
-        no layer, is the network itself. Pairs of maps of which one is constant (often 0 everywhere) say nothing about
-        likeness: they are left out, and where none is left the scores are NaN.
+        Each step; the first one, with no layer, is the network itself. Pairs of maps of which one is constant (often 0
+        everywhere) say nothing about likeness: they are left out, and where none is left the scores are NaN.
     """
     original = explain(network)
     scores: dict[tuple[str, int], list[NDArray[np.float64]]] = {("", 0): [_likeness(original, original)]}
@@ -97,7 +110,7 @@ def randomisation_check(
         known = ~np.isnan(drawn)
         sums, counts = np.where(known, drawn, 0).sum(axis=0), known.sum(axis=0)
         correlation, alike = np.where(counts > 0, sums / np.maximum(counts, 1), np.nan)
-        found.append({"layer": layer, "layers": number, "rank_correlation": correlation, "similarity": alike})
+        found.append(CascadeStep(layer, number, correlation, alike))
     return found
 
 

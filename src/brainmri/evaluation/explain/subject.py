@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import torch
-import yaml
 from numpy.typing import NDArray
 from PIL import Image
 from transformers import PreTrainedModel, ViTImageProcessor
@@ -24,7 +23,7 @@ from brainmri.models.introspect import resolve
 from brainmri.models.layers import bare_network
 from brainmri.models.load import class_names, load_classifier
 from brainmri.models.preprocessing import image_processor
-from brainmri.recipe import Recipe
+from brainmri.recipe import Recipe, read_recipe_file
 from brainmri.schemas import read_result
 from brainmri.training.optimizer import set_frozen
 
@@ -61,12 +60,10 @@ def trained(run_dir: Path) -> InspectedModel:
         raise ValueError(f"{run_dir} is not the folder of a finished run: it has no {', '.join(missing)}")
     result = read_result(run_dir)
     model = load_classifier(str(run_dir))
-    with reading(run_dir / "recipe.yaml"):
-        recipe = Recipe.model_validate(yaml.safe_load((run_dir / "recipe.yaml").read_text(encoding="utf-8")))
+    recipe = read_recipe_file(run_dir / "recipe.yaml")
     processor = ViTImageProcessor.from_pretrained(run_dir, local_files_only=True)
-    title = f"{result['arch']} ({result['protocol']}, seed {result['seed']})"
     remarks = [f"{headline}: {sentence}" for headline, sentence in warnings_of(result)]
-    return _subject(model, recipe, processor, title, remarks)
+    return _subject(model, recipe, processor, result.title, remarks)
 
 
 def untrained(arch: str) -> InspectedModel:

@@ -8,13 +8,15 @@ heads have not, and only the network's features tell them.
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load_file, save_file
+
+from brainmri.errors import reading
+from brainmri.schemas import EARLIER_ARRAYS, read_uncertainty
 
 ARRAYS = "uncertainty.safetensors"
 LOST_AT_MOST = 0.05  # share of the validation images that are refused
@@ -116,13 +118,16 @@ class OODDetector:
             FileNotFoundError: the folder lacks `uncertainty.json` or `uncertainty.safetensors`.
             ValueError: `uncertainty.json` says why there is no rule.
         """
-        uncertainty = json.loads((Path(folder) / "uncertainty.json").read_text(encoding="utf-8"))
-        if not uncertainty["ood"]:
-            raise ValueError(f"{folder}: no OOD detector ({uncertainty['ood_reason']})")
-        arrays = load_file(Path(folder) / ARRAYS)
-        return cls(
-            uncertainty["ood"]["layer"], uncertainty["ood"]["threshold"], **{name: arrays[name] for name in FIELDS}
-        )
+        uncertainty = read_uncertainty(folder)
+        found = uncertainty.ood
+        if found is None:
+            raise ValueError(f"{folder}: no OOD detector ({uncertainty.ood_reason})")
+        if found.arrays not in (ARRAYS, EARLIER_ARRAYS):  # a name that a stranger may have chosen
+            raise ValueError(f"{folder}: uncertainty.json names {found.arrays!r} and not {ARRAYS}")
+        file = Path(folder) / found.arrays
+        with reading(file):
+            arrays = load_file(file)
+            return cls(found.layer, found.threshold, **{name: arrays[name] for name in FIELDS})
 
 
 def exceeded_by(share: float, values: NDArray[np.float64]) -> float:

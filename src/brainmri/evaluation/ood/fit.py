@@ -7,7 +7,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +22,7 @@ from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_se
 from brainmri.io.read import prepared_picture
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.models.layers import NoClassifierLayer, classifier_layer
+from brainmri.schemas import OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -35,7 +36,7 @@ MOST = {"train": 1000, "validation": 5000, "test": 5000}
 
 def fit_ood_detector(
     run_dir: Path, model: PreTrainedModel, processor: BaseImageProcessor, data: PreparedData
-) -> dict[str, Any] | str:
+) -> OODRecord | str:
     """Fit the rule of `model` on the data it was trained on, write `uncertainty.safetensors`, and return its `record`.
 
     The images are read from their files, as whoever uses the rule will read them. A network without one last layer
@@ -94,9 +95,9 @@ def ood_record(
     test_predicted: NDArray[np.int64],
     test_groups: Sequence[str],
     classes: list[str],
-    probes: list[dict[str, Any]],
-) -> dict[str, Any]:
-    """The dictionary described above, ready for JSON.
+    probes: list[OODTestResult],
+) -> OODRecord:
+    """The detector's part of `uncertainty.json`.
 
     Args:
         fitted_images: how many training images the rule was fitted on.
@@ -106,64 +107,63 @@ def ood_record(
         probes: as `probe_records` gives them.
     """
     per_class = {name: test[test_labels == k] for k, name in enumerate(classes)}
-    return {
-        "method": METHOD,
-        "layer": rule.layer,
-        "features": len(rule.mean),
-        "arrays": ARRAYS,
-        "fitted_on": "train",
-        "fitted_images": fitted_images,
-        "threshold": rule.threshold,
-        "threshold_from": "validation",
-        "lost_at_most": LOST_AT_MOST,
-        "validation": {"n": len(validation), "rejected": float(validation.mean())},
-        "test": {
-            **rejection(test, test_predicted == test_labels, test_groups),
-            "rejected_per_class": {name: float(own.mean()) if len(own) else None for name, own in per_class.items()},
-        },
-        "probes": probes,
-    }
+    of_test = rejection(test, test_predicted == test_labels, test_groups)
+    return OODRecord(
+        method=METHOD,
+        layer=rule.layer,
+        features=len(rule.mean),
+        arrays=ARRAYS,
+        fitted_on="train",
+        fitted_images=fitted_images,
+        threshold=rule.threshold,
+        threshold_from="validation",
+        lost_at_most=LOST_AT_MOST,
+        validation=ValidationRejection(n=len(validation), rejected=float(validation.mean())),
+        test=TestRejection(
+            **dict(of_test),
+            rejected_per_class={name: float(own.mean()) if len(own) else None for name, own in per_class.items()},
+        ),
+        probes=probes,
+    )
 
 
-def rejection(rejected: NDArray[np.bool_], correct: NDArray[np.bool_], groups: Sequence[str]) -> dict[str, Any]:
+def rejection(rejected: NDArray[np.bool_], correct: NDArray[np.bool_], groups: Sequence[str]) -> Rejection:
     """How many of some images are refused, and how many of the others are classified rightly.
 
     Args:
         rejected, correct: (N,), N at least 1.
         groups: (N,) group ids, by which the intervals are resampled.
-
-    Returns:
-        n; `rejected`, a share; `kept`, a number; `kept_accuracy`, null where nothing is kept; intervals of the shares.
     """
     kept = ~rejected
     ids = np.asarray(groups, dtype=str)
-    return {
-        "n": len(rejected),
-        "rejected": float(rejected.mean()),
-        "rejected_ci95": group_bootstrap(rejected, groups),
-        "kept": int(kept.sum()),
-        "kept_accuracy": float(correct[kept].mean()) if kept.any() else None,
-        "kept_accuracy_ci95": group_bootstrap(correct[kept], ids[kept].tolist()) if kept.any() else None,
-    }
+    return Rejection(
+        n=len(rejected),
+        rejected=float(rejected.mean()),
+        rejected_ci95=group_bootstrap(rejected, groups),
+        kept=int(kept.sum()),
+        kept_accuracy=float(correct[kept].mean()) if kept.any() else None,
+        kept_accuracy_ci95=group_bootstrap(correct[kept], ids[kept].tolist()) if kept.any() else None,
+    )
 
 
-def probe_records(probes: Iterable[ProbeSet], answer: Callable[[list[Image.Image]], Inference]) -> list[dict[str, Any]]:
+def probe_records(probes: Iterable[ProbeSet], answer: Callable[[list[Image.Image]], Inference]) -> list[OODTestResult]:
     """The share of each set that is refused, with its exact binomial interval. answer: of the model with its rule."""
     return [_probe_record(probe, answer) for probe in probes]
 
 
-def _probe_record(probe: ProbeSet, answer: Callable[[list[Image.Image]], Inference]) -> dict[str, Any]:
-    found: dict[str, Any] = {key: getattr(probe, key) for key in ("name", "source", "use", "meaning")}
+def _probe_record(probe: ProbeSet, answer: Callable[[list[Image.Image]], Inference]) -> OODTestResult:
+    known = {"name": probe.name, "source": probe.source, "use": probe.use, "meaning": probe.meaning}
     try:
         pictures = probe.pictures()
     except AbsentPackage as reason:
-        return found | {"n": 0, "rejected": None, "ci95": None, "absent": str(reason)}
+        return OODTestResult(**known, n=0, rejected=None, ci95=None, absent=str(reason))
     rejected = answer(pictures).rejected
     assert rejected is not None
     interval = binomtest(int(rejected.sum()), len(rejected)).proportion_ci(0.95)
-    share = {
-        "n": len(rejected),
-        "rejected": float(rejected.mean()),
-        "ci95": [float(interval.low), float(interval.high)],
-    }
-    return found | share | {"absent": None}
+    return OODTestResult(
+        **known,
+        n=len(rejected),
+        rejected=float(rejected.mean()),
+        ci95=[float(interval.low), float(interval.high)],
+        absent=None,
+    )

@@ -1,0 +1,93 @@
+"""`dataset.json`: what a prepared data set is."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from brainmri.schemas.base import Record
+
+
+class DataSummary(Record):
+    """What every figure on a data set must be read with.
+
+    Attributes:
+        name: of the data set, for readers.
+        fingerprint: 16 hex digits that change with any name, label, split, group or byte of the images.
+        layout: of the source, one of `brainmri.data.constants.LAYOUTS`.
+        simulated: whether all images are simulated (the phantom set).
+        origin: where the images come from, one of `brainmri.data.provenance.ORIGINS`; None where nobody said it.
+        split: how images were dealt to the splits ("grouped", "source", "5 folds", ...).
+        leaky: whether images of one group stand in more than one split.
+        classes: the label names, in the order of their numbers.
+        counts: images of each split and label.
+        groups: number of groups (patients, as far as known) in all splits together.
+    """
+
+    name: str
+    fingerprint: str
+    layout: str
+    simulated: bool = False
+    origin: str | None = None
+    split: str
+    leaky: bool
+    classes: list[str]
+    counts: dict[str, dict[str, int]]
+    groups: int
+
+
+class PrepareSettings(Record):
+    """By what a preparation decided.
+
+    Attributes:
+        prepare_version: of the preparation; a set of an earlier one may be grouped, split or named in another way.
+        groups_file: whether known groups (patients) were given.
+        standardize: the steps that every image went through.
+        images_with_given_group: number of images whose group was given.
+        same_picture_correlation, same_picture_structure: likeness (-1..1) from which two files hold one image.
+        same_group_structure: likeness (-1..1) from which two images count as neighbouring slices.
+        max_pixels: of an image, at most. min_side: of an image in pixels, at least.
+    """
+
+    prepare_version: int = 0
+    groups_file: bool
+    standardize: list[str]
+    images_with_given_group: int
+    same_picture_correlation: float
+    same_picture_structure: float
+    same_group_structure: float
+    max_pixels: int
+    min_side: int
+
+
+class DatasetInfo(DataSummary):
+    """`dataset.json` of a prepared folder.
+
+    Attributes:
+        split_seed: by which the splits were drawn.
+        holdout: "site=NAME" where a site was held out for the test split.
+        val, test: shares (0..1) asked for; None where the scheme has its own.
+        largest_group: images of the largest group.
+        distinct_images: number of images that differ in more than mirroring, contrast or encoding.
+        contradictory_images: the source files of each image that has more than one label.
+        groups_across_splits: number of groups that stand in more than one split.
+        rejected: number of files of the source that could not be used.
+        outlined: number of images with outlines of their tumours.
+        settings: by what it was prepared.
+    """
+
+    schema_version: Literal[2] = 2
+    split_seed: int
+    holdout: str | None
+    val: float | None
+    test: float | None
+    largest_group: int
+    distinct_images: int
+    contradictory_images: list[list[str]]
+    groups_across_splits: int
+    rejected: int
+    outlined: int
+    settings: PrepareSettings
+
+    def summary(self) -> DataSummary:
+        """The part that results repeat."""
+        return DataSummary(**{name: getattr(self, name) for name in DataSummary.model_fields})

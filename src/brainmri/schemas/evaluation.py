@@ -1,0 +1,285 @@
+"""`evaluation.json`, `robustness.json` and `maps.json`: what is measured of a finished model."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from brainmri.schemas.base import Interval, Record
+from brainmri.schemas.dataset import DataSummary
+from brainmri.schemas.figures import Baselines, Detection, Environment, Rejection, Scores, Share
+
+
+class TrainedOn(Record):
+    """Name and fingerprint of the data that a run was trained on."""
+
+    name: str
+    fingerprint: str
+
+
+class EvaluatedRun(Record):
+    """What is known of the run that is scored; as in `result.json`."""
+
+    arch: str
+    protocol: str
+    seed: int
+    weights: str
+    data: TrainedOn
+
+
+class CalibrationEffect(Record):
+    """What a stored temperature changes on the scored images; see `Scores` for the figures."""
+
+    temperature: float
+    fitted_on: str
+    loss_before: float | None
+    loss_after: float | None
+    ece_before: float | None
+    ece_after: float | None
+    brier_before: float | None
+    brier_after: float | None
+
+
+class ScoredModelAndData(Record):
+    """What was scored on what: the part that an evaluation and its study of robustness share.
+
+    Attributes:
+        name: of the model. kind: "run", "model" or "predictions".
+        command: how it was called. created: ISO 8601, UTC.
+        run: of a run of this project only.
+        data: the whole data set. split: what was scored of it: "train", "validation", "test" or "all".
+        own_data: whether the data are those of the run; None where that is not known. relation: the same in words.
+        classes: the scored classes.
+        left_out: images of each label that were not scored, because the model does not know their class.
+        warnings: headline and sentence of what must be known before any figure.
+    """
+
+    name: str
+    kind: str
+    command: str
+    created: str
+    run: EvaluatedRun | None
+    data: DataSummary
+    split: str
+    own_data: bool | None
+    relation: str
+    classes: list[str]
+    left_out: dict[str, int]
+    warnings: list[tuple[str, str]]
+    environment: Environment
+
+
+class EvaluationResult(ScoredModelAndData):
+    """`evaluation.json`.
+
+    Attributes:
+        missing: the scored classes that no scored image has.
+        model_classes: each class of the model and what it was scored as.
+        data_classes: what each label was scored as; None where the model does not know it.
+        scores: as in `result.json`, without what missing classes make meaningless; missing_reason: why, in a sentence.
+        detection: with the threshold of the run; None for what has none.
+        calibration, ood: None where nothing was stored with the model, with the reason beside it.
+        baselines: of the scored split (the key in the file is `floors`).
+    """
+
+    schema_version: Literal[2] = 2
+    missing: list[str]
+    model_classes: list[tuple[str, str]]
+    data_classes: dict[str, str | None]
+    scores: Scores
+    missing_reason: str | None
+    detection: Detection | None
+    calibration: CalibrationEffect | None
+    calibration_reason: str | None
+    ood: Rejection | None
+    ood_reason: str | None
+    baselines: Baselines = Field(alias="floors")
+
+
+class DrawnImages(Record):
+    """Attributes:
+    scored: number of images of the evaluation. drawn: of those that were corrupted. statement: the same in words.
+    """
+
+    scored: int
+    drawn: int
+    statement: str
+
+
+class CorruptionKind(Record):
+    """Attributes:
+    unit, values: of the parameter at each strength. meaning: what it does, in words.
+    """
+
+    unit: str
+    values: list[int | float]
+    meaning: str
+
+
+class RobustnessRow(Record):
+    """One corruption at one strength.
+
+    Attributes:
+        kind: of corruption, or "clean". strength: 1..5, 0 for clean. value, unit: of its parameter.
+        n, groups: numbers of images and groups. accuracy: 0..1.
+        drop: accuracy lost against the clean images, 0..1, negative where it rose. changed: images with another answer.
+        tumours, others: numbers of images. sensitivity, specificity: shares, by the likeliest class. None where no
+            class means "no tumour".
+        worst_class: the class of the lowest accuracy, with its number of images and its accuracy.
+    """
+
+    kind: str
+    strength: int
+    value: int | float | None
+    unit: str | None
+    n: int
+    groups: int
+    accuracy: Share
+    accuracy_ci95: Interval | None
+    drop: float | None
+    drop_ci95: Interval | None
+    changed: int
+    tumours: int | None
+    others: int | None
+    sensitivity: Share | None
+    sensitivity_ci95: Interval | None
+    specificity: Share | None
+    specificity_ci95: Interval | None
+    worst_class: str | None
+    worst_class_n: int | None
+    worst_class_accuracy: Share | None
+    worst_class_accuracy_ci95: Interval | None
+
+
+class GroupAccuracy(Record):
+    """Accuracy of the images of one class, one site, or one class of one site.
+
+    Attributes:
+        label, site: None where it is not by them that images were taken together; site "" where it is not known.
+        judged: whether it has images and groups enough to be called the worst.
+    """
+
+    label: str | None = None
+    site: str | None = None
+    n: int
+    groups: int
+    accuracy: Share
+    accuracy_ci95: Interval | None
+    judged: bool
+
+
+class GroupAccuracies(Record):
+    """Attributes:
+    all: each entry. worst: the judged one of the lowest accuracy; None where none is judged.
+    """
+
+    all: list[GroupAccuracy]
+    worst: GroupAccuracy | None
+
+
+class WorstGroups(Record):
+    """Accuracy by class and site; those by site are None where no image has one.
+
+    Attributes:
+        smallest: images that an entry needs to be judged.
+    """
+
+    smallest: int
+    by_class: GroupAccuracies | None = Field(alias="class")
+    site: GroupAccuracies | None
+    class_and_site: GroupAccuracies | None
+
+    def parts(self) -> dict[str, GroupAccuracies]:
+        """Those that there are, by their names in the file."""
+        found = {"class": self.by_class, "site": self.site, "class_and_site": self.class_and_site}
+        return {name: part for name, part in found.items() if part is not None}
+
+
+class RobustnessResult(ScoredModelAndData):
+    """`robustness.json`.
+
+    Attributes:
+        images: how many were corrupted. corruptions: each kind. rows: clean first, then by kind and strength.
+        majority: share (0..1) of the largest class. groups: of all scored images, as they are.
+    """
+
+    schema_version: Literal[1] = 1
+    images: DrawnImages
+    corruptions: dict[str, CorruptionKind]
+    majority: Share
+    rows: list[RobustnessRow]
+    groups: WorstGroups
+
+
+class MapScore(Record):
+    """Mean (0..1) of a score over images. lead: by how much the network is above this map, image by image."""
+
+    mean: float
+    ci95: Interval | None
+    lead: float | None = None
+    lead_ci95: Interval | None = None
+
+
+class MapScores(Record):
+    """Attributes:
+    images, groups: their numbers. methods: for each kind of map its scores by name.
+    """
+
+    images: int
+    groups: int
+    methods: dict[str, dict[str, MapScore]]
+
+
+class RandomisationStep(Record):
+    """How like the maps are to those of the trained network, with `layers` layers random down to `layer`.
+
+    Attributes:
+        judged: images with maps to compare. rank_correlation, similarity: -1..1; None without such images.
+    """
+
+    layer: str
+    layers: int
+    judged: int
+    rank_correlation: float | None
+    rank_correlation_ci95: Interval | None
+    similarity: float | None
+    similarity_ci95: Interval | None
+
+
+class Randomisation(Record):
+    """The model-parameter randomisation test: number of images and layers, each step, and the verdict in words."""
+
+    images: int
+    layers: int
+    steps: list[RandomisationStep]
+    verdict: str
+
+
+class MapsResult(Record):
+    """`maps.json`: Grad-CAM maps against outlines.
+
+    Attributes:
+        model: its name. remarks: sentences that must stand beside its figures.
+        layer: where the maps are computed. places: height and width of the maps.
+        class_name: whose evidence is shown, or "predicted" (the key in the file is `class`).
+        images: number of maps. test_images: number of images they were chosen from.
+        empty_maps: maps that are 0 everywhere. empty_random_maps: the same of a network with random weights (a mean).
+        tolerance_pixels: how far beside an outline still counts.
+        scores: by class, and of all; None without outlines.
+    """
+
+    schema_version: Literal[1] = 1
+    model: str
+    remarks: list[str]
+    layer: str
+    places: list[int]
+    class_name: str = Field(alias="class")
+    images: int
+    test_images: int
+    empty_maps: int
+    empty_random_maps: float | None
+    tolerance_pixels: int | None
+    gaussian_standard_deviation: float | None
+    scores: dict[str, MapScores] | None
+    randomisation: Randomisation
