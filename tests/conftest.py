@@ -72,6 +72,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     from brainmri.metrics.calibration import uncertainty_record
     from brainmri.metrics.classification import evaluate_predictions
     from brainmri.models.introspect import resolve
+    from brainmri.recipe import recipe_names
     from brainmri.schemas import write
 
     def make(
@@ -101,7 +102,8 @@ def make_run(tmp_path: Path) -> MakeRun:
             place[last] = copy.deepcopy(value)
         (run / "result.json").write_text(json.dumps(result), encoding="utf-8")
         write(uncertainty, run / "uncertainty.json")
-        packaged = resolve("resnet50", overrides=recipe)
+        arch = changes.get("arch", "resnet50")
+        packaged = resolve(arch if arch in recipe_names() else "resnet50", changes.get("protocol", "clean"), recipe)
         (run / "recipe.yaml").write_text(yaml.safe_dump(packaged.model_dump(mode="json")), encoding="utf-8")
         (run / "config.json").write_text(
             json.dumps({"model_type": "timm_wrapper", "architecture": "resnet50"}), encoding="utf-8"

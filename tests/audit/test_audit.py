@@ -160,7 +160,7 @@ def test_counts_by_hand() -> None:
     rows = [("a", "x", "train", "1", "p", "g"), ("b", "x", "test", "1", "p", "g"), ("c", "y", "test", "2", "p", "g")]
     rows += [("d", "x", "train", "3", "q", "g"), ("e", "x", "train", "4", "r", "h")]
     table = pd.DataFrame(rows, columns=["file_name", "label", "part", "pixels", "duplicate_id", "group_id"])
-    exact, same, neighbour = counts(table)
+    exact, same, neighbour = (kind.as_json() for kind in counts(table))
     assert [(kind["images"], kind["sets"], kind["largest"]) for kind in (exact, same, neighbour)] == [
         (2, 1, 2),
         (3, 1, 3),

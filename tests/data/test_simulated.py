@@ -88,7 +88,7 @@ def test_a_folder_that_was_prepared_without_these_keys_claims_nothing(phantom: P
     del info["simulated"], info["origin"]
     (out / "dataset.json").write_text(json.dumps(info))
     found = open_prepared(out).info
-    assert (found["simulated"], found["origin"]) == (False, None)
+    assert (found.simulated, found.origin) == (False, None)
 
 
 def test_a_broken_record_is_told(tmp_path: Path) -> None:

@@ -214,7 +214,7 @@ def test_unfinished_foreign_and_old_folders_are_refused(make_run, tmp_path):
     result = json.loads((run / "result.json").read_text())
     del result["floors"], result["data"]["leaky"]
     (run / "result.json").write_text(json.dumps(result))
-    with pytest.raises(ValueError, match=r"keys missing: floors, data\.leaky"):
+    with pytest.raises(ValueError, match=r"result\.json: keys missing: data\.leaky, floors\. Make the run again"):
         read_result(run)
 
 

@@ -1,6 +1,5 @@
 """scripts/explain.py as a user runs it, and the model and image that it looks at."""
 
-import json
 import os
 import re
 import subprocess
@@ -16,15 +15,15 @@ import yaml
 from PIL import Image
 
 from brainmri.cli import explain
-from brainmri.data.dataset import FACTS
 from brainmri.data.phantom.generate import make_phantom
 from brainmri.evaluation.explain import subject
 from brainmri.models.build import build_model, parameter_counts
 from brainmri.models.introspect import resolve
 from brainmri.models.load import save_model
 from brainmri.models.preprocessing import image_processor, normalized
+from brainmri.schemas import write
 
-from ...conftest import CLASSES, MakeRun
+from ...conftest import CLASSES, MakeRun, dataset_info
 
 SCRIPT = Path(__file__).parents[3] / "scripts" / "explain.py"
 TINY_CNN = ["input.size=32", "model.arguments.image_size=32"]
@@ -165,8 +164,7 @@ def test_the_first_test_image_of_the_data_that_the_run_saw(make_run: MakeRun, tm
     (data / "test" / "0.png").write_bytes(b"")
     columns = "file_name,label,split,group_id,duplicate_id,site,source\n"
     (data / "index.csv").write_text(f"{columns}test/0.png,glioma,test,g0,p0,,0.png\n")
-    info = dict.fromkeys(FACTS) | {"schema_version": 1, "classes": CLASSES, "fingerprint": "0123456789abcdef"}
-    (data / "dataset.json").write_text(json.dumps(info))
+    write(dataset_info(classes=CLASSES, fingerprint="0123456789abcdef"), data / "dataset.json")
     assert subject.first_test_image(run, data) == data / "test" / "0.png"
     (data / "test" / "1.png").write_bytes(b"")
     (data / "index.csv").write_text(f"{columns}test/1.png,glioma,test,g0,p0,,1.png\n")

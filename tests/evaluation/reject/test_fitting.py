@@ -91,9 +91,9 @@ def test_a_run_that_was_finished_without_a_rule_is_given_one(finished, phantom, 
 
 def test_shares_and_intervals_of_what_is_refused_by_hand():
     rejected, right = np.array([True, False, False, False]), np.array([False, True, True, False])
-    found = rejection(rejected, right, ["a", "b", "b", "c"])
+    found = rejection(rejected, right, ["a", "b", "b", "c"]).as_json()
     assert (found["n"], found["rejected"], found["kept"]) == (4, 0.25, 3)
     assert found["kept_accuracy"] == pytest.approx(2 / 3)
     assert found["rejected_ci95"][0] <= 0.25 <= found["rejected_ci95"][1]
-    nothing = rejection(np.ones(2, bool), np.ones(2, bool), ["a", "b"])
+    nothing = rejection(np.ones(2, bool), np.ones(2, bool), ["a", "b"]).as_json()
     assert (nothing["kept"], nothing["kept_accuracy"], nothing["kept_accuracy_ci95"]) == (0, None, None)

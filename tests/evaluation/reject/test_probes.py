@@ -69,8 +69,8 @@ def test_an_absent_package_is_listed_with_its_reason(monkeypatch):
         ),
     ]
     records = probe_records(missing, lambda pictures: pytest.fail("there is nothing to answer"))
-    assert [record["absent"] for record in records] == ["skimage is not installed", "pydicom is not installed"]
-    assert [(record["n"], record["rejected"], record["ci95"]) for record in records] == [(0, None, None)] * 2
+    assert [record.absent for record in records] == ["skimage is not installed", "pydicom is not installed"]
+    assert [(record.n, record.rejected, record.ci95) for record in records] == [(0, None, None)] * 2
 
 
 def test_a_scan_is_shown_in_its_window_with_bones_bright():

@@ -1,9 +1,8 @@
-import json
-
 import numpy as np
 import pytest
 
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, OODDetector
+from brainmri.schemas import OODRecord, Uncertainty, write
 
 
 def seen(n, seed, *, dimensions=40, away=0.0, brighter=0.0):
@@ -55,10 +54,10 @@ def test_a_tinge_of_colour_in_grey_pictures_is_not_strange(rule):
     assert rule.rejected(rule.score(features, statistics)).all()
 
 
-def test_a_saved_rule_gives_equal_scores_from_small_files_without_pickle(rule, tmp_path):
+def test_a_saved_rule_gives_equal_scores_from_small_files_without_pickle(rule, tmp_path, reject_record):
     rule.save(tmp_path)
-    record = {"ood": {"layer": rule.layer, "threshold": rule.threshold}, "ood_reason": None}
-    (tmp_path / "uncertainty.json").write_text(json.dumps(record))
+    record = OODRecord.model_validate(reject_record | {"layer": rule.layer, "threshold": rule.threshold})
+    write(uncertainty_of(ood=record), tmp_path / "uncertainty.json")
     again = OODDetector.load(tmp_path)
     new = seen(100, 7)
     assert np.array_equal(again.score(*new), rule.score(*new))
@@ -87,7 +86,13 @@ def test_features_of_a_network_that_learnt_nothing_still_give_numbers(features):
     assert rule.rejected(rule.score(*pictures)).mean() <= LOST_AT_MOST
 
 
+def uncertainty_of(**parts):
+    """Of a run without any other part."""
+    keys = ("calibration", "conformal", "conformal_reason", "ood", "ood_reason")
+    return Uncertainty(**dict.fromkeys(keys) | {"classes": ["a", "b"]} | parts)
+
+
 def test_a_folder_without_a_rule_says_why(tmp_path):
-    (tmp_path / "uncertainty.json").write_text(json.dumps({"ood": None, "ood_reason": "Two heads."}))
+    write(uncertainty_of(ood_reason="Two heads."), tmp_path / "uncertainty.json")
     with pytest.raises(ValueError, match=r"no OOD detector \(Two heads"):
         OODDetector.load(tmp_path)
