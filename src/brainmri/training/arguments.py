@@ -94,6 +94,21 @@ def batch_advice(recipe: Recipe, arguments: TrainingArguments) -> str | None:
     )
 
 
+def memory_advice(arguments: TrainingArguments) -> str:
+    """The flags with which a training step takes less memory and gives the same."""
+    batch, steps = arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps
+    if batch > 1:
+        smaller = (batch + 1) // 2
+        advice = (
+            f"try --per_device_train_batch_size {smaller} --gradient_accumulation_steps {-(-batch * steps // smaller)}"
+        )
+        advice += f" (they are {batch} and {steps} now" + ("; the global batch stays)" if batch % 2 == 0 else ")")
+    else:
+        advice = "a batch of one image is too much already: try a smaller --recipe input.size=N"
+    low = arguments.bf16 or arguments.fp16
+    return advice if low or arguments.device.type == "cpu" else f"{advice}, and --bf16 true"
+
+
 def stage_arguments(
     recipe: Recipe, stage: Stage, given: dict[str, Any], seed: int, output_dir: str
 ) -> TrainingArguments:

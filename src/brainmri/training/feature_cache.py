@@ -9,7 +9,8 @@ from __future__ import annotations
 import logging
 import math
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -25,13 +26,12 @@ from brainmri.data.storage import allocated_memmap
 from brainmri.errors import writing
 from brainmri.models.layers import bare_network
 from brainmri.training.batches import SliceBatches
-from brainmri.training.checkpoints import fault
+from brainmri.training.checkpoints import Seal, fault
 from brainmri.training.processes import decided
 
 if TYPE_CHECKING:
+    from accelerate import Accelerator
     from transformers import PreTrainedModel
-
-    from brainmri.training.trainer import SliceTrainer
 
 logger = logging.getLogger(__name__)
 BATCH = 32
@@ -122,10 +122,25 @@ class FeatureBatches(Dataset[dict[str, torch.Tensor]]):
         return {name: value[0] for name, value in self.__getitems__([position]).items()}
 
 
-def feature_batches(
-    trainer: SliceTrainer, after: AfterFrozen, pictures: SliceBatches, views: int, folder: Path
-) -> FeatureBatches:
-    """Run the frozen part of `trainer.whole` over `views` views of each image, into a file in `folder`.
+@dataclass(frozen=True)
+class Frozen:
+    """A network whose first part is frozen, and how it is given images.
+
+    Attributes:
+        whole: the network. after: what follows its frozen part.
+        prepare: makes the input of the network, (B, 3, H, W), of a batch of `SliceBatches`.
+        seal: writes the manifest of a folder whose files are all there.
+    """
+
+    whole: PreTrainedModel
+    after: AfterFrozen
+    prepare: Callable[[dict[str, torch.Tensor]], torch.Tensor]
+    accelerator: Accelerator
+    seal: Seal
+
+
+def feature_batches(frozen: Frozen, pictures: SliceBatches, views: int, folder: Path) -> FeatureBatches:
+    """Run the frozen part of the network over `views` views of each image, into a file in `folder`.
 
     Vectors are kept in float32; maps, which are a hundred times larger, in float16. Processes share the work. A resume
     reads the file again, if every byte is as it was written; what a killed run left half done is made anew.
@@ -134,17 +149,15 @@ def feature_batches(
     rows, places = np.unique(pictures.rows, return_inverse=True)
     seed = pictures.augmentation_seed
     distinct = SliceBatches(pictures.pixels, rows, np.zeros(len(rows), np.int64), seed)
-    accelerator = trainer.accelerator
+    accelerator, whole, after = frozen.accelerator, frozen.whole, frozen.after
 
     def pixels(view: int, start: int) -> torch.Tensor:
         distinct.set_epoch(view)
-        return trainer._prepare_inputs(distinct.__getitems__(range(start, min(start + BATCH, len(rows)))))[
-            "pixel_values"
-        ]
+        return frozen.prepare(distinct.__getitems__(range(start, min(start + BATCH, len(rows)))))
 
     if not decided(PartialState(), lambda: _are_whole(folder)):
         unfinished = path.with_suffix(".unfinished")
-        example = after.check(trainer.whole, pixels(0, 0)[:2])
+        example = after.check(whole, pixels(0, 0)[:2])
         if accelerator.is_main_process:
             path.parent.mkdir(parents=True, exist_ok=True)
             dtype = np.float32 if example.ndim == 2 else np.float16
@@ -159,13 +172,13 @@ def feature_batches(
         own = batches[accelerator.process_index :: accelerator.num_processes]
         for view, start in tqdm(own, desc="features", unit="batch", disable=not accelerator.is_main_process):
             with accelerator.autocast():
-                part, _ = after.features(trainer.whole, pixels(view, start))
+                part, _ = after.features(whole, pixels(view, start))
             kept[view, start : start + len(part)] = part.float().cpu().numpy()
         kept.flush()
         accelerator.wait_for_everyone()
         if accelerator.is_main_process:
             unfinished.rename(path)
-            trainer.seal(folder)
+            frozen.seal(folder)
         accelerator.wait_for_everyone()
     return FeatureBatches(np.load(path, mmap_mode="r"), places, pictures.labels, training=seed is not None)
 

@@ -40,6 +40,18 @@ def set_frozen(model: PreTrainedModel, stage: Stage) -> None:
     _all_found(stage.trainable, [name for name, _ in named], "trainable")
 
 
+BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm)
+
+
+def frozen_norms(network: torch.nn.Module) -> list[torch.nn.Module]:
+    """The batch norms whose weights do not train; their running statistics must stay too."""
+    return [
+        module
+        for module in network.modules()
+        if isinstance(module, BATCH_NORMS) and module.affine and not module.weight.requires_grad
+    ]
+
+
 def decays(name: str, parameter: torch.nn.Parameter, exempt: set[str]) -> bool:
     """Whether weight decay applies: not to biases, norms, layer scale, tokens, positions, or what timm exempts."""
     return not (parameter.ndim <= 1 or name in exempt or TOKENS.search(name) or POSITIONS.search(name))

@@ -17,7 +17,7 @@ from brainmri.metrics.classification import compute_metrics
 from brainmri.training.arguments import stage_arguments
 from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import BEGINNING, ResumePoint, Seal, seal
-from brainmri.training.feature_cache import AfterFrozen, feature_batches
+from brainmri.training.feature_cache import AfterFrozen, Frozen, feature_batches
 from brainmri.training.optimizer import set_frozen
 from brainmri.training.processes import check_sharding, sharded, waiting_at_most, with_whole_parameters
 from brainmri.training.streaming import StreamedPictures
@@ -115,8 +115,9 @@ def _on_features(on_pictures: SliceTrainer, folder: Path, shared: dict[str, Any]
     after = AfterFrozen(on_pictures.whole)
     views, pictures = on_pictures.stage.cached_views, on_pictures.train_dataset
     assert views and isinstance(pictures, SliceBatches) and isinstance(on_pictures.eval_dataset, SliceBatches)
-    validation = feature_batches(on_pictures, after, on_pictures.eval_dataset, 1, folder / "validation")
-    train = feature_batches(on_pictures, after, pictures, views, folder / "train")
+    frozen = Frozen(on_pictures.whole, after, on_pictures.pixels_of, on_pictures.accelerator, on_pictures.seal)
+    validation = feature_batches(frozen, on_pictures.eval_dataset, 1, folder / "validation")
+    train = feature_batches(frozen, pictures, views, folder / "train")
     spent = time.perf_counter() - started
     return SliceTrainer(model=after, train_dataset=train, eval_dataset=validation, spent_s=spent, **shared)
 
@@ -147,8 +148,8 @@ def _outcome(trainer: SliceTrainer, number: int, stage: Stage) -> StageOutcome:
     return StageOutcome(
         history=history,
         best_epoch=best,
-        elapsed_s=trainer.elapsed_s,
-        training_only_s=trainer.elapsed_s - trainer.aside_s,
+        elapsed_s=trainer.clock.elapsed_s,
+        training_only_s=trainer.clock.elapsed_s - trainer.clock.aside_s,
         samples=int(sum(row["samples"] for row in history)),
         samples_by_rank=trainer.samples_by_rank,
         planned_epochs=history[-1]["epoch"] if trainer.cut_short else state.max_steps / steps_per_epoch,

@@ -7,14 +7,13 @@ from __future__ import annotations
 
 import math
 import shutil
-import time
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
 import torch
-from accelerate.utils import broadcast, gather_object
+from accelerate.utils import broadcast
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler, Sampler
 from transformers import (
@@ -23,28 +22,26 @@ from transformers import (
     ProgressCallback,
     Trainer,
     TrainerCallback,
-    TrainingArguments,
 )
 from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.errors import NoSpaceError, advising, lost_process, out_of_memory, writing
 from brainmri.models.preprocessing import normalized
 from brainmri.recipe import Recipe, Stage
+from brainmri.training.arguments import memory_advice
 from brainmri.training.batches import SliceBatches
-from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, saved_checkpoints, seal
+from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, seal
+from brainmri.training.clock import Clock
+from brainmri.training.divergence import diverged, not_finite
 from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
 from brainmri.training.mixup import mixer
-from brainmri.training.optimizer import MovingAverage, parameter_groups
+from brainmri.training.optimizer import MovingAverage, frozen_norms, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
 from brainmri.training.streaming import StreamedPictures
+from brainmri.training.tally import EpochTally
 from brainmri.transforms.augment import augment
 
 EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait
-BATCH_NORMS = (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d, torch.nn.SyncBatchNorm)
-
-
-class DivergedError(ValueError):
-    """The loss, or a weight, is no number any more."""
 
 
 class SliceTrainer(Trainer):
@@ -73,7 +70,7 @@ class SliceTrainer(Trainer):
         super().__init__(data_collator=_as_it_is, **kwargs)
         if sharded():
             ready_to_shard(whole)
-        self.stage, self.whole, self.seal, self.spent_s = stage, whole, seal, spent_s
+        self.stage, self.whole, self.seal, self.clock = stage, whole, seal, Clock(spent_s)
         self.augmentation = recipe.augmentations()
         self.normalize = recipe.input.normalize
         self.mix = mixer(recipe.mix, cast(int, self.model.config.num_labels)) if recipe.mix else None
@@ -82,24 +79,13 @@ class SliceTrainer(Trainer):
         self.cut_short = False  # by max_minutes
         self.ended = False  # before the checkpoint that was resumed from
         self.loss_is_scaled_for_ga = False  # our loss is the mean of its batch
-        self.frozen_norms = [
-            module
-            for module in self.model.modules()
-            if isinstance(module, BATCH_NORMS) and module.affine and not module.weight.requires_grad
-        ]
+        self.frozen_norms = frozen_norms(self.model)
         self.samples_by_rank: list[int] = []  # of the latest epoch
-        self._start_epoch()
-        self._started: float | None = None
-        self._before, self._aside = spent_s, 0.0
-        self._aside_since: float | None = None
+        self.tally = EpochTally()
         self.remove_callback(ProgressCallback)
         if not self.args.disable_tqdm:
             self.add_callback(LossProgress(self))
         self.add_callback(EpochRecord(self))
-
-    def _start_epoch(self) -> None:
-        self._sums = torch.zeros(3, dtype=torch.float64)  # loss, correct, samples
-        self._positions: list[torch.Tensor] = []
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
         """A random order of whole global batches: the rest of an epoch (less than a batch) waits for another epoch.
@@ -124,11 +110,16 @@ class SliceTrainer(Trainer):
             pin_memory=self.args.dataloader_pin_memory,
         )
 
+    def pixels_of(self, batch: dict[str, Any]) -> torch.Tensor:
+        """What the network gets of a batch of images: augmented, normalised, on the device; (B, 3, H, W)."""
+        pixels: torch.Tensor = self._prepare_inputs(batch)["pixel_values"]
+        return pixels
+
     def _prepare_inputs(self, inputs: dict[str, Any]) -> dict[str, Any]:
         inputs = super()._prepare_inputs(inputs)
         uniform, positions = inputs.pop("uniform", None), inputs.pop("positions", None)
         if positions is not None:
-            self._positions.append(positions)
+            self.tally.saw(positions)
         if "features" in inputs:
             return inputs
         pixels = inputs["pixel_values"]
@@ -164,8 +155,7 @@ class SliceTrainer(Trainer):
             raise
 
     def training_step(self, *args: Any, **kwargs: Any) -> torch.Tensor:
-        if self._started is None:
-            self._started = time.perf_counter()
+        self.clock.start()
         return super().training_step(*args, **kwargs)
 
     def compute_loss(
@@ -186,10 +176,7 @@ class SliceTrainer(Trainer):
         smoothing = self.args.label_smoothing_factor if model.training else 0.0
         loss = functional.cross_entropy(outputs.logits, labels, label_smoothing=smoothing)
         if model.training:
-            likeliest = labels if labels.ndim == 1 else labels.argmax(1)
-            correct = (outputs.logits.detach().argmax(1) == likeliest).sum()
-            self._sums = self._sums.to(labels.device)
-            self._sums += torch.stack([loss.detach() * len(labels), correct, labels.new_tensor(len(labels))])
+            self.tally.add(loss, outputs.logits, labels)
         return (loss, outputs) if return_outputs else loss
 
     def check_loss(self) -> None:
@@ -201,37 +188,21 @@ class SliceTrainer(Trainer):
             DivergedError: if it is not.
         """
         if (self.state.global_step + 1) % (EACH_STEP if self.args.device.type == "cpu" else SELDOM) == 0:
-            self._require_number(self._total(self._sums[:1]).item(), "the loss", self.state.global_step + 1)
+            self._require_number(self._total(self.tally.sums[:1]).item(), "the loss", self.state.global_step + 1)
 
     def _check_weights(self) -> None:
         """See, before weights are kept, that they are numbers: a last step may have spoilt them without a bad loss."""
-        tensors = [tensor for tensor in self.model.state_dict().values() if tensor.is_floating_point()]
-        bad = torch.stack([(~torch.isfinite(tensor)).any() for tensor in tensors]).any()
-        total = self._total(bad[None].double()).item()
-        self._require_number(float("nan") if total else 0.0, "a weight", self.state.global_step)
+        bad = self._total(not_finite(self.model.state_dict().values())[None].double()).item()
+        self._require_number(float("nan") if bad else 0.0, "a weight", self.state.global_step)
 
     def _total(self, values: torch.Tensor) -> torch.Tensor:
         """The sum over all processes, so that all of them stop at one step."""
         return self.accelerator.reduce(values, "sum") if self.args.world_size > 1 else values
 
     def _require_number(self, value: float, what: str, step: int) -> None:
-        if math.isfinite(value):
-            return
-        rate, precision = self._highest_rate(), "bf16" if self.args.bf16 else "fp16" if self.args.fp16 else ""
-        advice = [f"a lower --learning_rate ({rate / 10:.2g})" if rate < 1 else "a --learning_rate below 0.01"]
-        if not 0 < self.args.max_grad_norm <= 0.1:
-            advice.append(f"a lower --max_grad_norm ({min(self.args.max_grad_norm or 1.0, 1.0) / 2:g})")
-        if precision:
-            advice.append(f"--{precision} false (full precision)")
-        saved = reversed(saved_checkpoints(Path(str(self.args.output_dir))))
-        last = next((checkpoint for checkpoint in saved if fault(checkpoint) is None), None)
-        kept = f"{last} is good" if last else "there is no checkpoint before it"
-        begin = f"; --weights {last} begins with its weights" if last and self.model is self.whole else ""
-        raise DivergedError(
-            f"{what} is {'infinite' if math.isinf(value) else 'nan'} at step {step}, epoch "
-            f"{self.state.epoch or 0:.2f}, learning rate {rate:g}: the training stopped there and kept nothing of "
-            f"it ({kept}). Try {' or '.join(advice)}, with --overwrite or another --output_dir{begin}"
-        )
+        if not math.isfinite(value):
+            whole, rate = self.model is self.whole, self._highest_rate()
+            raise diverged(what, value, self.args, step=step, epoch=self.state.epoch or 0.0, rate=rate, whole=whole)
 
     def _highest_rate(self) -> float:
         groups = cast(torch.optim.Optimizer, self.optimizer).param_groups
@@ -244,20 +215,10 @@ class SliceTrainer(Trainer):
             DivergedError: if the loss is no number.
             RuntimeError: if two processes saw the same sample, which means that they did not share the work.
         """
-        own = torch.cat(self._positions).cpu().numpy() if self._positions else np.empty(0, np.int64)
-        if self.args.world_size > 1:
-            shares = gather_object([own])
-            self.samples_by_rank = [len(share) for share in shares]
-            distinct = len(np.unique(np.concatenate(shares)))
-            if distinct != sum(self.samples_by_rank) and len(self.train_dataset) >= sum(self.samples_by_rank):
-                raise RuntimeError(
-                    f"{self.args.world_size} processes saw only {distinct} different samples: {self.samples_by_rank}"
-                )
-        else:
-            self.samples_by_rank = [len(own)]
-        loss, correct, samples = self.accelerator.reduce(self._sums, "sum").tolist()
+        self.samples_by_rank = self.tally.samples_by_rank(self.args.world_size, len(self.train_dataset))
+        loss, correct, samples = self.accelerator.reduce(self.tally.sums, "sum").tolist()
         self._require_number(loss, "the loss", self.state.global_step)
-        self._start_epoch()
+        self.tally = EpochTally()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
         self.log(figures | {"learning_rate": self._highest_rate()})
         # For a resume; it is no figure to report.
@@ -267,7 +228,7 @@ class SliceTrainer(Trainer):
         """Whether one more epoch like those before would end after `max_minutes`; all processes get one answer."""
         if self.max_minutes is None:
             return False
-        projected = self.elapsed_s + (self.elapsed_s - self.spent_s) / (self.state.epoch or 1)
+        projected = self.clock.elapsed_s + (self.clock.elapsed_s - self.clock.spent_s) / (self.state.epoch or 1)
         self.cut_short = bool(
             broadcast(torch.tensor(projected, device=self.args.device)).item() > 60 * self.max_minutes
         )
@@ -275,15 +236,11 @@ class SliceTrainer(Trainer):
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         cut = {"cut_short": 1.0} if self.cut_short else {}
-        super().log(logs | {"elapsed_s": self.elapsed_s, "aside_s": self.aside_s} | cut, start_time)
+        super().log(logs | {"elapsed_s": self.clock.elapsed_s, "aside_s": self.clock.aside_s} | cut, start_time)
 
     def evaluate(self, *args: Any, **kwargs: Any) -> dict[str, float]:
-        self._aside_since = time.perf_counter()
-        try:
-            with self.average.in_place() if self.average else nullcontext():
-                return super().evaluate(*args, **kwargs)
-        finally:
-            self._end_aside()
+        with self.clock.aside(), self.average.in_place() if self.average else nullcontext():
+            return super().evaluate(*args, **kwargs)
 
     def evaluation_loop(self, *args: Any, **kwargs: Any) -> EvalLoopOutput:
         """The Trainer's, with the loss taken over the gathered logits: its own mean counts padded samples twice."""
@@ -304,7 +261,10 @@ class SliceTrainer(Trainer):
 
     def _save_checkpoint(self, *args: Any, **kwargs: Any) -> None:
         """The Trainer's; its manifest comes when every process has written its part, and older ones go after that."""
-        self._aside_since = time.perf_counter()
+        with self.clock.aside():
+            self._save_sealed(*args, **kwargs)
+
+    def _save_sealed(self, *args: Any, **kwargs: Any) -> None:
         self._check_weights()
         folder = self._checkpoint()
         if self.args.should_save:
@@ -329,7 +289,6 @@ class SliceTrainer(Trainer):
         if self.args.should_save:
             best = self.state.best_model_checkpoint
             remove_older(folder.parent, limit, Path(best).name if best else None)
-        self._end_aside()
 
     def _checkpoint_bytes(self) -> int:
         """What a checkpoint takes: the weights, their average, and what the optimiser keeps of each."""
@@ -386,43 +345,9 @@ class SliceTrainer(Trainer):
             self.average.load(Path(self.state.best_model_checkpoint))
         self.average.hand_over()
 
-    def _end_aside(self) -> None:
-        self._aside, self._aside_since = self.aside_s, None
-
-    @property
-    def elapsed_s(self) -> float:
-        """Seconds since the first training step, with those before a resume."""
-        return self._before + (0.0 if self._started is None else time.perf_counter() - self._started)
-
-    @property
-    def aside_s(self) -> float:
-        """The part of `elapsed_s` that went into evaluating and saving."""
-        return self._aside + (0.0 if self._aside_since is None else time.perf_counter() - self._aside_since)
-
-    def restore_clock(self) -> None:
-        """Go on from the clock of the checkpoint that was loaded, if one was."""
-        for entry in self.state.log_history[-1:]:
-            self._before, self._aside = entry["elapsed_s"], entry["aside_s"]
-
-
-def memory_advice(arguments: TrainingArguments) -> str:
-    """The flags with which a training step takes less memory and gives the same."""
-    batch, steps = arguments.per_device_train_batch_size, arguments.gradient_accumulation_steps
-    if batch > 1:
-        smaller = (batch + 1) // 2
-        advice = (
-            f"try --per_device_train_batch_size {smaller} --gradient_accumulation_steps {-(-batch * steps // smaller)}"
-        )
-        advice += f" (they are {batch} and {steps} now" + ("; the global batch stays)" if batch % 2 == 0 else ")")
-    else:
-        advice = "a batch of one image is too much already: try a smaller --recipe input.size=N"
-    low = arguments.bf16 or arguments.fp16
-    return advice if low or arguments.device.type == "cpu" else f"{advice}, and --bf16 true"
-
 
 def _as_it_is(batch: Any) -> Any:
-    """`SliceBatches` gives whole batches already."""
-    return batch
+    return batch  # `SliceBatches` gives whole batches already
 
 
 class EpochRecord(TrainerCallback):
@@ -432,7 +357,8 @@ class EpochRecord(TrainerCallback):
         self.trainer = trainer
 
     def on_train_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        self.trainer.restore_clock()
+        for entry in state.log_history[-1:]:  # of the checkpoint that was loaded, if one was
+            self.trainer.clock.go_on(entry["elapsed_s"], entry["aside_s"])
 
     def on_epoch_begin(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         self.trainer.train_dataset.set_epoch(int((state.epoch or 0) + 1e-6))
@@ -460,7 +386,7 @@ class LossProgress(ProgressCallback):
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
         if self.training_bar is not None and (state.global_step % 10 == 0 or state.global_step == 1):
-            loss, _, samples = self.trainer._sums.tolist()
+            loss, _, samples = self.trainer.tally.sums.tolist()
             self.training_bar.set_postfix_str(
                 f"epoch {state.epoch:.1f}, loss {loss / max(samples, 1):.4f}", refresh=False
             )

@@ -15,10 +15,10 @@ from PIL import Image
 from scipy.stats import binomtest
 
 from brainmri.data.dataset import PreparedData
-from brainmri.evaluation.inference import infer
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
 from brainmri.evaluation.ood.features import see
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
+from brainmri.io.decode import upright_8_bit
 from brainmri.io.read import prepared_picture
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.models.layers import NoClassifierLayer, classifier_layer
@@ -27,9 +27,8 @@ from brainmri.schemas import OODRecord, OODTestResult, Rejection, TestRejection,
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
-    from brainmri.evaluation.inference import Inference
-
 logger = logging.getLogger(__name__)
+Answer = Callable[[list[Image.Image]], NDArray[np.bool_]]  # which of some images are refused
 # Images of each split at most, so that the pass over them stays short. 2,000 training images refuse no more.
 MOST = {"train": 1000, "validation": 5000, "test": 5000}
 
@@ -63,10 +62,18 @@ def fit_ood_detector(
         test_predicted=seen["test"].logits.argmax(axis=1),
         test_groups=data.index["group_id"].iloc[rows["test"]].tolist(),
         classes=data.classes,
-        probes=probe_records(probe_sets(data), partial(infer, model=model, processor=processor, rule=rule)),
+        probes=probe_records(probe_sets(data), partial(_rejected, rule, model, processor)),
     )
     logger.info("OOD detector: fitted and tried on other images in %.0f s", time.perf_counter() - started)
     return found
+
+
+def _rejected(
+    rule: OODDetector, model: PreTrainedModel, processor: BaseImageProcessor, images: list[Image.Image]
+) -> NDArray[np.bool_]:
+    """(N,) whether images of any mode and size are refused."""
+    seen = see((upright_8_bit(image) for image in images), model, processor, rule.layer)
+    return rule.rejected(rule.score(seen.features, seen.statistics))
 
 
 def some_rows(data: PreparedData, split: str) -> NDArray[np.int64]:
@@ -146,19 +153,18 @@ def rejection(rejected: NDArray[np.bool_], correct: NDArray[np.bool_], groups: S
     )
 
 
-def probe_records(probes: Iterable[ProbeSet], answer: Callable[[list[Image.Image]], Inference]) -> list[OODTestResult]:
-    """The share of each set that is refused, with its exact binomial interval. answer: of the model with its rule."""
+def probe_records(probes: Iterable[ProbeSet], answer: Answer) -> list[OODTestResult]:
+    """The share of each set that is refused, with its exact binomial interval. answer: which of some images are."""
     return [_probe_record(probe, answer) for probe in probes]
 
 
-def _probe_record(probe: ProbeSet, answer: Callable[[list[Image.Image]], Inference]) -> OODTestResult:
+def _probe_record(probe: ProbeSet, answer: Answer) -> OODTestResult:
     known = {"name": probe.name, "source": probe.source, "use": probe.use, "meaning": probe.meaning}
     try:
         pictures = probe.pictures()
     except AbsentPackage as reason:
         return OODTestResult(**known, n=0, rejected=None, ci95=None, absent=str(reason))
-    rejected = answer(pictures).rejected
-    assert rejected is not None
+    rejected = answer(pictures)
     interval = binomtest(int(rejected.sum()), len(rejected)).proportion_ci(0.95)
     return OODTestResult(
         **known,
