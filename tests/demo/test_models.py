@@ -240,7 +240,8 @@ SPOILT = {
         "uncertainty.json",
         ood=json.loads((folder / "uncertainty.json").read_text())["ood"] | {"layer": "elsewhere"},
     ),
-    "it has no 'classes'": lambda folder: (folder / "uncertainty.json").write_text("{}"),
+    "schema version None found": lambda folder: (folder / "uncertainty.json").write_text("{}"),
+    "keys missing: classes": lambda folder: (folder / "uncertainty.json").write_text('{"schema_version": 2}'),
     "code of its own": lambda folder: _spoil(
         folder,
         "config.json",

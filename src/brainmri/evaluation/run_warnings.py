@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-
 from brainmri.schemas import RunResult
 from brainmri.wording import baseline_warning, epochs, leak_warning, simulation_warning
 

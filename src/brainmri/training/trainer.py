@@ -16,13 +16,7 @@ import torch
 from accelerate.utils import broadcast
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler, Sampler
-from transformers import (
-    EarlyStoppingCallback,
-    PreTrainedModel,
-    ProgressCallback,
-    Trainer,
-    TrainerCallback,
-)
+from transformers import EarlyStoppingCallback, PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
 from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.errors import NoSpaceError, advising, lost_process, out_of_memory, writing

@@ -1,12 +1,13 @@
 """A loaded model as the pages see it, made from a run folder."""
 
-import json
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
+
+from brainmri.schemas import read_result, read_uncertainty
 
 Loaded = Callable[[Path], Any]
 
@@ -16,10 +17,9 @@ def loaded() -> Loaded:
     """loaded(run): what `brainmri.demo.model.DemoModel` shows of a run folder; no network is loaded."""
 
     def load(run: Path) -> SimpleNamespace:
-        result = json.loads((run / "result.json").read_text())
-        uncertainty = json.loads((run / "uncertainty.json").read_text())
+        result, uncertainty = read_result(run), read_uncertainty(run)
         return SimpleNamespace(
-            name=run.name, place=str(run), classes=result["data"]["classes"], result=result, uncertainty=uncertainty
+            name=run.name, place=str(run), classes=result.data.classes, result=result, uncertainty=uncertainty
         )
 
     return load

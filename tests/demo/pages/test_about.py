@@ -17,7 +17,7 @@ def test_figures_are_those_of_the_loaded_models(make_run: MakeRun, loaded: Loade
     models = [loaded(make_run("one")), loaded(make_run("leaks", data__leaky=True, data__origin="figshare-cheng"))]
     page = about_page(models)
     for model in models:
-        assert with_interval(model.result["test"]) in page
+        assert with_interval(model.result.test.accuracy, model.result.test.accuracy_ci95) in page
         assert model.name in page
     assert "leaky" in page
     assert page.count(RESEARCH_ONLY) == 1  # said once, plainly

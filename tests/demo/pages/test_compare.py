@@ -76,10 +76,10 @@ def test_a_loaded_run_stands_in_the_list_of_its_test_set(make_run: MakeRun, load
     [only] = rankings([model], None)
     [row] = records(only)
     assert (row["accuracy"], row["macro_f1"], row["auroc"]) == tuple(
-        pytest.approx(model.result["test"][key]) for key in ("accuracy", "macro_f1", "auroc")
+        pytest.approx(getattr(model.result.test, key)) for key in ("accuracy", "macro_f1", "auroc")
     )
     assert row["loaded_here"] == "one"
-    assert row["floor_nearest_neighbour"] == model.result["floors"]["nearest_neighbour"]
+    assert row["floor_nearest_neighbour"] == model.result.baselines.nearest_neighbour
     assert len(rankings([model], RESULTS)) == len(rankings([], RESULTS)) + 1
     assert rankings([model], RESULTS)[0].title == only.title  # the set of the first model is offered first
     other = loaded(make_run("leaks", data__leaky=True, data__split="source"))
@@ -128,7 +128,7 @@ def test_a_runs_page_has_every_part(make_run: MakeRun, loaded: Loaded) -> None:
         page.index(f"<h3>{title}</h3>") for title in headings
     )
     assert "Leaky split" in page
-    matrix = model.result["test"]["confusion_matrix"]
+    matrix = model.result.test.confusion_matrix
     assert page.count('<td class="right"') == len(matrix)
     assert f"{matrix[0][0]} ({matrix[0][0] / sum(matrix[0]):.1%})".replace("%", " %") in page
     assert "<h1" not in page + "".join(re.findall("<h2", page))
@@ -181,7 +181,7 @@ def test_programs_get_the_lists_and_the_reports(make_run: MakeRun, loaded: Loade
         assert rows == json.loads(json.dumps([row for one in rankings([model], RESULTS) for row in records(one)]))
         [only] = client.predict(rows[0]["test_set"], api_name="/leaderboard")
         assert only["loaded_here"] == "one"
-        assert client.predict("one", api_name="/report_of")["result"] == model.result
+        assert client.predict("one", api_name="/report_of")["result"] == json.loads(json.dumps(model.result.as_json()))
         with pytest.raises(AppError, match="Loaded ones: one"):
             client.predict("../etc", api_name="/report_of")
         endpoints = client.view_api(return_format="dict", print_info=False)["named_endpoints"]

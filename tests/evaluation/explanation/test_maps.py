@@ -350,12 +350,12 @@ def test_maps_of_what_was_learnt_change_and_an_edge_detector_is_found_out() -> N
         return pixels[:, 0].diff(dim=1)[:, :, 1:].abs().numpy()
 
     good, bad = (randomisation_check(network, [stranger], layers, explain) for explain in (learnt, edges))
-    assert [step["layers"] for step in good] == [0, 1, 2]
-    assert [step["layer"] for step in good] == ["", "classifier", "features.0"]
-    assert np.nanmean(good[0]["rank_correlation"]) == pytest.approx(1)
-    assert "passed" in verdict(float(np.nanmean(good[-1]["rank_correlation"])), [-0.2, 0.3], 20, 20)
+    assert [step.layers for step in good] == [0, 1, 2]
+    assert [step.layer for step in good] == ["", "classifier", "features.0"]
+    assert np.nanmean(good[0].rank_correlation) == pytest.approx(1)
+    assert "passed" in verdict(float(np.nanmean(good[-1].rank_correlation)), [-0.2, 0.3], 20, 20)
     for step in bad:
-        np.testing.assert_allclose([step["rank_correlation"], step["similarity"]], 1)
+        np.testing.assert_allclose([step.rank_correlation, step.similarity], 1)
     assert "FAILED: without any learnt weight the maps hardly change" in verdict(1.0, [1.0, 1.0], 20, 20)
     assert "not judged" in verdict(None, None, 0, 20)
 
@@ -386,8 +386,8 @@ def test_empty_maps_say_nothing_about_likeness() -> None:
     maps = np.stack([np.zeros((3, 3)), np.arange(9.0).reshape(3, 3)])
     layers = layers_from_the_top(network, squares(1)[0])
     steps = randomisation_check(network, [network, network], layers, lambda one: maps)
-    assert np.isnan(steps[-1]["similarity"]).tolist() == [True, False]
-    assert steps[-1]["similarity"][1] == pytest.approx(1)
+    assert np.isnan(steps[-1].similarity).tolist() == [True, False]
+    assert steps[-1].similarity[1] == pytest.approx(1)
 
 
 # ---------------------------------------------------------------------- the study

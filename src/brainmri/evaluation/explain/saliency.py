@@ -271,9 +271,7 @@ def _text(record: MapsResult) -> str:
     check = record.randomisation
     last = check.steps[-1]
     lines += ["", *record.remarks, check.verdict]
-    lines.append(
-        f"({check.layers} layers; structural similarity at the end {number(last.similarity, 2)})"
-    )
+    lines.append(f"({check.layers} layers; structural similarity at the end {number(last.similarity, 2)})")
     return "\n".join(lines) + "\n"
 
 
