@@ -1,6 +1,7 @@
 """Uploads of large files that break off, in this process, so that each needs no second."""
 
 import hashlib
+import logging
 from pathlib import Path
 
 import numpy as np
@@ -79,11 +80,16 @@ def test_no_room_for_large_files(hub: LoopbackHub, shards: Publication) -> None:
 
 
 @pytest.mark.parametrize("habit", ["flat tree", "bare info", "relative urls"])
-def test_what_is_there_is_told_on_other_servers_too(make_hub: MakeHub, shards: Publication, habit: str) -> None:
+def test_what_is_there_is_told_on_other_servers_too(
+    make_hub: MakeHub, shards: Publication, habit: str, caplog: pytest.LogCaptureFixture
+) -> None:
     hub = make_hub(habit)
+    logging.getLogger("huggingface_hub").addHandler(caplog.handler)
     first = upload(api(hub), shards, public=False)
     again = upload(api(hub), shards, public=False)
+    logging.getLogger("huggingface_hub").removeHandler(caplog.handler)
     assert (again.changed, again.commit) == (False, first.commit)
+    assert "empty commit" not in caplog.text  # "nothing new" is said already
     assert len(hub.commits) == 1
 
 

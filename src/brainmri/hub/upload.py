@@ -138,6 +138,7 @@ def upload(
         files = set(publication.files)
         gone = [n for n in _files_there(api, publication, revision) if n.startswith(own) and n not in files]
         head = api.repo_info(revision=revision, **place).sha
+        logging.getLogger("huggingface_hub.hf_api").addFilter(_not_said_twice)
         done = api.create_commit(
             operations=[
                 *(CommitOperationDelete(path_in_repo=name) for name in gone),
@@ -152,6 +153,11 @@ def upload(
         if not create_pr:
             _tag(api, publication, done.oid or revision, version, message, changed=changed)
     return Outcome(_url(api, publication), done.oid, changed, done.pr_url)
+
+
+def _not_said_twice(record: logging.LogRecord) -> bool:
+    """Leaves out what the client says of an upload without changes, which `Outcome.summary` says too."""
+    return "Skipping to prevent empty commit" not in record.getMessage()
 
 
 @contextmanager
