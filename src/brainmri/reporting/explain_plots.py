@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from textwrap import fill, wrap
 from typing import TYPE_CHECKING, Any
 
@@ -199,6 +199,7 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
             line = found.table.loc[row]
             text = f"{'empty map, ' * (highest == 0)}{line['explained']} {line['probability']:.2f}"
             above.set_title(wrapped(text, 20), fontsize=8, pad=3)
+            below.set_xlabel(fill(PurePosixPath(str(line["file_name"])).name, 24), fontsize=7)
     colours = figure.colorbar(drawn, ax=list(grid.ravel()), shrink=0.4, aspect=40, pad=0.01)
     colours.set_label("evidence for the class, each map scaled to its own maximum", fontsize=9)
     handles = [Line2D([], [], color=MAXIMUM, marker="+", linestyle="none", label="maximum of the map")]

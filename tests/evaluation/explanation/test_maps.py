@@ -12,6 +12,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
+from matplotlib.figure import Figure
 from PIL import Image
 from safetensors.torch import save_file
 from torch import nn
@@ -455,12 +456,17 @@ def test_the_study_of_a_run_with_outlines(run: Path, prepared: Path, tmp_path: P
     assert page.count("Hit within 1 pixels") == 1 and "Test images and their maps" in page
 
 
-def test_the_study_without_outlines(run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_study_without_outlines(
+    run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Figure]
+) -> None:
     monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path))
     parsed(monkeypatch, str(run), "--data_dir", str(prepared), "--studies", "maps").main()
     record = json.loads((run / "explain" / "maps" / "maps.json").read_text())
     assert (record["scores"], record["class"], record["images"]) == (None, "predicted", 16)
-    assert set(pd.read_csv(run / "explain" / "maps" / "maps.csv")["label"]) == set(CLASSES)
+    table = pd.read_csv(run / "explain" / "maps" / "maps.csv")
+    assert set(table["label"]) == set(CLASSES)
+    named = {axes.get_xlabel() for axes in drawn[0].axes} - {""}  # each map of the montage can be looked up
+    assert named == {Path(name).name for name in table["file_name"]}
 
 
 def test_mistakes_are_told_before_a_picture_is_decoded(
