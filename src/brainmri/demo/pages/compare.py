@@ -1,7 +1,6 @@
 """Compare: the leaderboard with floors and intervals, plots, tumours found, and one run's own page and report."""
 
-from __future__ import annotations
-
+# Without postponed annotations: `gr.api` reads the types of the endpoints as they are.
 from collections.abc import Iterator, Sequence
 from html import escape
 from pathlib import Path
@@ -182,7 +181,7 @@ def _figure(place: str, name: str) -> list[tuple[str, str, str]]:
     return embedded_figures(file.parent, {name: FIGURES[name]}) if file else []
 
 
-def _matrix(result: RunResult) -> list[tuple[str, list[dict[str, Any]]]]:
+def _matrix(result: "RunResult") -> list[tuple[str, list[dict[str, Any]]]]:
     """For each true class: `count`, `share` of its images and whether the answer was `right`, by what was said."""
     if result.test is None:
         return []
