@@ -67,10 +67,10 @@ def test_a_run_is_judged_as_its_own_pipeline_judges(run: Edit) -> None:
         assert one.calibrated
         assert set(one.prediction_set) == {name for name, inside in zip(CLASSES, sets[k], strict=True) if inside}
         assert one.coverage == pytest.approx(0.9)
-        assert one.score == pytest.approx(plain.scores[k], rel=1e-3)
-        assert one.refused == plain.rejected[k]
+        assert one.ood_score == pytest.approx(plain.scores[k], rel=1e-3)
+        assert one.out_of_distribution == plain.rejected[k]
         assert one.milliseconds > 0
-    assert {one.refused for one in found} == {True, False}
+    assert {one.out_of_distribution for one in found} == {True, False}
 
 
 def test_the_set_is_one_of_uncalibrated_probabilities_and_may_be_empty(run: Edit) -> None:
@@ -100,7 +100,7 @@ def test_a_saved_model_without_a_record_is_not_calibrated(network: Path, tmp_pat
     assert model.name == "stranger"
     assert (model.result, model.uncertainty) == (None, None)
     assert not one.calibrated
-    assert (one.prediction_set, one.coverage, one.refused, one.score, one.threshold) == (None,) * 5
+    assert (one.prediction_set, one.coverage, one.out_of_distribution, one.ood_score, one.ood_threshold) == (None,) * 5
     plain = infer(slices(1, 3), load_classifier(str(folder)), load_processor(str(folder)))
     assert np.allclose(list(one.probabilities.values()), plain.probabilities[0], atol=1e-4)
 
@@ -133,7 +133,7 @@ def test_a_network_that_onnx_cannot_express_is_run_by_torch(run: Edit, monkeypat
     assert model.backend == "torch (ONNX cannot express it)"
     for one, same in zip(model.judge(pictures), expected, strict=True):
         assert one.probabilities == pytest.approx(same.probabilities, abs=1e-4)
-        assert one.score == pytest.approx(same.score, rel=1e-3)
+        assert one.ood_score == pytest.approx(same.ood_score, rel=1e-3)
 
 
 def test_the_published_onnx_file_is_used_where_it_is_of_these_weights(

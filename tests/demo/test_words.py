@@ -21,9 +21,9 @@ def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Pr
         "calibrated": True,
         "prediction_set": (label,),
         "coverage": 0.9,
-        "refused": False,
-        "score": 0.5,
-        "threshold": 1.0,
+        "out_of_distribution": False,
+        "ood_score": 0.5,
+        "ood_threshold": 1.0,
         "milliseconds": 9.6,
     }
     return Prediction(**values | changes)
@@ -52,11 +52,11 @@ def judged(label: str = "meningioma", share: float = 0.91, **changes: Any) -> Pr
             "Most like a meningioma: 30 % (calibrated). With 90 % coverage the answer can be any of the 4 classes.",
         ),
         (
-            judged(calibrated=False, prediction_set=None, coverage=None, refused=None, score=None),
+            judged(calibrated=False, prediction_set=None, coverage=None, out_of_distribution=None, ood_score=None),
             "Most like a meningioma: 91 % (not calibrated).",
         ),
         (
-            judged(refused=True),
+            judged(out_of_distribution=True),
             "This is not like the images that the model was trained on, so its answer should not be used. It would "
             "have been: a meningioma, 91 %.",
         ),
@@ -89,7 +89,7 @@ def test_classes_of_any_data_set_read_well(label: str, text: str) -> None:
 
 
 def test_models_are_said_to_agree_or_not() -> None:
-    glioma, other, refused = judged("glioma"), judged("meningioma"), judged("glioma", refused=True)
+    glioma, other, refused = judged("glioma"), judged("meningioma"), judged("glioma", out_of_distribution=True)
     assert agreement({"A": glioma}) == ""
     assert agreement({"A": glioma, "B": glioma}) == "Both models agree: most like a glioma (A, B)."
     assert agreement({"A": glioma, "B": glioma, "C": glioma}).startswith("All 3 models agree")

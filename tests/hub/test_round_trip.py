@@ -363,7 +363,7 @@ from brainmri.demo.model import open_models
 
 models = open_models(sys.argv[2:])
 judged = [model.judge([Image.open(sys.argv[1])])[0] for model in models]
-print(json.dumps([[model.backend, one.probabilities, one.score] for model, one in zip(models, judged)]))
+print(json.dumps([[model.backend, one.probabilities, one.ood_score] for model, one in zip(models, judged)]))
 """
     picture = next((phantom / "test").rglob("*.png"))
     home = {"HF_HOME": str(tmp_path / "hf"), "BRAINMRI_CACHE": str(tmp_path / "cache")}
@@ -378,7 +378,7 @@ print(json.dumps([[model.backend, one.probabilities, one.score] for model, one i
             own = model.judge([image])[0]
         assert backend == model.backend == "ONNX Runtime"
         assert probabilities == pytest.approx(own.probabilities, abs=1e-4)
-        assert score == pytest.approx(own.score, rel=1e-3)
+        assert score == pytest.approx(own.ood_score, rel=1e-3)
 
 
 def test_a_collection_binds_them(published: Published) -> None:

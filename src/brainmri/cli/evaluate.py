@@ -84,8 +84,8 @@ def main() -> None:
 
     from brainmri.environment import use_cpu_well
     from brainmri.evaluation.evaluate import evaluate, relation
-    from brainmri.evaluation.model import open_scored
     from brainmri.evaluation.robustness import check_subject, robustness_study
+    from brainmri.evaluation.scored import open_scored
     from brainmri.files import default_output, digest, output
     from brainmri.reporting.robustness_report import study_summary, write_study
     from brainmri.reporting.run_report import summary, write_evaluation, write_report

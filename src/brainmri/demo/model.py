@@ -87,7 +87,7 @@ class DemoModel:
             raise ValueError("the slice is of one brightness, so there is nothing in it to point at")
         pixels = self.preprocessed(upright)
         chosen = None if label is None else torch.tensor([self.classes.index(label)])
-        network = bare_network(self._opened.model)
+        network = bare_network(self._opened.network)
         with self._torch:
             try:
                 self._layer = self._layer or target_layer(network, pixels)
@@ -111,7 +111,7 @@ class DemoModel:
         started = time.perf_counter()
         upright = upright_8_bit(picture)
         logits, features = self.network(self.preprocessed(upright).numpy())
-        rule = self._opened.rule
+        rule = self._opened.ood_detector
         distance = None
         if rule is not None and features is not None:
             distance = float(rule.score(features, global_statistics(upright)[None])[0])
@@ -148,8 +148,8 @@ def _opened(place: str, threads: int) -> DemoModel:
         opened = load_model(place)
         if opened.uncertainty and opened.uncertainty.classes != opened.classes:
             raise ValueError("its uncertainty.json is of other classes")
-        if opened.rule:
-            opened.model.get_submodule(opened.rule.layer)
+        if opened.ood_detector:
+            opened.network.get_submodule(opened.ood_detector.layer)
         return DemoModel(place, opened, threads)
     except (ValueError, KeyError, OSError, AttributeError) as error:  # AttributeError: a rule of another network
         reason = str(error).removeprefix(f"{place}: ") or type(error).__name__

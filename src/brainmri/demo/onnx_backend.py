@@ -41,7 +41,7 @@ def by_onnx_runtime(opened: LoadedModel, size: tuple[int, int], threads: int) ->
     Raises:
         ValueError: if ONNX cannot express the network.
     """
-    network = LogitsAndFeatures(opened.model, opened.rule.layer if opened.rule else None)
+    network = LogitsAndFeatures(opened.network, opened.ood_detector.layer if opened.ood_detector else None)
     own = cache_folder() / "onnx" / f"{_key(network, size)}.onnx"
     session = _fitting(_published(opened), network, size, threads)
     if session is None:
@@ -53,7 +53,7 @@ def by_onnx_runtime(opened: LoadedModel, size: tuple[int, int], threads: int) ->
 
 def by_torch(opened: LoadedModel, lock: threading.Lock) -> Run:
     """The network itself, for one call at a time: `lock` is held while it runs, as its features are seen by a hook."""
-    network = LogitsAndFeatures(opened.model, opened.rule.layer if opened.rule else None)
+    network = LogitsAndFeatures(opened.network, opened.ood_detector.layer if opened.ood_detector else None)
 
     def run(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
         with lock, torch.inference_mode():

@@ -54,9 +54,9 @@ def as_json(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
         "calibrated": judgement.calibrated,
         "prediction_set": None if judgement.prediction_set is None else list(judgement.prediction_set),
         "coverage": judgement.coverage,
-        "refused": judgement.refused,
-        "distance": judgement.score,
-        "distance_threshold": judgement.threshold,
+        "refused": judgement.out_of_distribution,
+        "distance": judgement.ood_score,
+        "distance_threshold": judgement.ood_threshold,
         "milliseconds": round(judgement.milliseconds, 2),
     }
 
@@ -71,7 +71,7 @@ def card(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
         "more": more,
         "cautions": cautions(model),
         "details": details(judgement, model).splitlines(),
-        "refused": bool(judgement.refused),
+        "refused": bool(judgement.out_of_distribution),
         "calibrated": judgement.calibrated,
         "probabilities": ordered,
         "plausible": judgement.prediction_set or (),
@@ -112,7 +112,7 @@ def rows(pictures: Iterable[tuple[str, Image.Image | UploadError]], models: Sequ
             yield [name, "", str(error), "", "", ""]
             continue
         for model, judgement in zip(models, judgements, strict=True):
-            known = {None: "not known", True: "no", False: "yes"}[judgement.refused]
+            known = {None: "not known", True: "no", False: "yes"}[judgement.out_of_distribution]
             plausible = "–" if judgement.prediction_set is None else ", ".join(judgement.prediction_set) or "none"
             probability = f"{100 * judgement.probabilities[judgement.label]:.1f} %"
             yield [name, model.name, judgement.label, probability, plausible, known]

@@ -30,7 +30,7 @@ def sentence(judgement: Prediction) -> str:
     """The answer in one or two sentences, what matters most first."""
     share = _share(judgement.probabilities[judgement.label])
     what = in_words(judgement.label)
-    if judgement.refused:
+    if judgement.out_of_distribution:
         return f"{REFUSED} It would have been: {what}, {share}."
     calibrated = "calibrated" if judgement.calibrated else "not calibrated"
     return f"Most like {what}: {share} ({calibrated}). {_plausible(judgement)}".rstrip()
@@ -46,15 +46,15 @@ def agreement(judgements: Mapping[str, Prediction]) -> str:
     """Whether several models say the same of one image. judgements: by model; nothing is said of a single one."""
     if len(judgements) < 2:
         return ""
-    refusing = [name for name, one in judgements.items() if one.refused]
+    refusing = [name for name, one in judgements.items() if one.out_of_distribution]
     if len(refusing) == len(judgements):
         return "To none of the models is the image like those that it was trained on."
     answers: dict[str, list[str]] = {}
     for name, one in judgements.items():
-        if not one.refused:
+        if not one.out_of_distribution:
             answers.setdefault(in_words(one.label), []).append(name)
     told = "; ".join(f"{what} ({', '.join(names)})" for what, names in answers.items())
-    labels = [one.label for one in judgements.values() if not one.refused]
+    labels = [one.label for one in judgements.values() if not one.out_of_distribution]
     if len(labels) == 1:
         found = f"One model only gives an answer: {told}."
     elif _compatible(labels):
@@ -99,10 +99,10 @@ def _of_record(judgement: Prediction, result: RunResult, uncertainty: Uncertaint
         )
     else:
         lines.append(f"Plausible classes: none are given. {uncertainty.conformal_reason}")
-    if ood and judgement.score is not None:
+    if ood and judgement.ood_score is not None:
         lines.append(
-            f"Likeness: this image is {judgement.score:.2f} away from those of the training, and from "
-            f"{judgement.threshold:.2f} on an image is refused. The rule also refuses "
+            f"Likeness: this image is {judgement.ood_score:.2f} away from those of the training, and from "
+            f"{judgement.ood_threshold:.2f} on an image is refused. The rule also refuses "
             f"{percent(ood.test.rejected)} of the test images, and lets some pass that it should refuse."
         )
     else:

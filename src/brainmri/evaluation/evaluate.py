@@ -36,7 +36,7 @@ from brainmri.wording import leak_warning, simulation_warning
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
     from brainmri.evaluation.class_mapping import ClassMatch
-    from brainmri.evaluation.model import ScoredModel
+    from brainmri.evaluation.scored import ScoredModel
 
 
 @dataclass(frozen=True)

@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
+from brainmri.data.dataset import class_without_tumour
 from brainmri.evaluation.ood.features import see
 from brainmri.io.decode import upright_8_bit
 from brainmri.metrics.calibration import apply_temperature
@@ -63,26 +65,40 @@ def infer(
 
 @dataclass(frozen=True)
 class Prediction:
-    """What a model says of an image.
+    """What a model says of one image.
 
-    label: the most probable class. probabilities: of each class, in the model's order; the sum is 1. calibrated:
-    whether they are (by the temperature of `uncertainty.json`). prediction_set: the classes that are plausible, the
-    most probable first; perhaps none, but `label` where its calibrated probability is as high as the coverage (a
-    network that is nearly always sure would call one image in ten implausible); None for a model without such sets.
-    coverage: the share of images whose set is made to hold the right class. refused: whether the image is too far
-    from those of the training; None for a model without an OOD detector. score, threshold: of that rule; a higher score
-    than the threshold is refused. milliseconds: that preprocessing, network and rule took.
+    Attributes:
+        label: the most probable class.
+        probabilities: of each class, 0..1, in the model's order; the sum is 1. They are calibrated by the temperature
+            of `uncertainty.json` where the model has one (`calibrated`).
+        prediction_set: the classes that are plausible, the most probable first; perhaps none, but `label` where its
+            calibrated probability is as high as the coverage (a network that is nearly always sure would call one image
+            in ten implausible). None for a model without conformal thresholds.
+        out_of_distribution: whether the image is too far from those of the training, so that nothing else here should
+            be used. None for a model without an OOD detector.
+        ood_score: how far it is, 0 and up; out of distribution above `ood_threshold`. None without an OOD detector.
+        calibrated: whether the probabilities are.
+        coverage: the share of images whose prediction set is made to hold the right class, 0..1, or None.
+        ood_threshold: of the OOD detector, or None.
+        milliseconds: that preprocessing, network and OOD detector took, for each image of a batch alike.
+        path, plane, slice: of the image, where it came from a file: as the user named it, "axial", "coronal",
+            "sagittal" or "slice", and the position in that plane from 0.
+        patient: what it shares with the other slices of its series or volume; "" for an image on its own.
     """
 
     label: str
     probabilities: dict[str, float]
-    calibrated: bool
     prediction_set: tuple[str, ...] | None
+    out_of_distribution: bool | None
+    ood_score: float | None
+    calibrated: bool
     coverage: float | None
-    refused: bool | None
-    score: float | None
-    threshold: float | None
-    milliseconds: float
+    ood_threshold: float | None
+    milliseconds: float = field(compare=False)
+    path: str | None = None
+    plane: str | None = None
+    slice: int | None = None
+    patient: str = ""
 
 
 def prediction_of(
@@ -90,14 +106,14 @@ def prediction_of(
     distance: float | None,
     classes: list[str],
     uncertainty: Uncertainty | None,
-    rule: OODDetector | None,
+    detector: OODDetector | None,
     milliseconds: float,
 ) -> Prediction:
-    """The judgement of one image.
+    """The prediction for one image.
 
     Args:
-        logits: (C,). distance: the image's score by the rule, None without one.
-        classes: the C names. trust: the model's `uncertainty.json`, or None.
+        logits: (C,). distance: the image's score by the OOD detector, None without one.
+        classes: the C names. uncertainty: the model's `uncertainty.json`, or None.
     """
     plain = np.asarray(softmax(logits.astype(np.float64)))[None]
     fitted = uncertainty.calibration if uncertainty else None
@@ -115,11 +131,79 @@ def prediction_of(
     return Prediction(
         label=classes[order[0]],
         probabilities=dict(zip(classes, calibrated[0].tolist(), strict=True)),
-        calibrated=fitted is not None,
         prediction_set=plausible,
+        out_of_distribution=bool(distance > detector.threshold) if detector and distance is not None else None,
+        ood_score=distance,
+        calibrated=fitted is not None,
         coverage=1 - conformal.alpha if conformal else None,
-        refused=bool(distance > rule.threshold) if rule and distance is not None else None,
-        score=distance,
-        threshold=rule.threshold if rule else None,
+        ood_threshold=detector.threshold if detector else None,
         milliseconds=milliseconds,
     )
+
+
+@dataclass(frozen=True)
+class PatientPrediction:
+    """What a model says of all slices of a scan.
+
+    Slices that are out of distribution do not count, unless all are.
+
+    Attributes:
+        label: the class with the highest mean probability.
+        probabilities: of each class, the mean over the slices that count, 0..1. In a whole volume a small tumour fills
+            few slices and moves the mean little: look at the first rows of `slices`.
+        tumour_probability: 1 - that of the class without a tumour, 0..1; None for a model that has no such class.
+        interval: the tumour probabilities between which 95 % of the slices that count lie. It says how much the slices
+            differ, not how sure the mean is: slices of one patient are alike. None where tumour_probability is.
+        out_of_distribution: whether all slices are; None for a model without an OOD detector.
+        slices: a row for each slice, the most suspicious first (those out of distribution last): the columns of
+            predictions.csv and tumour_probability.
+    """
+
+    label: str
+    probabilities: dict[str, float]
+    tumour_probability: float | None
+    interval: tuple[float, float] | None
+    out_of_distribution: bool | None
+    slices: pd.DataFrame = field(repr=False, compare=False)
+
+
+def patient_prediction(predictions: Sequence[Prediction]) -> PatientPrediction:
+    """Pool the slices of one scan (at least one), all by the same model."""
+    classes = list(predictions[0].probabilities)
+    table = pd.DataFrame([row_of(one) for one in predictions])
+    outside = np.array([bool(one.out_of_distribution) for one in predictions])
+    counted = table[~outside] if not outside.all() else table
+    means = {name: float(counted[f"p_{name}"].mean()) for name in classes}
+    without = class_without_tumour(classes)
+    tumour, interval = None, None
+    order = np.arange(len(table))
+    if without is not None:
+        suspicion = 1 - table[f"p_{without}"]
+        tumour = 1 - means[without]
+        low, high = np.quantile(suspicion[counted.index], [0.025, 0.975])
+        interval = (float(low), float(high))
+        order = np.lexsort((-suspicion, outside))
+        table["tumour_probability"] = suspicion
+    return PatientPrediction(
+        label=max(means, key=lambda name: means[name]),
+        probabilities=means,
+        tumour_probability=tumour,
+        interval=interval,
+        out_of_distribution=None if predictions[0].out_of_distribution is None else bool(outside.all()),
+        slices=table.iloc[order].reset_index(drop=True),
+    )
+
+
+def row_of(one: Prediction) -> dict[str, Any]:
+    """A row of predictions.csv. The prediction set is text: classes with ; between them, "{}" if it is empty."""
+    return {
+        "path": one.path or "",
+        "plane": one.plane or "",
+        "slice": one.slice,
+        "patient": one.patient,
+        "predicted": one.label,
+        **{f"p_{name}": share for name, share in one.probabilities.items()},
+        "prediction_set": "" if one.prediction_set is None else ";".join(one.prediction_set) or "{}",
+        "out_of_distribution": one.out_of_distribution,
+        "ood_score": one.ood_score,
+    }

@@ -1,26 +1,24 @@
-"""A finished classifier and what its training left beside it; or a table of predictions in its place."""
+"""A finished classifier and what its training left beside it: the one type for a loaded model."""
 
 from __future__ import annotations
 
-import hashlib
-import json
-from collections.abc import Callable, Iterable
-from dataclasses import dataclass
-from functools import partial
+import time
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
-from tqdm.auto import tqdm
 
-from brainmri.data.tables import read_csv
-from brainmri.evaluation.inference import Inference, infer
+from brainmri.evaluation.inference import PatientPrediction, Prediction, patient_prediction, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
-from brainmri.evaluation.ood.fit import pictures
-from brainmri.files import digest, digest_of_files, sha256
+from brainmri.evaluation.ood.features import see
+from brainmri.files import sha256
+from brainmri.io.decode import upright_8_bit
+from brainmri.io.inputs import Rejected, Slice, found_inputs
+from brainmri.io.scan import Scan, read_scan
 from brainmri.models.introspect import on_hub
 from brainmri.models.load import class_names, load_classifier, load_processor
 from brainmri.schemas import (
@@ -33,25 +31,29 @@ from brainmri.schemas import (
 )
 
 if TYPE_CHECKING:
-    import pandas as pd
     from transformers import BaseImageProcessor, PreTrainedModel
 
-    from brainmri.data.dataset import PreparedData
-
-Record = tuple[RunResult | None, Uncertainty | None, OODDetector | None]  # its detector last
+Record = tuple[RunResult | None, Uncertainty | None, OODDetector | None]
 NO_RECORD: Record = (None, None, None)
+BATCH = 32
 
 
 @dataclass(frozen=True)
 class LoadedModel:
-    """name: for every figure and text. model: in evaluation mode, on the CPU. classes: the names of its outputs.
+    """What `brainmri.load_model` gives: a network, how it wants its images, and how far to trust it.
 
-    folder: where it lies, None for the Hub; there it is `repository` at `revision` (None: the newest). result, trust,
-    rule: `result.json`, `uncertainty.json` and the OOD detector of a run of this project, else None.
+    Attributes:
+        name: for every figure and text.
+        network: in evaluation mode; from pixels (B, 3, H, W), as `processor` makes them, to logits (B, C).
+        processor: its image processor, from images of 8 bits to `pixel_values`.
+        classes: the C names of its outputs, in their order.
+        folder: where it lies; None for the Hub, where it is `repository` at `revision` (None: the newest).
+        result, uncertainty: `result.json` and `uncertainty.json` of a run of this project, else None.
+        ood_detector: of that run, or None.
     """
 
     name: str
-    model: PreTrainedModel
+    network: PreTrainedModel
     processor: BaseImageProcessor
     classes: list[str]
     folder: Path | None = None
@@ -59,43 +61,215 @@ class LoadedModel:
     revision: str | None = None
     result: RunResult | None = None
     uncertainty: Uncertainty | None = None
-    rule: OODDetector | None = None
+    ood_detector: OODDetector | None = None
+
+    @property
+    def temperature(self) -> float | None:
+        """What the logits are divided by before the softmax, so that probabilities are calibrated; None without one."""
+        fitted = self.uncertainty.calibration if self.uncertainty else None
+        return fitted.temperature if fitted else None
+
+    @property
+    def conformal_threshold(self) -> float | None:
+        """A class is in the prediction set where 1 - its uncalibrated probability is at most this; None without one."""
+        conformal = self.uncertainty.conformal if self.uncertainty else None
+        return conformal.threshold if conformal else None
+
+    def predict(self, image: str | Path | Image.Image | NDArray[np.uint8]) -> Prediction:
+        """Classify one image.
+
+        Args:
+            image: a file that holds one slice (PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM), a Pillow image of any mode, or
+                an array uint8 (H, W) or (H, W, 3), RGB. Images of more than 8 bits are scaled from their darkest to
+                their brightest value; transparent parts are laid on black.
+
+        Raises:
+            ValueError: if a file cannot be read or holds several slices, or an array is of another type or shape.
+
+        Example:
+            >>> model = brainmri.load_model("runs/NAME")
+            >>> found = model.predict("slice.png")
+            >>> found.label, found.probabilities[found.label], found.prediction_set, found.out_of_distribution
+        """
+        if isinstance(image, (str, Path)):
+            scan = read_scan(image)
+            if len(scan) != 1:
+                raise ValueError(
+                    f"{image} holds {len(scan)} slices: predict_scan classifies all of them, and "
+                    "predict(read_scan(...).slice(plane, index)) one"
+                )
+            try:
+                picture = scan.image()
+            except ValueError as error:
+                raise ValueError(f"{image}: {error}") from error
+            return replace(self._classify([picture])[0], path=str(image), plane=scan.planes[0], slice=0)
+        if isinstance(image, np.ndarray):
+            image = _from_array(image)
+        return self._classify([image])[0]
+
+    def predict_many(
+        self, paths: Iterable[str | Path], batch_size: int = BATCH, *, errors: Literal["raise", "skip"] = "raise"
+    ) -> Iterator[Prediction]:
+        """Classify the slices of many files, in the order of `paths`, one batch in memory at a time.
+
+        Folders and ZIP files are gone through in the order of their names; of a volume or series every slice of the
+        acquired plane is classified. Each prediction says which `path`, `plane` and `slice` it is of.
+
+        Args:
+            paths: files, folders and ZIP files.
+            batch_size: images in one forward pass.
+            errors: "raise" stops at the first file that cannot be used, after the predictions for those before it;
+                "skip" goes on with the next. `brainmri predict` lists the reasons in rejected.csv.
+
+        Raises:
+            FileNotFoundError: before anything is read, if a path is not there.
+            ValueError: at a file that cannot be used, with its path and the reason.
+
+        Example:
+            >>> for found in model.predict_many(["slices/", "more.zip"], errors="skip"):
+            ...     print(found.path, found.label)
+        """
+        if batch_size < 1 or errors not in ("raise", "skip"):
+            raise ValueError(f'batch_size {batch_size}, errors {errors!r}: 1 or more, and "raise" or "skip"')
+        return self._predict_many(list(paths), batch_size, errors)
+
+    def _predict_many(self, paths: list[str | Path], batch_size: int, errors: str) -> Iterator[Prediction]:
+        with found_inputs(paths) as inputs:
+            for found in self.predict_slices((one for each in inputs for one in each.slices()), batch_size):
+                if isinstance(found, Prediction):
+                    yield found
+                elif errors == "raise":
+                    raise ValueError(f"{found.path}: {found.reason}")
+
+    def predict_slices(
+        self, slices: Iterable[Slice | Rejected], batch_size: int = BATCH
+    ) -> Iterator[Prediction | Rejected]:
+        """Classify slices of files, in their order; what was rejected passes through in its place."""
+        waiting: list[Slice | Rejected] = []
+        images = 0
+        for one in slices:
+            waiting.append(one)
+            images += isinstance(one, Slice)
+            if images == batch_size:
+                yield from self._of_batch(waiting)
+                waiting, images = [], 0
+        yield from self._of_batch(waiting)
+
+    def predict_scan(self, scan: str | Path | Scan, batch_size: int = BATCH) -> PatientPrediction:
+        """Classify every slice of a scan, in the plane that it was acquired in, and pool them.
+
+        Args:
+            scan: a volume (NIfTI), a folder with the files of one series or with the slices of one scan as images, a
+                single file, or what `read_scan` gave.
+
+        Raises:
+            ValueError: if it cannot be read, holds several scans, or one of its slices is broken.
+
+        Example:
+            >>> study = model.predict_scan("series_folder/")
+            >>> study.label, study.tumour_probability, study.interval
+            >>> study.slices.head()   # the most suspicious slices
+        """
+        name = "" if isinstance(scan, Scan) else str(scan)
+        opened = scan if isinstance(scan, Scan) else read_scan(scan)
+        plane = opened.planes[0]
+        slices = (Slice(name, plane, index, name, opened.image(plane, index)) for index in range(len(opened)))
+        return patient_prediction(
+            [one for one in self.predict_slices(slices, batch_size) if isinstance(one, Prediction)]
+        )
+
+    def _of_batch(self, batch: list[Slice | Rejected]) -> Iterator[Prediction | Rejected]:
+        images = [one.image for one in batch if isinstance(one, Slice)]
+        predictions = iter(self._classify(images) if images else [])
+        for one in batch:
+            if isinstance(one, Rejected):
+                yield one
+            else:
+                yield replace(next(predictions), path=one.path, plane=one.plane, slice=one.index, patient=one.patient)
+
+    def _classify(self, images: list[Image.Image]) -> list[Prediction]:
+        started = time.perf_counter()
+        layer = self.ood_detector.layer if self.ood_detector else None
+        upright = [upright_8_bit(image) for image in images]
+        seen = see(upright, self.network, self.processor, layer, batch_size=len(images))
+        scores = self.ood_detector.score(seen.features, seen.statistics) if self.ood_detector else None
+        milliseconds = 1000 * (time.perf_counter() - started) / len(images)
+        return [
+            prediction_of(
+                seen.logits[k],
+                None if scores is None else float(scores[k]),
+                self.classes,
+                self.uncertainty,
+                self.ood_detector,
+                milliseconds,
+            )
+            for k in range(len(images))
+        ]
 
 
-def load_model(place: str, *, trust_remote_code: bool = False) -> LoadedModel:
-    """Open a run folder, a folder with a saved model, a Hub repository `OWNER/NAME[@REVISION]`, or `timm:NAME`.
+def _from_array(values: NDArray[Any]) -> Image.Image:
+    if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
+        raise ValueError(
+            f"an array {values.dtype} of shape {values.shape}: uint8 (H, W), or (H, W, 3) as RGB, is needed"
+        )
+    if 0 in values.shape:
+        raise ValueError(f"an array of shape {values.shape} holds no pixels")
+    return Image.fromarray(np.ascontiguousarray(values))
+
+
+def load_model(place: str | Path, *, device: str = "cpu", trust_remote_code: bool = False) -> LoadedModel:
+    """Load a trained model with its image processor, temperature, conformal thresholds and OOD detector.
+
+    Args:
+        place: a run folder ("runs/NAME"), a folder with a saved model, a repository of the Hub
+            ("OWNER/NAME[@REVISION]"), or "timm:NAME". Models that are no runs of this project have no temperature,
+            conformal thresholds or OOD detector.
+        device: where it computes: "cpu", "cuda", ...
+        trust_remote_code: execute code that comes with the model; networks of this project need none.
 
     Raises:
-        ValueError: if there is no such thing, it cannot be used (`load_classifier`), or it does not tell classes apart.
+        ValueError: if there is no such thing, it cannot be used, or it does not tell classes apart.
         FileNotFoundError: if a run lacks the file of its OOD detector.
+
+    Example:
+        >>> import brainmri
+        >>> model = brainmri.load_model("runs/NAME")
+        >>> model.classes, model.temperature
     """
+    place = str(place)
     path = Path(place)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
-        parts = _parts(place, None, trust_remote_code)
-        result, uncertainty, rule = _record(path)
+        parts = _parts(place, None, device, trust_remote_code)
+        result, uncertainty, detector = _record(path)
         name = result.title if result else path.resolve().name
-        return LoadedModel(name, *parts, folder=path, result=result, uncertainty=uncertainty, rule=rule)
+        return LoadedModel(name, *parts, folder=path, result=result, uncertainty=uncertainty, ood_detector=detector)
     if path.exists():
         raise ValueError(f"{place} is a file: give the folder of a run or of a saved model")
     repository, revision = on_hub(_repository(place))
-    parts = _parts(repository, revision, trust_remote_code)
-    result, uncertainty, rule = _record_on_hub(repository, revision)
+    parts = _parts(repository, revision, device, trust_remote_code)
+    result, uncertainty, detector = _record_on_hub(repository, revision)
     return LoadedModel(
-        place, *parts, repository=repository, revision=revision, result=result, uncertainty=uncertainty, rule=rule
+        place,
+        *parts,
+        repository=repository,
+        revision=revision,
+        result=result,
+        uncertainty=uncertainty,
+        ood_detector=detector,
     )
 
 
 def _parts(
-    place: str, revision: str | None, trust_remote_code: bool
+    place: str, revision: str | None, device: str, trust_remote_code: bool
 ) -> tuple[PreTrainedModel, BaseImageProcessor, list[str]]:
     model = load_classifier(place, revision, trust_remote_code=trust_remote_code)
     processor = load_processor(place, revision, trust_remote_code=trust_remote_code)
     classes = class_names(model)
     if len(classes) < 2 or model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{place}: its outputs ({', '.join(classes[:8])}) are not the probabilities of classes")
-    return model, processor, classes
+    return model.to(device), processor, classes  # type: ignore[arg-type]
 
 
 def _record(folder: Path) -> Record:
@@ -140,118 +314,3 @@ def _repository(place: str) -> str:
     from brainmri.models.introspect import timm_repository
 
     return timm_repository(place.removeprefix("timm:"))
-
-
-Classify = Callable[[list[Image.Image]], NDArray[np.float64]]  # RGB images to probabilities (B, C)
-
-
-@dataclass(frozen=True)
-class ScoredModel:
-    """What is scored.
-
-    name: for every figure and text. kind: "run", "model" or "predictions". classes: the names of its outputs.
-    digest: of all that its answers depend on.
-    answers: of images, given as a `PreparedData` and (N,) positions in its index.
-    classify: the probabilities of RGB images; None for a table of predictions, which knows no others than its own.
-    folder: where it lies, None for the Hub. result, trust: `result.json` and `uncertainty.json` of a run, else None.
-    """
-
-    name: str
-    kind: str
-    classes: list[str]
-    digest: str
-    infer: Callable[[PreparedData, NDArray[np.int64]], Inference]
-    classify: Classify | None = None
-    folder: Path | None = None
-    result: RunResult | None = None
-    uncertainty: Uncertainty | None = None
-
-
-def open_scored(place: str, *, batch_size: int, trust_remote_code: bool = False) -> ScoredModel:
-    """Open a run folder, a folder with a saved model, a Hub repository `OWNER/NAME[@REVISION]`, `timm:NAME` or a CSV.
-
-    A model is read and, on first use, its images are; nothing of the data is needed yet.
-
-    Raises:
-        ValueError: if there is no such thing, or it cannot be used; see `load_classifier` and `read_predictions_csv`.
-    """
-    path = Path(place)
-    if path.is_file():
-        return _predictions(path)
-    opened = load_model(place, trust_remote_code=trust_remote_code)
-    model = opened.model.to("cuda") if torch.cuda.is_available() else opened.model  # type: ignore[arg-type]
-    answer = partial(infer, model=model, processor=opened.processor, rule=opened.rule, batch_size=batch_size)
-
-    def classify(pictures: list[Image.Image]) -> NDArray[np.float64]:
-        return answer(pictures).probabilities
-
-    kind = "run" if opened.result else "model"
-    images = partial(image_answers, answer)
-    return ScoredModel(
-        opened.name,
-        kind,
-        opened.classes,
-        _digest(opened),
-        images,
-        classify,
-        opened.folder,
-        opened.result,
-        opened.uncertainty,
-    )
-
-
-def _digest(opened: LoadedModel) -> str:
-    """Of the weights, and of what is done before and after them."""
-    weights = hashlib.sha256()
-    for name, tensor in opened.model.state_dict().items():
-        weights.update(name.encode())
-        weights.update(tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8).numpy())
-    before = json.loads(json.dumps(opened.processor.to_dict(), default=str))
-    record = opened.uncertainty.as_json() if opened.uncertainty else None
-    return digest(weights.hexdigest(), before, opened.classes, record)
-
-
-def _predictions(path: Path) -> ScoredModel:
-    table = read_predictions_csv(path)
-    classes = [column.removeprefix("p_") for column in table.columns]
-    answer = partial(given_answers, path, table)
-    return ScoredModel(path.name, "predictions", classes, digest_of_files(path), answer, folder=path.parent)
-
-
-def image_answers(
-    answer: Callable[[Iterable[Image.Image]], Inference], data: PreparedData, rows: NDArray[np.int64]
-) -> Inference:
-    """`answer` of the images at `rows`, with a progress bar."""
-    return answer(tqdm(pictures(data, rows), desc="scoring", total=len(rows), unit="image", disable=None))
-
-
-def read_predictions_csv(path: Path) -> pd.DataFrame:
-    """The probabilities of a `predictions.csv`: columns p_CLASS, float64, by file name. Its other columns are not read.
-
-    Raises:
-        ValueError: if it is no such table, names a file twice, or holds something that is no number.
-    """
-    table = read_csv(path, ["file_name"])
-    columns = [column for column in table.columns if column.startswith("p_")]
-    if len(columns) < 2:
-        raise ValueError(f"{path}: a column p_CLASS for each class is needed; its columns: {', '.join(table.columns)}")
-    table.index = table["file_name"].str.replace("\\", "/").str.removeprefix("./")
-    if twice := sorted(set(table.index[table.index.duplicated()])):
-        raise ValueError(f"{path}: {len(twice)} files stand there more than once, {twice[0]} the first")
-    try:
-        return table[columns].astype(np.float64)
-    except ValueError as error:
-        raise ValueError(f"{path}: a probability is no number ({error})") from error
-
-
-def given_answers(path: Path, table: pd.DataFrame, data: PreparedData, rows: NDArray[np.int64]) -> Inference:
-    """The rows of a table of predictions (see `read_predictions_csv`) for the images at `rows`.
-
-    Raises:
-        ValueError: if an image is missing.
-    """
-    names = data.index["file_name"].iloc[rows]
-    missing = names[~names.isin(table.index)].tolist()
-    if missing:
-        raise ValueError(f"{path} lacks {len(missing)} of the {len(names)} images, {missing[0]} the first")
-    return Inference(table.loc[names].to_numpy())

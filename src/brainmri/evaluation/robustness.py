@@ -35,7 +35,7 @@ if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
     from brainmri.evaluation.class_mapping import ClassMatch
     from brainmri.evaluation.evaluate import Evaluation
-    from brainmri.evaluation.model import ScoredModel
+    from brainmri.evaluation.scored import ScoredModel
 
 CLEAN = "clean"
 SEED = 0  # of drawing images

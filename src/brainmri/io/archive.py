@@ -66,11 +66,15 @@ class Archive:
 
     def begins_as_archive(self, member: Member) -> bool:
         """Whether a member is a ZIP file itself; a broken one is not."""
+        return is_zip(self.beginning(member))
+
+    def beginning(self, member: Member) -> bytes:
+        """The first bytes of a member, by which its kind is told; none of a broken one."""
         try:
             with reading(BROKEN_MEMBER), self.file.open(member.info) as file:
-                return is_zip(file.read(TELLING))
+                return file.read(TELLING)
         except UploadError:
-            return False
+            return b""
 
 
 @contextmanager

@@ -38,7 +38,10 @@ PIXELS = ["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
 LAYOUT = ["SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"]
 BITS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
 SCALES = ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"]
-NAMES = [*LAYOUT, *BITS, *SCALES, *(f"{palette}Descriptor" for palette in PALETTES), *TABLES, *PIXELS]
+# Where the pixels lie in space. The series' identifier tells which files belong together, and is never given out.
+PLACES = ["ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SpacingBetweenSlices", "InstanceNumber"]
+PLACES += ["SeriesInstanceUID"]
+NAMES = [*LAYOUT, *BITS, *SCALES, *PLACES, *(f"{palette}Descriptor" for palette in PALETTES), *TABLES, *PIXELS]
 READ_TAGS = [Tag(name) for name in NAMES]
 TABLE_TAGS = {Tag(name) for name in TABLES}
 PIXEL_TAGS = {Tag(name) for name in PIXELS}
@@ -61,6 +64,27 @@ EXPORT = "Export it uncompressed (Explicit VR Little Endian) or save the image a
 
 
 @dataclass(frozen=True)
+class Place:
+    """Where a slice lies. Lengths are in mm, in the patient's system (to the left, the back and the top).
+
+    Attributes:
+        series: what tells the files of one series apart from others; "" where the file does not say it.
+        normal: of length 1, (3,); None where the file has no orientation.
+        position: of the first pixel, (3,), or None.
+        pixels: distance between rows and between columns, or None.
+        between: distance between slices that the file states, or None.
+        number: in the series, or None.
+    """
+
+    series: str = field(repr=False)
+    normal: tuple[float, ...] | None
+    position: tuple[float, ...] | None
+    pixels: tuple[float, float] | None
+    between: float | None
+    number: int | None
+
+
+@dataclass(frozen=True)
 class Frames:
     """The frames of a DICOM file, decoded when they are asked for. dataset: of `READ_TAGS` only."""
 
@@ -73,11 +97,33 @@ class Frames:
 
     def draw(self, plane: str, index: int) -> Image.Image:
         """In the window that the file names, else from darkest to brightest; colours as RGB."""
-        with reading(BROKEN):
-            picture = _picture(_frame(self.dataset, index, self.count), self.dataset)
+        picture = self.frame(index)
         if self.count == 1 and is_blank(picture):
             raise UploadError(BLANK)
         return picture
+
+    def frame(self, index: int) -> Image.Image:
+        """As `draw`, also where all pixels are the same, as in the first and last slices of a series."""
+        with reading(BROKEN):
+            return _picture(_frame(self.dataset, index, self.count), self.dataset)
+
+    def place(self) -> Place:
+        """Where the frames lie, as far as the file says so in its top level (enhanced files do not)."""
+        with reading(BROKEN):
+            orientation, position, pixels = (
+                _numbers(self.dataset.get(name), length)
+                for name, length in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3), ("PixelSpacing", 2))
+            )
+            between = _first(self.dataset.get("SpacingBetweenSlices"))
+            number = _first(self.dataset.get("InstanceNumber"))
+            return Place(
+                series=str(self.dataset.get("SeriesInstanceUID") or ""),
+                normal=_normal(orientation) if orientation else None,
+                position=position,
+                pixels=(pixels[0], pixels[1]) if pixels and min(pixels) > 0 else None,
+                between=between if between and between > 0 else None,
+                number=None if number is None else int(number),
+            )
 
 
 def open_dicom(data: bytes, limits: Limits) -> Frames:
@@ -222,3 +268,19 @@ def _first(value: Any) -> float | None:
     if value is None or value == "":
         return None
     return float(value) if isinstance(value, (int, float, str)) else float(value[0]) if len(value) else None
+
+
+def _numbers(value: Any, length: int) -> tuple[float, ...] | None:
+    """So many finite numbers, or None."""
+    try:
+        found = tuple(float(one) for one in value)
+    except (TypeError, ValueError):
+        return None
+    return found if len(found) == length and all(map(math.isfinite, found)) else None
+
+
+def _normal(orientation: tuple[float, ...]) -> tuple[float, ...] | None:
+    """The direction in which slices of this orientation follow each other."""
+    normal = np.cross(orientation[:3], orientation[3:])
+    length = float(np.linalg.norm(normal))
+    return tuple(float(one) for one in normal / length) if length > 0.5 else None

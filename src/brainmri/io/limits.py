@@ -40,6 +40,18 @@ class Limits:
 
 
 LIMITS = Limits()
+# Of files that the user of a program has on a machine of their own: larger, and still bounded.
+LOCAL = Limits(
+    file_bytes=512 * 2**20,
+    pixels=8192 * 8192,
+    slices=8192,
+    volume_bytes=512 * 2**20,
+    pictures=10_000_000,
+    archive_bytes=16 * 2**30,
+    archive_members=200_000,
+    archive_depth=32,
+    unpacked_bytes=64 * 2**30,
+)
 
 
 def megabytes(count: int) -> str:

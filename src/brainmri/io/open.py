@@ -76,7 +76,7 @@ def open_bytes(data: bytes, limits: Limits = LIMITS) -> Upload:
         if office_document(data):
             raise UploadError(f"This is an Office document. {MAY_BE_UPLOADED}")
         raise UploadError("This is a ZIP file. Open it where many files are taken, or upload one of its images.")
-    upload = Upload("NIfTI" if kind == "gzip" else kind, _source(kind, data, limits))
+    upload = Upload("NIfTI" if kind == "gzip" else kind, source_of(kind, data, limits))
     plane = upload.planes[0]
     upload.picture(plane, upload.middle(plane))
     return upload
@@ -100,7 +100,8 @@ def read_file(path: Path, most: int) -> bytes:
     return data
 
 
-def _source(kind: str, data: bytes, limits: Limits) -> Slices:
+def source_of(kind: str, data: bytes, limits: Limits) -> Slices:
+    """What draws the slices of a file of this kind (`kind_of`); see `open_bytes`, which draws one of them too."""
     if kind == "DICOM":
         from brainmri.io.dicom import open_dicom
 

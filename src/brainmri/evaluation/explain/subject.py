@@ -10,18 +10,19 @@ import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
-from transformers import PreTrainedModel, ViTImageProcessor
+from transformers import BaseImageProcessor, PreTrainedModel
 
 from brainmri.data.dataset import open_prepared
 from brainmri.data.phantom.generate import CLASSES, draw_slices, draw_subject
 from brainmri.errors import did_you_mean, paths_like, reading
+from brainmri.evaluation.model import load_model
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.io.decode import RejectedImage
 from brainmri.io.read import read_image
 from brainmri.models.build import build_model
 from brainmri.models.introspect import resolve
 from brainmri.models.layers import bare_network
-from brainmri.models.load import class_names, load_classifier
+from brainmri.models.load import class_names
 from brainmri.models.preprocessing import image_processor
 from brainmri.recipe import Recipe, read_recipe_file
 from brainmri.schemas import read_result
@@ -42,7 +43,7 @@ class InspectedModel:
 
     network: torch.nn.Module
     recipe: Recipe
-    processor: ViTImageProcessor
+    processor: BaseImageProcessor
     classes: list[str]
     title: str
     remarks: list[str]
@@ -59,11 +60,10 @@ def trained(run_dir: Path) -> InspectedModel:
     if missing := [name for name in RUN_FILES if not (run_dir / name).is_file()]:
         raise ValueError(f"{run_dir} is not the folder of a finished run: it has no {', '.join(missing)}")
     result = read_result(run_dir)
-    model = load_classifier(str(run_dir))
+    opened = load_model(run_dir)
     recipe = read_recipe_file(run_dir / "recipe.yaml")
-    processor = ViTImageProcessor.from_pretrained(run_dir, local_files_only=True)
     remarks = [f"{headline}: {sentence}" for headline, sentence in warnings_of(result)]
-    return _subject(model, recipe, processor, result.title, remarks)
+    return _subject(opened.network, recipe, opened.processor, opened.name, remarks)
 
 
 def untrained(arch: str) -> InspectedModel:
@@ -87,7 +87,7 @@ def randomly_initialised(model: InspectedModel, seed: int) -> torch.nn.Module:
 
 
 def _subject(
-    model: PreTrainedModel, recipe: Recipe, processor: ViTImageProcessor, title: str, remarks: list[str]
+    model: PreTrainedModel, recipe: Recipe, processor: BaseImageProcessor, title: str, remarks: list[str]
 ) -> InspectedModel:
     set_frozen(model, recipe.stages[-1])  # so that the trainable parameters are those of result.json
     return InspectedModel(bare_network(model.eval()), recipe, processor, class_names(model), title, remarks)
@@ -127,7 +127,7 @@ def phantom_slice() -> Image.Image:
     return Image.fromarray(picture)
 
 
-def preprocessed(image: Image.Image, processor: ViTImageProcessor) -> tuple[torch.Tensor, NDArray[np.uint8]]:
+def preprocessed(image: Image.Image, processor: BaseImageProcessor) -> tuple[torch.Tensor, NDArray[np.uint8]]:
     """What the network gets, float (1, 3, H, W), and the same before scaling and normalisation, uint8 (H, W, 3)."""
     pixels = processor(image, return_tensors="pt")["pixel_values"]
     resized = processor(image, do_rescale=False, do_normalize=False, return_tensors="pt")["pixel_values"][0]

@@ -1,0 +1,200 @@
+"""What a user points at (files, folders, ZIP files) -> the scans in it, and their slices one after the other."""
+
+from __future__ import annotations
+
+import os
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field
+from functools import partial
+from pathlib import Path, PurePosixPath
+
+from PIL import Image
+
+from brainmri.errors import did_you_mean, paths_like
+from brainmri.io.archive import is_ignored, open_archive
+from brainmri.io.limits import LOCAL, Limits, UploadError
+from brainmri.io.open import is_archive, read_file
+from brainmri.io.scan import Part, Read, Scan, open_file, open_series
+from brainmri.io.sniff import TELLING, is_dicom
+
+
+@dataclass(frozen=True)
+class Rejected:
+    """A file that cannot be used. path: as the user named it, or below what was named. reason: a sentence."""
+
+    path: str
+    reason: str
+
+
+@dataclass(frozen=True)
+class Slice:
+    """One slice to look at.
+
+    Attributes:
+        path: of its file, as the user named it, or below what was named (FOLDER/a.png, FILE.zip/a.png).
+        plane: "axial", "coronal", "sagittal", or "slice" where nobody says which.
+        index: in the plane, from 0.
+        patient: what it shares with the other slices of its series or volume; "" for an image on its own.
+        image: upright, mode "L" or "RGB", square pixels.
+    """
+
+    path: str
+    plane: str
+    index: int
+    patient: str
+    image: Image.Image = field(repr=False)
+
+
+@dataclass(frozen=True)
+class Input:
+    """A scan that was found, not opened yet.
+
+    Attributes:
+        path: of its file, or of the first file of its series. patient: as of `Slice`.
+        reads: of each file. parts: of a DICOM series, else empty.
+    """
+
+    path: str
+    patient: str
+    reads: tuple[Read, ...] = field(repr=False)
+    parts: tuple[Part, ...] = field(default=(), repr=False)
+    problem: str = ""
+
+    def open(self) -> Scan | Rejected:
+        """The scan, or what is wrong with it."""
+        try:
+            if self.problem:
+                raise UploadError(self.problem)
+            return open_series(self.parts)[0] if self.parts else open_file(self.reads[0])
+        except UploadError as error:
+            return Rejected(self.path, str(error))
+
+    def slices(self) -> Iterator[Slice | Rejected]:
+        """The slices of the acquired plane in their order, and in its place each one that cannot be drawn."""
+        scan = self.open()
+        if isinstance(scan, Rejected):
+            yield scan
+            return
+        paths = [part.name for part in open_series(self.parts)[1]] if self.parts else [self.path] * len(scan)
+        plane = scan.planes[0]
+        for index, path in enumerate(paths):
+            try:
+                yield Slice(path, plane, index, self.patient or path * (len(scan) > 1), scan.image(plane, index))
+            except UploadError as error:
+                where = "" if self.parts or len(scan) == 1 else f"slice {index}: "
+                yield Rejected(path, where + str(error))
+
+
+def existing(path: Path | str) -> Path:
+    """A file or folder that is there.
+
+    Raises:
+        FileNotFoundError: if it is not; says which ones have names like it.
+    """
+    place = Path(path)
+    if not place.exists():
+        raise FileNotFoundError(f"{path}: no such file or folder{did_you_mean(list(map(str, paths_like(place))))}")
+    return place
+
+
+File = tuple[str, Read, Read]  # its name, all of its bytes, and the first of them
+
+
+def _beginning(path: Path) -> bytes:
+    try:
+        if not path.is_file():  # a pipe would be waited for
+            return b""
+        with path.open("rb") as file:
+            return file.read(TELLING)
+    except OSError:
+        return b""  # `read` says what is wrong
+
+
+@contextmanager
+def found_inputs(places: Iterable[Path | str], limits: Limits = LOCAL) -> Iterator[list[Input]]:
+    """Every scan in these files, folders and ZIP files, in the order of the places and of the names inside them.
+
+    The DICOM files of a folder that belong to one series are one scan. Hidden files and what systems leave in folders
+    are left out; every other file is an input, so that nothing is lost without a word. ZIP files stay open as long as
+    the context.
+
+    Raises:
+        FileNotFoundError: if a place is not there.
+    """
+    found = [existing(place) for place in places]
+    with ExitStack() as archives:
+        yield [one for place in found for one in _inputs(place, limits, archives)]
+
+
+def _inputs(place: Path, limits: Limits, archives: ExitStack) -> list[Input]:
+    files: list[File] = []
+    inputs: list[Input] = []
+    for path, name in _files(place):
+        if not is_archive(path):
+            files.append((name, partial(read_file, path, limits.file_bytes), partial(_beginning, path)))
+            continue
+        try:
+            archive = archives.enter_context(open_archive(path, limits))
+        except UploadError as error:
+            inputs.append(Input(name, "", (), problem=str(error)))
+            continue
+        if not archive.members:
+            inputs.append(Input(name, "", (), problem="The ZIP file holds no files."))
+        for member in archive.members:
+            read = partial(archive.read, member, limits)
+            files.append((f"{name}/{member.path.as_posix()}", read, partial(archive.beginning, member)))
+    return inputs + _with_series(files, limits)
+
+
+def _files(place: Path) -> Iterator[tuple[Path, str]]:
+    if not place.is_dir():
+        yield place, str(place)
+        return
+    for folder, inner, names in os.walk(place):
+        inner.sort()
+        for name in sorted(names):
+            file = Path(folder, name)
+            if not is_ignored(PurePosixPath(file.relative_to(place).as_posix())):
+                yield file, str(file)
+
+
+def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
+    """An input for each file, and one for the DICOM files of one series in one folder, at the place of the first."""
+    series: dict[tuple[str, str], list[Part]] = defaultdict(list)
+    order: list[Input | tuple[str, str]] = []
+    for name, read, beginning in files:
+        part = _part_of_series(name, read, limits) if is_dicom(beginning()) else None
+        if part is None:
+            order.append(Input(name, "", (read,)))
+            continue
+        key = (str(Path(name).parent), part.place.series)
+        if key not in series:
+            order.append(key)
+        series[key].append(part)
+    several = Counter(folder for folder, _ in series)
+    inputs = []
+    for one in order:
+        if isinstance(one, Input):
+            inputs.append(one)
+            continue
+        parts = tuple(series[one])
+        folder = one[0] if several[one[0]] == 1 else parts[0].name
+        alone = len(parts) == 1
+        inputs.append(
+            Input(parts[0].name, "" if alone else folder, tuple(part.read for part in parts), () if alone else parts)
+        )
+    return inputs
+
+
+def _part_of_series(name: str, read: Read, limits: Limits) -> Part | None:
+    """A DICOM file of one frame that names its series; None for others, broken ones included."""
+    from brainmri.io.dicom import open_dicom
+
+    try:
+        frames = open_dicom(read(), limits)
+        place = frames.place()
+    except UploadError:
+        return None
+    return Part(name, read, place) if frames.count == 1 and place.series else None
