@@ -9,7 +9,7 @@ import re
 import shutil
 import socket
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, suppress
 from datetime import datetime
 from pathlib import Path
@@ -79,24 +79,32 @@ def default_output(parent: Path, name: str, inputs: str) -> Path:
     return parent / f"{safe}-{inputs[:8]}".lstrip("-")
 
 
-def check_output(out: Path, command: str, parts: Mapping[str, str], *, overwrite: bool) -> None:
+def check_output(
+    out: Path, command: str, parts: Mapping[str, str], *, overwrite: bool, names: Collection[str] | None = None
+) -> None:
     """Refuse a folder that must not be written.
 
     Args:
         command: what writes. parts: the digest of the inputs of each thing that it makes, by name.
         overwrite: whether files may be replaced that were made of something else.
+        names: of all files that are written, where others may lie beside them; None refuses any other's folder.
 
     Raises:
         ValueError: if `out` is a file, or holds something that is not this command's on these inputs.
     """
     if out.exists() and not out.is_dir():
         raise ValueError(f"{out} is a file: give another folder")
-    if overwrite or not out.exists() or all(entry.name.startswith(UNFINISHED) for entry in out.iterdir()):
+    if overwrite or not out.exists():
+        return
+    there = [entry.name for entry in out.iterdir() if not entry.name.startswith(UNFINISHED)]
+    there = there if names is None else [name for name in there if name in names]
+    if not there:
         return
     earlier = _read(out).of(command)
     if not earlier:
+        which = "something" if names is None else ", ".join(sorted(there))
         raise ValueError(
-            f"{out} holds something that this command did not make: give another --out, or --overwrite to replace the "
+            f"{out} holds {which} that this command did not make: give another --out, or --overwrite to replace the "
             "files of the same names in it"
         )
     if other := [part for part, inputs in parts.items() if part in earlier and earlier[part].inputs != inputs]:
@@ -107,15 +115,24 @@ def check_output(out: Path, command: str, parts: Mapping[str, str], *, overwrite
 
 
 @contextmanager
-def output(out: Path, command: str, inputs: str, *, part: str = "all", overwrite: bool = False) -> Iterator[Path]:
+def output(
+    out: Path,
+    command: str,
+    inputs: str,
+    *,
+    part: str = "all",
+    overwrite: bool = False,
+    names: Collection[str] | None = None,
+) -> Iterator[Path]:
     """A folder to write into, whose files come into `out` when the block ends without an error; see `check_output`.
 
     What an earlier time made of the same part goes; whatever else lies in `out` stays.
 
     Args:
         part: of what the command makes, where it makes several things of different inputs in one folder.
+        names: of all files, where they may lie among others (see `check_output`).
     """
-    check_output(out, command, {part: inputs}, overwrite=overwrite)
+    check_output(out, command, {part: inputs}, overwrite=overwrite, names=names)
     out.parent.mkdir(parents=True, exist_ok=True)
     # Inside a folder that is there already, which may be a file system of its own: files move within one only.
     with TemporaryDirectory(prefix=UNFINISHED, dir=out if out.exists() else out.parent) as scratch:

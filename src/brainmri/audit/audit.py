@@ -6,14 +6,36 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
-from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan
+from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan, set_name
 from brainmri.audit.report import EXAMPLES, GROUPS, summary, write_page
 from brainmri.audit.self_test import calibrate as calibration_of
 from brainmri.audit.shortcuts import shortcuts
+from brainmri.data.layouts import read_layout
+from brainmri.files import digest, digest_of_files
 from brainmri.reporting.plots import PAIRS, pairs_figure
 from brainmri.schemas import AuditReport, write
 
 STEPS = ("Reading the images", "Looking for repetitions", "Looking for shortcuts", "Drawing pairs")
+
+
+def inputs_digest(data: Path, against: Path | None, *, calibrate: bool) -> str:
+    """The digest of all that an audit depends on: the names and the bytes of every file.
+
+    Raises:
+        ValueError: if a data set is not there.
+    """
+    sets = [path for path in (data, against) if path]
+    if missing := next((path for path in sets if not path.exists()), None):
+        raise ValueError(f"{missing} does not exist")
+    return digest([[set_name(path), digest_of_files(*_read(path))] for path in sets], calibrate)
+
+
+def _read(data: Path) -> list[Path]:
+    """What is read of a data set: its folder, or a table and the images that it names."""
+    if data.is_dir():
+        return [data]
+    names = read_layout(data, "csv")["path"]
+    return [data, *(file for file in (data.parent / name for name in names) if file.is_file())]
 
 
 def audit(

@@ -33,27 +33,14 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    from brainmri.audit.audit import audit
+    from brainmri.audit.audit import audit, inputs_digest
     from brainmri.audit.duplicates import set_name
     from brainmri.audit.report import audit_text
-    from brainmri.files import default_output, digest, digest_of_files, output
+    from brainmri.files import default_output, output
 
-    sets = [path for path in (arguments.data, arguments.against) if path]
-    if missing := next((path for path in sets if not path.exists()), None):
-        raise ValueError(f"{missing} does not exist")
-    inputs = digest([[set_name(path), digest_of_files(*_read(path))] for path in sets], arguments.calibrate)
+    inputs = inputs_digest(arguments.data, arguments.against, calibrate=arguments.calibrate)
     out: Path = arguments.out or default_output(Path("audits"), set_name(arguments.data), inputs)
     with writing(out), output(out, "audit", inputs, overwrite=arguments.overwrite) as folder:
         found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate)
     print(audit_text(found))
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")
-
-
-def _read(data: Path) -> list[Path]:
-    """What is read of a data set: its folder, or a table and the images that it names."""
-    if data.is_dir():
-        return [data]
-    from brainmri.data.layouts import read_layout
-
-    names = read_layout(data, "csv")["path"]
-    return [data, *(file for file in (data.parent / name for name in names) if file.is_file())]

@@ -72,8 +72,12 @@ def rows_to_score(data: PreparedData, split: str, match: ClassMatch) -> tuple[ND
     return rows[known], {str(label): int(n) for label, n in labels[~known].value_counts().sort_index().items()}
 
 
-def evaluate(subject: ScoredModel, data: PreparedData, split: str, match: ClassMatch) -> Evaluation:
+def evaluate(
+    subject: ScoredModel, data: PreparedData, split: str, match: ClassMatch, *, command: str | None = None
+) -> Evaluation:
     """Score `subject` on a split of `data`.
+
+    command: how this was asked for, as `evaluation.json` keeps it; the arguments of this program if None.
 
     Raises:
         ValueError: if there is nothing to score, or what should be probabilities are none.
@@ -98,7 +102,7 @@ def evaluate(subject: ScoredModel, data: PreparedData, split: str, match: ClassM
     contents = EvaluationResult(
         name=subject.name,
         kind=subject.kind,
-        command=shlex.join(["scripts/evaluate.py", *sys.argv[1:]]),
+        command=command or shlex.join(["scripts/evaluate.py", *sys.argv[1:]]),
         created=datetime.now(UTC).isoformat(timespec="seconds"),
         run=_run(subject.result),
         data=data.info.summary(),

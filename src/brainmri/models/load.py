@@ -34,8 +34,9 @@ def load_classifier(place: str, revision: str | None = None, *, trust_remote_cod
         ValueError: if it cannot be had, is no image classifier, needs code of its own, or lacks weights.
     """
     own = {cast(Any, config).model_type: network for config, network in OWN_NETWORKS.values()}
-    before = logging.get_verbosity()
+    before, bar = logging.get_verbosity(), logging.is_progress_bar_enabled()
     logging.set_verbosity_error()  # what is missing is told here, in one line
+    logging.disable_progress_bar()  # it takes milliseconds
     try:
         settings, _ = PreTrainedConfig.get_config_dict(place, revision=revision or "main")
         network = own.get(settings.get("model_type"))
@@ -49,6 +50,8 @@ def load_classifier(place: str, revision: str | None = None, *, trust_remote_cod
         raise ValueError(f"{place}: no image classifier that can be loaded ({_reason(error)})") from error
     finally:
         logging.set_verbosity(before)
+        if bar:
+            logging.enable_progress_bar()
     if loading["missing_keys"]:
         lacking = sorted(loading["missing_keys"])
         raise ValueError(f"{place}: its weights lack {', '.join(lacking[:3])} ({len(lacking)} in all)")

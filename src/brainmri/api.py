@@ -1,0 +1,186 @@
+"""The functions of the public API that do what a command does; `brainmri/__init__.py` names all of it."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import TYPE_CHECKING, Literal
+
+if TYPE_CHECKING:
+    from brainmri.data.dataset import PreparedData
+    from brainmri.evaluation.evaluate import Evaluation
+    from brainmri.evaluation.model import LoadedModel
+    from brainmri.schemas import AuditReport
+
+
+def prepare(
+    source: str | Path,
+    out: str | Path,
+    *,
+    split: str = "grouped",
+    layout: str | None = None,
+    groups: str | Path | None = None,
+    sites: str | Path | None = None,
+    outlines: str | Path | None = None,
+    standardize: Sequence[str] | None = None,
+    holdout: str | None = None,
+    val: float = 0.1,
+    test: float = 0.2,
+    split_seed: int = 42,
+    name: str | None = None,
+    origin: str | None = None,
+    overwrite: bool = False,
+) -> PreparedData:
+    """Check, group and split a folder of slices into a data set; the same as `brainmri prepare_data`.
+
+    Args:
+        source: a folder, or a CSV file with the columns file_name and label. It is never changed.
+        out: the folder to make; it appears in one step, when it is complete.
+        split: "grouped" (no group stands in two splits), "source", "source_halved", "oversample_then_split" or "npz".
+        layout: of the source, such as "kaggle-4class" or "imagefolder"; found out if None.
+        groups: a CSV `file_name,group_id` of known patients. sites: a CSV `file_name,site`.
+        outlines: a CSV `path,polygon` of where tumours are.
+        standardize: steps for every image, "crop" and "levels".
+        holdout: "site=NAME": all images of that site are in the test split.
+        val, test: shares of the images. split_seed: of the split.
+        name, origin: of the data set, for cards.
+        overwrite: replace `out` if it is a prepared data set.
+
+    Returns:
+        The data set: `root`, `index` (a table with a row for each image), `info` and `classes`.
+
+    Raises:
+        ValueError: if anything in the source or the settings cannot be used; `out` is untouched then.
+
+    Example:
+        >>> data = brainmri.prepare("kaggle/brain-tumor", "data/brain-tumor")
+        >>> data.classes, len(data.index)
+    """
+    from brainmri.data.dataset import open_prepared
+    from brainmri.data.prepare import prepare as prepare_folder
+    from brainmri.errors import writing
+
+    with writing(Path(out)):
+        return open_prepared(
+            prepare_folder(
+                source,
+                out,
+                layout=layout,
+                split=split,
+                groups=groups,
+                sites=sites,
+                outlines=outlines,
+                standardize=None if standardize is None else list(standardize),
+                holdout=holdout,
+                val=val,
+                test=test,
+                split_seed=split_seed,
+                name=name,
+                origin=origin,
+                overwrite=overwrite,
+            )
+        )
+
+
+def audit(
+    folder: str | Path,
+    *,
+    against: str | Path | None = None,
+    calibrate: bool = False,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> AuditReport:
+    """Look for leaks and shortcuts in a data set; the same as `brainmri audit`.
+
+    Args:
+        folder: a data set in any known layout, prepared or not, or a CSV table. It is never changed.
+        against: a second data set, whose images are looked for in the first.
+        calibrate: also measure what the audit finds and joins wrongly (minutes).
+        out: a folder for audit.json, audit.html, groups.csv and figures; nothing is written if None.
+        overwrite: replace what `out` holds of other data.
+
+    Returns:
+        What audit.json holds: images, classes and parts, and for each kind of repetition how many images share it
+        with another one, and in which parts.
+
+    Raises:
+        ValueError: if a data set has no known layout or no usable image, or `out` holds something else.
+
+    Example:
+        >>> report = brainmri.audit("data/brain-tumor")
+        >>> report.images, [(kind.kind, kind.images) for kind in report.kinds]
+    """
+    from brainmri.audit.audit import audit as audit_data
+    from brainmri.audit.audit import inputs_digest
+    from brainmri.errors import writing
+    from brainmri.files import output
+
+    first, second = Path(folder), Path(against) if against is not None else None
+    if out is None:
+        with TemporaryDirectory(prefix="brainmri-audit-") as scratch:
+            return audit_data(first, second, Path(scratch) / "audit", calibrate=calibrate)
+    place = Path(out)
+    inputs = inputs_digest(first, second, calibrate=calibrate)
+    with writing(place), output(place, "audit", inputs, overwrite=overwrite) as new:
+        return audit_data(first, second, new, calibrate=calibrate)
+
+
+def evaluate(
+    model: LoadedModel | str | Path,
+    data: PreparedData | str | Path,
+    *,
+    split: Literal["test", "validation", "train", "all"] = "test",
+    mapping: Mapping[str, str] | None = None,
+    batch_size: int = 32,
+    out: str | Path | None = None,
+    overwrite: bool = False,
+) -> Evaluation:
+    """Score a model, or anybody's predictions, on a prepared data set; the same as `brainmri evaluate`.
+
+    Args:
+        model: what `load_model` gave, or what it takes; or a CSV of predictions (file_name, p_CLASS, ...).
+        data: what `prepare` gave, or the folder of a prepared data set.
+        split: what is scored.
+        mapping: classes of the model that the data call otherwise, as {model class: data class}.
+        batch_size: images in one forward pass.
+        out: a folder for evaluation.json, predictions.csv, figures and evaluation.html; nothing is written if None.
+        overwrite: replace what `out` holds of another model or data.
+
+    Returns:
+        The evaluation: `contents` (of evaluation.json: scores with intervals by group, calibration, warnings),
+        `predictions` (a table), `labels` and `probabilities` (N, C), uncalibrated, and `calibrated` (N, C) or None.
+
+    Raises:
+        ValueError: if the model or the data cannot be used, no class matches, or `out` holds something else.
+
+    Example:
+        >>> found = brainmri.evaluate("runs/NAME", "data/brain-tumor")
+        >>> found.contents.scores.accuracy, found.contents.scores.accuracy_ci95
+    """
+    from brainmri.data.dataset import PreparedData, open_prepared
+    from brainmri.data.file_digests import content_fingerprint
+    from brainmri.errors import writing
+    from brainmri.evaluation.class_mapping import match_classes
+    from brainmri.evaluation.evaluate import evaluate as evaluate_on
+    from brainmri.evaluation.model import LoadedModel
+    from brainmri.evaluation.scored import open_scored, scored
+    from brainmri.files import digest, output
+    from brainmri.reporting.run_report import write_evaluation
+
+    dataset = data if isinstance(data, PreparedData) else open_prepared(data)
+    if isinstance(model, LoadedModel):
+        subject = scored(model, batch_size=batch_size)
+    else:
+        subject = open_scored(str(model), batch_size=batch_size)
+    pairs = list((mapping or {}).items())
+    match = match_classes(subject.classes, dataset.classes, pairs)
+    command = f"brainmri.evaluate({subject.name!r}, {dataset.info.name!r}, split={split!r})"
+    if out is None:
+        return evaluate_on(subject, dataset, split, match, command=command)
+    place = Path(out)
+    inputs = digest(subject.digest, content_fingerprint(dataset), dataset.info.name, dataset.classes, split, pairs)
+    with writing(place), output(place, "evaluate", inputs, part="evaluation", overwrite=overwrite) as new:
+        evaluation = evaluate_on(subject, dataset, split, match, command=command)
+        write_evaluation(evaluation, new)
+    return evaluation

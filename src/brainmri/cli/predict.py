@@ -1,0 +1,199 @@
+"""Classify images, volumes, folders and ZIP files.
+
+    brainmri predict runs/resnet50-clean-seed42 slice.png
+    brainmri predict OWNER/NAME@REVISION slices/ more.zip head.nii.gz --out predictions.csv
+    brainmri predict runs/NAME dicom/                    # a folder of DICOM files: one scan for each series
+
+MODEL is a run folder, a folder with a saved model, or a repository of the Hub. INPUT is an image (PNG, JPEG, TIFF, BMP,
+WebP, GIF), a DICOM file, a NIfTI volume, or a folder or ZIP file of any of these. What a file is, its content tells. Of
+a volume or series every slice of the acquired plane is classified.
+
+Writes three tables into one folder:
+
+  predictions.csv  path,plane,slice,patient,predicted,p_CLASS...,prediction_set,out_of_distribution,ood_score
+                   Probabilities are calibrated where the model has a temperature (those in the predictions.csv of a run
+                   folder are not). prediction_set: plausible classes with ; between them, {} for none, empty where the
+                   model has no conformal thresholds. out_of_distribution: true where the image is too far from those
+                   of the training, so that the rest of its row should not be used.
+  patients.csv     a row for each volume and series: patient,predicted,tumour_probability (the mean over slices that are
+                   not out of distribution),interval_low,interval_high (95 % of those slices lie between),slices,
+                   out_of_distribution (how many),most_suspicious (plane and number of a slice)
+  rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same,
+                   and the exit status is 1 only where there is none
+
+Research software: nothing here is a diagnosis.
+"""
+
+from __future__ import annotations
+
+import argparse
+import csv
+from collections import defaultdict
+from collections.abc import Iterator
+from itertools import islice
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from brainmri.cli.command import Parser
+
+if TYPE_CHECKING:
+    from brainmri.evaluation.inference import Prediction
+    from brainmri.evaluation.model import LoadedModel
+    from brainmri.io.inputs import Input, Rejected, Slice
+
+PREDICTIONS, PATIENTS, REJECTED = "predictions.csv", "patients.csv", "rejected.csv"
+PATIENT_COLUMNS = ["patient", "predicted", "tumour_probability", "interval_low", "interval_high", "slices"]
+PATIENT_COLUMNS += ["out_of_distribution", "most_suspicious"]
+SHOWN = 10  # rows on the terminal
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument("model", metavar="MODEL", help="what classifies")
+    parser.add_argument("inputs", metavar="INPUT", nargs="+", help="files, folders, ZIP files")
+    parser.add_argument(
+        "--out",
+        type=Path,
+        metavar="FILE.csv",
+        help="where the predictions go, with patients.csv and rejected.csv beside them (default: "
+        "predictions/NAME-DIGEST/predictions.csv)",
+    )
+    parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
+    parser.add_argument("--overwrite", action="store_true", help="replace these files if they are of other inputs")
+    parser.add_argument(
+        "--trust_remote_code",
+        "--trust-remote-code",
+        action="store_true",
+        help="execute code that comes with the model (networks of this project need none)",
+    )
+    arguments = parser.parse_args()
+    if arguments.batch_size < 1:
+        raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
+    if arguments.out and (arguments.out.suffix.lower() != ".csv" or arguments.out.name in (PATIENTS, REJECTED)):
+        raise ValueError(f"--out {arguments.out}: a name that ends in .csv, other than {PATIENTS} and {REJECTED}")
+    return arguments
+
+
+def main() -> int:
+    arguments = parse_arguments()
+
+    # Imported late, so that --help and a mistake in the arguments do not wait for everything.
+    import torch
+
+    from brainmri.environment import use_cpu_well
+    from brainmri.errors import advising, writing
+    from brainmri.evaluation.model import load_model
+    from brainmri.evaluation.scored import weights_digest
+    from brainmri.files import default_output, digest, output
+    from brainmri.io.inputs import existing, found_inputs
+
+    places = [existing(place) for place in arguments.inputs]
+    use_cpu_well()
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    model = load_model(arguments.model, device=device, trust_remote_code=arguments.trust_remote_code)
+    inputs = digest(
+        weights_digest(model), [_state(place) for place in places], str(arguments.out and arguments.out.name)
+    )
+    out = arguments.out or default_output(Path("predictions"), places[0].resolve().stem, inputs) / PREDICTIONS
+    less = f"try --batch_size {max(1, arguments.batch_size // 2)} (it is {arguments.batch_size} now)"
+    names = [out.name, PATIENTS, REJECTED]
+    with (
+        advising(less),
+        writing(out.parent),
+        output(out.parent, "predict", inputs, overwrite=arguments.overwrite, names=names) as new,
+        found_inputs(places) as found,
+    ):
+        counts = _write(model, found, arguments.batch_size, new / out.name)
+    _tell(out, counts)
+    return 0 if counts["images"] else 1
+
+
+def _state(place: Path) -> list[list[Any]]:
+    """What a file, or each file of a folder, is now: name, size and time."""
+    files = sorted(file for file in place.rglob("*") if file.is_file()) if place.is_dir() else [place]
+    return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
+
+
+def _write(model: LoadedModel, inputs: list[Input], batch_size: int, file: Path) -> dict[str, int]:
+    """Write the three tables, and return how many images, patients, images out of distribution and rejected there are.
+
+    Only the predictions of patients are kept in memory.
+    """
+    from brainmri.evaluation.inference import Prediction, row_of
+
+    patients: dict[str, list[Prediction]] = defaultdict(list)
+    counts = dict.fromkeys(("images", "outside", "rejected"), 0)
+    with (
+        file.open("w", encoding="utf-8", newline="") as of_predictions,
+        (file.parent / REJECTED).open("w", encoding="utf-8", newline="") as of_rejected,
+    ):
+        columns = ["path", "plane", "slice", "patient", "predicted", *(f"p_{name}" for name in model.classes)]
+        columns += ["prediction_set", "out_of_distribution", "ood_score"]
+        table = csv.DictWriter(of_predictions, columns, lineterminator="\n")
+        rejected = csv.writer(of_rejected, lineterminator="\n")
+        table.writeheader()
+        rejected.writerow(["path", "reason"])
+        for one in model.predict_slices(_slices(inputs), batch_size):
+            if not isinstance(one, Prediction):
+                rejected.writerow([one.path, one.reason])
+                counts["rejected"] += 1
+                continue
+            table.writerow({name: _text(value) for name, value in row_of(one).items()})
+            counts["images"] += 1
+            counts["outside"] += bool(one.out_of_distribution)
+            if one.patient:
+                patients[one.patient].append(one)
+    _write_patients(patients, file.parent / PATIENTS)
+    return counts | {"patients": len(patients)}
+
+
+def _slices(inputs: list[Input]) -> Iterator[Slice | Rejected]:
+    """All slices, with a bar that counts files (and series)."""
+    from tqdm.auto import tqdm
+
+    for one in tqdm(inputs, desc="predicting", unit="file", disable=None):
+        yield from one.slices()
+
+
+def _write_patients(patients: dict[str, list[Prediction]], file: Path) -> None:
+    from brainmri.evaluation.inference import patient_prediction
+
+    with file.open("w", encoding="utf-8", newline="") as stream:
+        table = csv.writer(stream, lineterminator="\n")
+        table.writerow(PATIENT_COLUMNS)
+        for patient, predictions in patients.items():
+            found = patient_prediction(predictions)
+            low, high = found.interval or (None, None)
+            first = found.slices.iloc[0]
+            outside = sum(bool(one.out_of_distribution) for one in predictions)
+            values = [found.label, found.tumour_probability, low, high, len(predictions)]
+            values += [None if found.out_of_distribution is None else outside, f"{first['plane']} {first['slice']}"]
+            table.writerow([patient, *map(_text, values)])
+
+
+def _text(value: Any) -> str:
+    """A cell of a table: 9 significant digits, true and false, nothing for None."""
+    if value is None:
+        return ""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:.9g}" if isinstance(value, float) else str(value)
+
+
+def _tell(out: Path, counts: dict[str, int]) -> None:
+    with out.open(encoding="utf-8", newline="") as file:
+        for row in islice(csv.DictReader(file), SHOWN):
+            where = f" ({row['plane']} {row['slice']})" if row["patient"] else ""
+            share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
+            outside = ", OUT OF DISTRIBUTION" if row["out_of_distribution"] == "true" else ""
+            print(f"{row['path']}{where}: {row['predicted']} {share}{outside}")
+    if counts["images"] > SHOWN:
+        print(f"... and {counts['images'] - SHOWN:,} more")
+    if counts["rejected"]:
+        with (out.parent / REJECTED).open(encoding="utf-8", newline="") as file:
+            for row in islice(csv.DictReader(file), SHOWN):
+                print(f"rejected {row['path']}: {row['reason']}")
+    told = [f"{counts['images']:,} images classified", f"{counts['outside']:,} out of distribution"]
+    told += [f"{counts['patients']:,} volumes and series"] * bool(counts["patients"])
+    told += [f"{counts['rejected']:,} rejected" + f" (reasons in {out.parent / REJECTED})" * bool(counts["rejected"])]
+    print(f"{', '.join(told)}. Wrote {out}")

@@ -1,0 +1,1 @@
+"""The public API and the commands that were made with it."""
