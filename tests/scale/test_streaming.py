@@ -278,10 +278,41 @@ def test_shards_on_the_hub_are_read_from_one_commit(
     assert not list((tmp_path / "hf").rglob("*.parquet"))  # no shard is kept on the disk
 
 
+@pytest.mark.integration
+def test_the_test_split_of_the_hub_is_scored(on_the_hub: dict[str, str], phantom: Path, tmp_path: Path) -> None:
+    """Predictions, since nothing that computes is needed to see which images are scored."""
+    index = open_prepared(phantom).index
+    own = index[index["split"] == "test"]
+    classes = sorted(set(index["label"]))
+    right = {f"p_{name}": (own["label"] == name).astype(float) for name in classes}
+    own[["file_name"]].assign(**right).to_csv(tmp_path / "mine.csv", index=False)
+    command = [sys.executable, TRAIN.replace("train.py", "evaluate.py"), str(tmp_path / "mine.csv")]
+    command += ["--dataset_name", "anna/phantom", "--out", str(tmp_path / "out")]
+    done = subprocess.run(command, env=on_the_hub, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    scores = json.loads((tmp_path / "out" / "evaluation.json").read_text())
+    assert (scores["scores"]["accuracy"], scores["scores"]["n"]) == (1.0, len(own))
+    assert scores["data"]["fingerprint"] == open_prepared(phantom).info.fingerprint
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        ([], "--data DIR or --dataset_name OWNER/NAME is needed"),
+        (["--dataset_name", "a/b", "--split", "all"], "only the validation and test images are read"),
+        (["--dataset_name", "a/b", "--data", "d"], "--dataset_name a/b and --data_dir d: give one of them"),
+    ],
+)
+def test_evaluate_takes_one_data_set(words: list[str], says: str) -> None:
+    done = run_here("evaluate.py", "predictions.csv", *words)
+    assert done.returncode == 2
+    assert says in done.stderr
+
+
 @pytest.mark.slow
 def test_a_run_streams_from_the_hub(on_the_hub: dict[str, str], tmp_path: Path) -> None:
     own = ["--num_train_epochs", "2", "--output_dir", str(tmp_path / "run"), "--dataloader_num_workers", "2"]
-    command = [sys.executable, TRAIN, *TINY, "--data_dir", "hf://datasets/anna/phantom", *own]
+    command = [sys.executable, TRAIN, *TINY, "--dataset_name", "anna/phantom", *own]
     done = subprocess.run(command, env=on_the_hub, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr
     assert result_of(tmp_path / "run")["training"]["samples_by_rank"] == [96]

@@ -125,12 +125,50 @@ def test_the_command_line_wins_over_the_recipe_and_dashes_equal_underscores() ->
         ("--split", "prepare_data.py SOURCE OUT --split"),
         ("--holdout", "prepare_data.py SOURCE OUT --holdout"),
         ("--image_size", "--recipe input.size=N"),
+        ("--dataset", "did you mean --data_dir or --dataset_name?"),
+        ("--dataset_config_name", "--dataset_name OWNER/NAME[@REVISION]"),
+        ("--validation_dir", "prepare_data.py SOURCE OUT, then --data_dir OUT"),
+        ("--image_column_name", "prepared sets call them image and label"),
+        ("--model_revision", "--model_name_or_path OWNER/NAME@REVISION"),
+        ("--max_train_samples", "--max_steps N"),
     ],
 )
 def test_an_unknown_flag_stops_the_run_and_says_what_was_meant(flag: str, meant: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"unknown flag {flag}: ")) as stop:
         parse([flag, "3"])  # before --arch is missed
     assert meant in str(stop.value)
+
+
+@pytest.mark.parametrize("flag", ["--model_name_or_path", "--model-name-or-path", "--weights"])
+def test_the_weights_have_the_name_that_transformers_gives_them(flag: str) -> None:
+    run, given = parse(["--arch", "cnn_4x4", flag, "anna/model@v1"])
+    assert (run.weights, given) == ("anna/model@v1", {})
+
+
+def test_a_data_set_of_the_hub_is_named_as_the_hub_names_it() -> None:
+    for name in ("anna/phantom", "anna/phantom@v1.0", "hf://datasets/anna/phantom"):
+        run, given = parse(["--arch", "cnn_4x4", "--dataset_name", name])
+        assert (run.data_dir, run.dataset_name, given) == (
+            f"hf://datasets/{name.removeprefix('hf://datasets/')}",
+            None,
+            {},
+        )
+
+
+@pytest.mark.parametrize(
+    ("words", "says"),
+    [
+        (["--dataset_name", "a/b", "--data_dir", "d"], "--dataset_name a/b and --data_dir d: give one of them"),
+        (["--dataset_name", "phantom"], "a repository of the Hub is needed, OWNER/NAME[@REVISION]"),
+        (["--dataset_name", "src/brainmri"], "this is a folder or file here: give it to --data_dir"),
+    ],
+)
+def test_what_is_no_data_set_of_the_hub_is_refused(
+    words: list[str], says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(Path(__file__).parents[2])
+    with pytest.raises(ValueError, match=re.escape(says)):
+        parse(["--arch", "cnn_4x4", *words])
 
 
 def test_train_knows_the_flags_of_the_data_preparation() -> None:

@@ -1,6 +1,7 @@
 """Score a model, or anybody's predictions, on a prepared data set.
 
     python scripts/evaluate.py runs/cnn_4to32-clean-seed42 --data DIR              # a run, on its own or other data
+    python scripts/evaluate.py runs/NAME --dataset_name OWNER/NAME                 # on a data set of the Hub
     python scripts/evaluate.py OWNER/NAME@REVISION --data DIR --split all          # any image classifier of the Hub
     python scripts/evaluate.py FOLDER --data DIR --map no_tumor=notumor,glioma_tumor=glioma
     python scripts/evaluate.py predictions.csv --data DIR                          # file_name, p_CLASS, ...
@@ -33,7 +34,13 @@ IMAGES = 400  # that --robustness corrupts unless asked otherwise: 35 passes ove
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="what is scored")
-    parser.add_argument("--data", "--data_dir", "--data-dir", required=True, type=Path, help="a prepared data set")
+    parser.add_argument("--data", "--data_dir", "--data-dir", type=Path, help="a prepared data set")
+    parser.add_argument(
+        "--dataset_name",
+        "--dataset-name",
+        metavar="OWNER/NAME[@REVISION]",
+        help="in its place, one on the Hub that publish.py made; its validation and test images are read once",
+    )
     parser.add_argument("--split", default="test", choices=["test", "validation", "train", "all"])
     parser.add_argument(
         "--map", action="append", default=[], metavar="MODEL_CLASS=DATA_CLASS,...", help="class names that differ"
@@ -62,6 +69,13 @@ def parse_arguments() -> argparse.Namespace:
         help=f"how many are corrupted, in whole groups, every class in its share (default: about {IMAGES})",
     )
     arguments = parser.parse_args()
+    if arguments.data is None and arguments.dataset_name is None:
+        raise ValueError("--data DIR or --dataset_name OWNER/NAME is needed: what the model is scored on")
+    if arguments.dataset_name and arguments.split in ("train", "all"):
+        raise ValueError(
+            f"--split {arguments.split} of --dataset_name {arguments.dataset_name}: of a data set on the Hub only the "
+            "validation and test images are read; download and prepare it to score others"
+        )
     if arguments.batch_size < 1:
         raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
     if arguments.robustness_images is not None and (arguments.robustness_images < 1 or not arguments.robustness):
@@ -75,10 +89,16 @@ def main() -> None:
     # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
     from brainmri.data.dataset import open_prepared
     from brainmri.data.file_digests import content_fingerprint
+    from brainmri.data.shards import as_published, local_part, open_shards
     from brainmri.evaluation.class_mapping import match_classes, read_map
+    from brainmri.training.arguments import hub_dataset
 
     pairs = read_map(",".join(arguments.map))
-    data = open_prepared(arguments.data)
+    if arguments.dataset_name:
+        shards = open_shards(hub_dataset(arguments.dataset_name, arguments.data))
+        data = as_published(local_part(shards), shards)
+    else:
+        data = open_prepared(arguments.data)
 
     from transformers.utils.logging import disable_progress_bar
 

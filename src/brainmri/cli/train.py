@@ -2,6 +2,7 @@
 
     accelerate launch scripts/train.py --arch cnn_4to32                          # on the simulated phantom set
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR            # on a folder of images
+    accelerate launch scripts/train.py --arch resnet50 --dataset_name OWNER/NAME # on a data set that publish.py made
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds 5  # every image tested once
     torchrun --nproc_per_node 2 scripts/train.py --arch resnet_small             # two processes
 
@@ -142,6 +143,23 @@ ELSEWHERE = {
         PREPARATION,
         "the data are split and laid out before: scripts/prepare_data.py SOURCE OUT --{} ..., then --data_dir OUT",
     ),
+    **dict.fromkeys(
+        ("dataset_config_name", "dataset_config", "dataset_revision", "train_split_name", "dataset_split"),
+        "a data set that publish.py made has one configuration and its splits: --dataset_name OWNER/NAME[@REVISION]",
+    ),
+    **dict.fromkeys(
+        ("train_file", "validation_file", "validation_dir", "test_dir", "train_val_split"),
+        "one folder holds all splits: scripts/prepare_data.py SOURCE OUT, then --data_dir OUT",
+    ),
+    **dict.fromkeys(
+        ("image_column_name", "label_column_name"),
+        "prepared sets call them image and label: scripts/prepare_data.py makes one, from a CSV file too",
+    ),
+    **dict.fromkeys(("model_revision",), "the revision stands at the end: --model_name_or_path OWNER/NAME@REVISION"),
+    **dict.fromkeys(("config_name", "image_processor_name"), "--arch and the recipe say what they are"),
+    **dict.fromkeys(
+        ("max_train_samples", "max_eval_samples"), "every image counts; --max_steps N makes a short run, and says so"
+    ),
     **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
     **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
     **dict.fromkeys(("patience", "early_stopping"), "give --recipe stages.0.early_stopping.patience=N"),
@@ -170,7 +188,7 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
         [RunArguments, TrainingArguments],
         prog="train.py",
         description="Train one recipe and write its run folder.",
-        usage="train.py --arch NAME [--data_dir DIR] [--output_dir DIR] [any flag below]",
+        usage="train.py --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] [any flag below]",
         elsewhere={flag: text.format(flag) for flag, text in ELSEWHERE.items()},
     )
     for action in parser._actions:

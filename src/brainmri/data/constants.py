@@ -1,4 +1,4 @@
-"""What the command line of `scripts/prepare_data.py` offers, apart from the code for it: --help waits for none."""
+"""What the command lines of prepare_data.py and train.py offer, apart from the code for it: --help waits for none."""
 
 from __future__ import annotations
 
@@ -14,3 +14,4 @@ SCHEMES: Mapping[str, str] = {
     "npz": "the source's own test split; validation is a part of its training split, by image, stratified by class",
 }
 STEPS = ("crop", "levels")  # of --standardize, see brainmri.data.standardize
+HUB = "hf://datasets/"  # how --data_dir names a data set of the Hub

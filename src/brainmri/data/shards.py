@@ -25,6 +25,7 @@ from filelock import FileLock
 from PIL import Image
 from tqdm.auto import tqdm
 
+from brainmri.data.constants import HUB
 from brainmri.data.dataset import SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
 from brainmri.data.storage import cache_folder
 from brainmri.errors import reading
@@ -32,7 +33,6 @@ from brainmri.io.limits import MAX_PIXELS
 from brainmri.schemas import DatasetInfo, as_record, write
 
 logger = logging.getLogger(__name__)
-HUB = "hf://datasets/"
 SAMPLE = 1000  # training images that are read into the cache: as many as the OOD detector is fitted on
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # of images in prepared folders
 BLOCK = 16  # shards that a process reads by turns

@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import math
 import os
+import re
 from dataclasses import dataclass, field, fields
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal
 
+from brainmri.data.constants import HUB
 from brainmri.errors import did_you_mean, near
 
 if TYPE_CHECKING:
@@ -28,6 +31,12 @@ class RunArguments:
         default=None,
         metadata={"help": "a prepared folder, or a raw one (prepared once into the cache). Without: the phantom set"},
     )
+    dataset_name: str | None = field(
+        default=None,
+        metadata={
+            "help": "in the place of --data_dir, a data set on the Hub that publish.py made: OWNER/NAME[@REVISION]"
+        },
+    )
     protocol: Literal["clean", "published"] = field(
         default="clean", metadata={"help": "clean: without the source's flaws; published: as the source did it"}
     )
@@ -35,7 +44,8 @@ class RunArguments:
         default="auto",
         metadata={
             "help": "auto (ImageNet where it can be had, else random and said so), imagenet (or fail), random, "
-            "or a run folder, a .safetensors file, or a Hub ID with @revision"
+            "or a run folder, a .safetensors file, or a Hub ID with @revision",
+            "aliases": ["--model_name_or_path", "--model-name-or-path"],
         },
     )
     normalize: str | None = field(default=None, metadata={"help": "another input formula than the recipe's"})
@@ -74,6 +84,32 @@ class RunArguments:
     evaluate_train: bool = field(
         default=False, metadata={"help": "score the training images too, without augmentation"}
     )
+
+    def __post_init__(self) -> None:
+        """From here on a data set of the Hub is what `data_dir` names.
+
+        Raises:
+            ValueError: if both are given, or `dataset_name` names no repository.
+        """
+        if self.dataset_name is not None:
+            self.data_dir = hub_dataset(self.dataset_name, self.data_dir)
+            self.dataset_name = None
+
+
+def hub_dataset(dataset_name: str, data_dir: object = None) -> str:
+    """What `--data_dir` takes for the data set OWNER/NAME[@REVISION] of the Hub.
+
+    Raises:
+        ValueError: if `data_dir` is given too, or this names no repository.
+    """
+    if data_dir is not None:
+        raise ValueError(f"--dataset_name {dataset_name} and --data_dir {data_dir}: give one of them")
+    if Path(dataset_name).exists():
+        raise ValueError(f"--dataset_name {dataset_name}: this is a folder or file here: give it to --data_dir")
+    name = dataset_name.removeprefix(HUB)
+    if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name):
+        raise ValueError(f"--dataset_name {dataset_name}: a repository of the Hub is needed, OWNER/NAME[@REVISION]")
+    return HUB + name
 
 
 def world_size() -> int:
