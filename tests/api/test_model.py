@@ -123,8 +123,13 @@ def test_a_scan_is_pooled(model: brainmri.LoadedModel, tmp_path: Path) -> None:
     assert found.tumour_probability == pytest.approx(counted["tumour_probability"].mean())
     assert found.interval is not None
     assert counted["tumour_probability"].min() <= found.interval[0] <= found.interval[1]
+    assert set(table["path"]) == {str(file) for file in (tmp_path / "series").iterdir()}
     again = model.predict_scan(brainmri.read_scan(tmp_path / "series"))
     assert again.probabilities == found.probabilities
+    file = sorted((tmp_path / "series").iterdir())[2]
+    file.write_bytes(file.read_bytes()[:-100])
+    with pytest.raises(ValueError, match=f"{file.name}: This DICOM file is broken"):
+        model.predict_scan(tmp_path / "series")
 
 
 def test_slices_out_of_distribution_do_not_count(model: brainmri.LoadedModel, trained: Trained, tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ from brainmri.evaluation.ood.features import see
 from brainmri.files import sha256
 from brainmri.io.decode import upright_8_bit
 from brainmri.io.inputs import Rejected, Slice, found_inputs
-from brainmri.io.scan import Scan, read_scan
+from brainmri.io.scan import Scan, read_scan, scan_and_files
 from brainmri.models.introspect import on_hub
 from brainmri.models.load import class_names, load_classifier, load_processor
 from brainmri.schemas import (
@@ -171,12 +171,9 @@ class LoadedModel:
             >>> study.slices.head()   # the most suspicious slices
         """
         name = "" if isinstance(scan, Scan) else str(scan)
-        opened = scan if isinstance(scan, Scan) else read_scan(scan)
-        plane = opened.planes[0]
-        slices = (Slice(name, plane, index, name, opened.image(plane, index)) for index in range(len(opened)))
-        return patient_prediction(
-            [one for one in self.predict_slices(slices, batch_size) if isinstance(one, Prediction)]
-        )
+        opened, files = (scan, [""] * len(scan)) if isinstance(scan, Scan) else scan_and_files(scan)
+        found = self.predict_slices(_slices(opened, files, name), batch_size)
+        return patient_prediction([one for one in found if isinstance(one, Prediction)])
 
     def _of_batch(self, batch: list[Slice | Rejected]) -> Iterator[Prediction | Rejected]:
         images = [one.image for one in batch if isinstance(one, Slice)]
@@ -205,6 +202,21 @@ class LoadedModel:
             )
             for k in range(len(images))
         ]
+
+
+def _slices(scan: Scan, files: list[str], patient: str) -> Iterator[Slice]:
+    """All slices of the first plane.
+
+    Raises:
+        ValueError: for the first that is broken; names its file.
+    """
+    plane = scan.planes[0]
+    for index, file in enumerate(files):
+        try:
+            image = scan.image(plane, index)
+        except ValueError as error:
+            raise ValueError(f"{file or 'slice ' + str(index)}: {error}") from error
+        yield Slice(file, plane, index, patient, image)
 
 
 def _from_array(values: NDArray[Any]) -> Image.Image:

@@ -71,15 +71,18 @@ class Input:
         except UploadError as error:
             return Rejected(self.path, str(error))
 
+    def files(self, scan: Scan) -> list[str]:
+        """The path of the file of each slice of its first plane."""
+        return [part.name for part in open_series(self.parts)[1]] if self.parts else [self.path] * len(scan)
+
     def slices(self) -> Iterator[Slice | Rejected]:
         """The slices of the acquired plane in their order, and in its place each one that cannot be drawn."""
         scan = self.open()
         if isinstance(scan, Rejected):
             yield scan
             return
-        paths = [part.name for part in open_series(self.parts)[1]] if self.parts else [self.path] * len(scan)
         plane = scan.planes[0]
-        for index, path in enumerate(paths):
+        for index, path in enumerate(self.files(scan)):
             try:
                 yield Slice(path, plane, index, self.patient or path * (len(scan) > 1), scan.image(plane, index))
             except UploadError as error:

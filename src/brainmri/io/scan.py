@@ -256,26 +256,32 @@ def read_scan(path: Path | str) -> Scan:
         >>> scan.planes[0], scan.spacing, len(scan)
         >>> slice_ = scan.slice(scan.planes[0], 40)   # uint8 (H, W), square pixels
     """
+    return scan_and_files(path)[0]
+
+
+def scan_and_files(path: Path | str) -> tuple[Scan, list[str]]:
+    """As `read_scan`, with the path of the file of each slice of the first plane, as it was named or below that."""
     from brainmri.io.inputs import Rejected, existing, found_inputs
 
     place = existing(path)
     if not place.is_dir():
         try:
-            return open_file(lambda: read_file(place, LOCAL.file_bytes))
+            scan = open_file(lambda: read_file(place, LOCAL.file_bytes))
         except UploadError as error:
             raise ValueError(f"{path}: {error}") from error
+        return scan, [str(path)] * len(scan)
     with found_inputs([place]) as inputs:
-        scans: list[Scan] = []
-        images: list[Read] = []
+        scans: list[tuple[Scan, list[str]]] = []
+        images: list[tuple[Read, str]] = []
         problems: list[str] = []
         for one in sorted(inputs, key=lambda one: natural(one.path)):
-            scan = one.open()
-            if isinstance(scan, Rejected):
-                problems.append(f"{scan.path}: {scan.reason}")
-            elif one.parts or len(scan) > 1 or scan.kind == "NIfTI":
-                scans.append(scan)
+            opened = one.open()
+            if isinstance(opened, Rejected):
+                problems.append(f"{opened.path}: {opened.reason}")
+            elif one.parts or len(opened) > 1 or opened.kind == "NIfTI":
+                scans.append((opened, one.files(opened)))
             else:
-                images.append(one.reads[0])
+                images.append((one.reads[0], one.path))
     if len(scans) > 1 or (scans and images):
         more = f" and {len(images)} images" if images else ""
         raise ValueError(f"{path}: it holds {len(scans)} series or volumes{more}; give the file or folder of one scan")
@@ -283,4 +289,4 @@ def read_scan(path: Path | str) -> Scan:
         return scans[0]
     if not images:
         raise ValueError(f"{path}: it holds no slice that can be read" + f" ({problems[0]})" * bool(problems))
-    return Scan("images", (PLANE,), None, Stack(images, LOCAL))
+    return Scan("images", (PLANE,), None, Stack([read for read, _ in images], LOCAL)), [name for _, name in images]
