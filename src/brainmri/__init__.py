@@ -16,12 +16,14 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from brainmri.api import audit, evaluate, prepare
+    from brainmri.api import evaluate, prepare
+    from brainmri.audit.api import audit
     from brainmri.data.dataset import PreparedData as Dataset
     from brainmri.evaluation.evaluate import Evaluation
     from brainmri.evaluation.inference import PatientPrediction, Prediction
     from brainmri.evaluation.model import LoadedModel, load_model
-    from brainmri.io.scan import Scan, read_scan
+    from brainmri.io.inputs import read_scan
+    from brainmri.io.scan import Scan
     from brainmri.schemas import AuditReport
 
 __version__ = "0.1.0"
@@ -52,7 +54,7 @@ _HOMES = {
     "evaluate": "brainmri.api:evaluate",
     "load_model": "brainmri.evaluation.model:load_model",
     "prepare": "brainmri.api:prepare",
-    "read_scan": "brainmri.io.scan:read_scan",
+    "read_scan": "brainmri.io.inputs:read_scan",
 }
 
 

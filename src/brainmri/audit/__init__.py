@@ -25,7 +25,7 @@ class _Callable(ModuleType):
         out: str | Path | None = None,
         overwrite: bool = False,
     ) -> AuditReport:
-        from brainmri.api import audit
+        from brainmri.audit.api import audit
 
         return audit(folder, against=against, calibrate=calibrate, out=out, overwrite=overwrite)
 

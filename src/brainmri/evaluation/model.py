@@ -17,8 +17,8 @@ from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.evaluation.ood.features import see
 from brainmri.files import sha256
 from brainmri.io.decode import upright_8_bit
-from brainmri.io.inputs import Rejected, Slice, found_inputs
-from brainmri.io.scan import Scan, read_scan, scan_and_files
+from brainmri.io.inputs import Rejected, Slice, found_inputs, read_scan, scan_and_files
+from brainmri.io.scan import Scan
 from brainmri.models.introspect import on_hub
 from brainmri.models.load import class_names, load_classifier, load_processor
 from brainmri.schemas import (

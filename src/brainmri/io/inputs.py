@@ -16,7 +16,8 @@ from brainmri.errors import did_you_mean, paths_like
 from brainmri.io.archive import is_ignored, open_archive
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import is_archive, read_file
-from brainmri.io.scan import Part, Read, Scan, open_file, open_series
+from brainmri.io.pictures import PLANE
+from brainmri.io.scan import Part, Read, Scan, Stack, natural, open_file, open_series
 from brainmri.io.sniff import TELLING, is_dicom
 
 
@@ -201,3 +202,54 @@ def _part_of_series(name: str, read: Read, limits: Limits) -> Part | None:
     except UploadError:
         return None
     return Part(name, read, place) if frames.count == 1 and place.series else None
+
+
+def read_scan(path: Path | str) -> Scan:
+    """Read an image, a DICOM file, a NIfTI volume, or a folder that holds one series.
+
+    The kind of a file is told by its content. A folder holds the files of one DICOM series, one volume, or images that
+    are the slices of one scan, in the order of their names.
+
+    Args:
+        path: a file (PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM, NIfTI packed or not) or a folder.
+
+    Raises:
+        ValueError: if there is no such file, it cannot be read, or a folder holds several scans; names the path.
+
+    Example:
+        >>> scan = brainmri.read_scan("head.nii.gz")
+        >>> scan.planes[0], scan.spacing, len(scan)
+        >>> slice_ = scan.slice(scan.planes[0], 40)   # uint8 (H, W), square pixels
+    """
+    return scan_and_files(path)[0]
+
+
+def scan_and_files(path: Path | str) -> tuple[Scan, list[str]]:
+    """As `read_scan`, with the path of the file of each slice of the first plane, as it was named or below that."""
+    place = existing(path)
+    if not place.is_dir():
+        try:
+            scan = open_file(lambda: read_file(place, LOCAL.file_bytes))
+        except UploadError as error:
+            raise ValueError(f"{path}: {error}") from error
+        return scan, [str(path)] * len(scan)
+    with found_inputs([place]) as inputs:
+        scans: list[tuple[Scan, list[str]]] = []
+        images: list[tuple[Read, str]] = []
+        problems: list[str] = []
+        for one in sorted(inputs, key=lambda one: natural(one.path)):
+            opened = one.open()
+            if isinstance(opened, Rejected):
+                problems.append(f"{opened.path}: {opened.reason}")
+            elif one.parts or len(opened) > 1 or opened.kind == "NIfTI":
+                scans.append((opened, one.files(opened)))
+            else:
+                images.append((one.reads[0], one.path))
+    if len(scans) > 1 or (scans and images):
+        more = f" and {len(images)} images" if images else ""
+        raise ValueError(f"{path}: it holds {len(scans)} series or volumes{more}; give the file or folder of one scan")
+    if scans:
+        return scans[0]
+    if not images:
+        raise ValueError(f"{path}: it holds no slice that can be read" + f" ({problems[0]})" * bool(problems))
+    return Scan("images", (PLANE,), None, Stack([read for read, _ in images], LOCAL)), [name for _, name in images]
