@@ -18,7 +18,7 @@ def table(parts: list[tuple[str, str, int, int, int]]) -> pd.DataFrame:
 
 def test_each_class_site_and_both_have_their_accuracy_and_the_worst_is_named() -> None:
     images = table([("glioma", "oslo", 40, 36, 4), ("glioma", "", 20, 10, 2), ("notumor", "oslo", 30, 27, 3)])
-    found = worst_groups(images)
+    found = worst_groups(images).as_json()
     assert [(one["label"], one["n"], one["groups"]) for one in found["class"]["all"]] == [
         ("glioma", 60, 20),
         ("notumor", 30, 10),
@@ -35,18 +35,18 @@ def test_each_class_site_and_both_have_their_accuracy_and_the_worst_is_named() -
 
 def test_small_groups_and_single_patients_are_listed_but_never_the_worst() -> None:
     images = table([("few", "", 19, 0, 1), ("one patient", "", 50, 0, 50), ("enough", "", 20, 15, 2)])
-    found = worst_groups(images)["class"]
+    found = worst_groups(images).as_json()["class"]
     assert {one["label"]: one["judged"] for one in found["all"]} == {
         "few": False,
         "one patient": False,
         "enough": True,
     }
     assert found["worst"]["label"] == "enough"
-    assert worst_groups(images[images["label"] == "few"])["class"]["worst"] is None
+    assert worst_groups(images[images["label"] == "few"]).as_json()["class"]["worst"] is None
 
 
 def test_without_sites_nothing_is_said_of_them() -> None:
-    found = worst_groups(table([("a", "", 30, 20, 3), ("b", "", 30, 10, 3)]))
+    found = worst_groups(table([("a", "", 30, 20, 3), ("b", "", 30, 10, 3)])).as_json()
     assert (found["site"], found["class_and_site"]) == (None, None)
     assert found["class"]["worst"]["label"] == "b"
     assert np.isclose(found["class"]["worst"]["accuracy"], 1 / 3)
