@@ -42,7 +42,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="folder to write into (default: measurements/visitors-DIGEST)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was measured with another setting")
     parser.add_argument(
-        "--readme", nargs="?", type=Path, const=Path("README.md"), help="put the figures into this file"
+        "--readme", nargs="?", type=Path, const=Path("docs/speed.md"), help="put the figures into this file"
     )
     arguments = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
@@ -159,7 +159,7 @@ def visit(url: str, pictures: list[str], visitors: int, requests: int) -> dict[s
 
 
 def visitors_text(report: dict[str, Any]) -> str:
-    """The README's sentences on a report."""
+    """The sentences on a report."""
     one, many, memory = (report[key] for key in ("one_visitor", "visitors", "resident_mib"))
     lost = one["lost"] + many["lost"] + report["visitors_again"]["lost"]
     return (

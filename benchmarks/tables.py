@@ -1,4 +1,4 @@
-"""The results of the benchmark as plain text and as the README's table."""
+"""The results of the benchmark as plain text and as a Markdown table."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def grouping_text(rows: list[dict[str, Any]]) -> str:
 
 
 def benchmark_markdown(report: dict[str, Any]) -> str:
-    """The README's table, from what `benchmark.json` holds: medians, ratios, and the targets met or missed."""
+    """The Markdown table, from what `benchmark.json` holds: medians, ratios, and the targets met or missed."""
     rows = []
     for part, comparisons in sorted(report["parts"].items()):
         if part == "grouping":

@@ -19,7 +19,7 @@ parts:
 The ways of a part take turns (A B A B ...), so that whatever else the machine does hits all of them. Written into
 --out: benchmark.json with every repetition, and a figure for each part. What was measured before, with the same
 libraries on the same kind of machine and data, stays in it; every row says by which command it was made. What --out or
-the README holds of another setting is replaced with --overwrite only.
+docs/speed.md holds of another setting is replaced with --overwrite only.
 """
 
 from __future__ import annotations
@@ -78,7 +78,9 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--sizes", nargs="+", type=int, default=SIZES, help="numbers of images to group")
     parser.add_argument("--out", type=Path, help="folder to write into (default: measurements/DATA-DIGEST)")
     parser.add_argument("--overwrite", action="store_true", help="replace what was measured with another setting")
-    parser.add_argument("--readme", nargs="?", type=Path, const=Path("README.md"), help="put a table into this file")
+    parser.add_argument(
+        "--readme", nargs="?", type=Path, const=Path("docs/speed.md"), help="put a table into this file"
+    )
     arguments = parser.parse_args()
     if unknown := [name for name in arguments.only if name not in PARTS]:
         raise ValueError(f"unknown part {', '.join(unknown)}: --only takes {', '.join(PARTS)}")

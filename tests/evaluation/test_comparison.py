@@ -311,6 +311,9 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     make_run("runs/two", seed=2)
     readme = tmp_path / "README.md"
     readme.write_text("# x\n<!-- results:start -->\n<!-- results:end -->\n", encoding="utf-8")
+    page = tmp_path / "docs" / "results.md"
+    page.parent.mkdir()
+    page.write_text("# y\n<!-- comparison:start -->\n<!-- comparison:end -->\n", encoding="utf-8")
 
     assert compare("runs", "--readme", "--check", cwd=tmp_path).returncode == 1
     assert not (tmp_path / "results").exists()
@@ -319,8 +322,10 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     assert first.returncode == 0, first.stderr
     filled = readme.read_text(encoding="utf-8")
     table, best, paired = re.split(r"\n\n(?=###)", first.stdout.strip())
-    assert filled == f"# x\n<!-- results:start -->\n{table}\n<!-- results:end -->\n"
+    short = comparison_markdown(read_comparison(tmp_path / "results" / "comparison.csv"), short=True)
+    assert filled == f"# x\n<!-- results:start -->\n{short}\n<!-- results:end -->\n"
     assert "± " in filled
+    assert page.read_text(encoding="utf-8") == f"# y\n<!-- comparison:start -->\n{table}\n<!-- comparison:end -->\n"
 
     # Everything else is written too, says the same as what was printed, and knows nothing of this machine.
     results = tmp_path / "results"
@@ -338,13 +343,28 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     assert "paired_tests.csv (pairs: 1)" in first.stderr
     assert all(str(tmp_path) not in path.read_text(encoding="utf-8") for path in results.glob("*.*"))
 
-    # The committed CSV alone gives the same README.
+    # The committed CSV alone gives the same documents.
     assert compare("--from_csv", "results/comparison.csv", "--readme", "--check", cwd=tmp_path).returncode == 0
     readme.write_text(filled.replace("31.0 %", "32.0 %"), encoding="utf-8")
     changed = compare("--from_csv", "results/comparison.csv", "--readme", "--check", cwd=tmp_path)
     assert changed.returncode == 1
     assert "differs" in changed.stderr
     assert "32.0 %" in readme.read_text(encoding="utf-8")  # --check writes nothing
+    readme.write_text(filled, encoding="utf-8")
+    page.write_text(page.read_text(encoding="utf-8").replace("31.0 %", "32.0 %"), encoding="utf-8")
+    changed = compare("--from_csv", "results/comparison.csv", "--readme", "--check", cwd=tmp_path)
+    assert (changed.returncode, changed.stderr.count("differs")) == (1, 1)
+    assert "results.md differs" in changed.stderr
+
+
+def test_the_short_table_holds_the_accuracies_alone(make_run, tmp_path):
+    table = table_of([make_run()], tmp_path)
+    (header, rows), (whole, all_rows) = (rows_of(comparison_markdown(table, short=short)) for short in (True, False))
+    kept = [place for place, column in enumerate(whole) if column == "recipe" or column.startswith("test: ")]
+    assert [header, *rows] == [[row[place] for place in kept] for row in (whole, *all_rows)]
+    runs = [make_run("a"), make_run("b", protocol="published")]
+    header, _ = rows_of(comparison_markdown(table_of(runs, tmp_path), short=True))
+    assert header[1] == "protocol"
 
 
 def test_script_explains_wrong_use(tmp_path):

@@ -24,8 +24,8 @@ def test_inserting_changes_nothing_else_and_is_stable():
     assert insert(once, "| new |", "part") == once
 
 
-def test_the_readme_states_the_benchmark_that_is_committed():
+def test_the_site_states_the_benchmark_that_is_committed():
     report = json.loads((ROOT / "results" / "benchmark" / "benchmark.json").read_text())
     assert all(row["made"]["command"] for rows in report["parts"].values() for row in rows)
-    readme = (ROOT / "README.md").read_text()
-    assert insert(readme, benchmark_markdown(report), "benchmark") == readme
+    page = (ROOT / "docs" / "speed.md").read_text()
+    assert insert(page, benchmark_markdown(report), "benchmark") == page

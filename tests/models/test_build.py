@@ -250,13 +250,13 @@ def test_weights_of_an_earlier_run_load_and_a_classifier_of_another_size_is_new(
 
 
 @pytest.mark.parametrize("name", recipe_names())
-def test_the_readme_states_every_recipes_size(name: str) -> None:
+def test_the_site_states_every_recipes_size(name: str) -> None:
     recipe = resolve(name)
     classes = FOUR[:2] if recipe.binary else FOUR
     model = build_model(recipe, classes, "random")[0].eval()
-    readme = (Path(__file__).parents[2] / "README.md").read_text(encoding="utf-8")
+    page = (Path(__file__).parents[2] / "docs" / "recipes.md").read_text(encoding="utf-8")
     row = next(
-        line for line in readme.splitlines() if line.startswith("|") and f"`{name}`" in line and "|---" not in line
+        line for line in page.splitlines() if line.startswith("|") and f"`{name}`" in line and "|---" not in line
     )
     assert f"{parameter_counts(model)['total']:,}" in row
     set_frozen(model, recipe.stages[0])

@@ -15,9 +15,10 @@ Written into --out, and the Markdown printed:
 
 What --out or the README holds of other runs is replaced with --overwrite only. With --update the earlier results in
 --out stay, but for the recipes and protocols of RUNS; with --add, all but the very same runs (recipe, split and seed).
-Their run folders are not needed, so that RUNS are not tested against them. With --readme the table goes between the two
-markers in README.md. --from_csv makes the table again from its CSV, and nothing else. With --check nothing is written;
-the exit status is 1 if the README differs from the table.
+Their run folders are not needed, so that RUNS are not tested against them. With --readme the accuracies go between the
+markers `results` of README.md, and the whole table between the markers `comparison` of docs/results.md beside it.
+--from_csv makes the tables again from their CSV, and nothing else. With --check nothing is written; the exit status
+is 1 if a document differs from its table.
 """
 
 from __future__ import annotations
@@ -41,8 +42,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--from_csv", "--from-csv", type=Path, help="take the table from this comparison.csv, not from runs"
     )
-    parser.add_argument("--readme", nargs="?", type=Path, const=Path("README.md"), help="put the table into this file")
-    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if the README's table is another")
+    parser.add_argument(
+        "--readme",
+        nargs="?",
+        type=Path,
+        const=Path("README.md"),
+        help="put the tables into this file and docs/results.md beside it",
+    )
+    parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a document's table is another")
     arguments = parser.parse_args()
     if bool(arguments.runs) == bool(arguments.from_csv):
         parser.error("give either RUNS (before --readme) or --from_csv")
@@ -99,15 +106,22 @@ def main() -> int:
             table = read_comparison(Path(scratch) / "comparison.csv")
     sections = [comparison_markdown(table)]
 
-    # The README, as it would be.
+    # The documents, as they would be: the README, and where there is one the page of the results.
+    documents = {arguments.readme: ("results", comparison_markdown(table, short=True))} if arguments.readme else {}
+    if documents and (page := arguments.readme.parent / "docs" / "results.md").is_file():
+        documents[page] = ("comparison", sections[0])
     if arguments.check:
-        old = arguments.readme.read_text(encoding="utf-8")
         print("\n\n".join(sections))
-        if differs := insert(old, sections[0], "results") != old:
-            print(f"{arguments.readme} differs from the table; run without --check.", file=sys.stderr)
-        return int(differs)
-    if arguments.readme:
-        readme = readme_with(arguments.readme, sections[0], "results", overwrite=overwrite)
+        differ = []
+        for path, (name, content) in documents.items():
+            old = path.read_text(encoding="utf-8")
+            differ += [path] if insert(old, content, name) != old else []
+        for path in differ:
+            print(f"{path} differs from the table; run without --check.", file=sys.stderr)
+        return int(bool(differ))
+    texts = {
+        path: readme_with(path, content, name, overwrite=overwrite) for path, (name, content) in documents.items()
+    }
 
     # Every run by itself, each against each, and the figures.
     if arguments.runs:
@@ -127,8 +141,8 @@ def main() -> int:
             file=sys.stderr,
         )
     print("\n\n".join(sections))
-    if arguments.readme:
-        replace_text(arguments.readme, readme)
+    for path, text in texts.items():
+        replace_text(path, text)
     return 0
 
 

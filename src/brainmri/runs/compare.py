@@ -79,8 +79,8 @@ def machines(models: pd.DataFrame) -> pd.Series:
     return models["hardware"].where(models["hardware"] != "", "unknown hardware") + ", " + models["precision"]
 
 
-def comparison_markdown(table: pd.DataFrame) -> str:
-    """The README's table with its legend, from a table as `read_comparison` gives it.
+def comparison_markdown(table: pd.DataFrame, *, short: bool = False) -> str:
+    """The table with its legend, from a table as `read_comparison` gives it; `short`: the accuracies alone.
 
     One row per system, in the order of the sources (not of the figures), one column per test split (leaky ones after
     the others), floors beneath.
@@ -108,6 +108,9 @@ def comparison_markdown(table: pd.DataFrame) -> str:
         values = floors[floors["recipe"] == floor]
         cells = [_floor_accuracy(_of_split(values, split.rows)) for split in splits]
         rows.append([f"*floor: {name}*", "", "", "", "", *cells, "", "", ""] + [""] * several_machines)
+    if short:
+        kept = [0, *([1] if models["protocol"].nunique() > 1 else []), *range(5, 5 + len(splits))]
+        return markdown_table(*_columns(header, rows, kept)) + "\n\n" + " ".join(_accuracy_legend(models))
     return markdown_table(header, rows) + "\n\n" + _legend(models)
 
 
@@ -176,19 +179,30 @@ def _joined(values: pd.Series, form: str) -> str:
     return texts[0] if len(set(texts)) == 1 else " / ".join(texts)
 
 
-def _legend(models: pd.DataFrame) -> str:
+def _columns(header: list[str], rows: list[list[str]], kept: list[int]) -> tuple[list[str], list[list[str]]]:
+    return [header[column] for column in kept], [[row[column] for column in kept] for row in rows]
+
+
+def _accuracy_legend(models: pd.DataFrame) -> list[str]:
     parts = [
         "Test accuracy with its 95 % interval, resampled by group; several seeds give mean ± standard deviation and "
         "the mean of their intervals.",
         "A dash in a test column: not run on that split.",
-        "Epochs are run/scheduled; fewer than scheduled without a share means early stopping.",
         "A floor is what a method without a network reaches on the same split.",
-        "Published figures were measured by their sources on the data in brackets and are not ranked with ours.",
     ]
     if models["leaky"].any():
         parts.append("Leaky: images of one group stand in more than one split, so the accuracy is inflated.")
     if models["simulated"].any():
         parts.append("Simulated (phantom) images: no figure on them is a clinical one.")
+    return parts
+
+
+def _legend(models: pd.DataFrame) -> str:
+    parts = [
+        *_accuracy_legend(models),
+        "Epochs are run/scheduled; fewer than scheduled without a share means early stopping.",
+        "Published figures were measured by their sources on the data in brackets and are not ranked with ours.",
+    ]
     machine = machines(models).unique()
     if models["hardware"].str.contains("; ").any():
         parts.append("Where seeds ran on two machines, time and speed are those of the one that is named first.")
