@@ -1,6 +1,7 @@
 """The documents say what is so: flags, files, messages, links, sizes."""
 
 import ast
+import itertools
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,7 +88,7 @@ def _texts() -> list[str]:
 
 def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
     lines = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
-    messages = [line.strip("`") for line, after in zip(lines, lines[1:], strict=False) if after.startswith(":   ")]
+    messages = [line.strip("`") for line, after in itertools.pairwise(lines) if after.startswith(":   ")]
     messages = [line for line in messages if not line.startswith("**")]
     texts = _texts()
     assert len(messages) > 30
