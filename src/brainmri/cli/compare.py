@@ -119,9 +119,7 @@ def main() -> int:
         for path in differ:
             print(f"{path} differs from the table; run without --check.", file=sys.stderr)
         return int(bool(differ))
-    texts = {
-        path: readme_with(path, content, name, overwrite=overwrite) for path, (name, content) in documents.items()
-    }
+    texts = {path: readme_with(path, content, name, overwrite=overwrite) for path, (name, content) in documents.items()}
 
     # Every run by itself, each against each, and the figures.
     if arguments.runs:
