@@ -103,3 +103,16 @@ def test_every_column_of_a_sample_is_described(path: Path) -> None:
     for column in pd.read_csv(path, nrows=1).columns:
         shown = "p_CLASS" if column.startswith("p_") and column != "p_group" else column
         assert f"`{shown}`" in described, column
+
+
+def test_the_keys_of_a_recipe_that_are_described_exist() -> None:
+    from pydantic import BaseModel
+
+    from brainmri import recipe
+
+    schemas = [one for one in vars(recipe).values() if isinstance(one, type) and issubclass(one, BaseModel)]
+    known = {name for schema in schemas for name in schema.model_fields}
+    section = (DOCS / "guides" / "train.md").read_text(encoding="utf-8").partition("## Changing a recipe")[2]
+    keys = [key for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for key in re.findall(r"`(.+?)`", row)]
+    assert len(keys) > 15
+    assert not [key for key in keys if set(re.findall(r"[a-z_]+", key)) - known - {"stages"}]
