@@ -116,3 +116,15 @@ def test_the_keys_of_a_recipe_that_are_described_exist() -> None:
     keys = [key for row in re.findall(r"^\| (`.*?`) \|", section, re.MULTILINE) for key in re.findall(r"`(.+?)`", row)]
     assert len(keys) > 15
     assert not [key for key in keys if set(re.findall(r"[a-z_]+", key)) - known - {"stages"}]
+
+
+def test_the_files_of_the_repository_that_are_named_exist() -> None:
+    named = {
+        (file, _name(path))
+        for path in PAGES
+        for file in re.findall(
+            r"`((?:src|tests|scripts|benchmarks|findings|results)/[\w./-]+)`", path.read_text("utf-8")
+        )
+    }
+    assert named
+    assert not [one for one in sorted(named) if not (ROOT / one[0]).exists()]
