@@ -19,6 +19,7 @@ Made by `python -m tests.docs.command_line docs/command-line.md`; a test checks 
 flag stops the command before any work, and says which one was probably meant. A mistake is one line, `error: ...`, and
 exit status 2; Ctrl-C ends with 130 and says which command goes on.
 """
+OUTPUT = "| `--output_dir DIR` | the run folder (default: runs/DATA-ARCH-PROTOCOL-seedN) |"
 EVERY = (
     "Every field of [transformers.TrainingArguments]"
     "(https://huggingface.co/docs/transformers/main_classes/trainer#transformers.TrainingArguments) is a flag too, and "
@@ -83,7 +84,7 @@ def page() -> str:
 def _section(name: str, called: str, parser: argparse.ArgumentParser) -> list[str]:
     from transformers import TrainingArguments
 
-    theirs = {field.name for field in fields(TrainingArguments)} - {"output_dir"} if name == "train" else set()
+    theirs = {field.name for field in fields(TrainingArguments)} if name == "train" else set()
     heading = f"python {called}.py" if name == "app" else f"python scripts/{called}.py"
     heading = heading if name in ("app", "benchmark") else f"brainmri {called}"
     lines = [f"## {heading}", ""]
@@ -91,13 +92,13 @@ def _section(name: str, called: str, parser: argparse.ArgumentParser) -> list[st
         lines += [text, ""]
     lines += ["| Argument | What it is |", "|---|---|"]
     for action in parser._actions:
-        if action.dest == "help" or action.help == argparse.SUPPRESS or action.dest in theirs:
+        if action.dest == "help" or action.help == argparse.SUPPRESS or action.dest.removeprefix("no_") in theirs:
             continue
         said = parser._get_formatter()._expand_help(action) if action.help else ""
         if action.choices is not None and action.option_strings:
             said = f"{said}{': ' if said else ''}{', '.join(f'`{choice}`' for choice in action.choices)}"
         lines.append(f"| {_shown(action)} | {said.replace('|', chr(92) + '|').replace('<', '&lt;')} |")
-    return [*lines, "", EVERY] if name == "train" else lines
+    return [*lines, OUTPUT, "", EVERY] if name == "train" else lines
 
 
 def _shown(action: argparse.Action) -> str:
@@ -111,6 +112,8 @@ def _shown(action: argparse.Action) -> str:
         if "-" not in option.lstrip("-") or option.replace("-", "_").replace("__", "--", 1) not in action.option_strings
     ]
     takes = "" if action.nargs == 0 or action.choices is not None else f" {metavar}"
+    if action.nargs == "?":
+        takes = f" [{metavar.lower() if '|' in metavar else metavar}]".replace("|", "\\|")
     return ", ".join(f"`{option}{takes}`" for option in written) + " ..." * (action.nargs in ("*", "+"))
 
 
