@@ -128,3 +128,12 @@ def test_the_files_of_the_repository_that_are_named_exist() -> None:
     }
     assert named
     assert not [one for one in sorted(named) if "NAME" not in one[0] and not (ROOT / one[0]).exists()]
+
+
+@pytest.mark.parametrize("record", ["RunResult", "DataPart", "TrainingPart", "Scores", "DatasetInfo"])
+def test_the_keys_of_the_json_files_are_described(record: str) -> None:
+    from brainmri import schemas
+
+    described = (DOCS / "file-formats.md").read_text(encoding="utf-8")
+    keys = [field.alias or name for name, field in getattr(schemas, record).model_fields.items()]
+    assert not [key for key in keys if f"`{key}`" not in described]
