@@ -108,7 +108,7 @@ def test_a_run_folder_of_version_1_is_read(run: Edit, tmp_path: Path) -> None:  
     assert read_uncertainty(folder).calibration == uncertainty.calibration
     loaded = load_model(str(folder))
     assert loaded.uncertainty and loaded.uncertainty.conformal == uncertainty.conformal
-    assert loaded.rule and loaded.rule.threshold == detector.threshold
+    assert loaded.ood_detector and loaded.ood_detector.threshold == detector.threshold
     assert write_report(folder).read_text() == page
 
 

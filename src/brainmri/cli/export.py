@@ -21,10 +21,9 @@ torch_export  model.pt2, for torch.export.load(...).module(), without this packa
 from __future__ import annotations
 
 import argparse
-import json
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from brainmri.cli.command import Parser
 
@@ -33,6 +32,7 @@ if TYPE_CHECKING:
     from PIL import Image
 
     from brainmri.evaluation.model import LoadedModel
+    from brainmri.schemas import ExportedModel
 
 FORMATS = ("onnx", "openvino", "torch_export")  # as of brainmri.models.export, for which --help does not wait
 PACKAGES = {"onnx": ("onnx", "onnxruntime"), "openvino": ("onnx", "openvino"), "torch_export": ()}
@@ -71,6 +71,7 @@ def main() -> None:
     from brainmri.evaluation.scored import weights_digest
     from brainmri.files import check_output, default_output, output
     from brainmri.models.export import check_installed, export_model
+    from brainmri.schemas import write
 
     check_installed(arguments.format)
     model = load_model(arguments.model, trust_remote_code=arguments.trust_remote_code)
@@ -86,8 +87,7 @@ def main() -> None:
         size = (pixels.shape[2], pixels.shape[3])
         difference = export_model(model.network, size, arguments.format, new, pixels)
         model.processor.save_pretrained(new)
-        text = json.dumps(_described(model, arguments.format, pixels, difference), indent=2, ensure_ascii=False)
-        (new / f"{arguments.format}.json").write_text(text + "\n", encoding="utf-8", newline="\n")
+        write(_described(model, arguments.format, pixels, difference), new / f"{arguments.format}.json")
     print(f"Largest difference from torch on {len(pixels)} images: {difference:.1e} of the largest logit. Wrote {out}")
 
 
@@ -126,24 +126,25 @@ def _pixels(model: LoadedModel, images: list[Image.Image]) -> torch.Tensor:
     return pixels
 
 
-def _described(model: LoadedModel, kind: str, pixels: torch.Tensor, difference: float) -> dict[str, Any]:
+def _described(model: LoadedModel, kind: str, pixels: torch.Tensor, difference: float) -> ExportedModel:
     """What someone needs who has the file alone."""
     from brainmri.models.export import FORMATS as FILES
+    from brainmri.schemas import ExportedModel, TensorSpec, TorchComparison
 
     processor = model.processor.to_dict()
     plausible = "classes with 1 - softmax(logits) <= conformal_threshold" if model.conformal_threshold else None
-    return {
-        "format": kind,
-        "file": FILES[kind],
-        "model": model.name,
-        "classes": model.classes,
-        "input": {"name": "pixel_values", "type": "float32", "shape": ["images", *pixels.shape[1:]]},
-        "output": {"name": "logits", "type": "float32", "shape": ["images", len(model.classes)]},
-        "preprocessing": {name: processor[name] for name in PREPROCESSING if processor.get(name) is not None},
-        "temperature": model.temperature,
-        "probabilities": "softmax(logits)" if model.temperature is None else "softmax(logits / temperature)",
-        "conformal_threshold": model.conformal_threshold,
-        "prediction_set": plausible,
-        "compared_with_torch": {"images": len(pixels), "largest_difference": difference},
-        "versions": {name: metadata.version(name) for name in ("torch", *PACKAGES[kind])},
-    }
+    return ExportedModel(
+        format=kind,
+        file=FILES[kind],
+        model=model.name,
+        classes=model.classes,
+        input=TensorSpec(name="pixel_values", type="float32", shape=["images", *pixels.shape[1:]]),
+        output=TensorSpec(name="logits", type="float32", shape=["images", len(model.classes)]),
+        preprocessing={name: processor[name] for name in PREPROCESSING if processor.get(name) is not None},
+        temperature=model.temperature,
+        probabilities="softmax(logits)" if model.temperature is None else "softmax(logits / temperature)",
+        conformal_threshold=model.conformal_threshold,
+        prediction_set=plausible,
+        compared_with_torch=TorchComparison(images=len(pixels), largest_difference=difference),
+        versions={name: metadata.version(name) for name in ("torch", *PACKAGES[kind])},
+    )

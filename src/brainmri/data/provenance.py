@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+
+from brainmri.schemas import SimulatedImages, write
 
 CHENG = (
     "Cheng J. Brain tumor dataset. figshare, doi:10.6084/m9.figshare.1512427 (CC BY 4.0; tumour slices)",
@@ -51,8 +52,8 @@ def write_record(folder: Path, *, generator: str, version: int, seed: int, pictu
         generator, version, seed: what made them.
         images: `brainmri.io.decode.pixel_hash` of every image, by its path in the folder.
     """
-    record = {"generator": generator, "version": version, "seed": seed, "pictures": dict(sorted(pictures.items()))}
-    (folder / RECORD).write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8", newline="\n")
+    record = SimulatedImages(generator=generator, version=version, seed=seed, pictures=dict(sorted(pictures.items())))
+    write(record, folder / RECORD)
 
 
 def all_simulated(folder: Path, pixels: Iterable[str]) -> bool:
@@ -67,7 +68,7 @@ def all_simulated(folder: Path, pixels: Iterable[str]) -> bool:
     if not file.is_file():
         return False
     try:
-        made = set(json.loads(file.read_text(encoding="utf-8"))["pictures"].values())
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        made = set(SimulatedImages.model_validate_json(file.read_text(encoding="utf-8")).pictures.values())
+    except ValueError as error:
         raise ValueError(f"{file} is no record of simulated images: remove it, or make the images again") from error
     return made.issuperset(pixels)

@@ -34,6 +34,7 @@ from brainmri.schemas.evaluation import (
     TrainedOn,
     WorstGroups,
 )
+from brainmri.schemas.export import ExportedModel, SimulatedImages, TensorSpec, TorchComparison
 from brainmri.schemas.figures import (
     Baselines,
     Calibration,
@@ -95,6 +96,7 @@ __all__ = [
     "Environment",
     "EvaluatedRun",
     "EvaluationResult",
+    "ExportedModel",
     "GroupAccuracies",
     "GroupAccuracy",
     "Interval",
@@ -126,8 +128,11 @@ __all__ = [
     "SelfTest",
     "SharedImages",
     "Shortcuts",
+    "SimulatedImages",
+    "TensorSpec",
     "TestRejection",
     "ThresholdGroups",
+    "TorchComparison",
     "TrainedOn",
     "TrainingPart",
     "TraitAccuracy",
