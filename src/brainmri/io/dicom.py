@@ -59,7 +59,7 @@ READS = 100_000  # two or three for each element; 900 frames with a hundred elem
 FRAGMENTS = 20_000  # of compressed pixels; each frame usually is one
 ITEM = b"\xfe\xff\x00\xe0"
 BROKEN = "This DICOM file is broken or cut off. Export it again, uncompressed, or save the image as PNG."
-NO_PICTURE = "This DICOM file holds no image (it may be a report, a plan or an index). Upload an image file."
+NO_PICTURE = "This DICOM file holds no image (it may be a report, a plan or an index). Use an image file."
 EXPORT = "Export it uncompressed (Explicit VR Little Endian) or save the image as PNG."
 
 

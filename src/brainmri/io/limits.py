@@ -12,9 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-MAY_BE_UPLOADED = (
-    "Upload an image (PNG, JPEG, TIFF, BMP, WebP or GIF), a DICOM file or a NIfTI volume (.nii or .nii.gz)."
-)
+MAY_BE_UPLOADED = "Use an image (PNG, JPEG, TIFF, BMP, WebP or GIF), a DICOM file or a NIfTI volume (.nii or .nii.gz)."
 
 
 class UploadError(ValueError):
@@ -75,7 +73,7 @@ def is_too_long(width: int, height: int) -> bool:
     return longer > MAX_SIDE or longer > MAX_RATIO * max(shorter, MIN_SIDE)
 
 
-NOT_ENOUGH_MEMORY = "This file needs more memory than there is. Make it smaller, or upload a single slice."
+NOT_ENOUGH_MEMORY = "This file needs more memory than there is. Make it smaller, or use a single slice."
 READS = 300_000  # a PNG of 64 MB in chunks of 1 KB needs about 260,000
 READ_OVER = 4  # how many times the whole file may be read: Pillow reads a TIFF's directory several times
 CPU_SECONDS = 4.0  # of the thread that reads; good files take well under 0.1 s

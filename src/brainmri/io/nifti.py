@@ -92,7 +92,7 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
         offset = int(header["vox_offset"])
         affine = header.get_best_affine()
     if kind.kind not in "iuf" or kind.itemsize > 8:
-        raise UploadError("This NIfTI file holds colours or complex numbers. Upload one that holds plain intensities.")
+        raise UploadError("This NIfTI file holds colours or complex numbers. Use one that holds plain intensities.")
     count = math.prod(shape)
     size = count * kind.itemsize
     if size > limits.volume_bytes:
@@ -112,7 +112,7 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
     planes = tuple(plane for plane, axis in AXES.items() if min(np.delete(voxels.shape, axis)) >= MIN_SIDE)
     if not planes:
         raise UploadError(
-            f"This volume is too small: slices of {MIN_SIDE} x {MIN_SIDE} voxels are needed. Upload a larger one."
+            f"This volume is too small: slices of {MIN_SIDE} x {MIN_SIDE} voxels are needed. Use a larger one."
         )
     volume = Volume(voxels, sizes, slope or 1.0, intercept or 0.0, low, high, planes)
     if any(math.prod(volume.square(plane)) > limits.pixels for plane in planes):
@@ -189,9 +189,9 @@ def _levels(flat: np.ndarray, slope: float, intercept: float) -> tuple[float, fl
     if found is None or found[0] == found[1]:
         found = finite_range(flat)
     if found is None:
-        raise UploadError("This volume holds no numbers at all (only NaN or infinite values). Upload another one.")
+        raise UploadError("This volume holds no numbers at all (only NaN or infinite values). Use another one.")
     if found[0] == found[1]:
-        raise UploadError("Every voxel of this volume is the same. Upload one that shows something.")
+        raise UploadError("Every voxel of this volume is the same. Use one that shows something.")
     low, high = sorted(float(value) * slope + intercept for value in found)
     if not math.isfinite(255 / (high - low)) or not math.isfinite(high - low):
         raise UploadError("The values of this volume are too far apart, or too close, to be drawn. Rescale them.")

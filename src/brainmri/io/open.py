@@ -75,7 +75,7 @@ def open_bytes(data: bytes, limits: Limits = LIMITS) -> Upload:
     if kind == "ZIP":
         if office_document(data):
             raise UploadError(f"This is an Office document. {MAY_BE_UPLOADED}")
-        raise UploadError("This is a ZIP file. Open it where many files are taken, or upload one of its images.")
+        raise UploadError("This is a ZIP file. Open it where many files are taken, or use one of its images.")
     upload = Upload("NIfTI" if kind == "gzip" else kind, source_of(kind, data, limits))
     plane = upload.planes[0]
     upload.picture(plane, upload.middle(plane))
@@ -94,9 +94,9 @@ def read_file(path: Path, most: int) -> bytes:
         with path.open("rb") as file:
             data = file.read(most + 1)
     except (OSError, ValueError):  # ValueError: a name with a NUL
-        raise UploadError("The file could not be read. Upload it again.") from None
+        raise UploadError("The file could not be read. Try again, or use another one.") from None
     if len(data) > most:
-        raise UploadError(f"The file is larger than {megabytes(most)}. Upload a smaller one, or a single slice.")
+        raise UploadError(f"The file is larger than {megabytes(most)}. Use a smaller one, or a single slice.")
     return data
 
 
@@ -115,7 +115,7 @@ def source_of(kind: str, data: bytes, limits: Limits) -> Slices:
     return open_picture(kind, data, limits)
 
 
-NESTED = "A ZIP file inside a ZIP file is not opened. Upload it on its own."
+NESTED = "A ZIP file inside a ZIP file is not opened. Use it on its own."
 Answer = tuple[str, Image.Image | UploadError]
 
 
@@ -130,7 +130,7 @@ def open_many(paths: Sequence[Path], limits: Limits = LIMITS, names: Sequence[st
     """
     for number, answer in enumerate(_answers(paths, names, limits)):
         if number == limits.pictures:
-            yield answer[0], UploadError(f"Only the first {number:,} files are read. Upload this and the rest later.")
+            yield answer[0], UploadError(f"Only the first {number:,} files are read. Give this and the rest later.")
             return
         yield answer
 

@@ -14,8 +14,8 @@ from brainmri.io.sanitize import check_size, clean, count_pages, too_large
 KINDS = ("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF")
 PLANE = "slice"  # the one plane of what is no volume
 BITMAP_RUN_LENGTHS = (1, 2)
-TOO_SMALL = f"This image is too small: at least {MIN_SIDE} x {MIN_SIDE} pixels are needed. Upload a larger one."
-BLANK = "Every pixel of this image is the same. Upload one that shows something."
+TOO_SMALL = f"This image is too small: at least {MIN_SIDE} x {MIN_SIDE} pixels are needed. Use a larger one."
+BLANK = "Every pixel of this image is the same. Use one that shows something."
 NO_NUMBERS = "This image holds values that are no numbers (NaN) or infinite. Replace them and save it again."
 
 
@@ -112,4 +112,4 @@ def _check_size(file: Image.Image, limits: Limits) -> None:
 
 
 def _broken(kind: str) -> str:
-    return f"This {kind} file is broken or cut off. Save it again, as PNG, and upload that."
+    return f"This {kind} file is broken or cut off. Save it again, as PNG."

@@ -246,7 +246,7 @@ WIDTH, LENGTH, COMPRESSION, ORIENTATION, TILE_WIDTH, TILE_LENGTH = 256, 257, 259
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
 TOO_LONG = (
     f"This image is too long: at most {MAX_SIDE:,} pixels on a side, and {MAX_RATIO} times as long as wide, are read."
-    " Crop it and upload it again."
+    " Crop it."
 )
 BROKEN = "This TIFF file is broken. Save it again, as TIFF or PNG."
 Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or where it stands
@@ -318,7 +318,7 @@ def check_size(width: int, height: int, limits: Limits, channels: int = 1) -> No
 
 
 def too_large(limits: Limits) -> UploadError:
-    return UploadError(f"This image has more than {limits.pixels:,} pixels. Make it smaller and upload it again.")
+    return UploadError(f"This image has more than {limits.pixels:,} pixels. Make it smaller.")
 
 
 def _entries(data: bytes, place: int, order: str) -> Iterator[Entry]:

@@ -52,7 +52,7 @@ def kind_of(data: bytes) -> str:
         UploadError: for an empty file and for every other kind; says what may be uploaded.
     """
     if not data:
-        raise UploadError("The file is empty. Upload it again, or another one.")
+        raise UploadError("The file is empty. Use another one.")
     if is_dicom(data):
         return "DICOM"
     if data.startswith(b"\x89PNG\r\n\x1a\n"):

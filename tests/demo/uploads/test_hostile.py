@@ -124,7 +124,7 @@ def test_committed_page_is_what_the_files_are_answered(answered):
 
 @pytest.mark.parametrize("name", ["missing.png", "", ".", "a\0b"])
 def test_what_is_no_file(tmp_path, name):
-    with pytest.raises(UploadError, match="Upload it again"):
+    with pytest.raises(UploadError, match="could not be read"):
         open_upload(tmp_path / name)
 
 
