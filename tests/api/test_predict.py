@@ -49,6 +49,7 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     (patient,) = rows(out.parent / "patients.csv")
     assert (patient["patient"], patient["slices"]) == (str(tmp_path / "in" / "series"), "6")
     of_series = [row for row in found if row["patient"]]
+    assert patient["most_suspicious"] in {row["path"] for row in of_series}
     assert [row["slice"] for row in of_series] == list("012345")
     assert {row["plane"] for row in of_series} == {"sagittal"}
     assert float(patient["interval_low"]) <= float(patient["interval_high"])
@@ -58,6 +59,24 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     assert rejected["reason"].startswith("This is no kind of file that is known here.")
     assert f"{len(found)} images classified" in done.stdout
     assert "1 rejected" in done.stdout
+
+
+def test_images_of_one_patient_are_pooled(trained: Trained, tmp_path: Path) -> None:
+    names = [path.relative_to(trained.data).as_posix() for path in sorted((trained.data / "test").rglob("*.png"))]
+    table = tmp_path / "patients.csv"
+    table.write_text("file_name,group_id\n" + "".join(f"{name},p{k % 2}\n" for k, name in enumerate(names[:5])))
+    arguments = [trained.run, trained.data, "--groups", table, "--out", tmp_path / "out" / "p.csv"]
+    done = run_here("predict.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    found = {row["path"]: row["patient"] for row in rows(tmp_path / "out" / "p.csv")}
+    assert [found[str(trained.data / name)] for name in names[:6]] == ["p0", "p1", "p0", "p1", "p0", ""]
+    assert {row["patient"]: row["slices"] for row in rows(tmp_path / "out" / "patients.csv")} == {"p0": "3", "p1": "2"}
+    table.write_text("file_name,group_id\nabsent.png,p0\n")
+    refused = run_here("predict.py", *arguments, "--overwrite")
+    assert (refused.returncode, refused.stderr) == (
+        2,
+        f"error: {table}: 1 of its files are not among the inputs, absent.png the first\n",
+    )
 
 
 def test_files_of_others_are_not_overwritten(trained: Trained, tmp_path: Path) -> None:

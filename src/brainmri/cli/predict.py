@@ -15,9 +15,10 @@ Writes three tables into one folder:
                    folder are not). prediction_set: plausible classes with ; between them, {} for none, empty where the
                    model has no conformal thresholds. out_of_distribution: true where the image is too far from those
                    of the training, so that the rest of its row should not be used.
-  patients.csv     a row for each volume and series: patient,predicted,tumour_probability (the mean over slices that are
-                   not out of distribution),interval_low,interval_high (95 % of those slices lie between),slices,
-                   out_of_distribution (how many),most_suspicious (plane and number of a slice)
+  patients.csv     a row for each volume, series and patient of --groups: patient,predicted,tumour_probability (the mean
+                   over slices that are not out of distribution),interval_low,interval_high (95 % of those slices lie
+                   between),slices,out_of_distribution (how many),most_suspicious (plane and number of a slice, or its
+                   file where each has its own)
   rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same,
                    and the exit status is 1 only where there is none
 
@@ -28,8 +29,9 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Iterator
+from dataclasses import replace
 from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -57,6 +59,13 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE.csv",
         help="where the predictions go, with patients.csv and rejected.csv beside them (default: "
         "predictions/NAME-DIGEST/predictions.csv)",
+    )
+    parser.add_argument(
+        "--groups",
+        type=Path,
+        metavar="FILE",
+        help="CSV file_name,group_id of known patients, so that their images are pooled in patients.csv too; file_name "
+        "is as in the column path, or relative to an INPUT",
     )
     parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
     parser.add_argument("--overwrite", action="store_true", help="replace these files if they are of other inputs")
@@ -103,9 +112,38 @@ def main() -> int:
         output(out.parent, "predict", inputs, overwrite=arguments.overwrite, names=names) as new,
         found_inputs(places) as found,
     ):
+        if arguments.groups:
+            found = with_patients(found, places, arguments.groups)
         counts = _write(model, found, arguments.batch_size, new / out.name)
     _tell(out, counts)
     return 0 if counts["images"] else 1
+
+
+def with_patients(inputs: list[Input], places: list[Path], file: Path) -> list[Input]:
+    """The inputs with the patients that a CSV `file_name,group_id` names.
+
+    Raises:
+        ValueError: if it is no such table, names a file twice, or one that is not among the inputs.
+    """
+    from brainmri.data.tables import read_csv
+
+    table = read_csv(file, ["file_name", "group_id"])
+    names = [name.replace("\\", "/").removeprefix("./") for name in table["file_name"]]
+    if twice := next((name for name, times in Counter(names).items() if times > 1), None):
+        raise ValueError(f"{file}: {twice} stands there more than once")
+    patients = dict(zip(names, table["group_id"], strict=True))
+    unused = set(patients)
+    found = []
+    for one in inputs:
+        path = Path(one.path)
+        own = [path.as_posix(), *(path.relative_to(place).as_posix() for place in places if place in path.parents)]
+        known = [name for name in own if name in patients]
+        unused -= set(known)
+        found.append(replace(one, patient=patients[known[0]]) if known else one)
+    if unused:
+        first = min(unused)
+        raise ValueError(f"{file}: {len(unused)} of its files are not among the inputs, {first} the first")
+    return found
 
 
 def _state(place: Path) -> list[list[Any]]:
@@ -167,7 +205,9 @@ def _write_patients(patients: dict[str, list[Prediction]], file: Path) -> None:
             first = found.slices.iloc[0]
             outside = sum(bool(one.out_of_distribution) for one in predictions)
             values = [found.label, found.tumour_probability, low, high, len(predictions)]
-            values += [None if found.out_of_distribution is None else outside, f"{first['plane']} {first['slice']}"]
+            values.append(None if found.out_of_distribution is None else outside)
+            one_file = len({one.path for one in predictions}) == 1
+            values.append(f"{first['plane']} {first['slice']}" if one_file else first["path"])
             table.writerow([patient, *map(_text, values)])
 
 
