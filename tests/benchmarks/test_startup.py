@@ -8,25 +8,35 @@ import pytest
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
 HEAVY = {"numpy", "pandas", "PIL", "scipy", "torch", "torchvision", "transformers", "timm", "datasets", "accelerate"}
-# Its flags are those of TrainingArguments, whose import brings these.
-NEEDS = {"train.py": {"numpy", "PIL", "torch", "transformers", "accelerate"}}
 
 
 @pytest.mark.parametrize("script", SCRIPTS, ids=lambda script: script.name)
 def test_help_imports_nothing_heavy(script: Path) -> None:
-    command = [sys.executable, "-X", "importtime", str(script), "--help"]
+    assert not HEAVY & imported_by(str(script), "--help")
+
+
+CONSOLE = "from brainmri.cli.main import main; main()"
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("-c", "import brainmri"), ("-c", CONSOLE, "--help"), ("-c", CONSOLE, "train", "--help")],
+    ids=["import", "overview", "train"],
+)
+def test_the_package_and_the_console_command_import_nothing_heavy(arguments: tuple[str, ...]) -> None:
+    assert not HEAVY & imported_by(*arguments)
+
+
+def imported_by(*arguments: str) -> set[str]:
+    """The modules that `python ARGUMENTS` imports, which ends well and, asked for help, gives it."""
+    command = [sys.executable, "-X", "importtime", *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr
-    assert "usage: " in done.stdout
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert imported & HEAVY <= NEEDS.get(script.name, set())
+    assert "--help" not in arguments or "usage: " in done.stdout
+    return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
 
 
 def test_what_needs_no_network_is_published_without_torch(tmp_path: Path) -> None:
     script = next(path for path in SCRIPTS if path.name == "publish.py")
     arguments = ["metric", "--repo", "anna/metric", "--dry-run", str(tmp_path / "tree")]
-    command = [sys.executable, "-X", "importtime", str(script), *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
-    assert done.returncode == 0, done.stderr
-    imported = {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}
-    assert not imported & {"torch", "torchvision", "transformers", "timm", "datasets"}
+    assert not imported_by(str(script), *arguments) & {"torch", "torchvision", "transformers", "timm", "datasets"}

@@ -1,7 +1,11 @@
 """Recipes: strict keys, protocols, overrides, and how they become TrainingArguments."""
 
+import argparse
 import re
+import sys
+from importlib.util import find_spec
 from pathlib import Path
+from types import ModuleType
 
 import pandas as pd
 import pytest
@@ -9,7 +13,13 @@ import pytest
 from brainmri.cli.train import PREPARATION, parse
 from brainmri.models.introspect import resolve
 from brainmri.recipe import recipe_names
-from brainmri.training.arguments import stage_arguments
+from brainmri.training.arguments import (
+    RunArguments,
+    add_run_flags,
+    flags_of_transformers,
+    spellings,
+    stage_arguments,
+)
 from brainmri.transforms.config import DOMAIN_RANDOMIZATION
 
 SYSTEMS = {  # of the four sources
@@ -169,6 +179,56 @@ def test_what_is_no_data_set_of_the_hub_is_refused(
     monkeypatch.chdir(Path(__file__).parents[2])
     with pytest.raises(ValueError, match=re.escape(says)):
         parse(["--arch", "cnn_4x4", *words])
+
+
+def test_help_knows_every_flag_of_the_installed_transformers() -> None:
+    from transformers import HfArgumentParser, TrainingArguments
+
+    actions = HfArgumentParser([TrainingArguments])._actions[1:]
+    negated = [action for action in actions if action.option_strings[0].startswith("--no_")]
+    plain = [action for action in actions if action not in negated]
+    read = flags_of_transformers()
+    assert {flag.name: flag.help for flag in read} == {action.dest: action.help for action in plain}
+    assert {flag.name for flag in read if flag.negatable} == {action.dest for action in negated}
+    assert negated  # the rule is not vacuous
+    assert all(spellings(action.dest) == action.option_strings for action in plain)
+
+
+def test_the_runs_own_flags_are_read_as_transformers_reads_a_record() -> None:
+    from transformers import HfArgumentParser
+
+    def options(parser: argparse.ArgumentParser) -> dict[str, tuple]:
+        return {a.dest: (a.option_strings, a.nargs, a.const, a.required, a.help) for a in parser._actions}
+
+    ours = argparse.ArgumentParser()
+    add_run_flags(ours)
+    assert options(ours) == options(HfArgumentParser([RunArguments]))
+    words = "--arch a --positive b c --folds 5 --max-minutes 0.5 --overwrite --evaluate_train no --protocol published"
+    given = vars(ours.parse_args(words.split()))
+    assert given == {
+        "arch": "a", "positive": ["b", "c"], "folds": 5, "max_minutes": 0.5,
+        "overwrite": True, "evaluate_train": False, "protocol": "published",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("words", "fault"),
+    [
+        (["--arch", "a", "--protocol", "clan"], "did you mean clean?"),
+        (["--arch", "a", "--overwrite", "perhaps"], "'perhaps' is neither true nor false"),
+        (["--arch", "a", "--folds", "many"], "invalid int value: 'many'"),
+        (["--folds", "5"], "the following arguments are required: --arch"),
+        (["--arch", "a", "--learnin_rate", "1"], "unknown flag --learnin_rate: did you mean --learning_rate?"),
+    ],
+)
+def test_a_mistake_in_our_own_flags_is_told_without_transformers(
+    words: list[str], fault: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    empty = ModuleType("transformers")  # from which nothing can be imported
+    empty.__spec__ = find_spec("transformers")
+    monkeypatch.setitem(sys.modules, "transformers", empty)
+    with pytest.raises(ValueError, match=re.escape(fault)):
+        parse(words)
 
 
 def test_train_knows_the_flags_of_the_data_preparation() -> None:

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 from brainmri.cli.command import Parser, ToStandardOutput, shown_arguments
 from brainmri.environment import keep_freed_memory, use_cpu_well
 from brainmri.hub.upload import use_plain_uploads
-from brainmri.training.arguments import RunArguments
+from brainmri.training.arguments import RunArguments, add_run_flags, flags_of_transformers, spellings
 
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
@@ -176,21 +176,34 @@ ELSEWHERE = {
 def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, Any]]:
     """Read the command line: the run's own flags, and the TrainingArguments that were given explicitly.
 
+    The names of the flags and the run's own values are looked at before transformers is imported, which takes two
+    seconds; so --help and most mistakes end at once.
+
     Raises:
         ValueError: for an unknown flag, which says what was probably meant, or a value that a flag does not take.
     """
+    settings: dict[str, Any] = {
+        "prog": "train.py",
+        "description": "Train one recipe and write its run folder.",
+        "usage": "train.py --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] [any flag below]",
+        "elsewhere": {flag: text.format(flag) for flag, text in ELSEWHERE.items()},
+    }
+    quick = Parser(**settings)
+    add_run_flags(quick)
+    group = quick.add_argument_group("transformers.TrainingArguments, each of which wins over the recipe")
+    for flag in flags_of_transformers():
+        group.add_argument(*spellings(flag.name), nargs="*", metavar="VALUE", help=flag.help)
+        if flag.negatable:
+            group.add_argument(*spellings(f"no_{flag.name}"), action="store_true", help=f"--{flag.name} false")
+    quick.parse_args(arguments)
+
     from transformers import HfArgumentParser, TrainingArguments
 
     class TrainParser(Parser, HfArgumentParser):
         pass
 
-    parser = TrainParser(
-        [RunArguments, TrainingArguments],
-        prog="train.py",
-        description="Train one recipe and write its run folder.",
-        usage="train.py --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] [any flag below]",
-        elsewhere={flag: text.format(flag) for flag, text in ELSEWHERE.items()},
-    )
+    parser = TrainParser([TrainingArguments], **settings)
+    add_run_flags(parser)
     for action in parser._actions:
         if action.dest != "help":
             action.default = argparse.SUPPRESS  # so that only what was given is returned

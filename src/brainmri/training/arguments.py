@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import argparse
+import ast
 import math
 import os
 import re
-from dataclasses import dataclass, field, fields
+from dataclasses import MISSING, dataclass, field, fields
+from importlib.util import find_spec
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple, get_args, get_origin, get_type_hints
 
 from brainmri.data.constants import HUB
 from brainmri.errors import did_you_mean, near
@@ -110,6 +113,73 @@ def hub_dataset(dataset_name: str, data_dir: object = None) -> str:
     if not re.fullmatch(r"[\w.-]+/[\w.-]+(@[\w./-]+)?", name):
         raise ValueError(f"--dataset_name {dataset_name}: a repository of the Hub is needed, OWNER/NAME[@REVISION]")
     return HUB + name
+
+
+class Flag(NamedTuple):
+    """A flag of `transformers.TrainingArguments`.
+
+    Attributes:
+        name: of the field.
+        help: its text, as argparse takes it.
+        negatable: whether it is on by default, so that there is a `--no_NAME` too.
+    """
+
+    name: str
+    help: str
+    negatable: bool
+
+
+def flags_of_transformers() -> list[Flag]:
+    """The fields of `TrainingArguments`, read from the installed source: to import it takes two seconds."""
+    found = find_spec("transformers")
+    assert found and found.origin
+    source = Path(found.origin).with_name("training_args.py").read_text(encoding="utf-8")
+    classes = (node for node in ast.parse(source).body if isinstance(node, ast.ClassDef))
+    record = next(node for node in classes if node.name == "TrainingArguments")
+    flags = []
+    for node in record.body:
+        if not (isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name)):
+            continue
+        kind, text, on = ast.unparse(node.annotation), "", ast.unparse(node.value) == "True" if node.value else False
+        for keyword in node.value.keywords if isinstance(node.value, ast.Call) else []:
+            if keyword.arg == "default":
+                on = ast.unparse(keyword.value) == "True"
+            if keyword.arg == "metadata" and isinstance(keyword.value, ast.Dict):
+                keys = [getattr(key, "value", None) for key in keyword.value.keys]
+                text = ast.literal_eval(keyword.value.values[keys.index("help")]) if "help" in keys else ""
+        flags.append(Flag(node.target.id, text, on and kind in ("bool", "bool | None")))
+    return flags
+
+
+def add_run_flags(parser: argparse.ArgumentParser) -> None:
+    """Give the parser a flag for each field of `RunArguments`, with `_` or `-`; what was not given is left out."""
+    types = get_type_hints(RunArguments)
+    for one in fields(RunArguments):
+        options: dict[str, Any] = {"help": one.metadata["help"], "default": argparse.SUPPRESS}
+        options["required"] = one.default is MISSING and one.default_factory is MISSING
+        kind = next((kind for kind in get_args(types[one.name]) if get_origin(kind) is list), types[one.name])
+        if get_origin(kind) is Literal:
+            options["choices"] = get_args(kind)
+        elif get_origin(kind) is list:
+            options |= {"nargs": "+", "type": get_args(kind)[0]}
+        elif kind is bool:
+            options |= {"nargs": "?", "const": True, "type": _truth, "metavar": "true|false"}
+        else:
+            options["type"] = next(iter(get_args(kind)), kind)
+        parser.add_argument(*spellings(one.name), *one.metadata.get("aliases", []), **options)
+
+
+def spellings(name: str) -> list[str]:
+    return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
+
+
+def _truth(text: str) -> bool:
+    """As HfArgumentParser reads a bool."""
+    if text.lower() in ("yes", "true", "t", "y", "1"):
+        return True
+    if text.lower() in ("no", "false", "f", "n", "0"):
+        return False
+    raise argparse.ArgumentTypeError(f"{text!r} is neither true nor false")
 
 
 def world_size() -> int:
