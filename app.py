@@ -78,14 +78,20 @@ def serve(arguments: argparse.Namespace, uploads: Path) -> None:
     import gradio as gr
 
     from brainmri.demo.app import Demo, launch
-    from brainmri.demo.model import open_models
+    from brainmri.demo.model import known_models
     from brainmri.demo.pages import about, audit, classify, compare, endpoints
     from brainmri.demo.pages.components import HEAD, css, theme
     from brainmri.demo.sample import examples, model_places
     from brainmri.demo.upload_retention import forget_uploads
     from brainmri.io.limits import LIMITS
 
-    models = open_models(model_places(arguments.models, HOME))
+    models = known_models(model_places(arguments.models, HOME))
+
+    def load() -> None:
+        print("Loading the models; what is asked meanwhile waits for them.", flush=True)
+        for model in models:
+            model.open()
+
     results = arguments.results or HOME / "results"
     citation = HOME / "CITATION.cff"
     with Demo(title="brainmri", analytics_enabled=False) as demo:
@@ -108,6 +114,7 @@ def serve(arguments: argparse.Namespace, uploads: Path) -> None:
     launch(
         demo,
         arguments.keep,
+        load,
         server_name=arguments.host,
         server_port=arguments.port,
         inbrowser=arguments.inbrowser,

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 SCRIPTS = sorted((Path(__file__).parents[2] / "scripts").glob("*.py"))
+GRADIO = {"numpy", "pandas", "PIL", "scipy"}  # what it imports itself, in part
 HEAVY = {"numpy", "pandas", "PIL", "scipy", "torch", "torchvision", "transformers", "timm", "datasets", "accelerate"}
 
 
@@ -25,6 +26,13 @@ CONSOLE = "from brainmri.cli.main import main; main()"
 )
 def test_the_package_and_the_console_command_import_nothing_heavy(arguments: tuple[str, ...]) -> None:
     assert not HEAVY & imported_by(*arguments)
+
+
+def test_the_page_of_the_demo_stands_before_torch_is_imported() -> None:
+    page = "import brainmri.demo.app, brainmri.demo.model, brainmri.demo.sample\n"
+    page += "from brainmri.demo.pages import about, audit, classify, compare, endpoints"
+    more = {"captum", "evaluate", "matplotlib", "scipy.stats", "sklearn"}
+    assert not (HEAVY | more) - GRADIO & imported_by("-c", page)
 
 
 def imported_by(*arguments: str) -> set[str]:

@@ -11,10 +11,11 @@ import torch
 from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
-from brainmri.demo.model import DemoModel, open_models
+from brainmri.demo.model import DemoModel, known_models, open_models
 from brainmri.demo.pages.classify import answer_page
 from brainmri.demo.response import card, mapped
 from brainmri.evaluation.inference import infer
+from brainmri.evaluation.model import load_model
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.hub.checks import ONNX_FILE
 from brainmri.io.decode import RejectedImage
@@ -171,7 +172,9 @@ def test_a_map_lies_over_the_picture(opened: DemoModel) -> None:
 
 @pytest.mark.parametrize("level", [0.0, 2.0])
 def test_a_flat_map_is_no_map(opened: DemoModel, monkeypatch: pytest.MonkeyPatch, level: float) -> None:
-    monkeypatch.setattr("brainmri.demo.model.grad_cam", lambda *_: (torch.full((1, 4, 4), level), torch.zeros(1, 4)))
+    monkeypatch.setattr(
+        "brainmri.evaluation.explain.grad_cam.grad_cam", lambda *_: (torch.full((1, 4, 4), level), torch.zeros(1, 4))
+    )
     with pytest.raises(ValueError, match="nothing in the slice speaks for this class more than the rest of it"):
         opened.map(slices(1, 6)[0])
 
@@ -206,6 +209,20 @@ def test_many_may_ask_at_once(opened: DemoModel) -> None:
 def test_a_blank_deep_picture_is_rejected(opened: DemoModel) -> None:
     with pytest.raises(RejectedImage, match="blank"):
         opened.judge([Image.fromarray(np.full((40, 40), 7, np.uint16))])
+
+
+def test_a_run_is_known_before_it_is_open_as_it_is_afterwards(run: Edit) -> None:
+    folder = str(run())
+    (model,) = known_models([folder])
+    before = (model.name, model.classes, model.result, model.uncertainty)
+    assert not hasattr(model, "backend")
+    (same,) = open_models([folder])
+    assert before == (same.name, same.classes, same.result, same.uncertainty)
+    opened = load_model(folder)
+    assert before == (opened.name, opened.classes, opened.result, opened.uncertainty)
+    model.open()
+    assert before == (model.name, model.classes, model.result, model.uncertainty)
+    assert model.judge(slices(1, 3))[0].probabilities == same.judge(slices(1, 3))[0].probabilities
 
 
 def test_a_place_is_opened_once_and_names_differ(run: Edit) -> None:

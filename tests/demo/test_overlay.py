@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from brainmri.reporting.overlay import COLOURS, legend, overlay
+from brainmri.reporting.overlay import colours, legend, overlay
 
 
 def grey_and_map() -> tuple[Image.Image, np.ndarray]:
@@ -19,7 +19,7 @@ def test_the_picture_stays_where_the_map_is_cold_and_takes_colour_where_it_is_ho
     pixels = np.asarray(overlay(grey, found, 1.0)).astype(int)
     assert pixels.shape == (10, 20, 3)
     assert (pixels[:, 0] == 100).all()
-    assert np.abs(pixels[0, -1] - COLOURS[-1]).max() <= 1
+    assert np.abs(pixels[0, -1] - colours()[-1]).max() <= 1
     changed = np.abs(pixels[0] - 100).max(axis=1)
     assert (np.diff(changed[:10]) >= 0).all()
 
@@ -34,7 +34,7 @@ def test_opacity_goes_from_the_plain_picture_to_the_full_colour() -> None:
 
 
 def test_the_colours_grow_lighter_evenly() -> None:
-    luminance = COLOURS.astype(float) @ [0.299, 0.587, 0.114]
+    luminance = colours().astype(float) @ [0.299, 0.587, 0.114]
     assert (np.diff(luminance) >= -0.5).all()
     assert luminance[-1] - luminance[0] > 90
 
@@ -51,4 +51,4 @@ def test_the_legend_says_in_words_what_the_colours_mean() -> None:
     text = " ".join(re.sub("<[^>]+>", " ", legend()).split())
     assert text.startswith("little evidence most evidence")
     assert "not an outline of a tumour" in text.lower()
-    assert "#{:02x}{:02x}{:02x}".format(*COLOURS[-1]) in legend()
+    assert "#{:02x}{:02x}{:02x}".format(*colours()[-1]) in legend()

@@ -1,9 +1,13 @@
 """What the server promises its visitors: names stay off the disk and out of the log, and nobody can fill its memory."""
 
+import asyncio
 import http.client
 import json
 import re
+import shutil
 import signal
+import subprocess
+import sys
 import time
 import urllib.error
 import urllib.request
@@ -12,15 +16,17 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+import gradio as gr
 import numpy as np
 import pytest
 from gradio_client import Client, handle_file
 from gradio_client.exceptions import AppError
 from PIL import Image
 
+from brainmri.demo.app import Demo
 from brainmri.demo.upload_retention import PREFIX
 
-from .serving import Served, served
+from .serving import ROOT, Served, served
 
 MARKER = "Confidential"  # in every name and text that a visitor types or sends
 MULTIPART = "multipart/form-data; boundary=X"
@@ -106,6 +112,33 @@ def test_no_way_to_give_a_name_reaches_the_disk(demo: Served, disposition: str) 
     assert status == 200
     assert MARKER.upper() not in text
     assert not [path for path in demo.temporary.rglob("*") if MARKER.upper() in path.name]
+
+
+def test_what_is_asked_waits_until_the_models_are_loaded() -> None:
+    with Demo() as demo:
+        gr.Button().click(lambda: "loaded", None, gr.Textbox())
+
+    async def asked() -> list[str]:
+        demo.loading = True
+        answer = asyncio.create_task(demo.process_api(demo.fns[0], []))
+        await asyncio.sleep(0.2)
+        assert not answer.done()
+        demo.loading = False
+        return (await asyncio.wait_for(answer, 20))["data"]
+
+    assert asyncio.run(asked()) == ["loaded"]
+
+
+@pytest.mark.integration
+def test_a_run_whose_network_cannot_be_loaded_ends_the_demo_with_the_reason(run_folder: Path, tmp_path: Path) -> None:
+    broken = tmp_path / "broken"
+    shutil.copytree(run_folder, broken)
+    (broken / "model.safetensors").write_bytes(b"broken")
+    command = [sys.executable, str(ROOT / "app.py"), "--models", str(broken)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=tmp_path)
+    assert done.returncode == 2
+    assert done.stderr.splitlines()[-1].startswith(f"error: {broken} cannot be opened: ")
+    assert "Traceback" not in done.stderr
 
 
 def test_files_of_a_killed_server_are_deleted_by_the_next(run_folder: Path, tmp_path: Path, named: Path) -> None:

@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 from transformers import EvalPrediction
 
 from brainmri.metrics.classification import (
-    SliceClassification,
     calibration_bins,
-    compute_metrics,
     evaluate_predictions,
     expected_calibration_error,
 )
+from brainmri.metrics.slice_classification import SliceClassification, compute_metrics
 
 # Three images of class a (one missed), two of b (one missed), one of c.
 LABELS = [0, 0, 0, 1, 1, 2]

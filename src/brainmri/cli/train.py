@@ -185,7 +185,8 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
     settings: dict[str, Any] = {
         "prog": "train.py",
         "description": "Train one recipe and write its run folder.",
-        "usage": "train.py --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] [any flag below]",
+        "usage": "train.py --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] "
+        "[any flag below]",
         "elsewhere": {flag: text.format(flag) for flag, text in ELSEWHERE.items()},
     }
     quick = Parser(**settings)

@@ -5,58 +5,118 @@ from __future__ import annotations
 import threading
 import time
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.demo.onnx_backend import by_onnx_runtime, by_torch
 from brainmri.environment import available_cpus
-from brainmri.evaluation.explain.grad_cam import TargetLayer, grad_cam, target_layer
-from brainmri.evaluation.inference import Prediction, prediction_of
-from brainmri.evaluation.model import LoadedModel, load_model
 from brainmri.io.decode import upright_8_bit
-from brainmri.metrics.baselines import global_statistics
-from brainmri.models.layers import bare_network
+from brainmri.schemas import read_result, read_uncertainty, uncertainty_file
 
 if TYPE_CHECKING:
+    import torch
     from transformers import BaseImageProcessor
+
+    from brainmri.demo.onnx_backend import Run
+    from brainmri.evaluation.explain.grad_cam import TargetLayer
+    from brainmri.evaluation.inference import Prediction
+    from brainmri.evaluation.model import LoadedModel
+    from brainmri.schemas import RunResult, Uncertainty
 
 FLAT = 1e-4  # a map whose places differ by less than this share of its maximum points nowhere
 EXAMPLE_SIZES = ((320, 240), (240, 320))  # whose preprocessed images differ in size where no one size is asked for
 
 
 class DemoModel:
-    """A model that is asked by many at once.
+    """A model that is asked by many at once, once it is open.
 
-    name: shown to visitors, unlike that of any other model. place: the folder or Hub ID, as the settings have it.
-    classes: the names of its outputs. result, trust: `result.json` and `uncertainty.json` of a run of this project, or
-    None. backend: what runs it, "ONNX Runtime", or "torch" with the reason. network: that, from preprocessed images to
-    logits and features.
+    A run of this project is known by its record before that: torch and the rest take seconds to import.
+
+    Attributes:
+        name: shown to visitors, unlike that of any other model.
+        place: the folder or Hub ID, as the settings have it.
+        classes: the names of its outputs.
+        result, uncertainty: `result.json` and `uncertainty.json` of a run of this project, or None.
+        backend: what runs it, "ONNX Runtime", or "torch" with the reason.
+        network: that, from preprocessed images to logits and features.
     """
 
-    def __init__(self, place: str, opened: LoadedModel, threads: int) -> None:
-        self.name = opened.name
+    name: str
+    classes: list[str]
+    result: RunResult | None
+    uncertainty: Uncertainty | None
+    backend: str
+    network: Run
+
+    def __init__(self, place: str, threads: int | None = None) -> None:
+        """Read the record of a run folder, or open what is none.
+
+        Args:
+            threads: of ONNX Runtime for one image; by default the processors that this program may use.
+
+        Raises:
+            ValueError: as of `open`.
+        """
         self.place = place
-        self.classes = opened.classes
-        self.result = opened.result
-        self.uncertainty = opened.uncertainty
-        self._opened = opened
+        self._threads = threads or available_cpus()
+        self._opened: LoadedModel | None = None
         self._torch = threading.Lock()  # of all that hooks the network
         self._layer: TargetLayer | None = None  # of the maps, found with the first one
-        wide, tall = (self.preprocessed(Image.new("RGB", size)).shape for size in EXAMPLE_SIZES)
-        try:
-            if wide != tall:
-                raise ValueError("it takes images of any size")
-            self.network = by_onnx_runtime(opened, (wide[2], wide[3]), threads)
-            self.backend = "ONNX Runtime"
-        except ValueError as reason:
-            self.network = by_torch(opened, self._torch)
-            self.backend = f"torch ({reason})"
+        with _cannot_be_opened(place):
+            record = _record(Path(place))
+        if record is None:
+            self.open()
+        else:
+            self.result, self.uncertainty = record
+            self.classes = self.uncertainty.classes
+            self.name = self.result.title
+
+    def open(self) -> None:
+        """Load the network, its processor and its OOD detector, where they are not loaded.
+
+        From then on torch has one thread in this process: slices are small, many visitors come at once, and its
+        threads would wait for each other. ONNX Runtime has its own.
+
+        Raises:
+            ValueError: if the place cannot be opened, naming it and the reason.
+        """
+        if self._opened:
+            return
+        import torch
+
+        from brainmri.demo.onnx_backend import by_onnx_runtime, by_torch
+        from brainmri.evaluation.model import load_model
+
+        torch.set_num_threads(1)
+        with _cannot_be_opened(self.place):
+            opened = load_model(self.place)
+            if opened.uncertainty and opened.uncertainty.classes != opened.classes:
+                raise ValueError("its uncertainty.json is of other classes")
+            if opened.ood_detector:
+                opened.network.get_submodule(opened.ood_detector.layer)
+            self._opened = opened
+            self.name = getattr(self, "name", opened.name)  # of two that are called alike, one has another by now
+            self.classes, self.result, self.uncertainty = opened.classes, opened.result, opened.uncertainty
+            wide, tall = (self.preprocessed(Image.new("RGB", size)).shape for size in EXAMPLE_SIZES)
+            try:
+                if wide != tall:
+                    raise ValueError("it takes images of any size")
+                self.network = by_onnx_runtime(opened, (wide[2], wide[3]), self._threads)
+                self.backend = "ONNX Runtime"
+            except ValueError as reason:
+                self.network = by_torch(opened, self._torch)
+                self.backend = f"torch ({reason})"
+
+    @property
+    def opened(self) -> LoadedModel:
+        self.open()
+        assert self._opened
+        return self._opened
 
     def judge(self, pictures: Sequence[Image.Image]) -> list[Prediction]:
         """A judgement of each image, of any mode and size; see `upright_8_bit`.
@@ -81,13 +141,18 @@ class DemoModel:
         """
         if label is not None and label not in self.classes:
             raise ValueError(f"{self.name} has no class {label!r}: it has {', '.join(self.classes)}")
+        import torch
+
+        from brainmri.evaluation.explain.grad_cam import grad_cam, target_layer
+        from brainmri.models.layers import bare_network
+
         upright = upright_8_bit(picture)
         darkest, brightest = upright.convert("L").getextrema()
         if darkest == brightest:
             raise ValueError("the slice is of one brightness, so there is nothing in it to point at")
         pixels = self.preprocessed(upright)
         chosen = None if label is None else torch.tensor([self.classes.index(label)])
-        network = bare_network(self._opened.network)
+        network = bare_network(self.opened.network)
         with self._torch:
             try:
                 self._layer = self._layer or target_layer(network, pixels)
@@ -97,21 +162,24 @@ class DemoModel:
         highest = float(maps.max())
         if highest - float(maps.min()) <= FLAT * highest:
             raise ValueError("nothing in the slice speaks for this class more than the rest of it")
-        found = laid_over(maps[0].numpy(), frame_of(self._opened.processor, *upright.size), *upright.size)
+        found = laid_over(maps[0].numpy(), frame_of(self.opened.processor, *upright.size), *upright.size)
         return found / found.max()
 
     def preprocessed(self, picture: Image.Image) -> torch.Tensor:
         """What the network gets of an upright 8-bit image, float (1, 3, h, w)."""
-        prepared: torch.Tensor = self._opened.processor(images=[picture.convert("RGB")], return_tensors="pt")[
+        prepared: torch.Tensor = self.opened.processor(images=[picture.convert("RGB")], return_tensors="pt")[
             "pixel_values"
         ]
         return prepared
 
     def _judged(self, picture: Image.Image) -> Prediction:
+        from brainmri.evaluation.inference import prediction_of
+        from brainmri.metrics.baselines import global_statistics
+
         started = time.perf_counter()
         upright = upright_8_bit(picture)
         logits, features = self.network(self.preprocessed(upright).numpy())
-        rule = self._opened.ood_detector
+        rule = self.opened.ood_detector
         distance = None
         if rule is not None and features is not None:
             distance = float(rule.score(features, global_statistics(upright)[None])[0])
@@ -119,14 +187,11 @@ class DemoModel:
         return prediction_of(logits[0], distance, self.classes, self.uncertainty, rule, milliseconds)
 
 
-def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoModel]:
-    """Open run folders, folders of saved models and Hub repositories `OWNER/NAME[@REVISION]`, each once.
+def known_models(places: Sequence[str], threads: int | None = None) -> list[DemoModel]:
+    """Run folders, folders of saved models and Hub repositories `OWNER/NAME[@REVISION]`, each once.
 
     No code of a folder or repository is executed. Only places of the program's own settings may be given, never one
-    that a visitor typed.
-
-    From then on torch has one thread in this process: slices are small, many visitors come at once, and its threads
-    would wait for each other. ONNX Runtime has its own.
+    that a visitor typed. Run folders are not open yet: `DemoModel.open`.
 
     Args:
         threads: of ONNX Runtime for one image; by default the processors that this program may use.
@@ -134,8 +199,7 @@ def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoM
     Raises:
         ValueError: for the first place that cannot be opened, naming it and the reason.
     """
-    torch.set_num_threads(1)
-    models = [_opened(place, threads or available_cpus()) for place in dict.fromkeys(places)]
+    models = [DemoModel(place, threads) for place in dict.fromkeys(places)]
     same = Counter(model.name for model in models)
     for number, model in enumerate(models, 1):
         if same[model.name] > 1:
@@ -143,14 +207,27 @@ def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoM
     return models
 
 
-def _opened(place: str, threads: int) -> DemoModel:
+def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoModel]:
+    """`known_models`, all of them open."""
+    models = known_models(places, threads)
+    for model in models:
+        model.open()
+    return models
+
+
+def _record(folder: Path) -> tuple[RunResult, Uncertainty] | None:
+    """`result.json` and `uncertainty.json` of a finished run of this project; None for anything else."""
+    files = [folder / name for name in ("config.json", "model.safetensors", "result.json")]
+    if not all(file.is_file() for file in (*files, uncertainty_file(folder))):
+        return None
+    return read_result(folder), read_uncertainty(folder)
+
+
+@contextmanager
+def _cannot_be_opened(place: str) -> Iterator[None]:
+    """Raises ValueError, naming the place, for what a folder that is no model or another's raises."""
     try:
-        opened = load_model(place)
-        if opened.uncertainty and opened.uncertainty.classes != opened.classes:
-            raise ValueError("its uncertainty.json is of other classes")
-        if opened.ood_detector:
-            opened.network.get_submodule(opened.ood_detector.layer)
-        return DemoModel(place, opened, threads)
+        yield
     except (ValueError, KeyError, OSError, AttributeError) as error:  # AttributeError: a rule of another network
         reason = str(error).removeprefix(f"{place}: ") or type(error).__name__
         raise ValueError(f"{place} cannot be opened: {reason}") from error

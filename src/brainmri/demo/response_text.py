@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from brainmri.data.dataset import WITHOUT_TUMOR
 from brainmri.evaluation.class_mapping import OR
-from brainmri.evaluation.inference import Prediction
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.wording import interval, percent, with_interval
 
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel
+    from brainmri.evaluation.inference import Prediction
     from brainmri.schemas import RunResult, Uncertainty
 
 WITHOUT = "a slice without a tumour"

@@ -6,7 +6,6 @@ from collections.abc import Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike
-from scipy.stats import binomtest
 
 
 def group_bootstrap(
@@ -42,6 +41,8 @@ def group_bootstrap(
     if len(totals) == 1:
         return None
     if hit.all() or not hit.any():
+        from scipy.stats import binomtest  # half a second to import
+
         exact = binomtest(len(totals) if hit.all() else 0, len(totals)).proportion_ci(confidence)
         return [float(exact.low), float(exact.high)]
     # Groups with the same counts are interchangeable, so it is enough to draw how often each kind of group occurs.

@@ -12,54 +12,15 @@ definitions then hold everywhere in the package:
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
-import datasets
-import evaluate
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
-from sklearn.metrics import accuracy_score, confusion_matrix, f1_score, recall_score, roc_auc_score
+from sklearn.metrics import confusion_matrix, f1_score, recall_score, roc_auc_score
 
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.schemas import ClassScores, Scores
 
-if TYPE_CHECKING:
-    from transformers import EvalPrediction
-
 CALIBRATION_BINS = 15  # the number of bins in Guo et al. 2017, "On Calibration of Modern Neural Networks"
-
-
-class SliceClassification(evaluate.Metric):
-    """Accuracy, balanced accuracy and macro F1 as a metric of the `evaluate` library, without the Hub.
-
-    `SliceClassification(keep_in_memory=True).compute(predictions=(N,) int, references=(N,) int)` gives a dictionary of
-    three floats in 0..1.
-    """
-
-    def _info(self) -> evaluate.MetricInfo:
-        return evaluate.MetricInfo(
-            description="Accuracy, balanced accuracy and macro F1 of classified image slices.",
-            citation="",
-            inputs_description="predictions and references: class numbers, one per image",
-            features=datasets.Features({"predictions": datasets.Value("int64"), "references": datasets.Value("int64")}),
-        )
-
-    def _compute(self, predictions: ArrayLike, references: ArrayLike) -> dict[str, float]:
-        present = np.unique(np.asarray(references))
-        return {
-            "accuracy": float(accuracy_score(references, predictions)),
-            "balanced_accuracy": float(recall_score(references, predictions, labels=present, average="macro")),
-            "macro_f1": float(f1_score(references, predictions, labels=present, average="macro", zero_division=0)),
-        }
-
-
-def compute_metrics(eval_prediction: EvalPrediction) -> dict[str, float]:
-    """The Trainer's `compute_metrics`: logits (N, C) and labels (N,) to accuracy, balanced_accuracy and macro_f1."""
-    predicted = np.asarray(eval_prediction.predictions).argmax(axis=1)
-    metric = SliceClassification(keep_in_memory=True)  # otherwise every call leaves a file in the user's cache
-    values = metric.compute(predictions=predicted, references=np.asarray(eval_prediction.label_ids))
-    assert values is not None  # null only in the other processes of a distributed metric
-    return values
 
 
 def evaluate_predictions(
@@ -86,15 +47,12 @@ def evaluate_predictions(
     predicted = p.argmax(axis=1)
     correct = predicted == y
     matrix = confusion_matrix(y, predicted, labels=range(len(classes)))
-    means = SliceClassification(keep_in_memory=True).compute(predictions=predicted, references=y)
-    assert means is not None
     return Scores(
         n=len(y),
         groups=len(set(groups)),
         accuracy=float(correct.mean()),
         accuracy_ci95=group_bootstrap(correct, groups),
-        balanced_accuracy=means["balanced_accuracy"],
-        macro_f1=means["macro_f1"],
+        **means_over_present_classes(y, predicted),
         auroc=_macro_auroc(y, p),
         loss=cross_entropy(y, p),
         ece=expected_calibration_error(y, p),
@@ -158,6 +116,15 @@ def expected_calibration_error(labels: NDArray[np.int64], probabilities: NDArray
     """Mean distance between confidence and accuracy over 15 equal-mass bins, weighted by the images in each; 0..1."""
     confidence, accuracy, counts = calibration_bins(labels, probabilities)
     return float((np.abs(confidence - accuracy) * counts).sum() / counts.sum())
+
+
+def means_over_present_classes(labels: NDArray[np.int64], predicted: NDArray[np.int64]) -> dict[str, float]:
+    """Balanced accuracy and macro F1 of class numbers (N,)."""
+    present = np.unique(labels)
+    return {
+        "balanced_accuracy": float(recall_score(labels, predicted, labels=present, average="macro")),
+        "macro_f1": float(f1_score(labels, predicted, labels=present, average="macro", zero_division=0)),
+    }
 
 
 def _macro_auroc(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float | None:

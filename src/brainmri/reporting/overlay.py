@@ -2,20 +2,29 @@
 
 from __future__ import annotations
 
+from functools import cache
+
 import numpy as np
-from matplotlib import colormaps
 from numpy.typing import NDArray
 from PIL import Image
-
-# Perceptually even, and readable without colour vision. Inferno's dark end would blacken the image, and its pale end
-# looks like bright tissue.
-COLOURS = np.round(255 * colormaps["inferno"](np.linspace(0.3, 0.9, 256))[:, :3]).astype(np.uint8)  # (256, 3), RGB
 
 LEAST, MOST = "little evidence", "most evidence"
 
 MEANING = (
     "Where this model found evidence for the class, each map in shares of its own maximum. Not an outline of a tumour."
 )
+
+
+@cache
+def colours() -> NDArray[np.uint8]:
+    """The scale from little to much, (256, 3), RGB.
+
+    It is perceptually even, and readable without colour vision. Inferno's dark end would blacken the image, and its
+    pale end looks like bright tissue.
+    """
+    from matplotlib import colormaps  # the demo's page does not wait for it
+
+    return np.round(255 * colormaps["inferno"](np.linspace(0.3, 0.9, 256))[:, :3]).astype(np.uint8)
 
 
 def overlay(picture: Image.Image, found: NDArray[np.float32], opacity: float) -> Image.Image:
@@ -35,12 +44,12 @@ def overlay(picture: Image.Image, found: NDArray[np.float32], opacity: float) ->
         raise ValueError(f"the opacity is {opacity}, but must be from 0 to 1")
     levels = np.round(255 * found).astype(np.uint8)
     mask = Image.fromarray(np.round(opacity * levels).astype(np.uint8))
-    return Image.composite(Image.fromarray(COLOURS[levels]), picture.convert("RGB"), mask)
+    return Image.composite(Image.fromarray(colours()[levels]), picture.convert("RGB"), mask)
 
 
 def legend() -> str:
     """HTML: the colours from little to much, and in words what they mean. It needs no style sheet."""
-    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*COLOURS[level]) for level in range(0, 256, 51))
+    stops = ", ".join("#{:02x}{:02x}{:02x}".format(*colours()[level]) for level in range(0, 256, 51))
     bar = f"height: 0.75em; border-radius: 0.375em; background: linear-gradient(to right, {stops})"
     ends = "display: flex; justify-content: space-between"
     return (

@@ -16,7 +16,6 @@ from typing import Any
 import numpy as np
 import pandas as pd
 from numpy.typing import ArrayLike, NDArray
-from scipy.stats import binomtest
 
 from brainmri.reporting.html import markdown_table
 from brainmri.runs.table import SplitPart, by_test_split
@@ -40,6 +39,8 @@ def exact_mcnemar(right_a: ArrayLike, right_b: ArrayLike) -> float:
     """
     a, b = np.asarray(right_a, dtype=bool), np.asarray(right_b, dtype=bool)
     only_a, only_b = int((a & ~b).sum()), int((b & ~a).sum())
+    from scipy.stats import binomtest  # half a second to import
+
     return float(binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from transformers import EarlyStoppingCallback
 
-from brainmri.metrics.classification import compute_metrics
+from brainmri.metrics.slice_classification import compute_metrics
 from brainmri.training.arguments import stage_arguments
 from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import BEGINNING, ResumePoint, Seal, seal

@@ -12,7 +12,6 @@ from functools import partial
 from typing import Any, Literal
 
 import torch
-from captum.attr import LayerGradCam
 from torch import nn
 from torch.func import functional_call
 from torch.nn import functional
@@ -101,6 +100,8 @@ def grad_cam(
         Maps, float (B, side, side), 0 or more, in the unit of the logits, and logits, float (B, C). A map is 0
         everywhere where nothing speaks for the class.
     """
+    from captum.attr import LayerGradCam  # brings pyplot and more, which takes a second
+
     seen = nn.Identity()  # what captum hooks: the layer's output, laid out as maps
     logits = pixels.new_empty(0)
     # Without gradients of the weights no graph is kept below the layer, which takes most of the time and memory.

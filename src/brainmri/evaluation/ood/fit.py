@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.stats import binomtest
 
 from brainmri.data.dataset import PreparedData
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
@@ -165,6 +164,8 @@ def _probe_record(probe: ProbeSet, answer: Answer) -> OODTestResult:
     except AbsentPackage as reason:
         return OODTestResult(**known, n=0, rejected=None, ci95=None, absent=str(reason))
     rejected = answer(pictures)
+    from scipy.stats import binomtest  # half a second to import
+
     interval = binomtest(int(rejected.sum()), len(rejected)).proportion_ci(0.95)
     return OODTestResult(
         **known,
