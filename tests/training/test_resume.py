@@ -17,7 +17,7 @@ from brainmri.runs.manifest import FREE, MAY_DIFFER
 from brainmri.training.checkpoints import fault, saved_checkpoints
 from brainmri.training.trainer import SliceTrainer
 
-from .conftest import ROOT, TINY, Train, result_of
+from .conftest import RECIPE, ROOT, TINY, Train, result_of
 
 Command = Callable[..., list[str]]
 
@@ -74,7 +74,7 @@ CHANGES = {
         *("--per_device_train_batch_size", "16")
     ],
     "the recipe's input.normalize was ": ["--normalize", "imagenet"],
-    "the recipe's augmentation.": ["--recipe", *TINY[3:], "augmentation.rotation_degrees=3"],
+    "the recipe's augmentation.": ["--recipe", *RECIPE, "augmentation.rotation_degrees=3"],
     "--arch was cnn_4x4 and is now cnn_4to16": ["--arch", "cnn_4to16"],
     "--positive was none and is now ['glioma']": ["--positive", "glioma"],
     "the number of folds (--folds) was none and is now 2": ["--folds", "2"],

@@ -80,6 +80,12 @@ class Parser(argparse.ArgumentParser):
             raise ValueError(f"unknown flag {flag}{did_you_mean(meant)} ({self.prog} --help lists all)")
 
 
+def log_to_terminal(level: int = logging.INFO) -> None:
+    """Show this package's messages from `level` on among what is printed, and of other libraries what they warn of."""
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", handlers=[ToStandardOutput()])
+    logging.getLogger("brainmri").setLevel(level)
+
+
 class ToStandardOutput(logging.StreamHandler):
     """Log messages among what is printed; where nobody reads any more (`| head`), the program ends."""
 

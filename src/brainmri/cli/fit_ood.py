@@ -1,6 +1,6 @@
 """Give a finished run the OOD detector, or a new one, and write its uncertainty.json, report and card anew.
 
-    python -m brainmri.evaluation.ood RUN DATA
+    python -m brainmri.cli.fit_ood RUN DATA
 
 DATA is the prepared folder that the run was made on. Nothing is trained.
 """
@@ -8,14 +8,12 @@ DATA is the prepared folder that the run was made on. Nothing is trained.
 from __future__ import annotations
 
 import argparse
-import logging
-import sys
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
-from brainmri.cli.command import call
+from brainmri.cli.command import call, log_to_terminal
 
 
 def main() -> None:
@@ -33,7 +31,7 @@ def main() -> None:
     from brainmri.runs.finalize import write_run
     from brainmri.schemas import EARLIER_ARRAYS, EARLIER_UNCERTAINTY, read_result
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
+    log_to_terminal()
     run, data, result = arguments.run, open_prepared(arguments.data), read_result(arguments.run)
     if result.data.fingerprint != data.info.fingerprint:
         raise ValueError(

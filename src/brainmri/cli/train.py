@@ -20,7 +20,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.cli.command import Parser, ToStandardOutput, shown_arguments
+from brainmri.cli.command import Parser, log_to_terminal, shown_arguments
 from brainmri.environment import keep_freed_memory, use_cpu_well
 from brainmri.hub.upload import use_plain_uploads
 from brainmri.training.arguments import RunArguments, add_run_flags, flags_of_transformers, spellings
@@ -28,6 +28,9 @@ from brainmri.training.arguments import RunArguments, add_run_flags, flags_of_tr
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
     from brainmri.data.shards import Shards
+    from brainmri.recipe import Recipe
+
+logger = logging.getLogger(__name__)
 
 
 def main() -> None:
@@ -43,7 +46,7 @@ def main() -> None:
     from brainmri.data.shards import is_sharded
     from brainmri.hub.push import take_push
     from brainmri.models.introspect import resolve
-    from brainmri.runs.folder import RunFolder, summary
+    from brainmri.runs.folder import RunFolder, summary, where_to_resume
     from brainmri.runs.manifest import settings_of
     from brainmri.training.arguments import stage_arguments
     from brainmri.training.processes import be_patient, check_launch, described
@@ -52,16 +55,14 @@ def main() -> None:
     use_cpu_well()
     check_launch(os.environ, gpu=torch.cuda.is_available())
 
-    # ------------------------------------------------------------------ recipe and run folder, before any work
+    # ------------------------------------------------------------------ the arguments, before any work
     changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
     recipe = resolve(run.arch, run.protocol, changes)
     seed = int(given.get("seed", recipe.seed))
-    name = re.sub(r"[^\w.-]+", "-", run.arch)  # timm:NAME and hf:OWNER/NAME
-    run_dir = Path(given.get("output_dir", f"runs/{name}-{run.protocol}-seed{seed}"))
     push = take_push(given, run.license, folds=run.folds is not None)
-    asked = given.pop("resume_from_checkpoint", None)
+    asked = where_to_resume(given.pop("resume_from_checkpoint", None), overwrite=run.overwrite, folds=run.folds)
     # A mistake in them ends the run here.
-    arguments = [stage_arguments(recipe, stage, given, seed, str(run_dir)) for stage in recipe.stages]
+    arguments = [stage_arguments(recipe, stage, given, seed, "runs") for stage in recipe.stages]
     if push:
         push.check()
     if is_sharded(run.data_dir):
@@ -70,12 +71,9 @@ def main() -> None:
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     be_patient()
     main_process = state.is_main_process
-    level = logging.INFO if main_process else logging.ERROR
-    logging.basicConfig(level=level, format="%(message)s", handlers=[ToStandardOutput()])
-    for noisy in ("httpx", "datasets", "huggingface_hub"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_to_terminal(logging.INFO if main_process else logging.ERROR)
     if line := described(state):
-        logging.info(line)
+        logger.info(line)
 
     from brainmri.data.dataset import as_binary
     from brainmri.data.pixel_cache import pixel_cache
@@ -98,13 +96,16 @@ def main() -> None:
             data = prepared_data(run.data_dir, recipe.split, insist=run.protocol == "published")
         return as_binary(data, run.positive) if recipe.binary or run.positive else data, shards
 
+    # ------------------------------------------------------------------ the data, then the run's folder
+    data, shards = first_in_main_process(state, open_data)
+    run_dir = Path(given.get("output_dir") or default_folder(data.info.name, run, recipe, seed))
     with RunFolder(run_dir, state, overwrite=run.overwrite, asked=asked) as folder:
         folder.look(settings_of(run, recipe, seed, arguments))
+        folder.data_agree(data)
+        logger.info("Run folder: %s", run_dir)
         disable_progress_bar()  # of loading and saving weights; the training has its own
 
-        # -------------------------------------------------------------- data, and a run or one for each fold
-        data, shards = first_in_main_process(state, open_data)
-        folder.data_agree(data)
+        # -------------------------------------------------------------- a run, or one for each fold
         result = folder.finished()
         if result is None:
             by_size = first_in_main_process(state, lambda: {size: pixel_cache(data, size) for size in recipe.sizes})
@@ -115,7 +116,7 @@ def main() -> None:
             else:
                 numbers = fold_numbers(data, run.folds)
                 for number in range(run.folds):
-                    logging.info("\nFold %d of %d", number + 1, run.folds)
+                    logger.info("\nFold %d of %d", number + 1, run.folds)
                     one = with_fold(data, numbers, number)
                     of_fold = folder.fold(number, one)
                     if of_fold.finished() is None:
@@ -133,6 +134,20 @@ def main() -> None:
                 print(f"{outcome.url}: {outcome.summary}")
     state.wait_for_everyone()
     state.destroy_process_group()
+
+
+def default_folder(data: str, run: RunArguments, recipe: Recipe, seed: int) -> Path:
+    """Where a run goes that names no --output_dir: runs/DATA-ARCH-PROTOCOL-seedN.
+
+    A short hash follows where --recipe, --normalize or --positive make it another run than the recipe's own.
+    """
+    from brainmri.files import digest
+    from brainmri.models.introspect import resolve
+
+    name = f"{data}-{run.arch}-{run.protocol}-seed{seed}"  # with timm:NAME, hf:OWNER/NAME, a name with spaces
+    if run.positive or recipe != resolve(run.arch, run.protocol):
+        name += f"-{digest(recipe.model_dump(mode='json'), run.positive)[:6]}"
+    return Path("runs") / re.sub(r"[^\w.-]+", "-", name)
 
 
 PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]

@@ -103,7 +103,7 @@ def _environment() -> dict[str, str]:
 
 def _train() -> None:
     """What `scripts/train.py` does with these arguments; a Space and an installed package lack the script."""
-    from brainmri.cli.command import shown_arguments
+    from brainmri.cli.command import log_to_terminal, shown_arguments
     from brainmri.cli.train import parse
     from brainmri.environment import keep_freed_memory, use_cpu_well
 
@@ -123,9 +123,7 @@ def _train() -> None:
     from brainmri.training.arguments import stage_arguments
     from brainmri.training.train import train
 
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stdout)
-    for noisy in ("httpx", "datasets", "huggingface_hub", "faiss"):
-        logging.getLogger(noisy).setLevel(logging.WARNING)
+    log_to_terminal()
     disable_progress_bar()  # of loading and saving weights; the training has its own
     state = PartialState(cpu=True)
     recipe = resolve(run.arch, run.protocol, run.recipe)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -47,6 +48,8 @@ from brainmri.training.batches import SliceBatches
 from brainmri.training.train import Trained
 from brainmri.transforms.augment import augment, random_parameters
 
+logger = logging.getLogger(__name__)
+NOT_ASKED = "No OOD detector was fitted: the run was asked to leave it out (--ood false)."
 HISTORY = (
     *("stage", "epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"),
     "seconds",
@@ -105,7 +108,8 @@ def finalize(
     processor = image_processor(plan.recipe.input.size, plan.recipe.input.normalize)
     with finishing(folder.path) as run_dir:
         save_model(trained.model, processor, run_dir)
-        ood = fit_ood_detector(run_dir, trained.model, processor, data)
+        ood = fit_ood_detector(run_dir, trained.model, processor, data) if plan.run.ood else NOT_ASKED
+        logger.info("Measuring: figures with their intervals, trivial baselines on the same images, report and card")
         recipe = as_trained(plan.recipe, folder.settings)
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (run_dir / "recipe.yaml").write_text(text, encoding="utf-8")

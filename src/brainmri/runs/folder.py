@@ -66,6 +66,21 @@ BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}
 INSTEAD = "give another --output_dir"
 
 
+def where_to_resume(asked: str | None, *, overwrite: bool, folds: int | None) -> str | None:
+    """What `--resume_from_checkpoint` asks for: a checkpoint's path, `NEWEST`, or None.
+
+    Raises:
+        ValueError: if another flag says otherwise.
+    """
+    if overwrite and asked:
+        raise ValueError("--overwrite begins anew and --resume_from_checkpoint goes on: give one of them")
+    if asked and asked.lower() in (NEWEST, "true", "last", "latest"):
+        return NEWEST
+    if asked and folds is not None:
+        raise ValueError(f"--folds goes on by itself, and with --resume_from_checkpoint {NEWEST}: a path is of one run")
+    return asked
+
+
 class RunFolder:
     """The right to write one run folder; a context manager, which every process of a run enters.
 
@@ -73,7 +88,7 @@ class RunFolder:
     checked, `seal` each checkpoint, `finish`. A run that `overwrite` replaces is moved aside by `begin`, comes back if
     the new one ends without a checkpoint, and is removed at its first one.
 
-    asked: `--resume_from_checkpoint`. parent: of a fold's folder, that of the whole cross-validation.
+    asked: as `where_to_resume` gives it. parent: of a fold's folder, that of the whole cross-validation.
     """
 
     settings: RunSettings
@@ -89,10 +104,8 @@ class RunFolder:
         asked: str | None = None,
         parent: RunFolder | None = None,
     ) -> None:
-        if overwrite and asked:
-            raise ValueError("--overwrite begins anew and --resume_from_checkpoint goes on: give one of them")
         self.path, self.state, self.overwrite, self.parent = path, state, overwrite, parent
-        self.asked = NEWEST if asked and asked.lower() in ("true", "last", "latest") else asked
+        self.asked = asked
         self.goes_on = self.begun = False
         self.earlier: RunManifest | None = None
         self.replaced: Path | None = None  # the main process alone knows it
@@ -126,10 +139,6 @@ class RunFolder:
 
     def _look(self) -> tuple[bool, RunManifest | None]:
         path = self.path
-        if self.settings.folds is not None and self.asked not in (None, NEWEST):
-            raise ValueError(
-                f"--folds goes on by itself, and with --resume_from_checkpoint {NEWEST}: a path is of one run"
-            )
         other = None if self.asked in (None, NEWEST) else read_manifest(Path(str(self.asked)))
         if other and (found := settings_differences(other.settings, self.settings)):
             shown = "; ".join(found[:SHOWN_DIFFERENCES])

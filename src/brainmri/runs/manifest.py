@@ -48,7 +48,7 @@ MAY_DIFFER = {
     ],
     "Where and how long": [
         *("output_dir", "resume_from_checkpoint", "save_total_limit", "save_on_each_node", "enable_jit_checkpoint"),
-        *("do_train", "do_eval", "do_predict", "max_minutes", "keep_checkpoints", "overwrite"),
+        *("do_train", "do_eval", "do_predict", "max_minutes", "keep_checkpoints", "ood", "overwrite"),
     ],
     "Publishing": [
         *("push_to_hub", "hub_token", "hub_private_repo", "hub_model_id", "hub_strategy", "hub_always_push"),
@@ -85,7 +85,7 @@ def settings_of(run: RunArguments, recipe: Recipe, seed: int, arguments: list[Tr
     first = arguments[0]
     free = {name: value for name, value in stages[0].items() if name in FREE and name not in UNTOLD}
     free |= {"processes": world_size(), "git_commit": git_commit(), "max_minutes": run.max_minutes}
-    free |= {"keep_checkpoints": run.keep_checkpoints, "license": run.license}
+    free |= {"keep_checkpoints": run.keep_checkpoints, "license": run.license, "ood": run.ood}
     free |= {name: metadata.version(name) for name in PACKAGES}
     batch = first.train_batch_size * first.gradient_accumulation_steps * world_size()
     place = Path(run.weights)

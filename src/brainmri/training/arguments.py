@@ -84,6 +84,13 @@ class RunArguments:
         default=None,
         metadata={"help": "of the published weights (--push_to_hub), where theirs at the start asks for one"},
     )
+    ood: bool = field(
+        default=True,
+        metadata={
+            "help": "fit the out-of-distribution (OOD) detector, by which the model abstains; false leaves it out, "
+            "which a smoke run is sooner done with"
+        },
+    )
     evaluate_train: bool = field(
         default=False, metadata={"help": "score the training images too, without augmentation"}
     )

@@ -155,6 +155,7 @@ def train(
         folder.seal,
     )
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
+    logger.info("Scoring the %s images", " and ".join(scored))
     probabilities = {split: predict(trainer, as_they_are[split]) for split in scored}
     model = trainer.accelerator.unwrap_model(trainer.whole)
     if sharded():

@@ -16,7 +16,14 @@ import torch
 from accelerate.utils import broadcast
 from torch.nn import functional
 from torch.utils.data import DataLoader, RandomSampler, Sampler
-from transformers import EarlyStoppingCallback, PreTrainedModel, ProgressCallback, Trainer, TrainerCallback
+from transformers import (
+    EarlyStoppingCallback,
+    PreTrainedModel,
+    PrinterCallback,
+    ProgressCallback,
+    Trainer,
+    TrainerCallback,
+)
 from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.errors import NoSpaceError, advising, lost_process, out_of_memory, writing
@@ -31,6 +38,7 @@ from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
 from brainmri.training.mixup import mixer
 from brainmri.training.optimizer import MovingAverage, frozen_norms, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
+from brainmri.training.progress import EpochLines, LossProgress
 from brainmri.training.streaming import StreamedPictures
 from brainmri.training.tally import EpochTally
 from brainmri.transforms.augment import augment
@@ -76,9 +84,8 @@ class SliceTrainer(Trainer):
         self.frozen_norms = frozen_norms(self.model)
         self.samples_by_rank: list[int] = []  # of the latest epoch
         self.tally = EpochTally()
-        self.remove_callback(ProgressCallback)
-        if not self.args.disable_tqdm:
-            self.add_callback(LossProgress(self))
+        self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
+        self.add_callback(EpochLines() if self.args.disable_tqdm else LossProgress(self.tally))
         self.add_callback(EpochRecord(self))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
@@ -368,28 +375,3 @@ class EpochRecord(TrainerCallback):
         self.trainer.finish_epoch()
         if self.trainer.out_of_time():
             control.should_training_stop = True
-
-
-class LossProgress(ProgressCallback):
-    """A bar with the current loss and the time left, and a line for each epoch."""
-
-    def __init__(self, trainer: SliceTrainer) -> None:
-        super().__init__()
-        self.trainer = trainer
-
-    def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
-        super().on_step_end(args, state, control, **kwargs)
-        if self.training_bar is not None and (state.global_step % 10 == 0 or state.global_step == 1):
-            loss, _, samples = self.trainer.tally.sums.tolist()
-            self.training_bar.set_postfix_str(
-                f"epoch {state.epoch:.1f}, loss {loss / max(samples, 1):.4f}", refresh=False
-            )
-
-    def on_log(self, args: Any, state: Any, control: Any, logs: Any = None, **kwargs: Any) -> None:
-        if self.training_bar is None:  # not the main process, or after the training
-            return
-        for split, prefix in (("train", "train"), ("validation", "eval")):
-            if f"{prefix}_accuracy" in logs:
-                loss, accuracy = logs[f"{prefix}_loss"], logs[f"{prefix}_accuracy"]
-                when = f"epoch {state.epoch:.3g} ({logs['elapsed_s']:.0f} s)"
-                self.training_bar.write(f"{when}: {split} loss {loss:.4f}, accuracy {accuracy:.4f}")

@@ -48,6 +48,11 @@ def fit_ood_detector(
         layer = classifier_layer(model, example["pixel_values"].to(model.device))
     except NoClassifierLayer as reason:
         return f"No rule for refusing an image was fitted: {reason}."
+    logger.info(
+        "Fitting the OOD detector, by which the model abstains, on %d training images, and trying it on images of "
+        "other kinds (--ood false leaves it out)",
+        len(rows["train"]),
+    )
     seen = {split: see(pictures(data, chosen), model, processor, layer) for split, chosen in rows.items()}
     rule = OODDetector.fit(layer, seen["train"][1:], seen["validation"][1:])
     rule.save(run_dir)
