@@ -22,6 +22,17 @@ MakeRun = Callable[..., Path]
 CLASSES = ["glioma", "meningioma", "notumor", "pituitary"]
 
 
+# What starts the demo's server, or a training that pushes: whoever needs it is integration.
+STARTED = {"demo", "pushed_run"}
+
+
+@pytest.hookimpl(tryfirst=True)  # before -m selects
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if STARTED & set(getattr(item, "fixturenames", ())):
+            item.add_marker("integration")
+
+
 def example_predictions(classes: list[str], n: int, seed: int) -> tuple[np.ndarray, np.ndarray, list[str]]:
     """Labels (N,), over-confident probabilities (N, C) and group ids (four images each), about 90 % right.
 

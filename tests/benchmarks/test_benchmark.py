@@ -93,6 +93,7 @@ def test_a_part_leaves_its_figures(benchmark: Benchmark, parts: list[str], tmp_p
             assert np.asarray(image.convert("L")).std() > 5
 
 
+@pytest.mark.integration
 def test_grouping_leaves_a_row_for_each_size(benchmark: Benchmark, tmp_path: Path) -> None:
     earlier = {"title": "measured before"}
     report: dict = {"repeats": 5, "parts": {"step": [earlier]}}

@@ -171,6 +171,7 @@ def test_an_unidentified_copy_links_what_its_identified_copy_may_not() -> None:
     assert find_groups(np.stack([one, near, one]), ["patient 1", "patient 2", ""]).group.tolist() == [0, 0, 0]
 
 
+@pytest.mark.integration
 def test_the_groups_do_not_depend_on_the_number_of_threads(collection: np.ndarray) -> None:
     with threadpool_limits(1):
         one = find_groups(collection, [""] * len(collection))

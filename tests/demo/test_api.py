@@ -25,6 +25,8 @@ from brainmri.models.load import load_classifier, load_processor
 from .serving import Served, served
 from .uploads.hostile import hostile_files
 
+pytestmark = pytest.mark.integration
+
 NAME, BORN = "Doe^Jane^Confidential", "19491231"
 
 

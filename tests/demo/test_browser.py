@@ -18,6 +18,8 @@ from playwright.sync_api import Browser, Page, expect, sync_playwright
 from .chromium import chromium
 from .serving import Served
 
+pytestmark = pytest.mark.integration
+
 TABS = ("Classify", "Compare", "Audit", "About")
 PHONE = {"width": 390, "height": 844}
 DESKTOP = {"width": 1280, "height": 900}

@@ -137,6 +137,7 @@ def test_a_network_that_onnx_cannot_express_is_run_by_torch(run: Edit, monkeypat
         assert one.ood_score == pytest.approx(same.ood_score, rel=1e-3)
 
 
+@pytest.mark.integration
 def test_the_published_onnx_file_is_used_where_it_is_of_these_weights(
     run: Edit, network: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -141,6 +141,7 @@ def test_a_run_whose_network_cannot_be_loaded_ends_the_demo_with_the_reason(run_
     assert "Traceback" not in done.stderr
 
 
+@pytest.mark.integration
 def test_files_of_a_killed_server_are_deleted_by_the_next(run_folder: Path, tmp_path: Path, named: Path) -> None:
     with served(tmp_path / "one", [run_folder]) as living:
         Client(living.url, verbose=False).predict(handle_file(named), api_name="/classify")

@@ -30,6 +30,8 @@ from brainmri.runs.table import SEEDS
 from .conftest import ROOT, TINY_CNN, Run, python
 from .loopback import LoopbackHub
 
+pytestmark = pytest.mark.integration
+
 CNN, TIMM = "anna/brainmri-cnn_4x4", "anna/brainmri-timm-test_vit2"
 DATA, RESULTS, METRIC = "anna/brainmri-phantom-tiny", "anna/brainmri-results", "anna/grouped_accuracy"
 DEMO = "anna/brainmri-demo"

@@ -14,6 +14,8 @@ from ..training.conftest import TINY, result_of
 from .conftest import TRAIN, Launch, with_file
 from .hosts import ADDRESSES, Hosts
 
+pytestmark = pytest.mark.integration
+
 EPOCHS = 30
 WAIT = 6  # seconds of --ddp_timeout
 

@@ -36,6 +36,7 @@ def test_accelerate_reads_every_file_and_the_documents_name_it(name: str) -> Non
     assert command in (ROOT / "docs" / "scale.md").read_text()
 
 
+@pytest.mark.integration
 def test_two_processes_of_one_machine_train_one_model(launch: Launch, tmp_path: Path) -> None:
     done = launch(with_file("cpu.yaml"), "--num_train_epochs", "1", "--output_dir", str(tmp_path / "run"))
     assert done.returncode == 0, done.stderr
@@ -44,6 +45,7 @@ def test_two_processes_of_one_machine_train_one_model(launch: Launch, tmp_path: 
     assert (training["world_size"], training["samples_by_rank"]) == (2, [48, 48])
 
 
+@pytest.mark.integration
 def test_a_launcher_that_starts_one_process_of_two_is_refused(launch: Launch, tmp_path: Path) -> None:
     settings = {"compute_environment": "LOCAL_MACHINE", "distributed_type": "MULTI_CPU", "num_processes": 2}
     (tmp_path / "usual.yaml").write_text(yaml.safe_dump(settings | {"use_cpu": True}))
@@ -54,6 +56,7 @@ def test_a_launcher_that_starts_one_process_of_two_is_refused(launch: Launch, tm
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.integration
 @on_a_machine_without_gpu
 def test_sharding_without_a_gpu_is_refused(launch: Launch, tmp_path: Path) -> None:
     launcher = with_file("fsdp.yaml", "--num_processes", "2")
@@ -63,6 +66,7 @@ def test_sharding_without_a_gpu_is_refused(launch: Launch, tmp_path: Path) -> No
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.integration
 def test_deepspeed_says_what_to_install(launch: Launch, tmp_path: Path) -> None:
     if importlib.util.find_spec("deepspeed"):
         pytest.skip("DeepSpeed is installed")

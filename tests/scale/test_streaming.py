@@ -167,6 +167,7 @@ def streamed(launch: Launch, tree: Path, tmp_path_factory: pytest.TempPathFactor
     return run
 
 
+@pytest.mark.integration
 def test_two_processes_train_on_streamed_pictures_and_leave_a_whole_run_folder(streamed: Path, phantom: Path) -> None:
     result, data = result_of(streamed), open_prepared(phantom)
     training = result["training"]
@@ -262,6 +263,7 @@ except ValueError as error:
 """
 
 
+@pytest.mark.integration
 def test_shards_on_the_hub_are_read_from_one_commit(
     hub: LoopbackHub, on_the_hub: dict[str, str], tmp_path: Path
 ) -> None:

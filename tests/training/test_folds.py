@@ -60,6 +60,7 @@ def pooled_of(run: Path, second: pd.DataFrame, data: PreparedData) -> None:
     pool(run, [run / "fold0", run / "fold1"], data)
 
 
+@pytest.mark.integration
 def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train_here: Train, phantom: Path, tmp_path: Path) -> None:
     command = [*TINY, "--data_dir", str(phantom), "--num_train_epochs", "1", "--folds", "2", "--output_dir"]
     run = tmp_path / "runs" / "folds"

@@ -16,6 +16,8 @@ from ..kills import Job, differences, killed, run_left, tree_digests, undisturbe
 from ..scripts import run_here
 from .conftest import ROOT, TINY
 
+pytestmark = pytest.mark.integration
+
 MakeJob = Callable[[str, Path], Job]
 CHECKPOINT = "checkpoints/stage-1/checkpoint-*"
 KILLS_A_PHASE = 5
@@ -44,7 +46,7 @@ def make_job(raw: Path, phantom: Path, finished: Path, environment: dict[str, st
 
     def train(folder: Path, phase: str) -> Job:
         opens, closes = WINDOWS[phase]
-        command = ["train.py", *TINY, "--num_train_epochs", "6", "--data_dir", str(phantom)]
+        command = ["train.py", *TINY, "--ood", "true", "--num_train_epochs", "6", "--data_dir", str(phantom)]
         return Job(
             [sys.executable, str(ROOT / "scripts" / command[0]), *command[1:], "--output_dir", str(folder / "run")],
             # The caches of other tests are warm, and only the phase that kills their making needs them cold.

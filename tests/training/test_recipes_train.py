@@ -34,6 +34,7 @@ def some_slices(count: int, size: int, seed: int | None) -> SliceBatches:
 PUBLISHED = [name for name in recipe_names() if resolve(name).published]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(
     ("name", "protocol"),
     [(name, "clean") for name in recipe_names()]

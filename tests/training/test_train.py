@@ -136,6 +136,7 @@ def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: 
         )
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_ranks_train_as_one_process_does(
     ranks: int, train: Train, finished: Path, phantom: Path, tmp_path: Path
@@ -162,6 +163,7 @@ def test_several_ranks_train_as_one_process_does(
     assert done.stdout.count("Everything is in") == 1  # only the main process writes
 
 
+@pytest.mark.integration
 def test_a_killed_run_resumes_to_the_same_end(
     train_here: Train,
     finished: Path,

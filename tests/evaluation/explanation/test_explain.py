@@ -89,6 +89,7 @@ def test_an_untrained_model_is_called_so(
     assert arguments.studies == ["layers", "features", "dropout"]
 
 
+@pytest.mark.integration
 def test_what_was_found_of_another_picture_stays(
     slice_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -222,6 +222,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
     assert "Robustness" not in (evaluation / "evaluation.html").read_text(encoding="utf-8")
 
 
+@pytest.mark.integration
 def test_elsewhere_than_on_its_own_test_split_the_study_belongs_to_the_evaluation(
     run: Path,
     phantom: Path,  # noqa: F811
