@@ -15,6 +15,8 @@ from axe_playwright_python.sync_playwright import Axe
 from PIL import Image
 from playwright.sync_api import Browser, Page, expect, sync_playwright
 
+from brainmri.demo.pages.plots import COSTS
+
 from .chromium import chromium
 from .serving import Served
 
@@ -184,6 +186,8 @@ def test_every_page_fits_its_screen_and_is_accessible(browser: Browser, demo: Se
     for name in TABS:
         page.get_by_role("tab", name=name).click()
         expect(page.get_by_role("tabpanel").filter(visible=True).first).to_be_visible()
+        if name == "Compare":  # whose plots are empty until their library is there
+            expect(page.locator(".chart .vega-embed")).to_have_count(len(COSTS), timeout=20_000)
         page.wait_for_timeout(300)
         assert page.evaluate("document.documentElement.scrollWidth <= window.innerWidth"), name
         screenshot(page, f"{name.lower()}-{width}-{scheme}")
