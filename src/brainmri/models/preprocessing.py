@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-import torch
-
 from brainmri.recipe import Normalization
 
 if TYPE_CHECKING:
+    import torch
     from transformers import ViTImageProcessor
 
 IMAGENET_MEAN = (0.485, 0.456, 0.406)
@@ -38,6 +37,8 @@ def normalized(pixels: torch.Tensor, name: Normalization) -> torch.Tensor:
 
     Returns float (B, 3, H, W) in channels-last memory, in which convolutions on a CPU take about half the time.
     """
+    import torch  # the demo's page, which knows recipes, does not wait for it
+
     factor, mean, std = (torch.tensor(v, dtype=pixels.dtype, device=pixels.device) for v in FORMULAS[name])
     return torch.addcmul(-mean / std, pixels.permute(0, 2, 3, 1), factor / std).permute(0, 3, 1, 2)
 

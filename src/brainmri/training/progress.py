@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from transformers import ProgressCallback, TrainerCallback
@@ -13,16 +14,16 @@ logger = logging.getLogger(__name__)
 
 
 class LossProgress(ProgressCallback):
-    """A bar with the current loss and the time left, and a line for each epoch."""
+    """A bar with the current loss and the time left, and a line for each epoch. tally: of the running epoch."""
 
-    def __init__(self, tally: EpochTally) -> None:
+    def __init__(self, tally: Callable[[], EpochTally]) -> None:
         super().__init__()
         self.tally = tally
 
     def on_step_end(self, args: Any, state: Any, control: Any, **kwargs: Any) -> None:
         super().on_step_end(args, state, control, **kwargs)
         if self.training_bar is not None and (state.global_step % 10 == 0 or state.global_step == 1):
-            loss, _, samples = self.tally.sums.tolist()
+            loss, _, samples = self.tally().sums.tolist()
             self.training_bar.set_postfix_str(
                 f"epoch {state.epoch:.1f}, loss {loss / max(samples, 1):.4f}", refresh=False
             )

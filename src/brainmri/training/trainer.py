@@ -85,7 +85,7 @@ class SliceTrainer(Trainer):
         self.samples_by_rank: list[int] = []  # of the latest epoch
         self.tally = EpochTally()
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
-        self.add_callback(EpochLines() if self.args.disable_tqdm else LossProgress(self.tally))
+        self.add_callback(EpochLines() if self.args.disable_tqdm else LossProgress(lambda: self.tally))
         self.add_callback(EpochRecord(self))
 
     def _get_train_sampler(self, train_dataset: Any = None) -> Sampler[int]:
