@@ -125,6 +125,7 @@ WRITER = (
 WRITER += "; pixel_cache(open_prepared(sys.argv[1]), 64)"
 
 
+@pytest.mark.integration
 def test_writers_at_once_and_a_killed_one_leave_one_whole_cache(data: PreparedData, tmp_path: Path) -> None:
     command = [sys.executable, "-c", WRITER, str(data.root)]
     killed = subprocess.Popen(command, stderr=subprocess.DEVNULL)

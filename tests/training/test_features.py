@@ -77,7 +77,10 @@ def test_bfloat16_ends_with_training_although_its_trainer_saw_no_picture(tmp_pat
 PARTIAL = ["layer4.0.conv3", "layer4.0.bn3", "layer4.0.downsample.1", "layer4.1", "layer4.2"]
 
 
-@pytest.mark.parametrize("name", ["resnet50_frozen", "resnet50_partial", "vit_two_stage"])
+@pytest.mark.parametrize(
+    "name",
+    ["resnet50_frozen", pytest.param("resnet50_partial", marks=pytest.mark.integration), "vit_two_stage"],
+)
 def test_features_train_to_the_weights_that_pictures_train_to(name: str, tmp_path: Path) -> None:
     runs = []
     for views in (1, None):

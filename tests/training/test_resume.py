@@ -233,6 +233,7 @@ def test_several_processes_end_with_one_message_or_go_on_together(
     np.testing.assert_allclose(first, second, atol=1e-5)
 
 
+@pytest.mark.integration
 def test_features_made_before_the_first_checkpoint_are_used_again(
     train_here: Train, phantom: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:

@@ -46,6 +46,7 @@ def slice_file(tmp_path: Path) -> Path:
     return path
 
 
+@pytest.mark.integration
 def test_all_studies_of_a_run(make_run: MakeRun, slice_file: Path) -> None:
     run = make_run(arch="cnn_4x4")
     model = filled(run, "cnn_4x4", TINY_CNN)
