@@ -175,7 +175,7 @@ def test_the_card_says_what_was_measured_and_where(published: Published) -> None
             "floor: ",
             "Confusion matrix",
             "temperature",
-            "CO2eq",
+            "| hardware |",
             "Cite the sources",
             "not a medical device",
         ):
