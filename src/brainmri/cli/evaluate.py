@@ -12,9 +12,9 @@ CSV of predictions. Class names match whatever their case, spaces, - and _ are; 
 MODEL_CLASS=DATA_CLASS. Several classes of the model may be mapped to one of the data, and "a or b" merges classes of
 the data: --map "tumor=glioma or meningioma or pituitary".
 
-Writes evaluation.json (brainmri/evaluation/scoring/scores.py lists its keys), predictions.csv, figures/ and
-evaluation.html. --robustness adds the folder robustness/ (brainmri/evaluation/robustness/study.py lists the keys of its
-JSON), inside that of the run where its own test split is scored; the report of the run then shows it. What a folder
+Writes evaluation.json (brainmri.schemas.EvaluationResult lists its keys), predictions.csv, figures/ and
+evaluation.html. --robustness adds the folder robustness/ (brainmri.schemas.RobustnessResult lists the keys of
+its JSON), inside that of the run where its own test split is scored; the report of the run then shows it. What a folder
 holds of another model, data or options is replaced with --overwrite only.
 """
 
