@@ -31,7 +31,7 @@ from brainmri.cli.command import call
 from brainmri.reporting.html import markdown_table
 
 WARM = 300  # sessions, more than the demo remembers
-PICTURE = (8, 2_097_152)  # pixels: a PNG of 110 KB
+IMAGE = (8, 2_097_152)  # pixels: a PNG of 110 KB
 MULTIPART = "multipart/form-data; boundary=X"
 PART = b'--X\r\nContent-Disposition: form-data; name="files"; filename="a.png"\r\n\r\n'
 FIELD = b'--X\r\nContent-Disposition: form-data; name="note"\r\n\r\n'
@@ -79,7 +79,7 @@ def measure(app: Path, places: list[str], sessions: int) -> dict[str, str]:
 
 
 def _ways(url: str, pid: int, folder: Path, sessions: int) -> dict[str, Callable[[], str]]:
-    width, height = PICTURE
+    width, height = IMAGE
     rows = np.resize(np.arange(251, dtype=np.uint8), (height, width))
     Image.fromarray(rows).save(folder / "long.png")
     Image.fromarray(rows[:128].repeat(16, axis=1)).save(folder / "usual.png")
@@ -108,12 +108,12 @@ def _high(pid: int) -> int:
     return int(status.split("VmHWM:")[1].split()[0]) // 1024
 
 
-def _classify(url: str, picture: Path) -> str:
+def _classify(url: str, image: Path) -> str:
     from gradio_client import Client, handle_file
     from gradio_client.exceptions import AppError
 
     try:
-        Client(url, verbose=False).predict(handle_file(picture), api_name="/classify")
+        Client(url, verbose=False).predict(handle_file(image), api_name="/classify")
     except AppError as error:
         return error.message
     return "answered"

@@ -35,17 +35,17 @@ def measure(material: Material, repeats: int, weights: str) -> list[dict[str, An
         save_model(model, image_processor(settings.size, settings.normalize), Path(folder))
         (opened,) = open_models([folder])
     names = material.data.index["file_name"].iloc[np.resize(material.data.rows("test"), SLICES)]
-    pictures = [Image.open(material.data.root / name).copy() for name in names]
-    pixels = opened.preprocessed(pictures[0]).numpy()
+    images = [Image.open(material.data.root / name).copy() for name in names]
+    pixels = opened.preprocessed(images[0]).numpy()
     jobs: dict[str, Callable[[Image.Image], object]] = {
-        JUDGED: lambda picture: opened.judge([picture]),
+        JUDGED: lambda image: opened.judge([image]),
         "preprocessing alone": opened.preprocessed,
         "network alone": lambda _: opened.network(pixels),
         "map": opened.map,
     }
     for job in jobs.values():  # warm
-        job(pictures[0])
-    ways = {name: partial(_of_next, job, cycle(pictures)) for name, job in jobs.items()}
+        job(images[0])
+    ways = {name: partial(_of_next, job, cycle(images)) for name, job in jobs.items()}
     title = f"{material.arch}, single slices"
     seconds = in_turns(ways, repeats * SLICES, f"demo {title}")
     late = {name: float(np.percentile(values, 95)) for name, values in seconds.items()}
@@ -56,5 +56,5 @@ def measure(material: Material, repeats: int, weights: str) -> list[dict[str, An
     return [row | {"p95": {name: late[name] for name in row["medians"]}} for row in rows]
 
 
-def _of_next(job: Callable[[Image.Image], object], pictures: Iterator[Image.Image]) -> Callable[[], object]:
-    return partial(job, next(pictures))
+def _of_next(job: Callable[[Image.Image], object], images: Iterator[Image.Image]) -> Callable[[], object]:
+    return partial(job, next(images))

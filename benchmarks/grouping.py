@@ -60,7 +60,7 @@ def measure(sizes: Sequence[int] = SIZES, thumbnails: np.ndarray | None = None) 
             for block in extended(seeds, size):
                 rows = slice(start, start + len(block))
                 views[0, rows] = block
-                views[1, rows] = [content_thumbnail(Image.fromarray(picture)) for picture in block]
+                views[1, rows] = [content_thumbnail(Image.fromarray(image)) for image in block]
                 start = rows.stop
             del views
             process = subprocess.run(
@@ -167,23 +167,23 @@ def extended(seeds: np.ndarray, size: int) -> Iterator[np.ndarray]:
                 block[row] = _near_duplicate(rng, block[rng.integers(row)])
             else:
                 one, other = rng.integers(len(seeds), size=2)
-                block[row] = _new_picture(rng, seeds[one], seeds[other])
+                block[row] = _new_image(rng, seeds[one], seeds[other])
         yield block
 
 
-def _new_picture(rng: np.random.Generator, one: np.ndarray, other: np.ndarray) -> np.ndarray:
+def _new_image(rng: np.random.Generator, one: np.ndarray, other: np.ndarray) -> np.ndarray:
     share = rng.uniform(0, 0.4)
     mixed = (1 - share) * _warped(rng, one) + share * _warped(rng, other)
     return _shown(rng, mixed, gamma=rng.uniform(0.6, 1.6), noise=rng.uniform(1, 8))
 
 
-def _near_duplicate(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _near_duplicate(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     upside_down, mirrored = rng.choice([1, -1], size=2)
-    turned = picture[::upside_down, ::mirrored].astype(np.float64)
+    turned = image[::upside_down, ::mirrored].astype(np.float64)
     return _shown(rng, turned, gamma=rng.uniform(0.8, 1.25), noise=rng.uniform(0, 10))
 
 
-def _warped(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
+def _warped(rng: np.random.Generator, image: np.ndarray) -> np.ndarray:
     angle = np.deg2rad(rng.uniform(-15, 15))
     turn = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
     grid = np.stack(np.meshgrid(np.arange(64), np.arange(64), indexing="ij")) - 31.5
@@ -194,11 +194,11 @@ def _warped(rng: np.random.Generator, picture: np.ndarray) -> np.ndarray:
         wave *= 2 * np.pi / rng.uniform(32, 128) / np.linalg.norm(wave)
         phase = np.tensordot(wave, grid, axes=1) + rng.uniform(0, 2 * np.pi)
         moved = moved + rng.uniform(-1.5, 1.5, size=(2, 1, 1)) * np.sin(phase)
-    return map_coordinates(picture.astype(np.float64), moved + 31.5, order=1, mode="nearest")
+    return map_coordinates(image.astype(np.float64), moved + 31.5, order=1, mode="nearest")
 
 
-def _shown(rng: np.random.Generator, picture: np.ndarray, *, gamma: float, noise: float) -> np.ndarray:
-    values = 255 * (np.clip(picture, 0, 255) / 255) ** gamma
+def _shown(rng: np.random.Generator, image: np.ndarray, *, gamma: float, noise: float) -> np.ndarray:
+    values = 255 * (np.clip(image, 0, 255) / 255) ** gamma
     return np.clip(np.round(values + rng.normal(0, noise, size=values.shape)), 0, 255).astype(np.uint8)
 
 

@@ -56,19 +56,19 @@ def main() -> None:
     if arguments.readme:  # before anything takes long
         readme_with(arguments.readme, "", "visitors", overwrite=arguments.overwrite)
     with TemporaryDirectory() as scratch:
-        pictures = [str(path) for path in examples(Path(scratch))]
+        images = [str(path) for path in examples(Path(scratch))]
         started = time.perf_counter()
         url, server = start(arguments.app, arguments.models)
         try:
             start_up = time.perf_counter() - started  # until the page stands; the models are loaded after it
-            visit(url, pictures, 1, 1)
+            visit(url, images, 1, 1)
             first_answer = time.perf_counter() - started
             first = resident_mib(server.pid)
-            alone = visit(url, pictures, 1, ALONE)
+            alone = visit(url, images, 1, ALONE)
             warm = resident_mib(server.pid)
-            many = visit(url, pictures, arguments.visitors, arguments.requests)
+            many = visit(url, images, arguments.visitors, arguments.requests)
             after = resident_mib(server.pid)
-            again = visit(url, pictures, arguments.visitors, arguments.requests)
+            again = visit(url, images, arguments.visitors, arguments.requests)
             last = resident_mib(server.pid)
         finally:
             server.terminate()
@@ -119,7 +119,7 @@ def start(app: Path, places: list[str]) -> tuple[str, subprocess.Popen[bytes]]:
     raise ValueError(f"{app} did not start within {WAIT} s")
 
 
-def visit(url: str, pictures: list[str], visitors: int, requests: int) -> dict[str, Any]:
+def visit(url: str, images: list[str], visitors: int, requests: int) -> dict[str, Any]:
     """What `visitors` clients see who each send `requests` images, one after the other.
 
     Returns:
@@ -135,7 +135,7 @@ def visit(url: str, pictures: list[str], visitors: int, requests: int) -> dict[s
         seen = []
         for k in range(requests):
             begun = time.perf_counter()
-            job = clients[number].submit(handle_file(pictures[(number + k) % len(pictures)]), api_name="/classify")
+            job = clients[number].submit(handle_file(images[(number + k) % len(images)]), api_name="/classify")
             told = False
             while not job.done():
                 told = told or (job.status().rank is not None)

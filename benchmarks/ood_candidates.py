@@ -20,7 +20,7 @@ from brainmri.data.dataset import open_prepared
 from brainmri.environment import use_cpu_well
 from brainmri.evaluation.ood.detector import LOST_AT_MOST, OODDetector, exceeded_by, unit_length
 from brainmri.evaluation.ood.features import Seen, see
-from brainmri.evaluation.ood.fit import MOST, pictures, some_rows
+from brainmri.evaluation.ood.fit import MOST, images, some_rows
 from brainmri.evaluation.ood.probe_sets import DEVELOPMENT, AbsentPackage, probe_sets
 from brainmri.models.layers import classifier_layer
 from brainmri.models.load import load_classifier, load_processor
@@ -74,14 +74,14 @@ def main() -> None:
     use_cpu_well()
     model, processor = load_classifier(run), load_processor(run)
     rows = {split: some_rows(data, split) for split in MOST}
-    example = processor(images=next(pictures(data, rows["train"])).convert("RGB"), return_tensors="pt")
+    example = processor(images=next(images(data, rows["train"])).convert("RGB"), return_tensors="pt")
     look = partial(see, model=model, processor=processor, layer=classifier_layer(model, example["pixel_values"]))
-    seen = {split: look(pictures(data, chosen)) for split, chosen in rows.items()}
+    seen = {split: look(images(data, chosen)) for split, chosen in rows.items()}
     others = {}
     for probe in probe_sets(data):
         try:
             if probe.use == DEVELOPMENT:
-                others[probe.name] = look(probe.pictures())
+                others[probe.name] = look(probe.images())
         except AbsentPackage as reason:
             print(f"{probe.name}: left out, {reason}")
     print(f"| score | test images lost | {' | '.join(others)} |\n|{'---|' * (2 + len(others))}")

@@ -52,8 +52,8 @@ def test_records_do_not_change_and_hold_nothing_unknown() -> None:
     info = dataset_info()
     with pytest.raises(ValueError, match="frozen"):
         info.name = "another"
-    with pytest.raises(ValueError, match="pictures"):
-        dataset_info(pictures=3)
+    with pytest.raises(ValueError, match="images"):
+        dataset_info(images=3)
     with pytest.raises(ValueError, match="JSON"):
         json_text({"loss": float("nan")})
 

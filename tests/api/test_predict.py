@@ -80,14 +80,14 @@ def test_images_of_one_patient_are_pooled(trained: Trained, tmp_path: Path) -> N
 
 
 def test_files_of_others_are_not_overwritten(trained: Trained, tmp_path: Path) -> None:
-    picture = sorted((trained.data / "test").rglob("*.png"))[0]
+    image = sorted((trained.data / "test").rglob("*.png"))[0]
     other = sorted((trained.data / "test").rglob("*.png"))[1]
     (tmp_path / "thesis.txt").write_text("mine")
     out = tmp_path / "predictions.csv"
-    again = run_here("predict.py", trained.run, picture, "--out", out)
+    again = run_here("predict.py", trained.run, image, "--out", out)
     assert again.returncode == 0, again.stderr
     first = out.read_text()
-    assert run_here("predict.py", trained.run, picture, "--out", out).returncode == 0  # the same once more
+    assert run_here("predict.py", trained.run, image, "--out", out).returncode == 0  # the same once more
     refused = run_here("predict.py", trained.run, other, "--out", out)
     assert refused.returncode == 2
     assert "holds what was made of other inputs" in refused.stderr

@@ -62,12 +62,12 @@ def installed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_the_api_works_from_the_wheel(installed: Path, trained: Trained, tmp_path: Path) -> None:
 
-    picture = sorted((trained.data / "test").rglob("*.png"))[0]
-    done = run(installed / "python", "-c", README, trained.run, picture, picture.parent, trained.data, cwd=tmp_path)
+    image = sorted((trained.data / "test").rglob("*.png"))[0]
+    done = run(installed / "python", "-c", README, trained.run, image, image.parent, trained.data, cwd=tmp_path)
     file, label, probabilities, slices, shape, scored = json.loads(done.stdout.splitlines()[-1])
     assert Path(file).is_relative_to(installed.parent)
     assert label in probabilities
-    assert slices == len(list(picture.parent.glob("*.png")))
+    assert slices == len(list(image.parent.glob("*.png")))
     assert shape == [32, 32]
     assert scored > 0
 

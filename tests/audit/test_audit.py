@@ -22,29 +22,29 @@ def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
 
 
 @pytest.fixture(scope="module")
-def pictures() -> list[Image.Image]:
+def images() -> list[Image.Image]:
     """Slices of different subjects and planes, none like another."""
     found = []
     for number in range(8):
         rng = np.random.default_rng([5, number])
         found.append(draw_slices(rng, draw_subject(rng, number), 1, 96)[0][2])
-    return [Image.fromarray(picture) for picture in found]
+    return [Image.fromarray(image) for image in found]
 
 
 @pytest.fixture(scope="module")
-def data(pictures: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
+def data(images: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) -> Path:
     root = tmp_path_factory.mktemp("audit") / "scans"
 
-    def save(name: str, picture: Image.Image) -> None:
+    def save(name: str, image: Image.Image) -> None:
         (root / name).parent.mkdir(parents=True, exist_ok=True)
-        picture.save(root / name)
+        image.save(root / name)
 
-    for number, picture in enumerate(pictures):
-        save(f"train/{'glioma' if number % 2 else 'notumor'}/s{number}.png", picture)
-    save("test/glioma/copy.png", pictures[1].convert("RGB"))  # equal pixels, in another mode
-    mirrored = pictures[3].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    for number, image in enumerate(images):
+        save(f"train/{'glioma' if number % 2 else 'notumor'}/s{number}.png", image)
+    save("test/glioma/copy.png", images[1].convert("RGB"))  # equal pixels, in another mode
+    mirrored = images[3].transpose(Image.Transpose.FLIP_LEFT_RIGHT)
     save("test/glioma/mirrored.jpg", mirrored.point(lambda value: min(255, round(value * 1.2))))
-    save("test/notumor/turned.png", pictures[5].transpose(Image.Transpose.ROTATE_180))  # a glioma in train
+    save("test/notumor/turned.png", images[5].transpose(Image.Transpose.ROTATE_180))  # a glioma in train
     rng = np.random.default_rng([6, 0])
     save("test/notumor/own.png", Image.fromarray(draw_slices(rng, draw_subject(rng, 99), 1, 96)[0][2]))
     (root / "test" / "notumor" / "broken.png").write_bytes(b"no image")
@@ -89,14 +89,14 @@ def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: P
     assert sorted((path, path.read_bytes()) for path in data.rglob("*.*")) == before
 
 
-def test_an_external_set_that_is_none_is_named(data: Path, pictures: list[Image.Image], tmp_path: Path) -> None:
+def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Image], tmp_path: Path) -> None:
     other = tmp_path / "clinic"
-    for name, picture in (
-        ("tumour/a.png", pictures[2].resize((200, 200))),
-        ("healthy/b.png", pictures[0].crop((4, 4, 60, 60))),
+    for name, image in (
+        ("tumour/a.png", images[2].resize((200, 200))),
+        ("healthy/b.png", images[0].crop((4, 4, 60, 60))),
     ):
         (other / name).parent.mkdir(parents=True)
-        picture.save(other / name)
+        image.save(other / name)
     done = audit(data, "--against", other, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
     assert "NOT EXTERNAL: 1 of 2 images (50.0 %) of clinic stand in train too." in done.stdout
@@ -120,14 +120,14 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Sixty slices of as many subjects, in the layout of an array; those with a tumour are brighter."""
     folder = tmp_path_factory.mktemp("audit-arrays") / "arrays"
     folder.mkdir()
-    pictures, labels = [], []
+    images, labels = [], []
     for number in range(60):
         rng = np.random.default_rng([7, number])
-        picture = draw_slices(rng, draw_subject(rng, number), 1, 64)[0][2]
+        image = draw_slices(rng, draw_subject(rng, number), 1, 64)[0][2]
         labels.append(number % 2)
-        pictures.append(np.clip(picture * (1.0 if number % 2 else 0.5), 0, 255).astype(np.uint8))
+        images.append(np.clip(image * (1.0 if number % 2 else 0.5), 0, 255).astype(np.uint8))
     for name, rows in (("train", slice(2, None)), ("test", slice(2))):
-        np.savez(folder / f"{name}_data.npz", X=np.stack(pictures[rows]), Y=np.array(labels[rows]))
+        np.savez(folder / f"{name}_data.npz", X=np.stack(images[rows]), Y=np.array(labels[rows]))
     return folder
 
 
@@ -146,7 +146,7 @@ def test_a_calibration_says_what_is_found_and_what_is_glued(many: Path, tmp_path
     done = audit(many, "--calibrate", "--out", tmp_path)
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "audit.json").read_text())["calibration"]
-    changes = {row["change"]: row["found"] / row["pictures"] for row in found["changes"]}
+    changes = {row["change"]: row["found"] / row["images"] for row in found["changes"]}
     assert min(changes[name] for name in ("mirrored", "turned by 180 degrees", "JPEG, quality 30")) == 1
     assert changes["black frame of 15 %"] > 0.8
     groups = [row["groups"] for row in found["thresholds"]]
@@ -172,8 +172,8 @@ def test_counts_by_hand() -> None:
     assert across == {("train", "test"): (2, 3), ("test", "train"): (2, 2)}
 
 
-def test_equal_pixels_have_one_hash_in_grey_and_colour(pictures: list[Image.Image]) -> None:
-    grey, turned = pictures[0], pictures[0].transpose(Image.Transpose.ROTATE_90)
+def test_equal_pixels_have_one_hash_in_grey_and_colour(images: list[Image.Image]) -> None:
+    grey, turned = images[0], images[0].transpose(Image.Transpose.ROTATE_90)
     assert pixel_hash(grey) == pixel_hash(grey.convert("RGB"))
     assert pixel_hash(grey) != pixel_hash(turned)
     coloured = grey.convert("RGB")

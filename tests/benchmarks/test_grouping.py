@@ -36,7 +36,7 @@ def test_given_thumbnails_come_first_and_the_made_ones_are_the_same_each_time(sl
     np.testing.assert_array_equal(np.concatenate(list(extended(seeds, 20))), seeds[:20])
 
 
-def test_most_made_thumbnails_are_new_pictures_and_some_near_duplicates(slices: np.ndarray) -> None:
+def test_most_made_thumbnails_are_new_images_and_some_near_duplicates(slices: np.ndarray) -> None:
     made = np.concatenate(list(extended(slices, 1300)))[300:]
     first, second, _ = exact_pairs(made, 0.95)
     assert 0.2 < len(set(first) | set(second)) / len(made) < 0.7

@@ -43,7 +43,7 @@ def changed(values: dict[str, float], **magnitudes: float) -> torch.Tensor:
     ],
     ids=lambda value: "-".join(value),
 )
-def test_each_change_changes_a_picture_within_its_range_and_only_when_asked(
+def test_each_change_changes_a_image_within_its_range_and_only_when_asked(
     values: dict[str, float], magnitudes: dict[str, float]
 ) -> None:
     after = changed(values, **magnitudes)
@@ -70,15 +70,15 @@ def test_the_bias_field_is_smooth_and_bounded() -> None:
 
 def test_half_the_resolution_is_what_pil_would_give_about() -> None:
     after = changed({"resolution": 0.0}, resolution=1.0)
-    picture = Image.fromarray(head()[0, 0].numpy())
-    small = picture.resize((SIDE // 2, SIDE // 2), Image.Resampling.BOX)
+    image = Image.fromarray(head()[0, 0].numpy())
+    small = image.resize((SIDE // 2, SIDE // 2), Image.Resampling.BOX)
     expected = np.asarray(small.resize((SIDE, SIDE), Image.Resampling.BILINEAR))
     assert np.abs(after[0, 0].numpy() - expected)[2:-2, 2:-2].max() < 1.0
 
 
 def test_blurring_and_sharpening_are_opposites() -> None:
-    def roughness(picture: torch.Tensor) -> float:
-        return float(picture[..., 16:32, 16:32].diff(dim=-1).abs().mean())
+    def roughness(image: torch.Tensor) -> float:
+        return float(image[..., 16:32, 16:32].diff(dim=-1).abs().mean())
 
     soft, crisp = changed({"focus": 1.0}, blur=1.0), changed({"focus": 0.0}, sharpen=1.0)
     assert roughness(soft) < roughness(head()) < roughness(crisp)
@@ -99,7 +99,7 @@ def test_jpeg_loses_what_pillow_loses() -> None:
     assert np.abs(rough[0, 0].numpy() - expected).mean() > 4.0
 
 
-def test_noise_does_not_repeat_from_picture_to_picture() -> None:
+def test_noise_does_not_repeat_from_image_to_image() -> None:
     some = torch.cat([numbers(noise=1.0, noise_x=x, noise_y=0.3) for x in (0.1, 0.2)])
     after = augment(torch.full((2, 1, SIDE, SIDE), 128.0), some, Augmentation(noise=0.1)) - 128
     assert float(after.std()) == pytest.approx(25.5, rel=0.05)
@@ -113,7 +113,7 @@ def test_the_same_draws_give_the_same_pictures_in_any_batch() -> None:
     torch.testing.assert_close(together[[4]], augment(head(), some[[4]], magnitudes), atol=1e-3, rtol=0)
 
 
-def test_pictures_move_as_they_did_before_there_were_looks() -> None:
+def test_images_move_as_they_did_before_there_were_looks() -> None:
     np.testing.assert_array_equal(
         random_parameters(5, seed=3, epoch=1)[:, :8], np.random.default_rng([3, 1]).random((5, 8), dtype=np.float32)
     )

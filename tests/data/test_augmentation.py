@@ -11,7 +11,7 @@ from brainmri.transforms.augment import augment, random_parameters
 from brainmri.transforms.config import PARAMETER_COUNT, PARAMETERS, Augmentation
 
 
-def picture() -> torch.Tensor:
+def image() -> torch.Tensor:
     return torch.from_numpy(np.random.default_rng(0).integers(0, 256, (1, 3, 16, 24))).float()
 
 
@@ -23,26 +23,26 @@ def uniform(**values: float) -> torch.Tensor:
 def test_nothing_asked_for_changes_nothing() -> None:
     assert not Augmentation()
     torch.testing.assert_close(
-        augment(picture(), torch.rand(1, PARAMETER_COUNT), Augmentation()), picture(), atol=1e-2, rtol=0
+        augment(image(), torch.rand(1, PARAMETER_COUNT), Augmentation()), image(), atol=1e-2, rtol=0
     )
 
 
 def test_flips_are_exact_and_follow_their_probability() -> None:
     magnitudes = Augmentation(horizontal_flip=0.3, vertical_flip=0.3)
     near = {"atol": 1e-2, "rtol": 0}
-    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.29), magnitudes), picture().flip(-1), **near)
-    torch.testing.assert_close(augment(picture(), uniform(flip_x=0.31), magnitudes), picture(), **near)
-    torch.testing.assert_close(augment(picture(), uniform(flip_y=0.1), magnitudes), picture().flip(-2), **near)
+    torch.testing.assert_close(augment(image(), uniform(flip_x=0.29), magnitudes), image().flip(-1), **near)
+    torch.testing.assert_close(augment(image(), uniform(flip_x=0.31), magnitudes), image(), **near)
+    torch.testing.assert_close(augment(image(), uniform(flip_y=0.1), magnitudes), image().flip(-2), **near)
 
 
 def test_a_turn_by_180_degrees_is_both_flips() -> None:
-    turned = augment(picture(), uniform(rotation=1.0), Augmentation(rotation_degrees=180))
-    torch.testing.assert_close(turned, picture().flip(-1).flip(-2), atol=2e-2, rtol=0)
+    turned = augment(image(), uniform(rotation=1.0), Augmentation(rotation_degrees=180))
+    torch.testing.assert_close(turned, image().flip(-1).flip(-2), atol=2e-2, rtol=0)
 
 
 def test_a_shift_by_a_quarter_moves_by_whole_pixels_and_brings_black_in() -> None:
-    moved = augment(picture(), uniform(shift_x=1.0), Augmentation(translate=0.25))
-    torch.testing.assert_close(moved[..., :18], picture()[..., 6:], atol=1e-2, rtol=0)
+    moved = augment(image(), uniform(shift_x=1.0), Augmentation(translate=0.25))
+    torch.testing.assert_close(moved[..., :18], image()[..., 6:], atol=1e-2, rtol=0)
     assert moved[..., 18:].abs().max() < 1e-2
 
 
@@ -55,16 +55,16 @@ def test_zooming_in_enlarges_and_out_reduces() -> None:
 
 
 def test_brightness_and_contrast_stay_within_the_range() -> None:
-    brighter = augment(picture(), uniform(brightness=1.0), Augmentation(brightness=0.5))
-    torch.testing.assert_close(brighter, (picture() * 1.5).clamp(0, 255), atol=2e-2, rtol=0)
-    flatter = augment(picture(), uniform(contrast=0.0), Augmentation(contrast=0.5))
-    assert flatter.std() == pytest.approx(float(picture().std()) / 2, rel=1e-3)
-    assert flatter.mean() == pytest.approx(float(picture().mean()), rel=1e-3)
+    brighter = augment(image(), uniform(brightness=1.0), Augmentation(brightness=0.5))
+    torch.testing.assert_close(brighter, (image() * 1.5).clamp(0, 255), atol=2e-2, rtol=0)
+    flatter = augment(image(), uniform(contrast=0.0), Augmentation(contrast=0.5))
+    assert flatter.std() == pytest.approx(float(image().std()) / 2, rel=1e-3)
+    assert flatter.mean() == pytest.approx(float(image().mean()), rel=1e-3)
 
 
 def test_turn_zoom_shift_and_flip_together_equal_torch_affine_grid() -> None:
     numbers = torch.from_numpy(random_parameters(5, seed=3, epoch=1))
-    pixels = picture().repeat(5, 1, 1, 1)
+    pixels = image().repeat(5, 1, 1, 1)
     signed = 2 * numbers - 1
     flip = torch.where(numbers[:, 0] < 0.5, -1.0, 1.0)
     angle, zoom = signed[:, 2] * math.radians(20), 1 + 0.2 * signed[:, 3]
@@ -76,7 +76,7 @@ def test_turn_zoom_shift_and_flip_together_equal_torch_affine_grid() -> None:
     torch.testing.assert_close(augment(pixels, numbers, magnitudes), expected, atol=1e-2, rtol=0)
 
 
-def test_grey_and_coloured_pictures_of_one_batch_are_moved_alike() -> None:
+def test_grey_and_coloured_images_of_one_batch_are_moved_alike() -> None:
     grey = torch.randint(0, 256, (1, 1, 20, 20), generator=torch.Generator().manual_seed(0), dtype=torch.uint8)
     coloured = torch.cat([grey, grey.flip(-1), grey.flip(-2)], 1)
     numbers = torch.from_numpy(random_parameters(1, seed=3, epoch=1)).repeat(2, 1)

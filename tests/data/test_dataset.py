@@ -58,14 +58,14 @@ def test_an_unfinished_or_damaged_folder_is_refused(data: PreparedData, tmp_path
     with pytest.raises(ValueError, match="schema version 99"):
         open_prepared(tmp_path)
     content = data.info.as_json()
-    content["contradictory_pictures"] = content.pop("contradictory_images")
+    content["contradictory_images"] = content.pop("contradictory_images")
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="keys missing: contradictory_images; unknown keys: contradictory_pictures"):
         open_prepared(tmp_path)
 
 
 def test_a_folder_of_an_earlier_version_is_to_be_prepared_again(data: PreparedData, tmp_path: Path) -> None:
-    index = pd.read_csv(data.root / "index.csv", dtype=str).rename(columns={"duplicate_id": "picture_id"})
+    index = pd.read_csv(data.root / "index.csv", dtype=str).rename(columns={"duplicate_id": "image_id"})
     index.to_csv(tmp_path / "index.csv", index=False)
     (tmp_path / "dataset.json").write_text(json.dumps(data.info.as_json() | {"schema_version": 1}))
     with pytest.raises(ValueError, match=r"schema version 1 found, 2 expected\. Prepare the data again"):
@@ -90,14 +90,14 @@ def test_coloured_images_keep_their_channels_beside_grey_ones(tmp_path: Path, mo
         (tmp_path / "raw" / label).mkdir(parents=True)
         for number in range(12):
             drawn = random.integers(0, 256, (16, 16, 3), dtype=np.uint8)
-            picture = Image.fromarray(drawn if number % 3 == 0 else drawn[:, :, 0])
-            picture.save(tmp_path / "raw" / label / f"{number}.png")
+            image = Image.fromarray(drawn if number % 3 == 0 else drawn[:, :, 0])
+            image.save(tmp_path / "raw" / label / f"{number}.png")
     data = open_prepared(prepare(tmp_path / "raw", tmp_path / "ready", layout="imagefolder"))
     pixels = pixel_cache(data, 16)
     rows = np.arange(len(data.index))
     for row, found in zip(rows, pixels.read(rows), strict=True):
-        with Image.open(data.root / data.index["file_name"].iloc[row]) as image:
-            expected = np.asarray(image.convert("RGB")).transpose(2, 0, 1)
+        with Image.open(data.root / data.index["file_name"].iloc[row]) as source:
+            expected = np.asarray(source.convert("RGB")).transpose(2, 0, 1)
         np.testing.assert_array_equal(found, expected)
         assert pixels.read(rows[[row]]).shape[1] == (1 if (expected == expected[0]).all() else 3)
     assert len(pixels.colour) == 8
@@ -110,12 +110,12 @@ def test_a_second_call_reads_the_same_file_and_a_failed_one_leaves_none(
         raise RuntimeError("killed")
 
     with monkeypatch.context() as patch:
-        patch.setattr("brainmri.data.pixel_cache.prepared_picture", broken)
+        patch.setattr("brainmri.data.pixel_cache.prepared_image", broken)
         with pytest.raises(RuntimeError, match="killed"):
             pixel_cache(data, 16)
     assert not [path for path in (tmp_path / "cache" / "pixels").iterdir() if path.suffix != ".lock"]
     first = pixel_cache(data, 16)
-    monkeypatch.setattr("brainmri.data.pixel_cache.prepared_picture", broken)  # not needed any more
+    monkeypatch.setattr("brainmri.data.pixel_cache.prepared_image", broken)  # not needed any more
     np.testing.assert_array_equal(first.first, pixel_cache(data, 16).first)
 
 
@@ -160,7 +160,7 @@ def test_a_batch_is_one_gather_of_pixels_labels_and_draws(data: PreparedData) ->
     assert set(SliceBatches(pixels, rows, data.labels(rows))[0]) == {"pixel_values", "labels"}
 
 
-def test_pictures_grow_from_epoch_to_epoch(data: PreparedData) -> None:
+def test_images_grow_from_epoch_to_epoch(data: PreparedData) -> None:
     rows, by_size = data.rows("train"), {size: pixel_cache(data, size) for size in (16, 24)}
     batches = SliceBatches(by_size[24], rows, data.labels(rows), 7, by_size)
     batches.sizes = (16, 16, 24)
@@ -171,16 +171,16 @@ def test_pictures_grow_from_epoch_to_epoch(data: PreparedData) -> None:
     assert sides == [16, 16, 24, 24, 24]
 
 
-def test_an_epoch_may_hold_one_file_of_each_picture(data: PreparedData) -> None:
+def test_an_epoch_may_hold_one_file_of_each_image(data: PreparedData) -> None:
     rows = data.rows("train")
-    pictures = np.arange(len(rows)) // 3  # three files each
-    batches = SliceBatches(pixel_cache(data, 16), rows, data.labels(rows), 7, pictures=pictures)
+    images = np.arange(len(rows)) // 3  # three files each
+    batches = SliceBatches(pixel_cache(data, 16), rows, data.labels(rows), 7, images=images)
     place = {row: position for position, row in enumerate(rows.tolist())}
     seen: set[int] = set()
     for epoch in range(12):
         batches.set_epoch(epoch)
-        assert len(batches) == pictures.max() + 1
-        shown = [pictures[place[row]] for row in batches.rows.tolist()]
+        assert len(batches) == images.max() + 1
+        shown = [images[place[row]] for row in batches.rows.tolist()]
         assert sorted(shown) == list(range(len(batches)))
         np.testing.assert_array_equal(batches.labels, data.labels(batches.rows))
         seen |= set(batches.rows.tolist())

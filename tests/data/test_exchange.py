@@ -24,17 +24,17 @@ def head(level: int, tumour: bool = False) -> np.ndarray:
     """An ellipse of one level, a little brighter to its rim, with a bright square in it: uint8 (SIDE, SIDE)."""
     y, x = np.mgrid[-1 : 1 : SIDE * 1j, -1 : 1 : SIDE * 1j]
     inside = (x / 0.8) ** 2 + (y / 0.9) ** 2 < 1
-    picture = np.where(inside, level + 20 * (x**2 + y**2), 0)
+    image = np.where(inside, level + 20 * (x**2 + y**2), 0)
     if tumour:
         first, last = (np.array([0.2, 0.35]) * SIDE).round().astype(int)
         top, bottom = (np.array([0.4, 0.55]) * SIDE).round().astype(int)
-        picture[top:bottom, first:last] = 2 * level
-    return picture.astype(np.uint8)
+        image[top:bottom, first:last] = 2 * level
+    return image.astype(np.uint8)
 
 
-def cache(*pictures: np.ndarray) -> PixelCache:
-    side = pictures[0].shape[-1]
-    return PixelCache(np.stack(pictures), np.empty((0, 3, side, side), np.uint8), np.full(len(pictures), -1))
+def cache(*images: np.ndarray) -> PixelCache:
+    side = images[0].shape[-1]
+    return PixelCache(np.stack(images), np.empty((0, 3, side, side), np.uint8), np.full(len(images), -1))
 
 
 def numbers(**values: float) -> np.ndarray:
@@ -98,16 +98,16 @@ def test_a_head_from_the_side_has_no_halves() -> None:
 
 
 def test_half_mirrored_keeps_one_side_and_its_colours() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, (3, 20, 20), dtype=np.uint8)
-    left, right = mirror_hemisphere(picture, 8, left=True), mirror_hemisphere(picture, 8, left=False)
-    np.testing.assert_array_equal(left[..., :8], picture[..., :8])
-    np.testing.assert_array_equal(left[..., 8:16], picture[..., :8][..., ::-1])
+    image = np.random.default_rng(0).integers(0, 256, (3, 20, 20), dtype=np.uint8)
+    left, right = mirror_hemisphere(image, 8, left=True), mirror_hemisphere(image, 8, left=False)
+    np.testing.assert_array_equal(left[..., :8], image[..., :8])
+    np.testing.assert_array_equal(left[..., 8:16], image[..., :8][..., ::-1])
     assert left[..., 16:].max() == 0
-    np.testing.assert_array_equal(right[..., 8:], picture[..., 8:])
-    np.testing.assert_array_equal(right[..., :8], picture[..., 8:16][..., ::-1])
+    np.testing.assert_array_equal(right[..., 8:], image[..., 8:])
+    np.testing.assert_array_equal(right[..., :8], image[..., 8:16][..., ::-1])
 
 
-def test_levels_go_towards_those_of_the_other_picture_and_air_stays() -> None:
+def test_levels_go_towards_those_of_the_other_image_and_air_stays() -> None:
     dark, bright = head(40), head(160)
     same = match_histogram(dark, cumulated(bright), 0.0)
     np.testing.assert_array_equal(same, np.arange(256))

@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from threadpoolctl import threadpool_limits
 
 from benchmarks.grouping import extended, recall
-from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
+from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, find_groups
 from brainmri.data.duplicates.index import near_pairs
 from brainmri.data.duplicates.similarity import (
     WHITENING,
@@ -28,23 +28,23 @@ from .sources import REPOSITORY
 REAL_DATA = Path(os.environ.get("BRAINMRI_REAL_DATA", REPOSITORY.parent / "shared/data/brain-tumor-mri-224"))
 
 
-def pictures(count: int, seed: int = 0) -> np.ndarray:
+def images(count: int, seed: int = 0) -> np.ndarray:
     """Smooth random images that correlate little with each other: uint8 (count, 64, 64)."""
     coarse = np.random.default_rng(seed).integers(0, 256, size=(count, 8, 8))
     return np.kron(coarse, np.ones((8, 8))).astype(np.uint8)
 
 
 def test_mirrors_turns_and_contrast_are_the_same_picture() -> None:
-    one, other = pictures(2)
+    one, other = images(2)
     noisy = np.clip(one + np.random.default_rng(1).normal(0, 3, one.shape), 0, 255).astype(np.uint8)
     forms = [one, one[:, ::-1], other, one[::-1], one[::-1, ::-1], one // 2 + 40, noisy]
     grouping = find_groups(np.stack(forms), [""] * len(forms))
-    assert grouping.picture.tolist() == [0, 0, 1, 0, 0, 0, 0]
+    assert grouping.image.tolist() == [0, 0, 1, 0, 0, 0, 0]
     assert grouping.group.tolist() == [0, 0, 1, 0, 0, 0, 0]
 
 
-def test_a_quarter_turn_and_a_negative_are_other_pictures() -> None:
-    (one,) = pictures(1)
+def test_a_quarter_turn_and_a_negative_are_other_images() -> None:
+    (one,) = images(1)
     grouping = find_groups(np.stack([one, np.rot90(one), 255 - one]), [""] * 3)
     assert grouping.group.tolist() == [0, 1, 2]
 
@@ -54,15 +54,15 @@ def neighbour(one: np.ndarray, rows: int = 1) -> np.ndarray:
     return np.roll(one, rows, axis=0)
 
 
-def test_neighbouring_slices_share_a_group_but_are_not_one_picture() -> None:
-    (one,) = pictures(1)
+def test_neighbouring_slices_share_a_group_but_are_not_one_image() -> None:
+    (one,) = images(1)
     grouping = find_groups(np.stack([one, neighbour(one), neighbour(one, 3)]), [""] * 3)
-    assert grouping.picture.tolist() == [0, 1, 2]
+    assert grouping.image.tolist() == [0, 1, 2]
     assert grouping.group.tolist() == [0, 0, 1]
 
 
 def test_given_ids_hold_together_and_outweigh_likeness_but_not_identity() -> None:
-    one, _, third = pictures(3)
+    one, _, third = images(3)
     near = neighbour(one)
     grouping = find_groups(np.stack([one, third, near]), ["patient 1", "patient 1", "patient 2"])
     assert grouping.group.tolist() == [0, 0, 1]
@@ -70,12 +70,12 @@ def test_given_ids_hold_together_and_outweigh_likeness_but_not_identity() -> Non
     assert grouping.group.tolist() == [0, 0, 0]
     grouping = find_groups(np.stack([one, third, one[:, ::-1]]), ["patient 1", "patient 1", "patient 2"])
     assert grouping.group.tolist() == [0, 0, 0]
-    assert grouping.picture.tolist() == [0, 1, 0]
+    assert grouping.image.tolist() == [0, 1, 0]
 
 
-def test_pictures_without_contrast_group_with_each_other_only() -> None:
+def test_images_without_contrast_group_with_each_other_only() -> None:
     flat = np.stack([np.full((64, 64), level, np.uint8) for level in (0, 90)])
-    assert find_groups(np.concatenate([flat, pictures(2)]), [""] * 4).group.tolist() == [0, 0, 1, 2]
+    assert find_groups(np.concatenate([flat, images(2)]), [""] * 4).group.tolist() == [0, 0, 1, 2]
 
 
 def brute_force(thumbnails: np.ndarray, threshold: float) -> set[tuple[int, int]]:
@@ -123,12 +123,12 @@ def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> N
     near = np.array(sorted(brute_force(thumbnails, LOOKS_ALIKE)))
     likeness = best_correlation(whitened_descriptors(thumbnails), near[:, 0], near[:, 1])
     alike, own = ({(int(i), int(j)) for i, j in near[likeness >= least]} for least in (SAME_GROUP, SAME_STRUCTURE))
-    same = brute_force(thumbnails, SAME_PICTURE) | own
-    assert grouping.picture.tolist() == partition(len(thumbnails), same)
+    same = brute_force(thumbnails, SAME_IMAGE) | own
+    assert grouping.image.tolist() == partition(len(thumbnails), same)
     assert grouping.group.tolist() == partition(len(thumbnails), same | alike)
 
 
-def test_among_more_pictures_than_are_looked_through_hardly_a_pair_is_missed(collection: np.ndarray) -> None:
+def test_among_more_images_than_are_looked_through_hardly_a_pair_is_missed(collection: np.ndarray) -> None:
     (result,) = recall(collection, [0.95])
     assert result["pairs"] > 1500
     assert result["recall"] >= 0.99
@@ -137,35 +137,35 @@ def test_among_more_pictures_than_are_looked_through_hardly_a_pair_is_missed(col
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 199), st.booleans(), st.booleans()), min_size=1, max_size=20))
-def test_every_pose_of_a_picture_is_found_among_many(poses: list[tuple[int, bool, bool]]) -> None:
-    others = pictures(200)
+def test_every_pose_of_a_image_is_found_among_many(poses: list[tuple[int, bool, bool]]) -> None:
+    others = images(200)
     copies = np.stack([others[k][:: -1 if v else 1, :: -1 if h else 1] for k, v, h in poses])
     grouping = find_groups(np.concatenate([others, copies // 2 + 30]), [""] * (200 + len(poses)))
-    assert grouping.picture.tolist() == [*range(200), *(k for k, _, _ in poses)]
+    assert grouping.image.tolist() == [*range(200), *(k for k, _, _ in poses)]
 
 
-def test_a_crowd_of_pictures_all_alike_is_one_and_hides_no_other() -> None:
+def test_a_crowd_of_images_all_alike_is_one_and_hides_no_other() -> None:
     rng = np.random.default_rng(0)
     one, twin, *others = phantom_thumbnails(32)[:40]
     crowd = np.clip(one + rng.normal(0, 4, (700, 64, 64)), 0, 255).astype(np.uint8)
     thumbnails = np.concatenate([crowd, [twin, twin[:, ::-1]], others])
     shuffled = rng.permutation(len(thumbnails))
     grouping = find_groups(thumbnails[shuffled], [""] * len(thumbnails))
-    picture = grouping.picture[np.argsort(shuffled)]
-    assert len(set(picture[:700])) == 1
-    assert picture[700] == picture[701]
-    assert picture[700] not in picture[:700]
+    image = grouping.image[np.argsort(shuffled)]
+    assert len(set(image[:700])) == 1
+    assert image[700] == image[701]
+    assert image[700] not in image[:700]
 
 
-def test_thousands_of_blank_or_equal_pictures_are_one_each() -> None:
-    one, other = pictures(2)
+def test_thousands_of_blank_or_equal_images_are_one_each() -> None:
+    one, other = images(2)
     blank = np.arange(20_000, dtype=np.uint8)[:, None, None].repeat(64, axis=1).repeat(64, axis=2)
     grouping = find_groups(np.concatenate([blank, np.stack([one] * 5000), [other]]), [""] * 25_001)
-    assert grouping.picture.tolist() == [0] * 20_000 + [1] * 5000 + [2]
+    assert grouping.image.tolist() == [0] * 20_000 + [1] * 5000 + [2]
 
 
 def test_an_unidentified_copy_links_what_its_identified_copy_may_not() -> None:
-    (one,) = pictures(1)
+    (one,) = images(1)
     near = neighbour(one)
     assert find_groups(np.stack([one, near]), ["patient 1", "patient 2"]).group.tolist() == [0, 1]
     assert find_groups(np.stack([one, near, one]), ["patient 1", "patient 2", ""]).group.tolist() == [0, 0, 0]
@@ -177,7 +177,7 @@ def test_the_groups_do_not_depend_on_the_number_of_threads(collection: np.ndarra
         one = find_groups(collection, [""] * len(collection))
     with threadpool_limits(4):
         four = find_groups(collection, [""] * len(collection))
-    np.testing.assert_array_equal(one.picture, four.picture)
+    np.testing.assert_array_equal(one.image, four.image)
     np.testing.assert_array_equal(one.group, four.group)
 
 
@@ -198,27 +198,27 @@ def test_recall_on_the_real_set() -> None:
 
 def test_the_two_arguments_must_fit() -> None:
     with pytest.raises(ValueError, match="3 thumbnails but 2 given"):
-        find_groups(pictures(3), ["", ""])
+        find_groups(images(3), ["", ""])
     with pytest.raises(ValueError, match="3 thumbnails but 2 contents"):
-        find_groups(pictures(3), [""] * 3, contents=pictures(2))
+        find_groups(images(3), [""] * 3, contents=images(2))
     with pytest.raises(ValueError, match="3 thumbnails but 4 names"):
-        find_groups(pictures(3), [""] * 3, names=list("abcd"))
+        find_groups(images(3), [""] * 3, names=list("abcd"))
 
 
-def test_a_picture_with_another_border_is_the_same_one_where_the_border_is_known() -> None:
-    one, other = (Image.fromarray(picture.repeat(4, 0).repeat(4, 1)) for picture in phantom_thumbnails(1)[[0, 4]])
+def test_a_image_with_another_border_is_the_same_one_where_the_border_is_known() -> None:
+    one, other = (Image.fromarray(image.repeat(4, 0).repeat(4, 1)) for image in phantom_thumbnails(1)[[0, 4]])
     images = [one, other, ImageOps.mirror(ImageOps.expand(one, (30, 10, 20, 40)))]
-    thumbnails, contents = (np.stack([view(image) for image in images]) for view in (thumbnail, content_thumbnail))
-    assert find_groups(thumbnails, [""] * 3).picture.tolist() == [0, 1, 2]
-    assert find_groups(thumbnails, [""] * 3, contents=contents).picture.tolist() == [0, 1, 0]
+    thumbnails, contents = (np.stack([view(source) for source in images]) for view in (thumbnail, content_thumbnail))
+    assert find_groups(thumbnails, [""] * 3).image.tolist() == [0, 1, 2]
+    assert find_groups(thumbnails, [""] * 3, contents=contents).image.tolist() == [0, 1, 0]
 
 
 def test_another_contrast_that_correlates_less_is_the_same_picture() -> None:
     one, other = phantom_thumbnails(2)[[2, 13]]
     burnt = np.clip(one * 2.5, 0, 255).astype(np.uint8)
     thumbnails = np.stack([one, burnt[::-1], other])
-    assert best_correlation(symmetry_components(thumbnails), np.array([0]), np.array([1])) < SAME_PICTURE
-    assert find_groups(thumbnails, [""] * 3).picture.tolist() == [0, 0, 1]
+    assert best_correlation(symmetry_components(thumbnails), np.array([0]), np.array([1])) < SAME_IMAGE
+    assert find_groups(thumbnails, [""] * 3).image.tolist() == [0, 0, 1]
 
 
 def test_fine_structure_tells_more_than_the_outline() -> None:
@@ -239,12 +239,12 @@ def test_the_whitening_that_is_shipped_is_the_one_of_the_phantom_set() -> None:
 
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.sampled_from(["", "a", "b", "c"]), min_size=1, max_size=12), st.integers(0, 99))
-def test_equal_ids_always_share_a_group_and_pictures_nest_in_groups(ids: list[str], seed: int) -> None:
-    thumbnails = pictures(len(ids), seed)
+def test_equal_ids_always_share_a_group_and_images_nest_in_groups(ids: list[str], seed: int) -> None:
+    thumbnails = images(len(ids), seed)
     grouping = find_groups(thumbnails, ids)
     for name in set(ids) - {""}:
         assert len({group for group, own in zip(grouping.group, ids, strict=True) if own == name}) == 1
-    for picture in set(grouping.picture):
-        assert len(set(grouping.group[grouping.picture == picture])) == 1
+    for image in set(grouping.image):
+        assert len(set(grouping.group[grouping.image == image])) == 1
     assert grouping.group[0] == 0
     assert set(grouping.group) == set(range(grouping.group.max() + 1))

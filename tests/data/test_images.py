@@ -29,7 +29,7 @@ def decoded(checked) -> Image.Image:
 
 @pytest.mark.parametrize("values", [GREY, COLOUR], ids=["grey", "colour"])
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".bmp", ".webp"])
-def test_plain_pictures_keep_their_pixels(tmp_path, values, suffix):
+def test_plain_images_keep_their_pixels(tmp_path, values, suffix):
     file = save(values, tmp_path / f"a{suffix}")
     checked = read_image(file)
     assert checked.suffix == (".jpg" if suffix == ".jpg" else ".png")
@@ -130,11 +130,11 @@ def test_transparent_colour_of_a_grey_png_is_black(tmp_path):
 
 
 def test_palette_becomes_rgb(tmp_path):
-    picture = Image.fromarray(COLOUR).quantize(16)
-    picture.save(tmp_path / "a.png")
+    image = Image.fromarray(COLOUR).quantize(16)
+    image.save(tmp_path / "a.png")
     checked = read_image(tmp_path / "a.png")
     assert checked.image.mode == decoded(checked).mode == "RGB"
-    assert np.array_equal(pixels(checked), np.asarray(picture.convert("RGB")))
+    assert np.array_equal(pixels(checked), np.asarray(image.convert("RGB")))
 
 
 def test_one_bit_becomes_black_and_white(tmp_path):
@@ -164,11 +164,11 @@ def test_more_than_8_bits_are_scaled_by_the_own_range(tmp_path, name, values):
 
 @pytest.mark.parametrize("suffix", [".jpg", ".png", ".tif", ".webp"])
 def test_exif_turn_is_applied_and_removed(tmp_path, suffix):
-    picture = Image.new("RGB", (32, 16))
-    picture.paste((255, 255, 255), (0, 0, 8, 16))  # the left quarter is white
+    image = Image.new("RGB", (32, 16))
+    image.paste((255, 255, 255), (0, 0, 8, 16))  # the left quarter is white
     exif = Image.Exif()
     exif[read.ORIENTATION] = 6  # to be turned by 90 degrees clockwise
-    picture.save(tmp_path / f"a{suffix}", exif=exif)
+    image.save(tmp_path / f"a{suffix}", exif=exif)
     checked = read_image(tmp_path / f"a{suffix}")
     assert checked.image.size == decoded(checked).size == (16, 32)
     assert pixels(checked)[:6].mean() > 240
@@ -197,7 +197,7 @@ def reason(file) -> str:
     return str(caught.value)
 
 
-def test_files_that_are_no_pictures(tmp_path):
+def test_files_that_are_no_images(tmp_path):
     (tmp_path / "empty.jpg").touch()
     (tmp_path / "text.jpg").write_text("not an image\n")
     (tmp_path / "page.ps").write_text("%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 100 100\n%%EndComments\n")
@@ -257,7 +257,7 @@ def png_header(width: int, height: int) -> bytes:
 
 
 @pytest.mark.parametrize("side", [6_400, 10_000, 12_000, 20_000])  # below, above Pillow's warning, above its error
-def test_huge_pictures_are_rejected_by_their_header(tmp_path, side, monkeypatch):
+def test_huge_images_are_rejected_by_their_header(tmp_path, side, monkeypatch):
     (tmp_path / "a.png").write_bytes(png_header(side, side))
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
     with warnings.catch_warnings():
@@ -266,7 +266,7 @@ def test_huge_pictures_are_rejected_by_their_header(tmp_path, side, monkeypatch)
 
 
 @pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000"])
-def test_long_pictures_of_few_pixels_are_rejected_by_their_header(tmp_path, kind, monkeypatch):
+def test_long_images_of_few_pixels_are_rejected_by_their_header(tmp_path, kind, monkeypatch):
     # resizing 8 x 2,097,152 pixels took 1.2 GB; the weights of a resampling grow with a side, not with the area
     long = np.resize(noise(1, (9_000, 8)), (9_000, 8))
     for name, values in (("tall", long), ("wide", long.T), ("large", np.resize(long, (200, 8_193)))):
@@ -276,7 +276,7 @@ def test_long_pictures_of_few_pixels_are_rejected_by_their_header(tmp_path, kind
         assert f"too long: {size} pixels" in reason(tmp_path / name)
 
 
-def test_long_pictures_that_are_read(tmp_path):
+def test_long_images_that_are_read(tmp_path):
     assert read_image(save(noise(1, (8, 512)), tmp_path / "strip.png")).image.size == (512, 8)
     assert "too long: 513x8" in reason(save(noise(1, (8, 513)), tmp_path / "longer.png"))
     assert read_image(save(np.resize(GREY, (128, 8192)), tmp_path / "wide.png")).image.size == (8192, 128)
@@ -302,11 +302,11 @@ def test_values_that_are_no_numbers(tmp_path, bad):
 @pytest.mark.parametrize(
     "values", [np.full((9, 9), 3.5, np.float32), np.full((9, 9), 7, np.uint8), np.full((9, 9, 3), 7, np.uint8)]
 )
-def test_blank_pictures(tmp_path, values):
+def test_blank_images(tmp_path, values):
     assert "blank" in reason(save(values, tmp_path / "a.tif"))
 
 
-def test_picture_of_one_colour_that_is_not_blank(tmp_path):
+def test_image_of_one_colour_that_is_not_blank(tmp_path):
     values = np.zeros((9, 9, 3), np.uint8)
     values[:, :, 1] = noise(1, (9, 9))
     assert np.array_equal(pixels(read_image(save(values, tmp_path / "a.png"))), values)
@@ -405,7 +405,7 @@ def test_dicom_files_with_a_tiff_header_in_their_preamble_are_dicom(tmp_path, ph
     assert b"ANNA" not in checked.encoded
     upload = open_upload(file)
     assert upload.kind == "DICOM"
-    assert np.array_equal(np.asarray(upload.picture("slice", 0)), pixels(checked))
+    assert np.array_equal(np.asarray(upload.image("slice", 0)), pixels(checked))
 
 
 @pytest.mark.parametrize(
@@ -418,7 +418,7 @@ def test_the_preamble_of_a_dicom_file_never_tells_what_it_is(tmp_path, beginning
     assert not is_archive(file)
 
 
-def test_dicom_files_that_are_no_one_picture_say_what_they_are(tmp_path):
+def test_dicom_files_that_are_no_one_image_say_what_they_are(tmp_path):
     assert "3 frames in a DICOM file" in reason(dicom(tmp_path / "a.dcm", frames=3))
     whole = dicom(tmp_path / "b.dcm").read_bytes()
     (tmp_path / "b.dcm").write_bytes(whole[:-100])

@@ -7,7 +7,7 @@ import pandas as pd
 import pytest
 
 from brainmri.data.constants import LAYOUTS
-from brainmri.data.layouts import detect_layout, left_out, npz_pictures, read_layout
+from brainmri.data.layouts import detect_layout, left_out, npz_images, read_layout
 from brainmri.data.tables import add_groups, add_sites
 
 from .sources import class_folders, noise, save
@@ -158,7 +158,7 @@ def test_csv_with_all_columns(tmp_path):
     ]
 
 
-def test_single_csv_beside_picture_folders_and_bom(tmp_path):
+def test_single_csv_beside_image_folders_and_bom(tmp_path):
     class_folders(tmp_path, {"images": 2})
     (tmp_path / "labels.csv").write_text("file_name,label\nimages/images_00.png,ü\n", encoding="utf-8-sig")
     assert list(read(tmp_path, "csv")["label"]) == ["ü"]
@@ -206,7 +206,7 @@ def save_npz(folder: Path, labels=(0, 1, 1), **changes) -> Path:
     return folder
 
 
-def test_npz_pictures_that_are_too_long_are_refused_before_they_are_unpacked(tmp_path):
+def test_npz_images_that_are_too_long_are_refused_before_they_are_unpacked(tmp_path):
     folder = save_npz(tmp_path, X=np.zeros((3, 8, 9000), np.uint8))
     with pytest.raises(ValueError, match="9000x8 pixels, which is too large"):
         read(folder, "npz")
@@ -237,12 +237,12 @@ def test_npz_labels(tmp_path, labels):
 
 
 @pytest.mark.parametrize("compressed", [False, True])
-def test_npz_pictures_come_one_by_one(tmp_path, compressed):
+def test_npz_images_come_one_by_one(tmp_path, compressed):
     values = noise(1, (5, 12, 10, 3)).astype(np.float32)
     (np.savez_compressed if compressed else np.savez)(tmp_path / "train_data.npz", X=values, Y=np.zeros(5))
-    pictures = npz_pictures(tmp_path / "train_data.npz")
-    assert np.array_equal(next(pictures), values[0])
-    assert np.array_equal(np.stack(list(pictures)), values[1:])
+    images = npz_images(tmp_path / "train_data.npz")
+    assert np.array_equal(next(images), values[0])
+    assert np.array_equal(np.stack(list(images)), values[1:])
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ def test_npz_array_that_is_shorter_than_its_header(tmp_path):
     with zipfile.ZipFile(tmp_path / "train_data.npz", "w") as archive:
         archive.writestr("X.npy", data.getvalue()[:-50])
     with pytest.raises(ValueError, match="cut off at image 2 of 3"):
-        list(npz_pictures(tmp_path / "train_data.npz"))
+        list(npz_images(tmp_path / "train_data.npz"))
 
 
 def test_nothing_fits(tmp_path):

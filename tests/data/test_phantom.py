@@ -51,10 +51,10 @@ def test_same_arguments_give_the_same_bytes(tiny: Path, tmp_path: Path) -> None:
     assert hashes(make_phantom(tmp_path / "again", **TINY)) == hashes(tiny)
 
 
-def test_another_seed_gives_other_pictures(tiny: Path, tmp_path: Path) -> None:
+def test_another_seed_gives_other_images(tiny: Path, tmp_path: Path) -> None:
     first, second = hashes(tiny), hashes(make_phantom(tmp_path / "other", seed=1, **TINY))
-    pictures = [name for name in first if name.endswith(".png") and name in second]
-    assert pictures and all(first[name] != second[name] for name in pictures)
+    images = [name for name in first if name.endswith(".png") and name in second]
+    assert images and all(first[name] != second[name] for name in images)
 
 
 def test_a_subject_does_not_depend_on_how_many_there_are(tiny: Path, tmp_path: Path) -> None:
@@ -92,7 +92,7 @@ def test_folder_holds_four_classes_in_three_planes_and_their_subjects(tiny: Path
     assert Counter(label for found in labels.values() for label in found) == dict.fromkeys(CLASSES, 3)
 
 
-def test_pictures_are_grey_8_bit_of_the_asked_size_and_not_empty(tiny: Path) -> None:
+def test_images_are_grey_8_bit_of_the_asked_size_and_not_empty(tiny: Path) -> None:
     for path in tiny.rglob("*.png"):
         with Image.open(path) as image:
             assert (image.mode, image.size) == ("L", (48, 48))
@@ -128,14 +128,14 @@ def test_every_slice_of_a_tumour_subject_shows_the_lesion(number: int) -> None:
 
 @pytest.mark.parametrize("number", [0, 1, 3])
 def test_the_lesion_is_all_that_separates_a_tumour_subject_from_a_healthy_one(number: int) -> None:
-    pictures = []
+    images = []
     for label in (None, "notumor"):
         rng = np.random.default_rng([7, number])
         subject = draw_subject(rng, number)
         if label:
             subject = replace(subject, label=label)
-        pictures.append(draw_slices(rng, subject, count=3, size=64))
-    for (_, _, ill, solid), (_, _, healthy, _) in zip(*pictures, strict=True):
+        images.append(draw_slices(rng, subject, count=3, size=64))
+    for (_, _, ill, solid), (_, _, healthy, _) in zip(*images, strict=True):
         difference = np.abs(ill.astype(float) - healthy)
         assert difference[solid].mean() > 12  # it can be seen,
         rows, columns = np.nonzero(solid)

@@ -162,10 +162,10 @@ def test_fingerprint_tells_sets_apart(source, tmp_path):
 
 
 def test_copies_share_a_group_and_contradictions_are_reported(source, out, capsys):
-    picture = noise(300, (64, 64))
-    save(picture, source / "glioma/same.png")
-    save(picture[:, ::-1], source / "glioma/mirrored.png")
-    save(picture, source / "notumor/same.png")
+    image = noise(300, (64, 64))
+    save(image, source / "glioma/same.png")
+    save(image[:, ::-1], source / "glioma/mirrored.png")
+    save(image, source / "notumor/same.png")
     data = open_prepared(prepare(source, out))
     rows = data.index[data.index["source"].str.contains("same|mirrored")]
     assert rows["duplicate_id"].nunique() == rows["group_id"].nunique() == rows["split"].nunique() == 1
@@ -313,7 +313,7 @@ def test_errors_are_one_line(tmp_path, source, out, script):
     assert errors.startswith("error: unknown flag --spl: did you mean --split?")
 
 
-def test_one_class_or_no_picture(tmp_path, out):
+def test_one_class_or_no_image(tmp_path, out):
     source = class_folders(tmp_path / "source", {"glioma": 5})
     with pytest.raises(ValueError, match="only one class, glioma: at least two"):
         prepare(source, out)
@@ -357,7 +357,7 @@ def test_outlines_beside_the_source_or_given_come_with_the_data(source, out, cap
     assert open_prepared(prepare(source, out, overwrite=True)).outlines() == {}
 
 
-def test_outlines_of_other_pictures_are_refused(source, out):
+def test_outlines_of_other_images_are_refused(source, out):
     given = out.with_name("given.csv")
     given.write_text(f"path,polygon\nelsewhere/a.png,{TRIANGLE}\n")
     with pytest.raises(ValueError, match=r"none of its 1 images \('elsewhere/a.png', ...\) is in the source"):

@@ -51,10 +51,10 @@ def test_no_series_runs_through_two_folders_or_two_prefixes() -> None:
     assert len(first) == 3
 
 
-def test_copies_of_one_picture_say_nothing_about_numbers() -> None:
+def test_copies_of_one_image_say_nothing_about_numbers() -> None:
     rng = np.random.default_rng(0)
-    pictures = series(rng, 1.0)[:300]
-    structure = pictures.repeat(2, axis=0)  # each image twice, one after the other; patients unrelated
+    images = series(rng, 1.0)[:300]
+    structure = images.repeat(2, axis=0)  # each image twice, one after the other; patients unrelated
     names = [f"{number}.png" for number in range(600)]
     first, _ = sequence_pairs(names, np.arange(600), structure, np.arange(600) // 2, 0.58)
     assert len(first) == 0

@@ -63,14 +63,14 @@ def test_a_real_folder_has_no_mark_by_its_name_a_copied_record_or_a_mix(phantom:
 def test_what_is_prepared_again_keeps_what_was_recorded_unless_it_was_changed(phantom: Path, tmp_path: Path) -> None:
     prepare(phantom, tmp_path / "one", standardize=["levels"])
     assert said(tmp_path / "one", tmp_path / "two") == (True, None)
-    picture = next((tmp_path / "one" / "train").rglob("*.png"))
-    shutil.copy(patients(tmp_path / "real") / "glioma" / "0.png", picture)
+    image = next((tmp_path / "one" / "train").rglob("*.png"))
+    shutil.copy(patients(tmp_path / "real") / "glioma" / "0.png", image)
     assert said(tmp_path / "one", tmp_path / "three") == (False, None)
     assert said(tmp_path / "real", tmp_path / "four", origin="figshare-cheng") == (False, "figshare-cheng")
     assert said(tmp_path / "four", tmp_path / "five") == (False, "figshare-cheng")
 
 
-def test_pictures_that_were_swapped_later_are_not_simulated(
+def test_images_that_were_swapped_later_are_not_simulated(
     phantom: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     out = prepare(phantom, tmp_path / "out", groups=phantom / "groups.csv")

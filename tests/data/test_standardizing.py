@@ -22,9 +22,9 @@ def head(brightness: float, left: int, width: int, height: int = 60) -> np.ndarr
 
 def test_the_frame_is_the_square_around_the_head_wherever_it_was() -> None:
     for left, width in ((5, 40), (70, 40), (20, 90)):
-        picture, (x, y, side) = standardized(Image.fromarray(head(120, left, width)), ["crop"])
-        assert picture.size == (side, side)
-        x0, y0, x1, y1 = head_box(np.asarray(picture))
+        image, (x, y, side) = standardized(Image.fromarray(head(120, left, width)), ["crop"])
+        assert image.size == (side, side)
+        x0, y0, x1, y1 = head_box(np.asarray(image))
         assert abs((x0 + x1) / 2 - side / 2) <= 1 and abs((y0 + y1) / 2 - side / 2) <= 1
         assert max(x1 - x0, y1 - y0) / side == pytest.approx(1 / 1.04, abs=0.03)
         assert (x0 + x, y0 + y) == head_box(head(120, left, width))[:2]
@@ -38,9 +38,9 @@ def test_levels_become_the_same_whatever_the_scanner_made_of_them() -> None:
     assert np.median(one[inside]) == pytest.approx(LEVELS[2], abs=3)
 
 
-def test_colours_and_empty_pictures_pass() -> None:
-    picture = np.stack([head(100, 20, 80), head(50, 20, 80), head(100, 20, 80)], axis=2)
-    assert standardized(Image.fromarray(picture), ["crop", "levels"])[0].mode == "RGB"
+def test_colours_and_empty_images_pass() -> None:
+    image = np.stack([head(100, 20, 80), head(50, 20, 80), head(100, 20, 80)], axis=2)
+    assert standardized(Image.fromarray(image), ["crop", "levels"])[0].mode == "RGB"
     black = Image.fromarray(np.zeros((30, 40), np.uint8))
     assert np.asarray(standardized(black, ["crop", "levels"])[0]).max() == 0
 
@@ -50,8 +50,8 @@ def heads(tmp_path):
     rng = np.random.default_rng(0)
     for label in ("glioma", "notumor"):
         for number in range(12):
-            picture = head(90 + 5 * number, 10 + 2 * number, 50 + number)
-            noisy = (picture * rng.uniform(0.6, 1, picture.shape)).astype(np.uint8)
+            image = head(90 + 5 * number, 10 + 2 * number, 50 + number)
+            noisy = (image * rng.uniform(0.6, 1, image.shape)).astype(np.uint8)
             save(noisy, tmp_path / "source" / label / f"{label}_{number:02d}.png")
     return tmp_path / "source"
 

@@ -39,7 +39,7 @@ def test_content_is_the_same_whatever_the_border(head, change):
     assert np.corrcoef(before.ravel(), thumbnail(change(head)).ravel())[0, 1] < 0.9
 
 
-def test_content_of_pictures_without_a_border_is_the_whole():
+def test_content_of_images_without_a_border_is_the_whole():
     noise = np.random.default_rng(0).integers(0, 256, (80, 80), dtype=np.uint8)
     for values in (noise, np.full((80, 80), 7, np.uint8), np.pad(noise[:3, :3], ((40, 37), (40, 37)))):
         image = Image.fromarray(values)

@@ -38,8 +38,8 @@ def client(demo: Served) -> Client:
 def test_two_lines_classify_a_slice(demo: Served, slice_png: Path, run_folder: Path) -> None:
     client = Client(demo.url, verbose=False)
     (answer,) = client.predict(handle_file(slice_png), api_name="/classify")
-    with Image.open(slice_png) as picture:
-        expected = infer([picture], load_classifier(str(run_folder)), load_processor(str(run_folder)))
+    with Image.open(slice_png) as image:
+        expected = infer([image], load_classifier(str(run_folder)), load_processor(str(run_folder)))
     assert answer["label"] == list(answer["probabilities"])[expected.probabilities[0].argmax()]
     assert sum(answer["probabilities"].values()) == pytest.approx(1)
     assert answer["sentence"] and answer["milliseconds"] > 0
@@ -85,7 +85,7 @@ def test_a_language_model_finds_the_tools_and_their_use(demo: Served, slice_png:
     from mcp import ClientSession
     from mcp.client.streamable_http import streamable_http_client
 
-    picture = "data:image/png;base64," + base64.b64encode(slice_png.read_bytes()).decode()
+    image = "data:image/png;base64," + base64.b64encode(slice_png.read_bytes()).decode()
 
     async def use() -> tuple[dict[str, str], str, str]:
         address = f"{demo.url}gradio_api/mcp/"
@@ -94,7 +94,7 @@ def test_a_language_model_finds_the_tools_and_their_use(demo: Served, slice_png:
             tools = {tool.name: tool.description or "" for tool in (await session.list_tools()).tools}
             models = next(name for name in tools if name.endswith("models"))
             said = await session.call_tool(models, {})
-            answer = await session.call_tool("classify", {"file": picture, "models_asked": []})
+            answer = await session.call_tool("classify", {"file": image, "models_asked": []})
             return tools, said.content[0].text, answer.content[0].text  # type: ignore[union-attr]
 
     tools, said, answer = asyncio.run(use())

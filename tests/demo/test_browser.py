@@ -219,7 +219,7 @@ def test_the_page_can_be_used_by_keyboard(page: Page) -> None:
     assert outline != "none"
 
 
-def test_a_picture_of_16_bits_is_not_saturated(page: Page, tmp_path: Path) -> None:
+def test_a_image_of_16_bits_is_not_saturated(page: Page, tmp_path: Path) -> None:
     ramp = np.linspace(0, 60000, 64 * 64).reshape(64, 64).astype(np.uint16)
     Image.fromarray(ramp).save(tmp_path / "ramp.png")
     upload(page, tmp_path / "ramp.png")

@@ -52,15 +52,15 @@ def test_a_run_is_judged_as_its_own_pipeline_judges(run: Edit) -> None:
     (model,) = open_models([str(folder)])
     assert model.backend == "ONNX Runtime"
     assert (model.classes, model.name) == (CLASSES, "resnet50 (clean, seed 1)")
-    pictures = of_every_mode()
+    images = of_every_mode()
     plain = infer(
-        pictures, load_classifier(str(folder)), load_processor(str(folder)), OODDetector.load(folder), batch_size=3
+        images, load_classifier(str(folder)), load_processor(str(folder)), OODDetector.load(folder), batch_size=3
     )
     uncertainty = json.loads((folder / "uncertainty.json").read_text())
     expected = apply_temperature(plain.probabilities, 0.5)
     sets = prediction_sets(plain.probabilities, uncertainty["conformal"]["threshold"])
-    found = model.judge(pictures)
-    assert len(found) == len(pictures)
+    found = model.judge(images)
+    assert len(found) == len(images)
     for k, one in enumerate(found):
         assert list(one.probabilities) == CLASSES
         assert np.allclose(list(one.probabilities.values()), expected[k], atol=1e-4)
@@ -75,21 +75,21 @@ def test_a_run_is_judged_as_its_own_pipeline_judges(run: Edit) -> None:
 
 
 def test_the_set_is_one_of_uncalibrated_probabilities_and_may_be_empty(run: Edit) -> None:
-    picture = slices(1, 3)
+    image = slices(1, 3)
     (model,) = open_models([str(run(calibration__temperature=0.05))])
-    (one,) = model.judge(picture)
+    (one,) = model.judge(image)
     plain = apply_temperature(np.array([list(one.probabilities.values())]), 1 / 0.05)[0]
     order = np.argsort(-plain)
     between = 1 - (plain[order[2]] + plain[order[3]]) / 2  # the three most probable classes are inside
     assert one.probabilities[CLASSES[order[2]]] < 1 - between  # but not by calibrated probabilities
     for name, threshold, size in (("three", between, 3), ("none", 0.0, 0), ("all", 1.0, 4)):
         place = str(run(name, calibration__temperature=0.05, conformal__threshold=threshold))
-        (one,) = open_models([place])[0].judge(picture)
+        (one,) = open_models([place])[0].judge(image)
         sure = size == 0 and max(one.probabilities.values()) >= 0.9  # then its label alone, for coverage only grows
         assert one.prediction_set == tuple(CLASSES[k] for k in order[: size or sure])
     for temperature, label_alone in ((0.001, True), (100.0, False)):
         place = str(run(f"none {temperature}", calibration__temperature=temperature, conformal__threshold=0.0))
-        (one,) = open_models([place])[0].judge(picture)
+        (one,) = open_models([place])[0].judge(image)
         assert one.prediction_set == ((one.label,) if label_alone else ())
 
 
@@ -125,14 +125,14 @@ def test_a_network_that_onnx_cannot_express_is_run_by_torch(run: Edit, monkeypat
     def fail(*_: object, **__: object) -> None:
         raise RuntimeError("no operator\nfor that")
 
-    pictures = of_every_mode()
+    images = of_every_mode()
     folder = run()
-    expected = open_models([str(folder)])[0].judge(pictures)
+    expected = open_models([str(folder)])[0].judge(images)
     monkeypatch.setattr("brainmri.demo.onnx_backend.export_classifier", fail)
     monkeypatch.setattr("brainmri.demo.onnx_backend._fitting", lambda *_: None)
     (model,) = open_models([str(folder)])
     assert model.backend == "torch (ONNX cannot express it)"
-    for one, same in zip(model.judge(pictures), expected, strict=True):
+    for one, same in zip(model.judge(images), expected, strict=True):
         assert one.probabilities == pytest.approx(same.probabilities, abs=1e-4)
         assert one.ood_score == pytest.approx(same.ood_score, rel=1e-3)
 
@@ -158,17 +158,17 @@ def test_the_published_onnx_file_is_used_where_it_is_of_these_weights(
     assert written.stat().st_size > 1000
 
 
-def test_a_map_lies_over_the_picture(opened: DemoModel) -> None:
-    picture = slices(1, 6, (90, 50))[0]
-    found = opened.map(picture)
+def test_a_map_lies_over_the_image(opened: DemoModel) -> None:
+    image = slices(1, 6, (90, 50))[0]
+    found = opened.map(image)
     assert (found.shape, found.dtype) == ((50, 90), np.float32)
     assert 0 <= found.min() < found.max() == 1
-    label = opened.judge([picture])[0].label
-    assert np.array_equal(found, opened.map(picture, label))
+    label = opened.judge([image])[0].label
+    assert np.array_equal(found, opened.map(image, label))
     other = next(name for name in CLASSES if name != label)
-    assert not np.array_equal(found, opened.map(picture, other))
+    assert not np.array_equal(found, opened.map(image, other))
     with pytest.raises(ValueError, match="has no class 'astrocytoma': it has glioma, meningioma"):
-        opened.map(picture, "astrocytoma")
+        opened.map(image, "astrocytoma")
 
 
 @pytest.mark.parametrize("level", [0.0, 2.0])
@@ -189,7 +189,7 @@ def test_a_slice_without_contrast_has_no_map_that_could_be_called_evidence(opene
         opened.map(grey, label)
     assert mapped(grey, opened, label) == why
     page = answer_page(
-        {"picture": "data:,", "alt": "A slice", "together": "", "many": False, "legend": ""},
+        {"image": "data:,", "alt": "A slice", "together": "", "many": False, "legend": ""},
         [card(opened, opened.judge([grey])[0]) | {"no_map": why}],
     )
     assert f"No map: {why}." in page
@@ -197,17 +197,17 @@ def test_a_slice_without_contrast_has_no_map_that_could_be_called_evidence(opene
 
 
 def test_many_may_ask_at_once(opened: DemoModel) -> None:
-    pictures = slices(12, 11)
-    maps, judged = [opened.map(picture) for picture in pictures], opened.judge(pictures)
+    images = slices(12, 11)
+    maps, judged = [opened.map(image) for image in images], opened.judge(images)
     with ThreadPoolExecutor(6) as pool:
-        together = list(pool.map(opened.map, pictures)), list(pool.map(lambda one: opened.judge([one])[0], pictures))
+        together = list(pool.map(opened.map, images)), list(pool.map(lambda one: opened.judge([one])[0], images))
     for one, same in zip(together[0], maps, strict=True):
         assert np.allclose(one, same, atol=1e-5)
     for one, same in zip(together[1], judged, strict=True):
         assert one.probabilities == pytest.approx(same.probabilities, abs=1e-6)
 
 
-def test_a_blank_deep_picture_is_rejected(opened: DemoModel) -> None:
+def test_a_blank_deep_image_is_rejected(opened: DemoModel) -> None:
     with pytest.raises(RejectedImage, match="blank"):
         opened.judge([Image.fromarray(np.full((40, 40), 7, np.uint16))])
 

@@ -14,7 +14,7 @@ def grey_and_map() -> tuple[Image.Image, np.ndarray]:
     return grey, np.tile(np.linspace(0, 1, 20, dtype=np.float32), (10, 1))
 
 
-def test_the_picture_stays_where_the_map_is_cold_and_takes_colour_where_it_is_hot() -> None:
+def test_the_image_stays_where_the_map_is_cold_and_takes_colour_where_it_is_hot() -> None:
     grey, found = grey_and_map()
     pixels = np.asarray(overlay(grey, found, 1.0)).astype(int)
     assert pixels.shape == (10, 20, 3)
@@ -24,7 +24,7 @@ def test_the_picture_stays_where_the_map_is_cold_and_takes_colour_where_it_is_ho
     assert (np.diff(changed[:10]) >= 0).all()
 
 
-def test_opacity_goes_from_the_plain_picture_to_the_full_colour() -> None:
+def test_opacity_goes_from_the_plain_image_to_the_full_colour() -> None:
     grey, found = grey_and_map()
     assert (np.asarray(overlay(grey, found, 0)) == 100).all()
     weak, strong = (np.asarray(overlay(grey, found, value)).astype(int)[0, -1] for value in (0.3, 0.9))

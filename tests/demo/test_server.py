@@ -290,7 +290,7 @@ def test_what_no_page_needs_is_closed(demo: Served, route: str) -> None:
     assert refused.value.code == 404
 
 
-def test_a_long_picture_of_few_pixels_is_refused_at_once(demo: Served, client: Client, tmp_path: Path) -> None:
+def test_a_long_image_of_few_pixels_is_refused_at_once(demo: Served, client: Client, tmp_path: Path) -> None:
     rows = np.resize(np.arange(251, dtype=np.uint8), (2_097_152, 8))
     Image.fromarray(rows).save(tmp_path / "long.png")
     before, started = peak_mib(demo), time.monotonic()

@@ -92,16 +92,16 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
     with zipfile.ZipFile(tmp_path / "set.zip", "w") as file:
         for name in ("train/glioma/one.png", "test/glioma/same.png", "train/notumor/two.png"):
             file.write(slice_png, name)
-    picture, volume = data_url(slice_png, "image/png"), data_url(volume_nii)
+    image, volume = data_url(slice_png, "image/png"), data_url(volume_nii)
     (_, models), *answers = calls(
         demo,
         ("list_models", {}),
-        ("classify", {"file": picture}),
-        ("classify", {"file": picture, "models_asked": None, "plane": None, "slice_number": None, "with_map": None}),
+        ("classify", {"file": image}),
+        ("classify", {"file": image, "models_asked": None, "plane": None, "slice_number": None, "with_map": None}),
         ("classify", {"file": volume, "plane": "coronal", "slice_number": "3", "with_map": "true"}),
-        ("classify_many", {"files": [picture, volume], "models_asked": None}),
-        ("classify_many", {"files": picture}),
-        ("classify_many", {"files": json.dumps([picture])}),
+        ("classify_many", {"files": [image, volume], "models_asked": None}),
+        ("classify_many", {"files": image}),
+        ("classify_many", {"files": json.dumps([image])}),
         ("look_for_leaks", {"data": data_url(tmp_path / "set.zip"), "against": None}),
         ("leaderboard", {}),
         ("leaderboard", {"test_set": None}),

@@ -117,7 +117,7 @@ def test_models_are_said_to_agree_or_not() -> None:
         (("glioma", "meningioma", "tumor"), False),
     ],
 )
-def test_models_of_other_classes_agree_where_one_picture_can_be_both(labels: tuple[str, ...], agree: bool) -> None:
+def test_models_of_other_classes_agree_where_one_image_can_be_both(labels: tuple[str, ...], agree: bool) -> None:
     text = agreement({name: judged(name) for name in labels})
     assert ("disagree" not in text) is agree
 

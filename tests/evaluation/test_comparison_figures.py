@@ -166,7 +166,7 @@ def test_every_test_set_has_its_own_files_and_says_what_it_is(tmp_path, drawn):
     assert ["simulated" in title for title in titles] == [False, False, False, True]
 
 
-def test_the_pictures_are_not_blank_and_the_same_each_time(tmp_path):
+def test_the_images_are_not_blank_and_the_same_each_time(tmp_path):
     one, two = (write_comparison_figures(table_of(SYSTEMS), tmp_path / name) for name in ("one", "two"))
     for first, second in zip(one, two, strict=True):
         assert first.read_bytes() == second.read_bytes()

@@ -52,7 +52,7 @@ def test_a_site_without_tumours_has_no_sensitivity() -> None:
 
 
 @pytest.mark.parametrize(("classes", "labels"), [(["glioma", "meningioma", "pituitary"], [0, 1]), (CLASSES, [0, 2])])
-def test_without_pictures_that_have_no_tumour_nothing_is_said(classes, labels) -> None:
+def test_without_images_that_have_no_tumour_nothing_is_said(classes, labels) -> None:
     scores = probabilities([0.1, 0.9])
     labels = np.array(labels)
     assert detection(labels, scores, labels, scores, ["a", "b"], ["", ""], classes) is None

@@ -277,9 +277,9 @@ def test_data_without_a_class_give_sensitivity_only(
     for label in ("glioma", "pituitary"):
         shutil.copytree(phantom.parent / "raw" / label, raw / label)
     (raw / "glioma").rename(raw / "Glioma tumor")
-    for picture in list((phantom.parent / "raw" / "meningioma").iterdir())[:5]:
+    for image in list((phantom.parent / "raw" / "meningioma").iterdir())[:5]:
         (raw / "metastasis").mkdir(exist_ok=True)
-        shutil.copy(picture, raw / "metastasis")
+        shutil.copy(image, raw / "metastasis")
     data = prepare(raw, tmp_path / "data", layout="imagefolder", name="elsewhere")
     arguments = ["--data", data, "--split", "all", "--map", "glioma=Glioma tumor"]
     found = evaluate(run, *arguments, "--out", tmp_path / "out")
@@ -405,7 +405,7 @@ def test_what_cannot_be_scored_is_told(
     assert not (tmp_path / "new").exists()
 
 
-def test_pictures_in_colour_and_grey_are_read_alike(tmp_path: Path, evaluate: Evaluate) -> None:
+def test_images_in_colour_and_grey_are_read_alike(tmp_path: Path, evaluate: Evaluate) -> None:
     raw = tmp_path / "raw"
     rng = np.random.default_rng(0)
     for label in ("tumor", "healthy"):

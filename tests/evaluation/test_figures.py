@@ -108,8 +108,8 @@ def test_grids(tmp_path, drawn):
     for number in range(12):
         label = "ab"[number % 2]
         Image.new("L", (20, 30), 10 * number).save(tmp_path / f"{number}.png")
-        split, picture = ("test", "t") if number == 11 else ("train", f"p{number // 4 * 4 if number < 8 else number}")
-        rows.append({"file_name": f"{number}.png", "label": label, "split": split, "duplicate_id": picture})
+        split, image = ("test", "t") if number == 11 else ("train", f"p{number // 4 * 4 if number < 8 else number}")
+        rows.append({"file_name": f"{number}.png", "label": label, "split": split, "duplicate_id": image})
     data = PreparedData(tmp_path, pd.DataFrame(rows), {"name": "phantom-1"}, ["a", "b"])
     plots.sample_grid(data, tmp_path / "s.png")
     shown = [axes.get_title() for axes in drawn[0].axes if axes.images]

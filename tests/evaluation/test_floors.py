@@ -55,10 +55,10 @@ def test_nearest_neighbour_ignores_brightness_and_contrast_and_takes_one_neighbo
 
 
 def test_a_negative_is_no_neighbour() -> None:
-    picture = np.random.default_rng(0).integers(0, 256, size=(64, 64)).astype(np.uint8)
+    image = np.random.default_rng(0).integers(0, 256, size=(64, 64)).astype(np.uint8)
     flat = np.full((64, 64), 9, dtype=np.uint8)
-    train = np.stack([255 - picture, flat])
-    assert nearest_neighbour_accuracy(train, np.array(["negative", "flat"]), picture[None], np.array(["flat"])) == 1.0
+    train = np.stack([255 - image, flat])
+    assert nearest_neighbour_accuracy(train, np.array(["negative", "flat"]), image[None], np.array(["flat"])) == 1.0
 
 
 def test_nearest_neighbour_in_small_blocks_is_the_plain_result(monkeypatch: pytest.MonkeyPatch) -> None:

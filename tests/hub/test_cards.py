@@ -52,7 +52,7 @@ def test_card_reads_as_a_whole(make_run):
     assert text.endswith(".\n")
 
 
-def test_card_says_what_is_refused_of_pictures_that_nothing_was_chosen_by(make_run, reject_record):
+def test_card_says_what_is_refused_of_images_that_nothing_was_chosen_by(make_run, reject_record):
     text = write_card(make_run(ood=reject_record)).read_text(encoding="utf-8")
     assert "| faces, grey | gradio | 100 | 84.0 % [75.3, 90.6] | yes |" in text
     assert "| brain MRI: one head | gradio | 1 | 0.0 % [0.0, 97.5] | an open question |" in text

@@ -58,8 +58,8 @@ def test_nothing_but_pixels_is_in_what_is_prepared_and_audited(planted: SimpleNa
     printed_by(planted, "audit.py", planted.source, "--out", planted.work / "audit")
     places = files_below(planted.work) | {name: text.encode() for name, text in planted.printed.items()}
     check_local(places)
-    pictures = [name for name in places if name.endswith((".jpg", ".png")) and "ready" in name]
-    assert len(pictures) == 2 * (len(CARRIERS) - len(REJECTED))
+    images = [name for name in places if name.endswith((".jpg", ".png")) and "ready" in name]
+    assert len(images) == 2 * (len(CARRIERS) - len(REJECTED))
     print(f"{len(MARKERS)} words x {len(places)} places of the user's own")
 
 

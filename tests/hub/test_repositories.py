@@ -54,7 +54,7 @@ def test_only_what_is_on_the_list_is_published(copied: Path, tmp_path: Path) -> 
     assert not files & {"checkpoints/optimizer.pt", "notes.txt", "explain/maps.png"}
 
 
-def test_training_pictures_go_only_where_they_are_simulated(copied: Path, tmp_path: Path) -> None:
+def test_training_images_go_only_where_they_are_simulated(copied: Path, tmp_path: Path) -> None:
     shown = {"figures/samples.png", "figures/augmentation.png", "robustness/figures/corruptions.png"}
     (copied / "robustness" / "figures").mkdir(parents=True)
     for name in ("corruptions", "robustness"):
@@ -102,7 +102,7 @@ def test_names_fit_the_hub(make_run) -> None:
     assert default_name(make_run("b", protocol="published", fold=2)) == "brainmri-resnet50-published-fold2"
 
 
-def test_shards_hold_every_picture_once(phantom: Path, tmp_path: Path) -> None:
+def test_shards_hold_every_image_once(phantom: Path, tmp_path: Path) -> None:
     prepared = open_prepared(phantom)
     publication = dataset_repository(phantom, "anna/x", tmp_path / "tree", {}, shard_bytes=20_000)
     check(publication)
@@ -166,7 +166,7 @@ def test_real_data_called_phantom_are_published_as_what_they_are(tmp_path: Path)
     assert "- Nickparvar M." in DatasetCard.load(tmp_path / "three" / "README.md").text
 
 
-def test_data_that_may_hold_more_than_pictures_are_not_published(phantom: Path, tmp_path: Path) -> None:
+def test_data_that_may_hold_more_than_images_are_not_published(phantom: Path, tmp_path: Path) -> None:
     edited = Path(shutil.copytree(phantom, tmp_path / "edited"))
     first = edited / open_prepared(edited).index["file_name"].iloc[0]
     first.write_bytes(first.read_bytes() + b"ANNA")
@@ -180,7 +180,7 @@ def test_data_that_may_hold_more_than_pictures_are_not_published(phantom: Path, 
     assert not (tmp_path / "one").exists() and not (tmp_path / "two").exists()
 
 
-def test_pictures_of_earlier_runs_are_published_under_numbers(copied: Path, tmp_path: Path) -> None:
+def test_images_of_earlier_runs_are_published_under_numbers(copied: Path, tmp_path: Path) -> None:
     table = pd.read_csv(copied / "predictions.csv", dtype=str, keep_default_na=False)
     table["file_name"] = [f"{row.split}/{row.label}/anna {number}.png" for number, row in table.iterrows()]
     table.to_csv(copied / "predictions.csv", index=False)

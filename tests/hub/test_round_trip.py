@@ -367,17 +367,17 @@ models = open_models(sys.argv[2:])
 judged = [model.judge([Image.open(sys.argv[1])])[0] for model in models]
 print(json.dumps([[model.backend, one.probabilities, one.ood_score] for model, one in zip(models, judged)]))
 """
-    picture = next((phantom / "test").rglob("*.png"))
+    image = next((phantom / "test").rglob("*.png"))
     home = {"HF_HOME": str(tmp_path / "hf"), "BRAINMRI_CACHE": str(tmp_path / "cache")}
-    done = python(published.hub, "-c", code, picture, f"{CNN}@main", TIMM, token=None, **home)
+    done = python(published.hub, "-c", code, image, f"{CNN}@main", TIMM, token=None, **home)
     assert done.returncode == 0, done.stderr
     assert not list((tmp_path / "cache").glob("onnx/*.onnx"))
     monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path / "cache"))
     of_folders = open_models([str(published.runs[CNN]), str(published.runs[TIMM])])
     assert len(list((tmp_path / "cache").glob("onnx/*.onnx"))) == 2
     for (backend, probabilities, score), model in zip(json.loads(done.stdout), of_folders, strict=True):
-        with Image.open(picture) as image:
-            own = model.judge([image])[0]
+        with Image.open(image) as source:
+            own = model.judge([source])[0]
         assert backend == model.backend == "ONNX Runtime"
         assert probabilities == pytest.approx(own.probabilities, abs=1e-4)
         assert score == pytest.approx(own.ood_score, rel=1e-3)

@@ -41,8 +41,8 @@ def probe(data: PreparedData, formula: str, cache: Path, monkeypatch: pytest.Mon
 
     @torch.no_grad()
     def features(rows: np.ndarray) -> np.ndarray:
-        pictures = torch.from_numpy(pixels.read(rows)).float()
-        maps = network.forward_features(normalized(pictures, recipe.input.normalize))
+        images = torch.from_numpy(pixels.read(rows)).float()
+        maps = network.forward_features(normalized(images, recipe.input.normalize))
         return network.forward_head(maps, pre_logits=True).numpy()
 
     train, held_out = data.rows("train"), np.concatenate([data.rows("validation"), data.rows("test")])

@@ -21,7 +21,7 @@ from safetensors.numpy import load_file
 from brainmri.data.dataset import open_prepared
 from brainmri.data.pixel_cache import pixel_cache
 from brainmri.data.shards import as_published, is_sharded, local_part, open_shards
-from brainmri.training.streaming import StreamedPictures, class_of
+from brainmri.training.streaming import StreamedImages, class_of
 
 from ..hub.loopback import LoopbackHub
 from ..scripts import run_here
@@ -57,17 +57,17 @@ def cache(environment: dict[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
 
 
 @pytest.fixture
-def pictures(tree: Path) -> StreamedPictures:
+def images(tree: Path) -> StreamedImages:
     shards = open_shards(str(tree))
-    return StreamedPictures(shards, class_of(shards, local_part(shards)), 32, 42)
+    return StreamedImages(shards, class_of(shards, local_part(shards)), 32, 42)
 
 
-def _epoch(pictures: StreamedPictures, epoch: int, processes: int, workers: int, batch: int, accumulation: int = 1):
+def _epoch(images: StreamedImages, epoch: int, processes: int, workers: int, batch: int, accumulation: int = 1):
     """The batches of every process in an epoch."""
-    pictures.set_epoch(epoch)
+    images.set_epoch(epoch)
     return [
         list(
-            pictures.loader(
+            images.loader(
                 batch=batch,
                 accumulation=accumulation,
                 rank=rank,
@@ -84,13 +84,13 @@ def _epoch(pictures: StreamedPictures, epoch: int, processes: int, workers: int,
     ("processes", "workers", "batch", "accumulation"),
     [(1, 0, 8, 1), (2, 0, 8, 1), (2, 2, 4, 2), (3, 2, 5, 1), (5, 0, 24, 1), (2, 3, 61, 1)],
 )
-def test_each_picture_comes_once_in_an_epoch(
-    pictures: StreamedPictures, processes: int, workers: int, batch: int, accumulation: int
+def test_each_image_comes_once_in_an_epoch(
+    images: StreamedImages, processes: int, workers: int, batch: int, accumulation: int
 ) -> None:
-    assert len(pictures) == 122
+    assert len(images) == 122
     orders = []
     for epoch in range(2):
-        ranks = _epoch(pictures, epoch, processes, workers, batch, accumulation)
+        ranks = _epoch(images, epoch, processes, workers, batch, accumulation)
         steps = 122 // (processes * batch * accumulation) * accumulation
         assert [len(batches) for batches in ranks] == [steps] * processes
         assert all(len(one["labels"]) == batch for batches in ranks for one in batches)
@@ -102,8 +102,8 @@ def test_each_picture_comes_once_in_an_epoch(
     assert orders[0] != orders[1]
 
 
-def test_every_picture_has_its_turn_and_classes_are_mixed(pictures: StreamedPictures) -> None:
-    epochs = [_epoch(pictures, epoch, 2, 0, 8)[0] for epoch in range(16)]  # of one process alone
+def test_every_image_has_its_turn_and_classes_are_mixed(images: StreamedImages) -> None:
+    epochs = [_epoch(images, epoch, 2, 0, 8)[0] for epoch in range(16)]  # of one process alone
     seen = torch.cat([one["positions"] for batches in epochs for one in batches]).unique()
     assert len(seen) == 122
     classes = [len(one["labels"].unique()) for batches in epochs for one in batches]
@@ -111,12 +111,12 @@ def test_every_picture_has_its_turn_and_classes_are_mixed(pictures: StreamedPict
 
 
 def test_pixels_labels_and_names_are_those_of_the_prepared_folder(
-    pictures: StreamedPictures, tree: Path, phantom: Path
+    images: StreamedImages, tree: Path, phantom: Path
 ) -> None:
     data = open_prepared(phantom)
     pixels, rows = pixel_cache(data, 32), data.rows("train")
     labels = data.labels(rows)
-    for one in _epoch(pictures, 0, 1, 0, 8)[0]:
+    for one in _epoch(images, 0, 1, 0, 8)[0]:
         np.testing.assert_array_equal(one["pixel_values"], pixels.read(rows[one["positions"]]))
         np.testing.assert_array_equal(one["labels"], labels[one["positions"]])
         assert one["uniform"].min() >= 0
@@ -134,28 +134,28 @@ def test_pixels_labels_and_names_are_those_of_the_prepared_folder(
         )
 
 
-def test_random_numbers_depend_on_picture_and_epoch_alone(pictures: StreamedPictures) -> None:
-    def by_picture(epoch: int, processes: int) -> dict[int, list[float]]:
-        batches = [one for rank in _epoch(pictures, epoch, processes, 0, 61 // processes) for one in rank]
+def test_random_numbers_depend_on_image_and_epoch_alone(images: StreamedImages) -> None:
+    def by_image(epoch: int, processes: int) -> dict[int, list[float]]:
+        batches = [one for rank in _epoch(images, epoch, processes, 0, 61 // processes) for one in rank]
         return {int(p): u.tolist() for one in batches for p, u in zip(one["positions"], one["uniform"], strict=True)}
 
-    one, two, later = by_picture(0, 1), by_picture(0, 2), by_picture(1, 1)
+    one, two, later = by_image(0, 1), by_image(0, 2), by_image(1, 1)
     both = one.keys() & two.keys()
     assert len(both) > 100
     assert all(one[position] == two[position] for position in both)
     assert all(one[position] != later[position] for position in one.keys() & later.keys())
 
 
-def test_an_epoch_goes_on_after_skipped_batches(pictures: StreamedPictures) -> None:
+def test_an_epoch_goes_on_after_skipped_batches(images: StreamedImages) -> None:
     how = {"batch": 4, "accumulation": 1, "rank": 1, "processes": 2, "workers": 2, "pin_memory": False}
-    pictures.set_epoch(1)
-    whole = [one["positions"].tolist() for one in pictures.loader(**how)]
-    assert [one["positions"].tolist() for one in skip_first_batches(pictures.loader(**how), 5)] == whole[5:]
+    images.set_epoch(1)
+    whole = [one["positions"].tolist() for one in images.loader(**how)]
+    assert [one["positions"].tolist() for one in skip_first_batches(images.loader(**how), 5)] == whole[5:]
 
 
-def test_fewer_pictures_than_a_global_batch_are_refused(pictures: StreamedPictures) -> None:
+def test_fewer_images_than_a_global_batch_are_refused(images: StreamedImages) -> None:
     with pytest.raises(ValueError, match="122 training images are fewer than one global batch of 128"):
-        pictures.loader(batch=64, accumulation=1, rank=0, processes=2, workers=0, pin_memory=False)
+        images.loader(batch=64, accumulation=1, rank=0, processes=2, workers=0, pin_memory=False)
 
 
 @pytest.fixture(scope="module")
@@ -168,7 +168,7 @@ def streamed(launch: Launch, tree: Path, tmp_path_factory: pytest.TempPathFactor
 
 
 @pytest.mark.integration
-def test_two_processes_train_on_streamed_pictures_and_leave_a_whole_run_folder(streamed: Path, phantom: Path) -> None:
+def test_two_processes_train_on_streamed_images_and_leave_a_whole_run_folder(streamed: Path, phantom: Path) -> None:
     result, data = result_of(streamed), open_prepared(phantom)
     training = result["training"]
     assert (training["world_size"], training["samples_by_rank"]) == (2, [48, 48])  # the run stops if they overlap

@@ -58,16 +58,16 @@ def run(recipe: Recipe, model: PreTrainedModel, folder: Path, **given: Any) -> t
     return outcomes, bare_network(model).state_dict()
 
 
-def test_bfloat16_ends_with_training_although_its_trainer_saw_no_picture(tmp_path: Path) -> None:
+def test_bfloat16_ends_with_training_although_its_trainer_saw_no_image(tmp_path: Path) -> None:
     """Every split is scored in float32: the trainer of images comes to its first one without having trained."""
     recipe, model = small("resnet50_frozen", "stages.0.epochs=1", "stages.0.cached_views=1")
     given = {"per_device_train_batch_size": 8, "disable_tqdm": True, "bf16": True}
-    pictures = some_slices(8, 32, None)
-    trainer, _ = run_stages(model, recipe, some_slices(24, 32, seed=0), pictures, given, tmp_path, 0, None)
+    images = some_slices(8, 32, None)
+    trainer, _ = run_stages(model, recipe, some_slices(24, 32, seed=0), images, given, tmp_path, 0, None)
     assert trainer.args.bf16
-    scored = [predict(trainer, pictures) for _ in ("validation", "test")]
+    scored = [predict(trainer, images) for _ in ("validation", "test")]
     model.eval()
-    pixels = normalized(pictures.__getitems__(range(8))["pixel_values"].float(), recipe.input.normalize)
+    pixels = normalized(images.__getitems__(range(8))["pixel_values"].float(), recipe.input.normalize)
     with torch.no_grad():
         expected = model(pixel_values=pixels).logits.double().softmax(1).numpy()
     for probabilities in scored:
@@ -81,7 +81,7 @@ PARTIAL = ["layer4.0.conv3", "layer4.0.bn3", "layer4.0.downsample.1", "layer4.1"
     "name",
     ["resnet50_frozen", pytest.param("resnet50_partial", marks=pytest.mark.integration), "vit_two_stage"],
 )
-def test_features_train_to_the_weights_that_pictures_train_to(name: str, tmp_path: Path) -> None:
+def test_features_train_to_the_weights_that_images_train_to(name: str, tmp_path: Path) -> None:
     runs = []
     for views in (1, None):
         recipe, model = small(name)
@@ -104,7 +104,7 @@ def test_features_train_to_the_weights_that_pictures_train_to(name: str, tmp_pat
         assert float((weights[key] - tensor).float().abs().mean()) < limit, key
 
 
-def test_copies_of_a_picture_and_epochs_take_turns_through_its_views() -> None:
+def test_copies_of_a_image_and_epochs_take_turns_through_its_views() -> None:
     views = np.arange(6, dtype=np.float32).reshape(3, 2, 1)  # three views of two images
     batches = FeatureBatches(views, np.array([0, 1, 0, 0]), np.zeros(4, np.int64), training=True)
     seen = []

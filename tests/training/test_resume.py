@@ -97,7 +97,7 @@ def test_what_must_agree_and_does_not_ends_the_run(
     assert sorted(stopped.rglob("*")) == before
 
 
-def test_other_data_are_told_by_the_pictures_that_moved(
+def test_other_data_are_told_by_the_images_that_moved(
     train_here: Train, command: Command, phantom: Path, stopped: Path, tmp_path: Path
 ) -> None:
     raw = phantom.parent / "raw"

@@ -43,7 +43,7 @@ def repetitions(scan: Scan) -> pd.DataFrame:
     """
     found = groups_of(scan)
     table = scan.table.assign(
-        duplicate_id=[f"p{number:05d}" for number in found.picture],
+        duplicate_id=[f"p{number:05d}" for number in found.image],
         group_id=[f"g{number:05d}" for number in found.group],
     )
     kind = pd.Series("alone", index=table.index)

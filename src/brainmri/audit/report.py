@@ -7,7 +7,7 @@ from pathlib import Path
 import pandas as pd
 
 from brainmri.audit.duplicates import Scan, counts
-from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE
+from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE
 from brainmri.reporting import html
 from brainmri.schemas import AuditReport, AuditThresholds, RejectedFile, SelfTest, SharedImages, Shortcuts
 from brainmri.wording import percent
@@ -35,7 +35,7 @@ def summary(scan: Scan, table: pd.DataFrame, shortcuts: Shortcuts | None, calibr
     of `brainmri.audit.self_test.calibrate`, if it was asked for.
     """
     thresholds = AuditThresholds(
-        same_picture_correlation=SAME_PICTURE, same_picture_structure=SAME_STRUCTURE, neighbour_structure=SAME_GROUP
+        same_picture_correlation=SAME_IMAGE, same_picture_structure=SAME_STRUCTURE, neighbour_structure=SAME_GROUP
     )
     rejected = scan.rejected[["file_name", "reason"]].itertuples(index=False, name=None)
     return AuditReport(
@@ -81,7 +81,7 @@ def audit_text(audit: AuditReport) -> str:
     lines += [
         *verdicts(audit),
         "",
-        f"{'pictures that share':<64}{'images':>8}{'sets':>8}{'largest':>9}{'labels >1':>11}",
+        f"{'images that share':<64}{'images':>8}{'sets':>8}{'largest':>9}{'labels >1':>11}",
     ]
     for kind in audit.kinds:
         lines.append(
@@ -119,7 +119,7 @@ def calibration_tables(audit: AuditReport) -> list[list[list[str]]]:
     if audit.calibration is None:
         return []
     changes = [
-        [row.change, f"{row.found} of {row.pictures} ({percent(row.found / row.pictures)})"]
+        [row.change, f"{row.found} of {row.images} ({percent(row.found / row.images)})"]
         for row in audit.calibration.changes
     ]
     rows = [

@@ -17,13 +17,13 @@ from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm.auto import tqdm
 
 from brainmri.audit.duplicates import Scan, groups_of, series_names
-from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, pairs_apart
+from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, pairs_apart
 from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 from brainmri.io.read import read_image
 from brainmri.schemas import ChangeRecall, SelfTest, ThresholdGroups
 
-PICTURES = 300  # that are changed
+IMAGES = 300  # that are changed
 THRESHOLDS = (0.45, 0.50, 0.54, SAME_GROUP, 0.62, 0.70)
 Change = Callable[[Image.Image], Image.Image]
 
@@ -80,7 +80,7 @@ def calibrate(scan: Scan) -> SelfTest:
 
 def recall_of_changes(scan: Scan, seed: int = 0) -> list[ChangeRecall]:
     """For each change: of how many `images`, drawn at random, the changed one is `found` to be the same image."""
-    rows = np.random.default_rng(seed).permutation(len(scan.table))[:PICTURES]
+    rows = np.random.default_rng(seed).permutation(len(scan.table))[:IMAGES]
     images = [read_image(Path(scan.table["path"].iloc[row])).image.convert("L") for row in rows]
     found = []
     for name, change in tqdm(CHANGES.items(), desc="changed images", disable=None):
@@ -89,13 +89,13 @@ def recall_of_changes(scan: Scan, seed: int = 0) -> list[ChangeRecall]:
         inside = np.concatenate([scan.contents[rows], np.stack([content_thumbnail(image) for image in changed])])
         same = np.zeros(len(images), dtype=bool)
         for parts, threshold in (
-            (symmetry_components(whole), SAME_PICTURE),
-            (symmetry_components(inside), SAME_PICTURE),
+            (symmetry_components(whole), SAME_IMAGE),
+            (symmetry_components(inside), SAME_IMAGE),
             (whitened_descriptors(whole), SAME_STRUCTURE),
         ):
             first = np.arange(len(images))
             same |= best_correlation(parts, first, first + len(images)) >= threshold
-        found.append(ChangeRecall(change=name, pictures=len(images), found=int(same.sum())))
+        found.append(ChangeRecall(change=name, images=len(images), found=int(same.sum())))
     return found
 
 
@@ -114,7 +114,7 @@ def _measured(scan: Scan, threshold: float, pairs: dict[str, tuple[np.ndarray, n
 
     def together(name: str) -> np.ndarray:
         first, second = pairs[name]
-        other = found.picture[first] != found.picture[second]
+        other = found.image[first] != found.image[second]
         return np.asarray(found.group[first[other]] == found.group[second[other]])
 
     return ThresholdGroups(

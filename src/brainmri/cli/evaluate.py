@@ -127,8 +127,8 @@ def main() -> None:
 
     # ------------------------------------------------------------------ the folders, before any work
     part = "" if arguments.split == "test" else f"-{arguments.split}"
-    pictures = content_fingerprint(data)
-    inputs = digest(subject.digest, pictures, data.info.name, data.classes, arguments.split, pairs)
+    drawn = content_fingerprint(data)
+    inputs = digest(subject.digest, drawn, data.info.name, data.classes, arguments.split, pairs)
     folder = (subject.folder or Path()) / "evaluations"
     if subject.kind == "predictions":
         folder /= Path(arguments.model).stem

@@ -102,7 +102,7 @@ def _images() -> list[Image.Image]:
     for subject in range(SUBJECTS):
         rng = np.random.default_rng([0, subject])
         drawn = draw_slices(rng, draw_subject(rng, subject), SLICES, 128)
-        images += [Image.fromarray(picture) for _, _, picture, _ in drawn]
+        images += [Image.fromarray(image) for _, _, image, _ in drawn]
     return images
 
 

@@ -16,7 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
-from brainmri.data.layouts import NPZ_FILES, npz_pictures
+from brainmri.data.layouts import NPZ_FILES, npz_images
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 from brainmri.io.decode import RejectedImage, pixel_hash
 from brainmri.io.read import CheckedImage, check_array, read_image
@@ -45,7 +45,7 @@ class CheckedFile(NamedTuple):
     bytes: int
 
 
-PICTURE_COLUMNS = ("suffix", "sha256", "pixels", "format", "bytes")
+IMAGE_COLUMNS = ("suffix", "sha256", "pixels", "format", "bytes")
 
 
 @dataclass(frozen=True)
@@ -74,8 +74,8 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     files = [staged / f"{row:08d}" for row in range(len(table))]
     results: list[CheckedFile | str] = [NO_LABEL] * len(table)
     labelled = (table["label"] != "").tolist()
-    pictures = _npz_pictures(root, table) if layout == "npz" else _files(root, table)
-    jobs = ((row, partial(_check, read, files[row])) for row, read in pictures if labelled[row])
+    images = _npz_images(root, table) if layout == "npz" else _files(root, table)
+    jobs = ((row, partial(_check, read, files[row])) for row, read in images if labelled[row])
     with tqdm(total=len(table), desc="reading", unit="file", disable=None) as bar, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # about oddities inside files that are read all the same
         for row, result in _in_threads(jobs):
@@ -88,9 +88,9 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     if not kept:
         first = "; ".join(f"{path}: {reason}" for path, reason in rejected.head(3).itertuples(index=False))
         raise ValueError(f"not one usable image among {len(table)} files" + (f": {first}" if first else ""))
-    columns = {name: [getattr(picture, name) for picture in kept] for name in PICTURE_COLUMNS}
+    columns = {name: [getattr(image, name) for image in kept] for name in IMAGE_COLUMNS}
     usable_rows = table.assign(staged=[str(file) for file in files])[usable].assign(**columns).reset_index(drop=True)
-    thumbnails, contents = (np.stack([getattr(picture, name) for picture in kept]) for name in ("thumbnail", "content"))
+    thumbnails, contents = (np.stack([getattr(image, name) for image in kept]) for name in ("thumbnail", "content"))
     return Checked(usable_rows, thumbnails, contents, rejected)
 
 
@@ -116,10 +116,10 @@ def _files(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable[[], 
         yield row, partial(read_image, root / path)
 
 
-def _npz_pictures(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable[[], CheckedImage]]]:
+def _npz_images(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable[[], CheckedImage]]]:
     rows = {path: row for row, path in enumerate(table["path"])}
     for name in NPZ_FILES:
-        for number, values in enumerate(npz_pictures(root / name)):
+        for number, values in enumerate(npz_images(root / name)):
             yield rows[f"{name}#{number}"], partial(check_array, values)
 
 

@@ -77,7 +77,7 @@ def _by_number(path: str) -> list[str | int]:
     return [int(part) if part.isdecimal() else part for part in re.split(r"(\d+)", path)]
 
 
-def write_pictures(out: Path, table: pd.DataFrame) -> None:
+def write_images(out: Path, table: pd.DataFrame) -> None:
     """Put the staged files of `table` (columns staged, file_name) in their places; a repeated one is copied."""
     for folder in {PurePosixPath(name).parent for name in table["file_name"]}:
         (out / folder).mkdir(parents=True)

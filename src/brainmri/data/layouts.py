@@ -15,7 +15,7 @@ import pandas as pd
 from brainmri.data.constants import LAYOUTS
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
-from brainmri.io.read import PICTURE_SUFFIXES
+from brainmri.io.read import IMAGE_SUFFIXES
 
 KAGGLE_SPLITS = {"training": "train", "testing": "test"}
 MRI_FOLDER = "Brain Tumor MRI images"
@@ -55,7 +55,7 @@ def detect_layout(source: Path) -> str:
     folders = list(_folders(source).values())
     if _has_splits(source):
         folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in _entries(folder)]
-    if any(_holds_pictures(folder) for folder in folders if folder.is_dir()):
+    if any(_holds_images(folder) for folder in folders if folder.is_dir()):
         return "imagefolder"
     raise ValueError(f"{source}: no layout fits. Looked for: {LOOKED_FOR}. Found: {_found(source)}")
 
@@ -132,7 +132,7 @@ def _folder_rows(source: Path, splits: Mapping[str, str]) -> list[tuple[str, str
             inner = inner[1:] if split else ()
         if len(inner) >= 2:
             rows.append((file.relative_to(source).as_posix(), inner[0], split))
-        elif file.suffix.lower() in PICTURE_SUFFIXES:
+        elif file.suffix.lower() in IMAGE_SUFFIXES:
             rows.append((file.relative_to(source).as_posix(), "", split))
     return rows
 
@@ -150,7 +150,7 @@ def _multimodal_rows(source: Path) -> list[tuple[str, str, str]]:
         elif part == "tumor":
             named = [name for name in TUMOR_CLASSES if name in file.stem.casefold()]
             label = named[0] if len(named) == 1 else "tumor"  # the class of tumours whose kind the name does not tell
-        elif file.suffix.lower() in PICTURE_SUFFIXES:
+        elif file.suffix.lower() in IMAGE_SUFFIXES:
             label = ""
         else:
             continue
@@ -181,8 +181,8 @@ def _has_splits(source: Path) -> bool:
     )
 
 
-def _holds_pictures(folder: Path) -> bool:
-    return any(entry.suffix.lower() in PICTURE_SUFFIXES for entry in _entries(folder))
+def _holds_images(folder: Path) -> bool:
+    return any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(folder))
 
 
 def _check_folder(source: Path) -> None:
@@ -238,7 +238,7 @@ def read_npz_table(source: Path) -> pd.DataFrame:
     return pd.concat(tables)[list(COLUMNS)].sort_values("path", ignore_index=True)
 
 
-def npz_pictures(file: Path) -> Iterator[np.ndarray]:
+def npz_images(file: Path) -> Iterator[np.ndarray]:
     """The images of `X` in order: (height, width) or (height, width, channels), in the type of the array."""
     with _member(file, "X") as (stream, shape, dtype):
         size = int(np.prod(shape[1:])) * dtype.itemsize

@@ -34,11 +34,11 @@ def read_polygons(path: Path) -> dict[str, list[Polygon]]:
     if table.empty:
         raise ValueError(f"{path}: no outlines, the table is empty")
     outlines: dict[str, list[Polygon]] = {}
-    for number, (picture, text) in enumerate(zip(table["path"], table["polygon"], strict=True), 2):
+    for number, (image, text) in enumerate(zip(table["path"], table["polygon"], strict=True), 2):
         try:
-            outlines.setdefault(picture, []).append(_polygon(text))
+            outlines.setdefault(image, []).append(_polygon(text))
         except ValueError as error:
-            raise ValueError(f"{path}, line {number} ({picture}): {error}") from error
+            raise ValueError(f"{path}, line {number} ({image}): {error}") from error
     return outlines
 
 

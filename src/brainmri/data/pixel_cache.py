@@ -15,7 +15,7 @@ from brainmri.data.file_digests import file_digests
 from brainmri.data.storage import SET_CACHE, allocated_memmap, alone, cache_folder
 from brainmri.errors import writing
 from brainmri.io.decode import resized
-from brainmri.io.read import prepared_picture
+from brainmri.io.read import prepared_image
 
 SHOWN = 3  # broken files, by name
 
@@ -89,7 +89,7 @@ def _write(data: PreparedData, digests: list[str], size: int, unfinished: Path, 
         ):
             for row, (name, digest) in enumerate(zip(data.index["file_name"], digests, strict=True)):
                 try:
-                    pixels = resized(prepared_picture(data.root / name, digest), size)
+                    pixels = resized(prepared_image(data.root / name, digest), size)
                 except ValueError as error:
                     broken.append(str(error))
                     continue

@@ -18,7 +18,7 @@ from brainmri.data.dataset import (
     open_prepared,
     split_counts,
 )
-from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_PICTURE, SAME_STRUCTURE, find_groups
+from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, find_groups
 from brainmri.data.folder import (
     check_labels,
     check_output,
@@ -27,7 +27,7 @@ from brainmri.data.folder import (
     name_files,
     split_statement,
     workshop,
-    write_pictures,
+    write_images,
     write_tables,
 )
 from brainmri.data.layouts import detect_layout, left_out, read_layout
@@ -124,7 +124,7 @@ def prepare(
             groups_file=groups is not None,
             standardize=steps,
             images_with_given_group=int((grouped["group"] != "").sum()),
-            same_picture_correlation=SAME_PICTURE,
+            same_picture_correlation=SAME_IMAGE,
             same_picture_structure=SAME_STRUCTURE,
             same_group_structure=SAME_GROUP,
             max_pixels=MAX_PIXELS,
@@ -155,7 +155,7 @@ def prepare(
             outlined=0 if drawn is None else int(grouped["path"].isin(drawn["path"]).sum()),
             settings=settings,
         )
-        write_pictures(folder / "new", result)
+        write_images(folder / "new", result)
         write_tables(folder / "new", result, checked.rejected, info)
         if drawn is not None:
             drawn.to_csv(folder / "new" / OUTLINES, index=False, lineterminator="\n")
@@ -234,7 +234,7 @@ def _with_groups(checked: Checked) -> pd.DataFrame:
         names=checked.usable["path"].tolist(),
     )
     return checked.usable.assign(
-        duplicate_id=[f"p{number:05d}" for number in found.picture],
+        duplicate_id=[f"p{number:05d}" for number in found.image],
         group_id=[f"g{number:05d}" for number in found.group],
     )
 

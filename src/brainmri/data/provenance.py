@@ -45,14 +45,14 @@ def check_origin(name: str | None) -> None:
 RECORD = "simulated.json"
 
 
-def write_record(folder: Path, *, generator: str, version: int, seed: int, pictures: Mapping[str, str]) -> None:
+def write_record(folder: Path, *, generator: str, version: int, seed: int, images: Mapping[str, str]) -> None:
     """Write `simulated.json` into the folder of a generator's images.
 
     Args:
         generator, version, seed: what made them.
         images: `brainmri.io.decode.pixel_hash` of every image, by its path in the folder.
     """
-    record = SimulatedImages(generator=generator, version=version, seed=seed, pictures=dict(sorted(pictures.items())))
+    record = SimulatedImages(generator=generator, version=version, seed=seed, images=dict(sorted(images.items())))
     write(record, folder / RECORD)
 
 
@@ -68,7 +68,7 @@ def all_simulated(folder: Path, pixels: Iterable[str]) -> bool:
     if not file.is_file():
         return False
     try:
-        made = set(SimulatedImages.model_validate_json(file.read_text(encoding="utf-8")).pictures.values())
+        made = set(SimulatedImages.model_validate_json(file.read_text(encoding="utf-8")).images.values())
     except ValueError as error:
         raise ValueError(f"{file} is no record of simulated images: remove it, or make the images again") from error
     return made.issuperset(pixels)

@@ -97,10 +97,10 @@ SOLID = 30  # a head's outermost tissue, fat, is brighter; noise in air seldom i
 SHARE = 0.03  # of a row's or column's pixels that are solid, where it crosses the head
 
 
-def head_box(picture: NDArray[np.uint8]) -> tuple[int, int, int, int]:
+def head_box(image: NDArray[np.uint8]) -> tuple[int, int, int, int]:
     """Left, top, right, bottom of what is not air in a grey image (H, W); the whole of it where all is air."""
-    solid = picture > SOLID
+    solid = image > SOLID
     columns, rows = (np.flatnonzero(solid.mean(axis) > SHARE) for axis in (0, 1))
     if not len(columns) or not len(rows):
-        return 0, 0, picture.shape[1], picture.shape[0]
+        return 0, 0, image.shape[1], image.shape[0]
     return int(columns[0]), int(rows[0]), int(columns[-1]) + 1, int(rows[-1]) + 1

@@ -118,15 +118,15 @@ class DemoModel:
         assert self._opened
         return self._opened
 
-    def judge(self, pictures: Sequence[Image.Image]) -> list[Prediction]:
+    def judge(self, images: Sequence[Image.Image]) -> list[Prediction]:
         """A judgement of each image, of any mode and size; see `upright_8_bit`.
 
         Raises:
             RejectedImage: for an image of more than 8 bits that is blank.
         """
-        return [self._judged(picture) for picture in pictures]
+        return [self._judged(image) for image in images]
 
-    def map(self, picture: Image.Image, label: str | None = None) -> NDArray[np.float32]:
+    def map(self, image: Image.Image, label: str | None = None) -> NDArray[np.float32]:
         """Where the evidence for a class lies (Grad-CAM), over the image as it is seen, upright: float32 (H, W).
 
         It is 0..1, in shares of its own maximum. What the network's preprocessing cuts off is 0.
@@ -136,7 +136,7 @@ class DemoModel:
 
         Raises:
             ValueError: if there is no such class, the network has no layer with places, or the map would point
-                nowhere: the picture is of one brightness, or no place speaks for the class more than another.
+                nowhere: the image is of one brightness, or no place speaks for the class more than another.
             RejectedImage: as of `judge`.
         """
         if label is not None and label not in self.classes:
@@ -146,7 +146,7 @@ class DemoModel:
         from brainmri.evaluation.explain.grad_cam import grad_cam, target_layer
         from brainmri.models.layers import bare_network
 
-        upright = upright_8_bit(picture)
+        upright = upright_8_bit(image)
         darkest, brightest = upright.convert("L").getextrema()
         if darkest == brightest:
             raise ValueError("the slice is of one brightness, so there is nothing in it to point at")
@@ -165,19 +165,19 @@ class DemoModel:
         found = laid_over(maps[0].numpy(), frame_of(self.opened.processor, *upright.size), *upright.size)
         return found / found.max()
 
-    def preprocessed(self, picture: Image.Image) -> torch.Tensor:
+    def preprocessed(self, image: Image.Image) -> torch.Tensor:
         """What the network gets of an upright 8-bit image, float (1, 3, h, w)."""
-        prepared: torch.Tensor = self.opened.processor(images=[picture.convert("RGB")], return_tensors="pt")[
+        prepared: torch.Tensor = self.opened.processor(images=[image.convert("RGB")], return_tensors="pt")[
             "pixel_values"
         ]
         return prepared
 
-    def _judged(self, picture: Image.Image) -> Prediction:
+    def _judged(self, image: Image.Image) -> Prediction:
         from brainmri.evaluation.inference import prediction_of
         from brainmri.metrics.baselines import global_statistics
 
         started = time.perf_counter()
-        upright = upright_8_bit(picture)
+        upright = upright_8_bit(image)
         logits, features = self.network(self.preprocessed(upright).numpy())
         rule = self.opened.ood_detector
         distance = None
@@ -270,8 +270,8 @@ def frame_of(processor: BaseImageProcessor, width: int, height: int) -> Frame:
     ramps = np.zeros((height, width, 3), np.uint8)
     ramps[..., 0] = np.round(255 * across)
     ramps[..., 1] = np.round(255 * down)[:, None]
-    pictures = [Image.new("RGB", (width, height), colour) for colour in ("black", "white")] + [Image.fromarray(ramps)]
-    black, white, seen = (processor(images=[picture], return_tensors="pt")["pixel_values"][0] for picture in pictures)
+    images = [Image.new("RGB", (width, height), colour) for colour in ("black", "white")] + [Image.fromarray(ramps)]
+    black, white, seen = (processor(images=[image], return_tensors="pt")["pixel_values"][0] for image in images)
     shares = (seen - black) / (white - black)  # no number where the processor pads
     left, right = _ends(shares[0].nanmean(dim=0).numpy())
     top, bottom = _ends(shares[1].nanmean(dim=1).numpy())

@@ -31,14 +31,14 @@ def chosen(models: Sequence[DemoModel], names: Sequence[str] | None) -> list[Dem
     return [model for model in models if model.name in (names or ())] or [models[0]]
 
 
-def judged(picture: Image.Image, models: Sequence[DemoModel]) -> list[Prediction]:
+def judged(image: Image.Image, models: Sequence[DemoModel]) -> list[Prediction]:
     """A judgement of an image by each model.
 
     Raises:
         UploadError: if the image is blank.
     """
     try:
-        return [model.judge([picture])[0] for model in models]
+        return [model.judge([image])[0] for model in models]
     except RejectedImage as error:
         raise UploadError(f"This slice cannot be judged: {error}. Choose another one.") from error
 
@@ -78,36 +78,36 @@ def card(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
     }
 
 
-def shown(picture: Image.Image) -> Image.Image:
+def shown(image: Image.Image) -> Image.Image:
     """The image at the size in which the page shows it, "RGB"."""
-    small = picture.convert("RGB")
+    small = image.convert("RGB")
     small.thumbnail((SHOWN_SIDE, SHOWN_SIDE), Image.Resampling.LANCZOS)
     return small
 
 
-def mapped(picture: Image.Image, model: DemoModel, label: str) -> Image.Image | str:
-    """`picture` (see `shown`) under the map of the evidence for `label`, or why there is none."""
+def mapped(image: Image.Image, model: DemoModel, label: str) -> Image.Image | str:
+    """`image` (see `shown`) under the map of the evidence for `label`, or why there is none."""
     try:
-        return overlay(picture, model.map(picture, label), 1.0)
+        return overlay(image, model.map(image, label), 1.0)
     except ValueError as error:
         return str(error)
 
 
-def data_uri(picture: Image.Image) -> str:
+def data_uri(image: Image.Image) -> str:
     """An image as text, so that no file of it is left on the server."""
     buffer = io.BytesIO()
-    picture.save(buffer, "WEBP", quality=90, method=2)
+    image.save(buffer, "WEBP", quality=90, method=2)
     return "data:image/webp;base64," + base64.b64encode(buffer.getvalue()).decode("ascii")
 
 
-def rows(pictures: Iterable[tuple[str, Image.Image | UploadError]], models: Sequence[DemoModel]) -> Iterator[list[str]]:
+def rows(images: Iterable[tuple[str, Image.Image | UploadError]], models: Sequence[DemoModel]) -> Iterator[list[str]]:
     """A row of `COLUMNS` for each image and model, as text; one row, which says why, for a file that is of no use."""
-    for name, picture in pictures:
-        if isinstance(picture, UploadError):
-            yield [name, "", str(picture), "", "", ""]
+    for name, image in images:
+        if isinstance(image, UploadError):
+            yield [name, "", str(image), "", "", ""]
             continue
         try:
-            judgements = judged(picture, models)
+            judgements = judged(image, models)
         except UploadError as error:
             yield [name, "", str(error), "", "", ""]
             continue

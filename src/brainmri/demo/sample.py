@@ -86,7 +86,7 @@ def examples(folder: Path) -> list[Path]:
     for number, label in enumerate(CLASSES):
         rng = np.random.default_rng([EXAMPLE_SEED, number])
         slices = draw_slices(rng, draw_subject(rng, number), len(PLANES), EXAMPLE_SIDE)
-        by_plane = {plane: picture for plane, _, picture, _ in slices}
+        by_plane = {plane: image for plane, _, image, _ in slices}
         plane = PLANES[number % len(PLANES)]
         files.append(folder / f"simulated-{label}-{plane}.png")
         Image.fromarray(by_plane[plane]).save(files[-1])

@@ -8,10 +8,10 @@ from pathlib import Path, PurePosixPath
 from brainmri.data.layouts import MRI_FOLDER, TUMOR_CLASSES
 from brainmri.data.tables import SPLIT_NAMES
 from brainmri.io.archive import Archive, Member, open_archive
+from brainmri.io.images import KINDS, check_image
 from brainmri.io.limits import LIMITS, Limits, UploadError
 from brainmri.io.open import NESTED, is_archive
-from brainmri.io.pictures import KINDS, check_picture
-from brainmri.io.read import PICTURE_SUFFIXES
+from brainmri.io.read import IMAGE_SUFFIXES
 from brainmri.io.sanitize import clean
 from brainmri.io.sniff import kind_of
 
@@ -48,13 +48,13 @@ def unpack_dataset(path: Path, folder: Path, limits: Limits = LIMITS) -> Unpacke
     with open_archive(path, limits) as archive:
         if any(archive.begins_as_archive(member) for member in archive.members):
             raise UploadError(NESTED)
-        pictures = [member for member in archive.members if member.path.suffix.lower() in PICTURE_SUFFIXES]
-        if not pictures:
+        images = [member for member in archive.members if member.path.suffix.lower() in IMAGE_SUFFIXES]
+        if not images:
             raise UploadError("The ZIP file holds no images. Pack a folder of PNG, JPEG or TIFF files.")
-        tops = {member.path.parts[0] for member in pictures}
-        stripped = len(tops) == 1 and all(len(member.path.parts) > 2 for member in pictures)
+        tops = {member.path.parts[0] for member in images}
+        stripped = len(tops) == 1 and all(len(member.path.parts) > 2 for member in images)
         root, names = folder / UNNAMED_SET, {}
-        for number, member in enumerate(sorted(pictures, key=lambda member: member.path)):
+        for number, member in enumerate(sorted(images, key=lambda member: member.path)):
             inner = PurePosixPath(*member.path.parts[stripped:])
             place = _numbered(inner, number)
             names[place.as_posix()] = inner.as_posix()
@@ -78,7 +78,7 @@ def _usable(archive: Archive, member: Member, limits: Limits) -> bytes:
         kind = kind_of(data)
         if kind in KINDS:
             data = clean(kind, data)
-            check_picture(kind, data, limits)
+            check_image(kind, data, limits)
             return data
     except UploadError:
         pass  # the audit lists it among the rejected files

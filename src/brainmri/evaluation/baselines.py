@@ -11,7 +11,7 @@ from brainmri.data.dataset import PreparedData
 from brainmri.data.file_digests import content_fingerprint
 from brainmri.data.storage import cache_folder
 from brainmri.data.thumbnails import thumbnail
-from brainmri.io.read import prepared_picture
+from brainmri.io.read import prepared_image
 from brainmri.metrics.baselines import (
     global_statistics,
     majority_accuracy,
@@ -49,7 +49,7 @@ def compute_baselines(data: PreparedData) -> Baselines:
     thumbs = np.empty((len(names), 64, 64), dtype=np.uint8)
     statistics = np.empty((len(names), 7))
     for row, name in enumerate(tqdm(names, desc="floors", disable=None)):
-        image = prepared_picture(data.root / name)
+        image = prepared_image(data.root / name)
         thumbs[row] = thumbnail(image)
         statistics[row] = global_statistics(image)
     count = len(train)

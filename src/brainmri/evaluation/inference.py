@@ -36,7 +36,7 @@ class Inference:
 
 
 def infer(
-    pictures: Iterable[Image.Image],
+    images: Iterable[Image.Image],
     model: PreTrainedModel,
     processor: BaseImageProcessor,
     rule: OODDetector | None = None,
@@ -54,7 +54,7 @@ def infer(
         RejectedImage: for an image of more than 8 bits that is blank.
         AttributeError: if the model has no layer that is called as the rule says, so that the rule is another model's.
     """
-    upright = (upright_8_bit(picture) for picture in pictures)
+    upright = (upright_8_bit(image) for image in images)
     seen = see(upright, model, processor, rule.layer if rule else None, batch_size=batch_size)
     probabilities = np.asarray(softmax(seen.logits, axis=1))
     if rule is None:

@@ -99,10 +99,10 @@ class LoadedModel:
                     "predict(read_scan(...).slice(plane, index)) one"
                 )
             try:
-                picture = scan.image()
+                opened = scan.image()
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
-            return replace(self._classify([picture])[0], path=str(image), plane=scan.planes[0], slice=0)
+            return replace(self._classify([opened])[0], path=str(image), plane=scan.planes[0], slice=0)
         if isinstance(image, np.ndarray):
             image = _from_array(image)
         return self._classify([image])[0]

@@ -15,7 +15,7 @@ from tqdm.auto import tqdm
 
 from brainmri.data.dataset import class_without_tumour
 from brainmri.data.splits import part_by_group
-from brainmri.io.read import prepared_picture
+from brainmri.io.read import prepared_image
 from brainmri.metrics.bootstrap import group_bootstrap, group_bootstrap_mean
 from brainmri.metrics.detection import operating_point
 from brainmri.schemas import (
@@ -71,7 +71,7 @@ def robustness_study(
     drawn = drawn_by_group(scored, images)
     table, labels, clean = scored[drawn], evaluation.labels[drawn], answers[drawn]
     again = corrupted_answers(
-        lambda pictures: match.scored(classify(pictures)).argmax(1),
+        lambda drawn: match.scored(classify(drawn)).argmax(1),
         data.root,
         table["file_name"].tolist(),
         batch_size=batch_size,
@@ -93,7 +93,7 @@ def robustness_study(
         groups=worst_groups(scored),
     )
     name = table["file_name"].iloc[0]
-    return RobustnessStudy(contents, read_picture(data.root / name), name)
+    return RobustnessStudy(contents, read_image(data.root / name), name)
 
 
 def check_subject(subject: ScoredModel) -> Callable[[list[Image.Image]], NDArray[np.float64]]:
@@ -127,22 +127,22 @@ def corrupted_answers(
     kind. Every file is read once."""
     answers = {kind: np.empty((STRENGTHS, len(names)), dtype=np.int64) for kind in CORRUPTIONS}
     total = len(names) * len(CORRUPTIONS) * STRENGTHS
-    with tqdm(total=total, desc="robustness", unit="picture", disable=None) as progress:
+    with tqdm(total=total, desc="robustness", unit="image", disable=None) as progress:
         for start in range(0, len(names), batch_size):
             some = names[start : start + batch_size]
-            pictures = [read_picture(root / name) for name in some]
+            drawn = [read_image(root / name) for name in some]
             for kind in CORRUPTIONS:
                 for strength in range(1, STRENGTHS + 1):
-                    worse = [corrupted(one, kind, strength, name) for one, name in zip(pictures, some, strict=True)]
+                    worse = [corrupted(one, kind, strength, name) for one, name in zip(drawn, some, strict=True)]
                     found = answer([Image.fromarray(one).convert("RGB") for one in worse])
                     answers[kind][strength - 1, start : start + len(some)] = found
                     progress.update(len(some))
     return answers
 
 
-def read_picture(path: Path) -> Pixels:
+def read_image(path: Path) -> Pixels:
     """An image of a prepared set: uint8 (H, W) of a grey one, else (H, W, 3)."""
-    return np.array(prepared_picture(path))
+    return np.array(prepared_image(path))
 
 
 def row(

@@ -19,7 +19,7 @@ from tqdm.auto import tqdm
 from brainmri.data.tables import read_csv
 from brainmri.evaluation.inference import Inference, infer
 from brainmri.evaluation.model import LoadedModel, load_model
-from brainmri.evaluation.ood.fit import pictures
+from brainmri.evaluation.ood.fit import images
 from brainmri.files import digest, digest_of_files
 
 if TYPE_CHECKING:
@@ -74,8 +74,8 @@ def scored(opened: LoadedModel, *, batch_size: int) -> ScoredModel:
         infer, model=opened.network, processor=opened.processor, rule=opened.ood_detector, batch_size=batch_size
     )
 
-    def classify(pictures: list[Image.Image]) -> NDArray[np.float64]:
-        return answer(pictures).probabilities
+    def classify(images: list[Image.Image]) -> NDArray[np.float64]:
+        return answer(images).probabilities
 
     return ScoredModel(
         opened.name,
@@ -112,7 +112,7 @@ def image_answers(
     answer: Callable[[Iterable[Image.Image]], Inference], data: PreparedData, rows: NDArray[np.int64]
 ) -> Inference:
     """`answer` of the images at `rows`, with a progress bar."""
-    return answer(tqdm(pictures(data, rows), desc="scoring", total=len(rows), unit="image", disable=None))
+    return answer(tqdm(images(data, rows), desc="scoring", total=len(rows), unit="image", disable=None))
 
 
 def read_predictions_csv(path: Path) -> pd.DataFrame:

@@ -145,10 +145,10 @@ def _rows(data: PreparedData, rows: np.ndarray) -> Dataset:
 
     table = data.index.iloc[rows]
     texts = [name for name in COLUMNS if name not in ("image", "label")]
-    pictures = [
+    images = [
         {"bytes": (data.root / name).read_bytes(), "path": Path(name).name} for name in table["file_name"].tolist()
     ]
-    columns = {"image": pictures, "label": table["label"].tolist()} | {name: table[name].tolist() for name in texts}
+    columns = {"image": images, "label": table["label"].tolist()} | {name: table[name].tolist() for name in texts}
     features = {"image": Image(), "label": ClassLabel(names=data.classes)} | dict.fromkeys(texts, Value("string"))
     return Dataset.from_dict(columns, features=Features(features))
 

@@ -30,7 +30,7 @@ COPIED = (
     *("explain/maps/maps.json", "explain/maps/randomisation.png"),
 )
 # Figures that show images of the data, whose licence need not allow that.
-OF_SIMULATED_PICTURES = (
+OF_SIMULATED_IMAGES = (
     *(f"figures/{name}.png" for name in ("samples", "augmentation", "confident_errors")),
     *("robustness/figures/corruptions.png", "explain/maps/montage.png"),
 )
@@ -70,7 +70,7 @@ def model_repository(
     licence = check_licence(licence or known_licence(result.weights), f"the network that started from {result.weights}")
     simulated = result.data.simulated
     folder.mkdir(parents=True)
-    for pattern in COPIED + OF_SIMULATED_PICTURES * simulated:
+    for pattern in COPIED + OF_SIMULATED_IMAGES * simulated:
         for file in sorted(run_dir.glob(pattern)):
             target = folder / file.relative_to(run_dir)
             target.parent.mkdir(parents=True, exist_ok=True)

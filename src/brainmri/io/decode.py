@@ -31,9 +31,9 @@ def finite_range(values: np.ndarray) -> tuple[float, float] | None:
     return (float(values.min()), float(values.max())) if values.size else None
 
 
-def is_blank(picture: Image.Image) -> bool:
+def is_blank(image: Image.Image) -> bool:
     """Whether all pixels of an "L" or "RGB" image are the same."""
-    extrema = np.array(picture.getextrema()).reshape(-1, 2)
+    extrema = np.array(image.getextrema()).reshape(-1, 2)
     return bool((extrema[:, 0] == extrema[:, 1]).all())
 
 

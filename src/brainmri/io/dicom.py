@@ -20,8 +20,8 @@ from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, get_d
 from pydicom.tag import Tag
 
 from brainmri.io.decode import finite_range, grey, is_blank
+from brainmri.io.images import BLANK, NO_NUMBERS, PLANE, TOO_SMALL
 from brainmri.io.limits import MIN_SIDE, Limits, RationedBytes, RationExceeded, UploadError, reading
-from brainmri.io.pictures import BLANK, NO_NUMBERS, PLANE, TOO_SMALL
 from brainmri.io.sanitize import check_size
 
 # Beside the warnings, which `reading` silences at each call: another thread may put the filters back meanwhile.
@@ -59,7 +59,7 @@ READS = 100_000  # two or three for each element; 900 frames with a hundred elem
 FRAGMENTS = 20_000  # of compressed pixels; each frame usually is one
 ITEM = b"\xfe\xff\x00\xe0"
 BROKEN = "This DICOM file is broken or cut off. Export it again, uncompressed, or save the image as PNG."
-NO_PICTURE = "This DICOM file holds no image (it may be a report, a plan or an index). Use an image file."
+NO_IMAGE = "This DICOM file holds no image (it may be a report, a plan or an index). Use an image file."
 EXPORT = "Export it uncompressed (Explicit VR Little Endian) or save the image as PNG."
 
 
@@ -97,15 +97,15 @@ class Frames:
 
     def draw(self, plane: str, index: int) -> Image.Image:
         """In the window that the file names, else from darkest to brightest; colours as RGB."""
-        picture = self.frame(index)
-        if self.count == 1 and is_blank(picture):
+        image = self.frame(index)
+        if self.count == 1 and is_blank(image):
             raise UploadError(BLANK)
-        return picture
+        return image
 
     def frame(self, index: int) -> Image.Image:
         """As `draw`, also where all pixels are the same, as in the first and last slices of a series."""
         with reading(BROKEN):
-            return _picture(_frame(self.dataset, index, self.count), self.dataset)
+            return _image(_frame(self.dataset, index, self.count), self.dataset)
 
     def place(self) -> Place:
         """Where the frames lie, as far as the file says so in its top level (enhanced files do not)."""
@@ -138,7 +138,7 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
     with reading(BROKEN):
         dataset = _read(data)
         if not any(name in dataset for name in PIXELS):
-            raise UploadError(NO_PICTURE)
+            raise UploadError(NO_IMAGE)
         count = int(dataset.get("NumberOfFrames") or 1)
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         samples = int(dataset.get("SamplesPerPixel") or 1)
@@ -203,14 +203,14 @@ def _frame(dataset: Dataset, index: int, count: int) -> np.ndarray:
         if syntax == uid.RLELossless:
             _check_runs(packed, dataset.Rows * dataset.Columns)
         else:
-            _check_packed_picture(packed, (dataset.Columns, dataset.Rows))
+            _check_packed_image(packed, (dataset.Columns, dataset.Rows))
     values = pixel_array(dataset, index=index)
     if dataset.PhotometricInterpretation == "PALETTE COLOR":
         values = apply_color_lut(values, dataset)
     return values
 
 
-def _check_packed_picture(packed: bytes, size: tuple[int, int]) -> None:
+def _check_packed_image(packed: bytes, size: tuple[int, int]) -> None:
     """A compressed frame has a size of its own, and could have the EXIF notes of a photograph, which Pillow follows."""
     if b"Exif\0\0" in packed:
         raise UploadError(BROKEN)
@@ -236,7 +236,7 @@ def _check_runs(packed: bytes, length: int) -> None:
             raise UploadError(BROKEN)
 
 
-def _picture(values: np.ndarray, dataset: Dataset) -> Image.Image:
+def _image(values: np.ndarray, dataset: Dataset) -> Image.Image:
     if values.ndim == 3:
         bits = int(dataset.BitsStored) if dataset.PhotometricInterpretation != "PALETTE COLOR" else 8 * values.itemsize
         return Image.fromarray((values >> max(0, bits - 8)).clip(0, 255).astype(np.uint8))
@@ -249,9 +249,9 @@ def _picture(values: np.ndarray, dataset: Dataset) -> Image.Image:
     low, high = _window(dataset) or (darkest, brightest)
     if max(low, darkest) >= min(high, brightest):  # a window that shows nothing
         low, high = darkest, brightest
-    picture = grey(values, low, high)
+    image = grey(values, low, high)
     inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    return picture.point(lambda value: 255 - value) if inverted else picture
+    return image.point(lambda value: 255 - value) if inverted else image
 
 
 def _window(dataset: Dataset) -> tuple[float, float] | None:

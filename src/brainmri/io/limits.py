@@ -28,7 +28,7 @@ class Limits:
     pixels: int = 4096 * 4096  # of one image; times the channels for DICOM. Film scans are smaller
     slices: int = 2048  # pages of a TIFF, frames of a DICOM file, slices of a volume along each axis
     volume_bytes: int = 128 * 2**20  # of the first volume of a NIfTI file: 512 x 512 x 256 of 16 bits
-    pictures: int = 1000  # that one upload of many files gives
+    images: int = 1000  # that one upload of many files gives
     archive_bytes: int = 256 * 2**20  # of one ZIP file
     archive_members: int = 20_000  # folders included: the usual public set has 7,023 images
     archive_depth: int = 8  # folders inside each other
@@ -44,7 +44,7 @@ LOCAL = Limits(
     pixels=8192 * 8192,
     slices=8192,
     volume_bytes=512 * 2**20,
-    pictures=10_000_000,
+    images=10_000_000,
     archive_bytes=16 * 2**30,
     archive_members=200_000,
     archive_depth=32,

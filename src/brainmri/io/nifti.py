@@ -63,9 +63,9 @@ class Volume:
         axis = AXES[plane]
         values = np.moveaxis(self.voxels, axis, 0)[index, ::-1, ::-1].T.astype(np.float64)  # `take` copies the volume
         with np.errstate(all="ignore"):
-            picture = grey(values * self.slope + self.intercept, self.low, self.high)
+            image = grey(values * self.slope + self.intercept, self.low, self.high)
         sides = self.square(plane)
-        return picture if sides == picture.size else picture.resize(sides, Image.Resampling.BILINEAR)
+        return image if sides == image.size else image.resize(sides, Image.Resampling.BILINEAR)
 
     def square(self, plane: str) -> tuple[int, int]:
         """Columns and rows of the image of a slice, its pixels as large as the voxel's finer side."""

@@ -46,7 +46,7 @@ class Upload:
         """The index of the middle slice."""
         return self.slices(plane) // 2
 
-    def picture(self, plane: str, index: int) -> Image.Image:
+    def image(self, plane: str, index: int) -> Image.Image:
         """A slice (index from 0) as an image of mode "L" or "RGB", upright, with square pixels.
 
         Raises:
@@ -78,7 +78,7 @@ def open_bytes(data: bytes, limits: Limits = LIMITS) -> Upload:
         raise UploadError("This is a ZIP file. Open it where many files are taken, or use one of its images.")
     upload = Upload("NIfTI" if kind == "gzip" else kind, source_of(kind, data, limits))
     plane = upload.planes[0]
-    upload.picture(plane, upload.middle(plane))
+    upload.image(plane, upload.middle(plane))
     return upload
 
 
@@ -110,9 +110,9 @@ def source_of(kind: str, data: bytes, limits: Limits) -> Slices:
         from brainmri.io.nifti import open_volume
 
         return open_volume(data, limits)
-    from brainmri.io.pictures import open_picture
+    from brainmri.io.images import open_image
 
-    return open_picture(kind, data, limits)
+    return open_image(kind, data, limits)
 
 
 NESTED = "A ZIP file inside a ZIP file is not opened. Use it on its own."
@@ -129,7 +129,7 @@ def open_many(paths: Sequence[Path], limits: Limits = LIMITS, names: Sequence[st
         names: to show in the place of those of `paths`, one for each.
     """
     for number, answer in enumerate(_answers(paths, names, limits)):
-        if number == limits.pictures:
+        if number == limits.images:
             yield answer[0], UploadError(f"Only the first {number:,} files are read. Give this and the rest later.")
             return
         yield answer
@@ -194,6 +194,6 @@ def _answer(open_one: Callable[[], Upload]) -> Image.Image | UploadError:
     try:
         upload = open_one()
         plane = upload.planes[0]
-        return upload.picture(plane, upload.middle(plane))
+        return upload.image(plane, upload.middle(plane))
     except UploadError as error:
         return error

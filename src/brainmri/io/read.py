@@ -19,7 +19,7 @@ from brainmri.io.sniff import is_dicom
 
 # What is opened, by content. Formats that Pillow hands to another program (EPS) are left out on purpose.
 READ_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
-PICTURE_SUFFIXES = frozenset(
+IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2"}
 )
 ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are mirrors and turns
@@ -74,7 +74,7 @@ def read_image(path: Path) -> CheckedImage:
         raise RejectedImage(f"broken image file: {_words(error)}") from error
 
 
-def prepared_picture(path: Path, sha256: str | None = None) -> Image.Image:
+def prepared_image(path: Path, sha256: str | None = None) -> Image.Image:
     """An image of a prepared folder, "L" or "RGB". sha256: of the bytes that the file is known to hold, if it is.
 
     Raises:

@@ -43,7 +43,7 @@ def clean(kind: str, data: bytes) -> bytes:
     return data
 
 
-def bare_jpeg(data: bytes, picture: Image.Image) -> bytes | None:
+def bare_jpeg(data: bytes, image: Image.Image) -> bytes | None:
     """The JPEG file `data` of `image` ("L" or "RGB"), made anew of nothing but its coded pixels and their tables.
 
     None where it cannot be told that nothing else is in it: a file of several scans (progressive), with restart
@@ -54,8 +54,8 @@ def bare_jpeg(data: bytes, picture: Image.Image) -> bytes | None:
         bare = head + scan + b"\xff\xd9"
         with Image.open(io.BytesIO(bare), formats=("JPEG",)) as file:
             how = file.tile[0][3]
-            same = file.mode == picture.mode and file.tobytes() == picture.tobytes()
-        return bare if same and not _ends_early(head, scan, picture, how) else None
+            same = file.mode == image.mode and file.tobytes() == image.tobytes()
+        return bare if same and not _ends_early(head, scan, image, how) else None
     except Exception:  # of another kind, or oddly made: Pillow raises a dozen types
         return None
 
@@ -115,20 +115,20 @@ def _segment(marker: int, content: bytes) -> bytes:
     return struct.pack(">BBH", 0xFF, marker, len(content) + 2) + content
 
 
-def _ends_early(head: bytes, scan: bytes, picture: Image.Image, how: object) -> bool:
+def _ends_early(head: bytes, scan: bytes, image: Image.Image, how: object) -> bool:
     """Whether the coded pixels are complete before the last byte of the scan, which then is no part of them.
 
     The scan is decoded without that byte and with others behind it, onto an image that has no pixel of the true one:
     its last row comes out right in every way of going on that is tried only where all of it was there.
     """
     most = scan[: -2 if scan.endswith(b"\xff\0") else -1]
-    height = picture.height
-    last = picture.crop((0, height - 1, picture.width, height)).tobytes()
+    height = image.height
+    last = image.crop((0, height - 1, image.width, height)).tobytes()
     for filler in FILLERS:
-        canvas = ImageChops.invert(picture)
+        canvas = ImageChops.invert(image)
         with suppress(ValueError):  # it waits for more
             canvas.frombytes(head + most + filler, "jpeg", how)
-        if canvas.crop((0, height - 1, picture.width, height)).tobytes() != last:
+        if canvas.crop((0, height - 1, image.width, height)).tobytes() != last:
             return False
     return True
 

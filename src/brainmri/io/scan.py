@@ -15,9 +15,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from brainmri.io.images import PLANE
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import NESTED, Slices, source_of
-from brainmri.io.pictures import PLANE
 from brainmri.io.sniff import kind_of, office_document
 
 if TYPE_CHECKING:
@@ -101,10 +101,10 @@ class Stretched:
 
     def draw(self, plane: str, index: int) -> Image.Image:
         (inner,) = self.inner.counts
-        picture = self.inner.draw(inner, index)
+        image = self.inner.draw(inner, index)
         fine = min(self.rows, self.columns)
-        size = round(picture.width * self.columns / fine), round(picture.height * self.rows / fine)
-        return picture if size == picture.size else picture.resize(size, Image.Resampling.BILINEAR)
+        size = round(image.width * self.columns / fine), round(image.height * self.rows / fine)
+        return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
 
 
 @dataclass(frozen=True)

@@ -8,11 +8,11 @@ from transformers import PreTrainedConfig
 
 
 class BackboneCnnConfig(PreTrainedConfig):
-    """The pooled feature maps of a timm backbone, joined with those of a small CNN that sees the same picture.
+    """The pooled feature maps of a timm backbone, joined with those of a small CNN that sees the same image.
 
     Args:
         backbone: timm's name of the model; its last feature maps are pooled, its own classifier is left out.
-        channels: of the 3x3 convolutions of the CNN branch, each halving the picture; none for the backbone alone.
+        channels: of the 3x3 convolutions of the CNN branch, each halving the image; none for the backbone alone.
         balanced: batch norm inside the branch, and both branches brought to `width` normalised features, so that
             neither drowns the other. Without: both are joined as they come.
         width: features of each balanced branch.

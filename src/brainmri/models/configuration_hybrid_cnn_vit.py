@@ -8,17 +8,17 @@ from transformers import PreTrainedConfig
 
 
 class HybridCnnVitConfig(PreTrainedConfig):
-    """Residual convolutions down to a sixteenth of the picture's side, then a transformer over what is left.
+    """Residual convolutions down to a sixteenth of the image's side, then a transformer over what is left.
 
     Args:
-        image_size: side of the square picture in pixels, a multiple of 16.
+        image_size: side of the square image in pixels, a multiple of 16.
         stem_channels: channels at a half, a quarter and an eighth of the side.
         stem_depths: residual blocks at a half, a quarter, an eighth and a sixteenth of the side.
         hidden_size: channels at a sixteenth, and features of each of the (image_size / 16) ** 2 tokens.
         layers: transformer layers.
         heads: attention heads of each layer.
         layer_scale: what each transformer layer's changes are multiplied by at first: little, so that training starts
-            as that of a residual CNN, which learns from few pictures, and the attention comes in as it helps.
+            as that of a residual CNN, which learns from few images, and the attention comes in as it helps.
         dropout: before the classifier.
     """
 

@@ -176,7 +176,7 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
     for axes in grid.ravel():
         axes.set(xticks=[], yticks=[])
         axes.spines[:].set_visible(False)
-    side = found.pictures.side
+    side = found.images.side
     drawn: Any = None
     for block, name in enumerate(names):
         rows = chosen.index[labels[chosen.index] == name]
@@ -184,11 +184,11 @@ def montage(found: MapsStudy, path: Path, *, title: str) -> Path:
         grid[2 * block + 1, 0].set_ylabel("map", fontsize=10)
         for column, row in enumerate(sorted(rows)):
             above, below = grid[2 * block : 2 * block + 2, column]
-            picture = found.pictures.brightness(slice(row, row + 1))[0]
+            image = found.images.brightness(slice(row, row + 1))[0]
             one = enlarged(torch.from_numpy(found.maps[row : row + 1]), side)[0].numpy()
             highest = float(one.max())
             for axes in (above, below):
-                axes.imshow(picture, cmap="gray", vmin=0, vmax=255)
+                axes.imshow(image, cmap="gray", vmin=0, vmax=255)
                 for polygon in found.polygons[row] if found.polygons else []:
                     closed = np.vstack([polygon, polygon[:1]]) * side - 0.5
                     axes.plot(*closed.T, color=OUTLINE, linewidth=1)

@@ -27,7 +27,7 @@ def colours() -> NDArray[np.uint8]:
     return np.round(255 * colormaps["inferno"](np.linspace(0.3, 0.9, 256))[:, :3]).astype(np.uint8)
 
 
-def overlay(picture: Image.Image, found: NDArray[np.float32], opacity: float) -> Image.Image:
+def overlay(image: Image.Image, found: NDArray[np.float32], opacity: float) -> Image.Image:
     """The image, RGB, with the map in colour over it.
 
     The colour is as opaque as the map is strong, at most `opacity`: where the map is 0 the image stays as it is.
@@ -38,13 +38,13 @@ def overlay(picture: Image.Image, found: NDArray[np.float32], opacity: float) ->
     Raises:
         ValueError: if the map is not as large as the image, or the opacity is out of range.
     """
-    if found.shape != picture.size[::-1]:
-        raise ValueError(f"a map of {found.shape[1]}x{found.shape[0]} does not fit an image of {picture.size}")
+    if found.shape != image.size[::-1]:
+        raise ValueError(f"a map of {found.shape[1]}x{found.shape[0]} does not fit an image of {image.size}")
     if not 0 <= opacity <= 1:
         raise ValueError(f"the opacity is {opacity}, but must be from 0 to 1")
     levels = np.round(255 * found).astype(np.uint8)
     mask = Image.fromarray(np.round(opacity * levels).astype(np.uint8))
-    return Image.composite(Image.fromarray(colours()[levels]), picture.convert("RGB"), mask)
+    return Image.composite(Image.fromarray(colours()[levels]), image.convert("RGB"), mask)
 
 
 def legend() -> str:

@@ -11,7 +11,7 @@ import pandas as pd
 from PIL import ImageOps
 
 from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
-from brainmri.io.read import prepared_picture, read_image
+from brainmri.io.read import prepared_image, read_image
 from brainmri.wording import DASH
 
 if TYPE_CHECKING:
@@ -92,7 +92,7 @@ def sample_grid(data: PreparedData, path: Path) -> Path:
     for axes in grid:
         axes.set_axis_off()
     for axes, row in zip(grid, chosen.itertuples(), strict=False):
-        axes.imshow(prepared_picture(data.root / str(row.file_name)).convert("RGB"))
+        axes.imshow(prepared_image(data.root / str(row.file_name)).convert("RGB"))
         axes.set_title(wrapped(str(row.label), 20), fontsize=11)
     figure.suptitle(f"{data.info.name}: training images")
     return save_figure(figure, path)
@@ -128,7 +128,7 @@ def confident_errors(
     for axes in grid:
         axes.set_axis_off()
     for axes, row in zip(grid, shown.itertuples(), strict=False):
-        axes.imshow(prepared_picture(data.root / str(row.file_name)).convert("RGB"))
+        axes.imshow(prepared_image(data.root / str(row.file_name)).convert("RGB"))
         axes.set_title(f"{wrapped(str(row.label), 16)}\nsaid: {row.said}, {row.probability:.2f}", fontsize=8)
         name = fill(PurePosixPath(str(row.file_name)).name, 24)
         axes.text(0.5, -0.03, name, transform=axes.transAxes, ha="center", va="top", fontsize=7)
@@ -299,8 +299,8 @@ def pairs_figure(
     figure = new_figure(9, 0.5 + 2.5 * rows)
     panels = figure.subplots(rows, columns, squeeze=False).ravel()
     for axes, pair, correlation, structure in zip(panels, pairs, correlations, structures, strict=False):
-        pictures = [_picture(table["path"].iloc[row]) for row in pair]
-        axes.imshow(np.hstack(pictures), cmap="gray", vmin=0, vmax=255)
+        images = [_image(table["path"].iloc[row]) for row in pair]
+        axes.imshow(np.hstack(images), cmap="gray", vmin=0, vmax=255)
         names = "\n".join(f"{table['label'].iloc[row]}: {_short(table['file_name'].iloc[row])}" for row in pair)
         axes.set_title(f"{names}\ncorrelation {correlation:.3f}, structure {structure:.2f}", fontsize=8, loc="left")
     for axes in panels:
@@ -309,7 +309,7 @@ def pairs_figure(
     return save_figure(figure, path)
 
 
-def _picture(path: str) -> np.ndarray:
+def _image(path: str) -> np.ndarray:
     return np.asarray(ImageOps.pad(read_image(Path(path)).image.convert("L"), (SIDE, SIDE)))
 
 

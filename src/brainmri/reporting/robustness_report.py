@@ -113,7 +113,7 @@ def curves(contents: RobustnessResult, path: Path, *, title: str) -> Path:
     return save_figure(figure, path)
 
 
-def montage(picture: Pixels, file_name: str, path: Path) -> Path:
+def montage(image: Pixels, file_name: str, path: Path) -> Path:
     """One image as it is and under every kind at every strength.
 
     Args:
@@ -126,7 +126,7 @@ def montage(picture: Pixels, file_name: str, path: Path) -> Path:
     for line, (kind, one) in zip(grid, CORRUPTIONS.items(), strict=True):
         line[0].set_ylabel(wrapped(kind), fontsize=9)
         for strength, axes in enumerate(line):
-            worse = corrupted(picture, kind, strength, file_name)
+            worse = corrupted(image, kind, strength, file_name)
             axes.imshow(worse, cmap="gray", vmin=0, vmax=255)
             axes.set(xticks=[], yticks=[])
             axes.spines[:].set_visible(False)

@@ -200,12 +200,12 @@ def write_splits(data: PreparedData, path: Path) -> None:
 
 def _splits(data: PreparedData) -> pd.DataFrame:
     digests = [hashlib.sha256(str(source).encode()).hexdigest()[:16] for source in data.index["source"]]
-    return pd.DataFrame({"picture": digests, "split": data.index["split"].to_numpy()}).drop_duplicates("picture")
+    return pd.DataFrame({"image": digests, "split": data.index["split"].to_numpy()}).drop_duplicates("image")
 
 
 def _moved(path: Path, data: PreparedData) -> str | None:
     """How many images are in another split than when the run began."""
-    both = pd.read_csv(path, dtype=str).merge(_splits(data), "outer", on="picture", suffixes=("_before", "_now"))
+    both = pd.read_csv(path, dtype=str).merge(_splits(data), "outer", on="image", suffixes=("_before", "_now"))
     known = both.dropna()
     moved = known[known["split_before"] != known["split_now"]]
     trained = int(((moved["split_before"] == "train") & (moved["split_now"] == "test")).sum())

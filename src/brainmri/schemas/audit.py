@@ -69,10 +69,10 @@ class Shortcuts(Record):
 
 
 class ChangeRecall(Record):
-    """Of how many images (`pictures`) the changed one was `found` to be the same image."""
+    """Of how many images (`images`) the changed one was `found` to be the same image."""
 
     change: str
-    pictures: int
+    images: int
     found: int
 
 

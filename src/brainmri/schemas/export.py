@@ -64,11 +64,11 @@ class SimulatedImages(Record):
 
     Attributes:
         generator, version, seed: what made them.
-        pictures: a digest of the pixels of each image, by its path in the folder.
+        images: a digest of the pixels of each image, by its path in the folder.
     """
 
     schema_version: Literal[1] = 1
     generator: str
     version: int
     seed: int
-    pictures: dict[str, str]
+    images: dict[str, str]

@@ -33,11 +33,11 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
         labels: np.ndarray,
         augmentation_seed: int | None = None,
         other_sizes: Mapping[int, PixelCache] | None = None,
-        pictures: np.ndarray | None = None,
+        images: np.ndarray | None = None,
         exchange: CopyPaste | None = None,
     ) -> None:
         self.pixels, self.rows, self.labels = pixels, rows, labels
-        self.files = None if pictures is None else (rows, labels, pictures)
+        self.files = None if images is None else (rows, labels, images)
         self.augmentation_seed, self.exchange = augmentation_seed, exchange
         self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
         self.sizes: Sequence[int] = ()
@@ -46,9 +46,9 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     def set_epoch(self, epoch: int) -> None:
         """Draw the rows and random numbers of `epoch` (counted from 0), and take the images at its size."""
         if self.files and self.augmentation_seed is not None:
-            rows, labels, pictures = self.files
+            rows, labels, images = self.files
             order = np.random.default_rng([self.augmentation_seed, epoch, 1]).permutation(len(rows))
-            drawn = order[np.unique(pictures[order], return_index=True)[1]]
+            drawn = order[np.unique(images[order], return_index=True)[1]]
             self.rows, self.labels = rows[drawn], labels[drawn]
         if self.augmentation_seed is not None:
             self.uniform = random_parameters(len(self.rows), self.augmentation_seed, epoch)

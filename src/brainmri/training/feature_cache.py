@@ -139,16 +139,16 @@ class Frozen:
     seal: Seal
 
 
-def feature_batches(frozen: Frozen, pictures: SliceBatches, views: int, folder: Path) -> FeatureBatches:
+def feature_batches(frozen: Frozen, images: SliceBatches, views: int, folder: Path) -> FeatureBatches:
     """Run the frozen part of the network over `views` views of each image, into a file in `folder`.
 
     Vectors are kept in float32; maps, which are a hundred times larger, in float16. Processes share the work. A resume
     reads the file again, if every byte is as it was written; what a killed run left half done is made anew.
     """
     path = folder / "features.npy"
-    rows, places = np.unique(pictures.rows, return_inverse=True)
-    seed = pictures.augmentation_seed
-    distinct = SliceBatches(pictures.pixels, rows, np.zeros(len(rows), np.int64), seed)
+    rows, places = np.unique(images.rows, return_inverse=True)
+    seed = images.augmentation_seed
+    distinct = SliceBatches(images.pixels, rows, np.zeros(len(rows), np.int64), seed)
     accelerator, whole, after = frozen.accelerator, frozen.whole, frozen.after
 
     def pixels(view: int, start: int) -> torch.Tensor:
@@ -180,7 +180,7 @@ def feature_batches(frozen: Frozen, pictures: SliceBatches, views: int, folder: 
             unfinished.rename(path)
             frozen.seal(folder)
         accelerator.wait_for_everyone()
-    return FeatureBatches(np.load(path, mmap_mode="r"), places, pictures.labels, training=seed is not None)
+    return FeatureBatches(np.load(path, mmap_mode="r"), places, images.labels, training=seed is not None)
 
 
 def _are_whole(folder: Path) -> bool:

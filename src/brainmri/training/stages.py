@@ -20,7 +20,7 @@ from brainmri.training.checkpoints import BEGINNING, ResumePoint, Seal, seal
 from brainmri.training.feature_cache import AfterFrozen, Frozen, feature_batches
 from brainmri.training.optimizer import set_frozen
 from brainmri.training.processes import check_sharding, sharded, waiting_at_most, with_whole_parameters
-from brainmri.training.streaming import StreamedPictures
+from brainmri.training.streaming import StreamedImages
 from brainmri.training.trainer import SliceTrainer
 
 if TYPE_CHECKING:
@@ -51,7 +51,7 @@ class StageOutcome:
 def run_stages(
     model: PreTrainedModel,
     recipe: Recipe,
-    train: SliceBatches | StreamedPictures,
+    train: SliceBatches | StreamedImages,
     validation: SliceBatches,
     given: dict[str, Any],
     checkpoints: Path,
@@ -81,13 +81,13 @@ def run_stages(
         train.sizes = stage.size_of_each(math.ceil(arguments.num_train_epochs)) or (recipe.input.size,)
         shared: dict[str, Any] = {"recipe": recipe, "stage": stage, "max_minutes": max_minutes, "whole": model}
         shared |= {"args": arguments, "compute_metrics": compute_metrics, "seal": seal}
-        on_pictures = SliceTrainer(model=model, train_dataset=train, eval_dataset=validation, **shared)
+        on_images = SliceTrainer(model=model, train_dataset=train, eval_dataset=validation, **shared)
         if number < start.stage:
             assert start.finished_in
             outcomes.append(_load_finished(model, start.finished_in / f"stage-{number}" / FINISHED))
             continue
         features = folder / "features"
-        trainer = _on_features(on_pictures, features, shared) if stage.cached_views else on_pictures
+        trainer = _on_features(on_images, features, shared) if stage.cached_views else on_images
         resumed = number == start.stage and start.checkpoint is not None
         if stage.early_stopping:
             trainer.add_callback(EarlyStoppingCallback(stage.early_stopping.patience, stage.early_stopping.min_delta))
@@ -106,18 +106,18 @@ def run_stages(
             seal(finished)
             shutil.rmtree(features, ignore_errors=True)
         trainer.accelerator.wait_for_everyone()
-    return on_pictures, outcomes
+    return on_images, outcomes
 
 
-def _on_features(on_pictures: SliceTrainer, folder: Path, shared: dict[str, Any]) -> SliceTrainer:
+def _on_features(on_images: SliceTrainer, folder: Path, shared: dict[str, Any]) -> SliceTrainer:
     """A trainer of what follows the frozen part, on the features that this gives; its clock starts before them."""
     started = time.perf_counter()
-    after = AfterFrozen(on_pictures.whole)
-    views, pictures = on_pictures.stage.cached_views, on_pictures.train_dataset
-    assert views and isinstance(pictures, SliceBatches) and isinstance(on_pictures.eval_dataset, SliceBatches)
-    frozen = Frozen(on_pictures.whole, after, on_pictures.pixels_of, on_pictures.accelerator, on_pictures.seal)
-    validation = feature_batches(frozen, on_pictures.eval_dataset, 1, folder / "validation")
-    train = feature_batches(frozen, pictures, views, folder / "train")
+    after = AfterFrozen(on_images.whole)
+    views, images = on_images.stage.cached_views, on_images.train_dataset
+    assert views and isinstance(images, SliceBatches) and isinstance(on_images.eval_dataset, SliceBatches)
+    frozen = Frozen(on_images.whole, after, on_images.pixels_of, on_images.accelerator, on_images.seal)
+    validation = feature_batches(frozen, on_images.eval_dataset, 1, folder / "validation")
+    train = feature_batches(frozen, images, views, folder / "train")
     spent = time.perf_counter() - started
     return SliceTrainer(model=after, train_dataset=train, eval_dataset=validation, spent_s=spent, **shared)
 

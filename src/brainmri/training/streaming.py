@@ -44,7 +44,7 @@ def class_of(shards: Shards, data: PreparedData) -> np.ndarray:
     return np.array([data.classes.index(stored[name]) for name in shards.classes], np.int64)
 
 
-class StreamedPictures:
+class StreamedImages:
     """The training split of `shards`.
 
     class_of: the number of a stored label among the classes that are trained. size: of the images, in pixels;
@@ -132,8 +132,8 @@ class StreamedBatches(IterableDataset[dict[str, torch.Tensor]]):
     share: the number of batches that each of its workers gives (its own, where it has none).
     """
 
-    def __init__(self, pictures: StreamedPictures, batch: int, share: Sequence[int], rank: int, processes: int) -> None:
-        self.pictures, self.batch, self.share = pictures, batch, share
+    def __init__(self, images: StreamedImages, batch: int, share: Sequence[int], rank: int, processes: int) -> None:
+        self.images, self.batch, self.share = images, batch, share
         self.rank, self.processes = rank, processes
 
     def __len__(self) -> int:
@@ -146,14 +146,14 @@ class StreamedBatches(IterableDataset[dict[str, torch.Tensor]]):
 
         # Node r takes pieces r, r + processes, ...: its first worker the first of them, and so on.
         rows = [batches * self.batch for batches in self.share for _ in range(self.processes)]
-        pieces = self.pictures.pieces(rows)
+        pieces = self.images.pieces(rows)
         stream = Stream.from_generator(_rows, gen_kwargs={"pieces": pieces})
         return split_dataset_by_node(stream, self.rank, self.processes)
 
     def __iter__(self) -> Iterator[dict[str, torch.Tensor]]:
         held: list[dict[str, np.ndarray]] = []
         for row in self._mixed(self.stream()):
-            held.append(self.pictures.sample(row))
+            held.append(self.images.sample(row))
             if len(held) == self.batch:
                 yield _joined(held)
                 held = []
@@ -161,8 +161,8 @@ class StreamedBatches(IterableDataset[dict[str, torch.Tensor]]):
     def _mixed(self, rows: Iterable[dict[str, Any]]) -> Iterator[dict[str, Any]]:
         """The rows by chance from a buffer. (Shuffling by `datasets` would give the pieces to other processes.)"""
         worker = get_worker_info()
-        pictures = self.pictures
-        place = [pictures.augmentation_seed, pictures.epoch, 5, self.rank, worker.id if worker else 0]
+        images = self.images
+        place = [images.augmentation_seed, images.epoch, 5, self.rank, worker.id if worker else 0]
         generator = np.random.default_rng(place)
         held: list[dict[str, Any]] = []
         for row in rows:

@@ -22,7 +22,7 @@ from brainmri.training.checkpoints import RunPlace
 from brainmri.training.optimizer import set_frozen
 from brainmri.training.processes import first_in_main_process, sharded, with_whole_parameters
 from brainmri.training.stages import StageOutcome, run_stages
-from brainmri.training.streaming import StreamedPictures, class_of
+from brainmri.training.streaming import StreamedImages, class_of
 from brainmri.training.trainer import SliceTrainer
 from brainmri.transforms.copy_paste import CopyPaste
 
@@ -110,17 +110,17 @@ def train(
     train_rows = as_they_are["train"].rows
     if recipe.oversample:
         train_rows = oversampled(train_rows, as_they_are["train"].labels, seed)
-    pictures = data.index["duplicate_id"].to_numpy()[train_rows] if recipe.duplicate_aware_sampling else None
+    images = data.index["duplicate_id"].to_numpy()[train_rows] if recipe.duplicate_aware_sampling else None
     train_batches = SliceBatches(
         pixels,
         train_rows,
         data.labels(train_rows),
         seed,
         by_size,
-        pictures,
+        images,
         exchange_of(data, pixels, recipe),
     )
-    trained = StreamedPictures(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
+    trained = StreamedImages(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in (as_they_are | {"train": trained}).items())
     logger.info("Data: %s, split %r, %s", data.info.name, data.info.split, counts)
     if data.info.leaky:

@@ -39,7 +39,7 @@ from brainmri.training.mixup import mixer
 from brainmri.training.optimizer import MovingAverage, frozen_norms, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
 from brainmri.training.progress import EpochLines, LossProgress
-from brainmri.training.streaming import StreamedPictures
+from brainmri.training.streaming import StreamedImages
 from brainmri.training.tally import EpochTally
 from brainmri.transforms.augment import augment
 
@@ -47,7 +47,7 @@ EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies 
 
 
 class SliceTrainer(Trainer):
-    """Trains on `SliceBatches` or `StreamedPictures`, or an `AfterFrozen` on `FeatureBatches`.
+    """Trains on `SliceBatches` or `StreamedImages`, or an `AfterFrozen` on `FeatureBatches`.
 
     whole: the model that has every parameter, where `model` is only the part of it that trains. seal: writes the
     manifest of a checkpoint, last. spent_s: seconds that went into this stage already. Each epoch's training loss and
@@ -56,7 +56,7 @@ class SliceTrainer(Trainer):
     """
 
     model: PreTrainedModel | AfterFrozen
-    train_dataset: SliceBatches | FeatureBatches | StreamedPictures
+    train_dataset: SliceBatches | FeatureBatches | StreamedImages
 
     def __init__(
         self,
@@ -100,7 +100,7 @@ class SliceTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader[Any]:
         """Streamed images are divided between the processes already: accelerate would divide them again."""
-        if not isinstance(self.train_dataset, StreamedPictures):
+        if not isinstance(self.train_dataset, StreamedImages):
             return super().get_train_dataloader()
         return self.train_dataset.loader(
             batch=self._train_batch_size,

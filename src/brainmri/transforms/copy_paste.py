@@ -76,92 +76,92 @@ class CopyPaste:
                 pixels[place] = match_histogram(pixels[place][0], other, share)[pixels[place]]
         return pixels, labels
 
-    def _mirrored(self, picture: Slice, row: int, label: int, left: bool) -> tuple[Slice, int]:
+    def _mirrored(self, image: Slice, row: int, label: int, left: bool) -> tuple[Slice, int]:
         """A half of the head and its mirror image, where the head is symmetric and what it then shows is known."""
-        axis = symmetry_axis(picture[0])
+        axis = symmetry_axis(image[0])
         if axis is None or self.healthy is None or (label != self.healthy and row not in self.outlines):
-            return picture, label
+            return image, label
         if label != self.healthy:
-            mask = polygon_mask(list(self.outlines[row]), picture.shape[-1])
+            mask = polygon_mask(list(self.outlines[row]), image.shape[-1])
             part = float(mask[:, :axis].sum() / mask.sum())
             kept = part if left else 1 - part
             if NOTHING < kept < WHOLE:
-                return picture, label
+                return image, label
             label = label if kept >= WHOLE else self.healthy
-        return mirror_hemisphere(picture, axis, left), label
+        return mirror_hemisphere(image, axis, left), label
 
 
-def match_histogram(picture: NDArray[np.uint8], other: NDArray[np.float32], share: float) -> NDArray[np.uint8]:
+def match_histogram(image: NDArray[np.uint8], other: NDArray[np.float32], share: float) -> NDArray[np.uint8]:
     """The new level of each level 0..255 of a grey image: `share` of the way to the other image's at the same rank.
 
     other: its `cumulated`. Air stays air.
     """
-    there = np.searchsorted(other, cumulated(picture)).clip(BACKGROUND + 1, 255)
+    there = np.searchsorted(other, cumulated(image)).clip(BACKGROUND + 1, 255)
     levels = np.arange(256)
     return np.where(levels > BACKGROUND, (1 - share) * levels + share * there, levels).round().astype(np.uint8)
 
 
-def cumulated(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
+def cumulated(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     """The share (256,) of a grey image's pixels, those of air left out, up to each level."""
-    counts = np.bincount(picture.ravel(), minlength=256).astype(np.float32)
+    counts = np.bincount(image.ravel(), minlength=256).astype(np.float32)
     counts[: BACKGROUND + 1] = 0
     return np.cumsum(counts) / max(counts.sum(), 1)
 
 
-def paste_tumour(picture: Slice, donor: Slice, polygons: Sequence[Polygon], shift: tuple[float, float]) -> Slice | None:
+def paste_tumour(image: Slice, donor: Slice, polygons: Sequence[Polygon], shift: tuple[float, float]) -> Slice | None:
     """`image` (C, S, S) with the tumour of `donor`, at about the place in the head that it has there.
 
     shift: x and y away from that place, -0.5..0.5 for a fifth of the head either way. The tumour gets the size that
     fits the head, and stands out from what is around it as it did. None where it would not lie in the head.
     """
-    side = picture.shape[-1]
-    there, here = head_box(donor[0]), head_box(picture[0])
+    side = image.shape[-1]
+    there, here = head_box(donor[0]), head_box(image[0])
     size = [here[k + 2] - here[k] for k in (0, 1)]
     scale = [size[k] / (there[k + 2] - there[k]) for k in (0, 1)]
     offset = [here[k] - there[k] * scale[k] + 0.4 * shift[k] * size[k] for k in (0, 1)]
     inverse = (1 / scale[0], 0, -offset[0] / scale[0], 0, 1 / scale[1], -offset[1] / scale[1])  # as PIL wants it
 
     def moved(array: NDArray[np.uint8]) -> NDArray[np.float32]:
-        image = Image.fromarray(array)
-        image = image.transform((side, side), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
-        return np.asarray(image, dtype=np.float32)
+        source = Image.fromarray(array)
+        source = source.transform((side, side), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
+        return np.asarray(source, dtype=np.float32)
 
     mask = polygon_mask(list(polygons), side)
     placed = moved(255 * mask.astype(np.uint8)) > 127
     whole = mask.sum() * scale[0] * scale[1]
-    if placed.sum() < max(SMALLEST, INSIDE * whole) or (picture[0][placed] > BACKGROUND).mean() < INSIDE:
+    if placed.sum() < max(SMALLEST, INSIDE * whole) or (image[0][placed] > BACKGROUND).mean() < INSIDE:
         return None
     tumour = np.stack([moved(channel) for channel in donor])
     close = binary_dilation(placed)
     ring = binary_dilation(close, iterations=max(2, side // 40)) & ~close
-    around_there, around_here = np.median(tumour[0][ring]), np.median(picture[0][ring])
+    around_there, around_here = np.median(tumour[0][ring]), np.median(image[0][ring])
     if min(around_there, around_here) <= BACKGROUND:
         return None
     alpha = gaussian_filter(close.astype(np.float32), side / 150)
-    blended = (1 - alpha) * picture + alpha * tumour[: len(picture)] * (around_here / around_there)
+    blended = (1 - alpha) * image + alpha * tumour[: len(image)] * (around_here / around_there)
     return np.asarray(blended.clip(0, 255).round().astype(np.uint8))
 
 
-def symmetry_axis(picture: NDArray[np.uint8]) -> int | None:
+def symmetry_axis(image: NDArray[np.uint8]) -> int | None:
     """The first column right of the middle of a head (S, S) whose halves mirror each other; None where they do not."""
-    small = np.asarray(Image.fromarray(picture).resize((64, 64), Image.Resampling.BOX), dtype=np.float32)
+    small = np.asarray(Image.fromarray(image).resize((64, 64), Image.Resampling.BOX), dtype=np.float32)
     likeness = {}
     for axis in range(26, 39):
         reach = min(axis, 64 - axis)
         halves = small[:, axis - reach : axis].ravel(), small[:, axis : axis + reach][:, ::-1].ravel()
         likeness[axis] = float(np.corrcoef(*halves)[0, 1])
     best = max(likeness, key=lambda axis: likeness[axis])
-    return round(best * picture.shape[-1] / 64) if likeness[best] >= SYMMETRIC else None
+    return round(best * image.shape[-1] / 64) if likeness[best] >= SYMMETRIC else None
 
 
-def mirror_hemisphere(picture: Slice, axis: int, left: bool) -> Slice:
+def mirror_hemisphere(image: Slice, axis: int, left: bool) -> Slice:
     """The columns left (or right) of `axis` and their mirror image; what has no counterpart is black."""
-    mirrored = np.zeros_like(picture)
-    reach = min(axis, picture.shape[-1] - axis)
+    mirrored = np.zeros_like(image)
+    reach = min(axis, image.shape[-1] - axis)
     if left:
-        mirrored[..., :axis] = picture[..., :axis]
-        mirrored[..., axis : axis + reach] = picture[..., axis - reach : axis][..., ::-1]
+        mirrored[..., :axis] = image[..., :axis]
+        mirrored[..., axis : axis + reach] = image[..., axis - reach : axis][..., ::-1]
     else:
-        mirrored[..., axis:] = picture[..., axis:]
-        mirrored[..., axis - reach : axis] = picture[..., axis : axis + reach][..., ::-1]
+        mirrored[..., axis:] = image[..., axis:]
+        mirrored[..., axis - reach : axis] = image[..., axis : axis + reach][..., ::-1]
     return mirrored

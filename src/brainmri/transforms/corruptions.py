@@ -35,7 +35,7 @@ class Corruption:
     apply: Callable[[Pixels, float, np.random.Generator], Pixels]
 
 
-def corrupted(picture: Pixels, kind: str, strength: int, file_name: str) -> Pixels:
+def corrupted(image: Pixels, kind: str, strength: int, file_name: str) -> Pixels:
     """`image` after the corruption `kind` (a key of CORRUPTIONS) at `strength` 0 (as it is) to 5.
 
     What is random (the way of a turn, the noise, the shape of a bias field) follows from kind and file name alone,
@@ -45,57 +45,57 @@ def corrupted(picture: Pixels, kind: str, strength: int, file_name: str) -> Pixe
         image: uint8 (H, W) or (H, W, 3). Returned in the same shape.
     """
     if strength == 0:
-        return picture
-    if picture.ndim == 3 and (picture == picture[:, :, :1]).all():
-        return np.repeat(corrupted(picture[:, :, 0], kind, strength, file_name)[:, :, None], 3, axis=2)
+        return image
+    if image.ndim == 3 and (image == image[:, :, :1]).all():
+        return np.repeat(corrupted(image[:, :, 0], kind, strength, file_name)[:, :, None], 3, axis=2)
     corruption = CORRUPTIONS[kind]
     generator = np.random.default_rng(list(f"{kind} {file_name}".encode()))
-    return corruption.apply(picture, corruption.values[strength - 1], generator)
+    return corruption.apply(image, corruption.values[strength - 1], generator)
 
 
-def _rotation(picture: Pixels, degrees: float, generator: np.random.Generator) -> Pixels:
+def _rotation(image: Pixels, degrees: float, generator: np.random.Generator) -> Pixels:
     angle = float(degrees * generator.choice([-1, 1]))
-    return np.asarray(Image.fromarray(picture).rotate(angle, Image.Resampling.BILINEAR))
+    return np.asarray(Image.fromarray(image).rotate(angle, Image.Resampling.BILINEAR))
 
 
-def _blur(picture: Pixels, percent: float, _: np.random.Generator) -> Pixels:
-    sigma = percent / 100 * min(picture.shape[:2])
-    return _rounded(gaussian_filter(picture.astype(np.float32), sigma, mode="nearest", axes=(0, 1)))
+def _blur(image: Pixels, percent: float, _: np.random.Generator) -> Pixels:
+    sigma = percent / 100 * min(image.shape[:2])
+    return _rounded(gaussian_filter(image.astype(np.float32), sigma, mode="nearest", axes=(0, 1)))
 
 
-def _noise(picture: Pixels, percent: float, generator: np.random.Generator) -> Pixels:
+def _noise(image: Pixels, percent: float, generator: np.random.Generator) -> Pixels:
     """Rician, as the magnitude of a signal whose real and imaginary part are noisy; the same in all channels."""
-    real, imaginary = generator.standard_normal((2, *picture.shape[:2]), dtype=np.float32) * (percent / 100 * 255)
-    if picture.ndim == 3:
+    real, imaginary = generator.standard_normal((2, *image.shape[:2]), dtype=np.float32) * (percent / 100 * 255)
+    if image.ndim == 3:
         real, imaginary = real[:, :, None], imaginary[:, :, None]
-    return _rounded(np.hypot(picture + real, imaginary))
+    return _rounded(np.hypot(image + real, imaginary))
 
 
-def _contrast(picture: Pixels, percent: float, _: np.random.Generator) -> Pixels:
-    return np.asarray(ImageEnhance.Contrast(Image.fromarray(picture)).enhance(percent / 100))
+def _contrast(image: Pixels, percent: float, _: np.random.Generator) -> Pixels:
+    return np.asarray(ImageEnhance.Contrast(Image.fromarray(image)).enhance(percent / 100))
 
 
-def _bias_field(picture: Pixels, percent: float, generator: np.random.Generator) -> Pixels:
+def _bias_field(image: Pixels, percent: float, generator: np.random.Generator) -> Pixels:
     """A smooth factor, by which the image is multiplied: 40 % is from 0.8 to 1.2, as BrainWeb counts it."""
     orders = np.add.outer(np.arange(BIAS_DEGREE + 1), np.arange(BIAS_DEGREE + 1))
     coefficients = generator.standard_normal(orders.shape) * (orders <= BIAS_DEGREE)
-    y, x = (np.linspace(-1, 1, side) for side in picture.shape[:2])
+    y, x = (np.linspace(-1, 1, side) for side in image.shape[:2])
     field = legendre.leggrid2d(y, x, coefficients)
     factor = 1 + percent / 100 * ((field - field.min()) / np.ptp(field) - 0.5)
-    return _rounded(picture * (factor if picture.ndim == 2 else factor[:, :, None]))
+    return _rounded(image * (factor if image.ndim == 2 else factor[:, :, None]))
 
 
-def _jpeg(picture: Pixels, quality: float, _: np.random.Generator) -> Pixels:
+def _jpeg(image: Pixels, quality: float, _: np.random.Generator) -> Pixels:
     encoded = io.BytesIO()
-    Image.fromarray(picture).save(encoded, "JPEG", quality=int(quality))
+    Image.fromarray(image).save(encoded, "JPEG", quality=int(quality))
     return np.asarray(Image.open(encoded))
 
 
-def _cropping(picture: Pixels, percent: float, _: np.random.Generator) -> Pixels:
-    image = Image.fromarray(picture)
-    (width, height), share = image.size, percent / 100
+def _cropping(image: Pixels, percent: float, _: np.random.Generator) -> Pixels:
+    source = Image.fromarray(image)
+    (width, height), share = source.size, percent / 100
     box = (share * width, share * height, (1 - share) * width, (1 - share) * height)
-    return np.asarray(image.resize(image.size, Image.Resampling.BILINEAR, box=box))
+    return np.asarray(source.resize(source.size, Image.Resampling.BILINEAR, box=box))
 
 
 def _rounded(values: NDArray[np.floating]) -> Pixels:

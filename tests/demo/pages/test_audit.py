@@ -24,14 +24,14 @@ from ...scripts import run_here
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Ten images of as many subjects; one of train stands in test too, and one file is no image."""
     root = tmp_path_factory.mktemp("audit") / "scans"
-    pictures = []
+    images = []
     for number in range(9):
         rng = np.random.default_rng([8, number])
-        pictures.append(Image.fromarray(draw_slices(rng, draw_subject(rng, number), 1, 64)[0][2]))
-    for number, picture in enumerate([*pictures, pictures[1]]):
+        images.append(Image.fromarray(draw_slices(rng, draw_subject(rng, number), 1, 64)[0][2]))
+    for number, image in enumerate([*images, images[1]]):
         part, label = "test" if number > 6 else "train", "glioma" if number % 2 else "notumor"
         (root / part / label).mkdir(parents=True, exist_ok=True)
-        picture.save(root / part / label / f"{number}.png")
+        image.save(root / part / label / f"{number}.png")
     (root / "test" / "notumor" / "<b>broken.png").write_bytes(b"no image")
     return root
 
@@ -41,8 +41,8 @@ def archive(folder: Path) -> Path:
     """The contents of `folder` in a zip of its name."""
     path = folder.with_suffix(".zip")
     with zipfile.ZipFile(path, "w") as file:
-        for picture in sorted(folder.rglob("*.png")):
-            file.write(picture, picture.relative_to(folder))
+        for image in sorted(folder.rglob("*.png")):
+            file.write(image, image.relative_to(folder))
     return path
 
 

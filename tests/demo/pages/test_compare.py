@@ -106,7 +106,7 @@ def test_another_seed_of_a_kept_system_is_told_apart(make_run: MakeRun, loaded: 
     assert len({row["name"] for row in records(only)}) == 2
 
 
-def test_simulated_pictures_are_said_plainly(make_run: MakeRun, loaded: Loaded) -> None:
+def test_simulated_images_are_said_plainly(make_run: MakeRun, loaded: Loaded) -> None:
     model = loaded(make_run("simulated", data__simulated=True))
     [only] = rankings([model], None)
     assert "simulated" in only.title

@@ -17,7 +17,7 @@ RAMP = np.linspace(1000, 40000, 40 * 32).reshape(32, 40).astype(np.uint16)
 PATIENT = "Doe^Jane^Secret"
 
 
-def picture(form: str, values: np.ndarray = NOISE, **options) -> bytes:
+def image(form: str, values: np.ndarray = NOISE, **options) -> bytes:
     file = io.BytesIO()
     Image.fromarray(values).save(file, form, **options)
     return file.getvalue()
@@ -90,23 +90,23 @@ def chunk(name: bytes, data: bytes) -> bytes:
 
 def with_chunk(name: bytes, data: bytes, times: int = 1) -> bytes:
     """A good PNG file with more chunks behind its header."""
-    good = picture("PNG")
+    good = image("PNG")
     return good[:33] + chunk(name, data) * times + good[33:]
 
 
 def good_files() -> dict[str, bytes]:
     """Name of a kind -> bytes of a file."""
     return {
-        "PNG": picture("PNG"),
-        "PNG of 16 bits": picture("PNG", RAMP),
-        "JPEG": picture("JPEG"),
-        "progressive JPEG": picture("JPEG", progressive=True),
-        "TIFF": picture("TIFF"),
-        "TIFF with LZW": picture("TIFF", compression="tiff_lzw"),
+        "PNG": image("PNG"),
+        "PNG of 16 bits": image("PNG", RAMP),
+        "JPEG": image("JPEG"),
+        "progressive JPEG": image("JPEG", progressive=True),
+        "TIFF": image("TIFF"),
+        "TIFF with LZW": image("TIFF", compression="tiff_lzw"),
         "TIFF of three pages": pages(3),
-        "BMP": picture("BMP"),
-        "WebP": picture("WEBP"),
-        "GIF": picture("GIF"),
+        "BMP": image("BMP"),
+        "WebP": image("WEBP"),
+        "GIF": image("GIF"),
         "DICOM": dicom(),
         "DICOM of three frames": dicom(np.stack([RAMP] * 3), frames=3),
         "NIfTI": volume(packed=False),

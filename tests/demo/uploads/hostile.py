@@ -28,9 +28,9 @@ from brainmri.demo.upload_retention import SESSIONS
 from brainmri.io.limits import LIMITS, MAX_RATIO, MAX_SIDE, UploadError, megabytes
 from brainmri.io.open import open_many, open_upload
 
-from .good import NOISE, RAMP, archive, chunk, dataset, dicom, picture, volume, with_chunk, written
+from .good import NOISE, RAMP, archive, chunk, dataset, dicom, image, volume, with_chunk, written
 
-ERROR, PICTURE = "error", "picture"
+ERROR, IMAGE = "error", "image"
 MANY = 10_000_000
 ZERO = b"\0" * MANY
 LONG = np.resize(np.arange(251, dtype=np.uint8), (65_536, 8))  # few pixels, and one long side
@@ -51,7 +51,7 @@ class Hostile:
 def hostile_files(folder: Path) -> list[Hostile]:
     """Write all of them into `folder`."""
     found = []
-    makers = (_unknown, _png, _jpeg, _tiff, _other_pictures, _dicom, _nifti, _zip)
+    makers = (_unknown, _png, _jpeg, _tiff, _other_images, _dicom, _nifti, _zip)
     for number, (kind, name, file_name, data, expects) in enumerate(one for make in makers for one in make()):
         path = folder / f"{number:03d}" / file_name
         path.parent.mkdir(parents=True)
@@ -92,74 +92,74 @@ def _unknown() -> Made:
         ("tar archive, packed, named NIfTI", "a.nii.gz", gzip.compress(tar, mtime=0)),
         ("pickled objects", "a.pkl", b"\x80\x04\x95\x1a\0\0\0\0\0\0\0\x8c\x02os\x94\x8c\x06system\x94\x93\x94."),
         ("NumPy array", "a.npy", b"\x93NUMPY\x01\0v\0{'descr': '|O'}"),
-        ("JPEG 2000 image", "a.jp2", picture("JPEG2000")),
+        ("JPEG 2000 image", "a.jp2", image("JPEG2000")),
         ("random bytes", "a.png", np.random.default_rng(3).bytes(5000)),
     ):
         yield "other", name, file_name, data, ERROR
 
 
 def _png() -> Made:
-    good = picture("PNG")
+    good = image("PNG")
     for name, data, expects in (
         ("only the first 8 bytes", good[:8], ERROR),
         ("cut off in the middle", good[: len(good) // 2], ERROR),
         ("a byte of the pixels changed", good[:60] + bytes((good[60] ^ 255,)) + good[61:], ERROR),
         ("60,000 x 60,000 pixels by its header", _png_of(60_000, 60_000), ERROR),
         ("2,147,483,647 x 2,147,483,647 pixels by its header", _png_of(2**31 - 1, 2**31 - 1), ERROR),
-        ("5,000 x 5,000 pixels that are there", picture("PNG", np.zeros((5000, 5000), np.uint8)), ERROR),
-        ("8 x 2,097,152 pixels that are there", picture("PNG", LONG.repeat(32, axis=0)), ERROR),
-        ("8,193 x 200 pixels that are there", picture("PNG", np.resize(NOISE, (200, 8193))), ERROR),
-        ("20 x 1,281 pixels that are there", picture("PNG", np.resize(NOISE, (1281, 20))), ERROR),
+        ("5,000 x 5,000 pixels that are there", image("PNG", np.zeros((5000, 5000), np.uint8)), ERROR),
+        ("8 x 2,097,152 pixels that are there", image("PNG", LONG.repeat(32, axis=0)), ERROR),
+        ("8,193 x 200 pixels that are there", image("PNG", np.resize(NOISE, (200, 8193))), ERROR),
+        ("20 x 1,281 pixels that are there", image("PNG", np.resize(NOISE, (1281, 20))), ERROR),
         ("0 x 0 pixels", _png_of(0, 0), ERROR),
-        ("1 x 1 pixel", picture("PNG", NOISE[:1, :1]), ERROR),
-        ("every pixel the same", picture("PNG", np.full((20, 20), 7, np.uint8)), ERROR),
-        ("every 16-bit pixel the same", picture("PNG", np.full((20, 20), 700, np.uint16)), ERROR),
+        ("1 x 1 pixel", image("PNG", NOISE[:1, :1]), ERROR),
+        ("every pixel the same", image("PNG", np.full((20, 20), 7, np.uint8)), ERROR),
+        ("every 16-bit pixel the same", image("PNG", np.full((20, 20), 700, np.uint16)), ERROR),
         ("no pixels between header and end", good[:33] + chunk(b"IEND", b""), ERROR),
         ("a colour type that does not exist", good[:16] + good[16:24] + b"\x08\x09" + good[26:], ERROR),
-        ("chunk of 4 GB by its length", good[:33] + b"\xff\xff\xff\xff" + good[37:], PICTURE),
+        ("chunk of 4 GB by its length", good[:33] + b"\xff\xff\xff\xff" + good[37:], IMAGE),
         ("100,000 empty chunks", with_chunk(b"IDAT", b"", 100_000), ERROR),
-        ("text that unpacks to 200 MB", with_chunk(b"zTXt", b"Comment\0\0" + BOMB), PICTURE),
-        ("colour profile that unpacks to 200 MB", with_chunk(b"iCCP", b"a\0\0" + BOMB), PICTURE),
-        ("pixels that unpack to 200 MB more than the header says", _png_bomb(), PICTURE),
-        ("EXIF notes that ask for 2 GB", with_chunk(b"eXIf", _exif_bomb(4000, 500_000)), PICTURE),
-        ("4,294,967,295 frames announced", with_chunk(b"acTL", b"\xff" * 8), PICTURE),
-        ("ZIP file behind its end", good + archive({"../../evil.py": b"import os"}), PICTURE),
-        ("web page behind its end", good + b"<html><script>alert(1)</script></html>", PICTURE),
-        ("script in its text", with_chunk(b"tEXt", b"Title\0<script>alert(1)</script>"), PICTURE),
+        ("text that unpacks to 200 MB", with_chunk(b"zTXt", b"Comment\0\0" + BOMB), IMAGE),
+        ("colour profile that unpacks to 200 MB", with_chunk(b"iCCP", b"a\0\0" + BOMB), IMAGE),
+        ("pixels that unpack to 200 MB more than the header says", _png_bomb(), IMAGE),
+        ("EXIF notes that ask for 2 GB", with_chunk(b"eXIf", _exif_bomb(4000, 500_000)), IMAGE),
+        ("4,294,967,295 frames announced", with_chunk(b"acTL", b"\xff" * 8), IMAGE),
+        ("ZIP file behind its end", good + archive({"../../evil.py": b"import os"}), IMAGE),
+        ("web page behind its end", good + b"<html><script>alert(1)</script></html>", IMAGE),
+        ("script in its text", with_chunk(b"tEXt", b"Title\0<script>alert(1)</script>"), IMAGE),
     ):
         yield "PNG", name, "a.png", data, expects
-    yield "PNG", "named as an SVG drawing", "a.svg", good, PICTURE
-    yield "PNG", "named as a web page", "<img src=x onerror=alert(1)>.html", good, PICTURE
-    yield "PNG", "named as a program", "a.png.exe", good, PICTURE
+    yield "PNG", "named as an SVG drawing", "a.svg", good, IMAGE
+    yield "PNG", "named as a web page", "<img src=x onerror=alert(1)>.html", good, IMAGE
+    yield "PNG", "named as a program", "a.png.exe", good, IMAGE
 
 
 def _jpeg() -> Made:
-    good = picture("JPEG")
+    good = image("JPEG")
     size = good.index(b"\xff\xc0") + 5
     scan = good.index(b"\xff\xda")
-    progressive = picture("JPEG", progressive=True)
+    progressive = image("JPEG", progressive=True)
     last = progressive.rindex(b"\xff\xda")
     exif = b"Exif\0\0" + _exif_bomb(4500, 10_000)
     for name, data, expects in (
         ("only the first 3 bytes", good[:3], ERROR),
         ("cut off in the middle", good[: len(good) // 2], ERROR),
         ("65,500 x 65,500 pixels by its header", good[:size] + b"\xff\xdc\xff\xdc" + good[size + 4 :], ERROR),
-        ("8 x 65,500 pixels that are there", picture("JPEG", LONG[:65_500]), ERROR),
+        ("8 x 65,500 pixels that are there", image("JPEG", LONG[:65_500]), ERROR),
         ("0 x 0 pixels", good[:size] + b"\0\0\0\0" + good[size + 4 :], ERROR),
         ("no image between start and end", b"\xff\xd8\xff\xd9", ERROR),
         ("100,000 segments", good[:2] + b"\xff\xfe\0\x02" * 100_000 + good[2:], ERROR),
         ("1,000 scans over the same pixels", progressive[:-2] + progressive[last:-2] * 1000 + b"\xff\xd9", ERROR),
         ("tables cut out", good[:20] + good[scan:], ERROR),
-        ("EXIF notes that ask for 45 MB", good[:2] + _segment(0xE1, exif) + good[2:], PICTURE),
-        ("EXIF notes in 60 segments that ask for gigabytes", good[:2] + _segment(0xE1, exif) * 60 + good[2:], PICTURE),
-        ("comment with a script", good[:2] + _segment(0xFE, b"<script>alert(1)</script>") + good[2:], PICTURE),
-        ("ZIP file behind its end", good + archive({"a.png": picture("PNG")}), PICTURE),
+        ("EXIF notes that ask for 45 MB", good[:2] + _segment(0xE1, exif) + good[2:], IMAGE),
+        ("EXIF notes in 60 segments that ask for gigabytes", good[:2] + _segment(0xE1, exif) * 60 + good[2:], IMAGE),
+        ("comment with a script", good[:2] + _segment(0xFE, b"<script>alert(1)</script>") + good[2:], IMAGE),
+        ("ZIP file behind its end", good + archive({"a.png": image("PNG")}), IMAGE),
     ):
         yield "JPEG", name, "a.jpg", data, expects
 
 
 def _tiff() -> Made:
-    good = picture("TIFF")
+    good = image("TIFF")
     nan = NOISE.astype(np.float32)
     nan[3, 4] = np.nan
     base = {256: 40, 257: 32, 258: 8, 259: 1, 262: 1, 277: 1, 278: 32, 279: 1280}
@@ -173,7 +173,7 @@ def _tiff() -> Made:
         ("a directory behind the end", b"II\x2a\0\xff\xff\xff\x7f" + b"\0" * 20, ERROR),
         ("100,000 x 100,000 pixels by its header", _tiff_of(base | {256: 100_000, 257: 100_000}), ERROR),
         ("8 x 1,000,000 pixels by its header", _tiff_of(base | {256: 8, 257: 1_000_000}), ERROR),
-        ("8 x 65,536 pixels that are there", picture("TIFF", LONG, compression="tiff_deflate"), ERROR),
+        ("8 x 65,536 pixels that are there", image("TIFF", LONG, compression="tiff_deflate"), ERROR),
         ("tiles of 16 x 1,000,000 pixels", _tiff_of(base | {259: 8, 322: 16, 323: 1_000_000, 324: 8}), ERROR),
         ("0 x 0 pixels", _tiff_of(base | {256: 0, 257: 0}), ERROR),
         ("2,147,483,647 strips by its header", _tiff_of(base | {273: (4, 2**31 - 1)}), ERROR),
@@ -182,19 +182,19 @@ def _tiff() -> Made:
         ("400 notes that share one megabyte", _tiff_of(base | {273: 8} | shared, ZERO[:1_100_000]), ERROR),
         ("directory of 65,535 entries", b"II\x2a\0\x08\0\0\0\xff\xff" + b"\0" * 12 * 65_535, ERROR),
         ("3,000 pages", _many_pages(3000), ERROR),
-        ("a page that is its own next page", bytes(loop), PICTURE),
+        ("a page that is its own next page", bytes(loop), IMAGE),
         ("packed by LZMA", _tiff_of(base | {259: 34925, 273: 8}), ERROR),
         ("65,535 channels", _tiff_of(base | {273: 8, 277: 65_535}), ERROR),
         ("BigTIFF", b"II\x2b\0\x08\0\0\0\x10\0\0\0\0\0\0\0" + b"\0" * 40, ERROR),
-        ("values that are no numbers", picture("TIFF", nan), ERROR),
-        ("only infinite values", picture("TIFF", np.full((20, 20), np.inf, np.float32)), ERROR),
-        ("every page the same grey", picture("TIFF", np.full((20, 20), 9, np.uint8)), ERROR),
+        ("values that are no numbers", image("TIFF", nan), ERROR),
+        ("only infinite values", image("TIFF", np.full((20, 20), np.inf, np.float32)), ERROR),
+        ("every page the same grey", image("TIFF", np.full((20, 20), 9, np.uint8)), ERROR),
     ):
         yield "TIFF", name, "a.tif", data, expects
 
 
-def _other_pictures() -> Made:
-    gif, bitmap, webp = picture("GIF"), picture("BMP"), picture("WEBP")
+def _other_images() -> Made:
+    gif, bitmap, webp = image("GIF"), image("BMP"), image("WEBP")
     frame = Image.fromarray(NOISE)
     file = io.BytesIO()
     frames = [Image.fromarray(np.roll(NOISE, number)) for number in range(300)]
@@ -204,11 +204,11 @@ def _other_pictures() -> Made:
     canvas = struct.pack("<4sI4s4sI", b"RIFF", 22, b"WEBP", b"VP8X", 10) + b"\0\0\0\0" + b"\xfe\x3f\0" * 2
     for kind, name, data, expects in (
         ("GIF", "65,535 x 65,535 pixels by its header", gif[:6] + b"\xff\xff\xff\xff" + gif[10:], ERROR),
-        ("GIF", "8 x 65,535 pixels that are there", picture("GIF", LONG[:65_535]), ERROR),
-        ("BMP", "8 x 65,536 pixels that are there", picture("BMP", LONG), ERROR),
-        ("WebP", "8 x 16,383 pixels that are there", picture("WEBP", LONG[:16_383]), ERROR),
+        ("GIF", "8 x 65,535 pixels that are there", image("GIF", LONG[:65_535]), ERROR),
+        ("BMP", "8 x 65,536 pixels that are there", image("BMP", LONG), ERROR),
+        ("WebP", "8 x 16,383 pixels that are there", image("WEBP", LONG[:16_383]), ERROR),
         ("GIF", "cut off in the middle", gif[: len(gif) // 2], ERROR),
-        ("GIF", "301 frames", file.getvalue(), PICTURE),
+        ("GIF", "301 frames", file.getvalue(), IMAGE),
         ("GIF", "a script for a comment", b"GIF89a/*" + b"\0" * 8 + b"*/=1;alert(1)", ERROR),
         ("BMP", "2,000,000,000 pixels wide", bitmap[:18] + struct.pack("<i", 2_000_000_000) + bitmap[22:], ERROR),
         ("BMP", "-2,147,483,648 pixels high", bitmap[:22] + struct.pack("<i", -(2**31)) + bitmap[26:], ERROR),
@@ -234,8 +234,8 @@ def _dicom() -> Made:
     inside = explicit + b"\xe0\x7f\x10\0UN\0\0\xff\xff\xff\xff" + item + names
     many = explicit + sequence + (item + b"\x08\0\x05\0UT\0\0\0\xff\0\0" + b"a\\" * 32_640) * 50
     charsets = explicit + names
-    baseline = picture("JPEG")
-    large = picture("JPEG", np.zeros((4000, 4000), np.uint8))
+    baseline = image("JPEG")
+    large = image("JPEG", np.zeros((4000, 4000), np.uint8))
     header = explicit.replace(b"UI\x14\x001.2.840.10008.1.2.1\0", b"UI\x16\x001.2.840.10008.1.2.1.99")
     runs = struct.pack("<16L", 1, 64, *[0] * 14) + b"\x81\x07" * 2_000_000
     for name, data in (
@@ -246,7 +246,7 @@ def _dicom() -> Made:
         ("8 x 65,535 pixels that are there", dicom(LONG[:65_535].astype(np.uint16))),
         (
             "JPEG 2000 of 8 x 65,535 pixels",
-            _packed(JPEG2000Lossless, picture("JPEG2000", LONG[:65_535]), LONG[:65_535]),
+            _packed(JPEG2000Lossless, image("JPEG2000", LONG[:65_535]), LONG[:65_535]),
         ),
         ("more rows than its pixels fill", dicom(Rows=400)),
         ("0 rows", dicom(Rows=0)),
@@ -288,9 +288,9 @@ def _dicom() -> Made:
         ("bare header without its mark", good[132:200]),
     ):
         yield "DICOM", name, "Doe^Jane.dcm", data, ERROR
-    yield "DICOM", "window that shows nothing", "a.dcm", dicom(WindowCenter=-99999, WindowWidth=2), PICTURE
-    yield "DICOM", "TIFF mark in its preamble", "a.dcm", b"II\x2a\0" + good[4:], PICTURE
-    yield "DICOM", "script in the patient's name", "a.dcm", dicom(PatientName="<script>alert(1)</script>"), PICTURE
+    yield "DICOM", "window that shows nothing", "a.dcm", dicom(WindowCenter=-99999, WindowWidth=2), IMAGE
+    yield "DICOM", "TIFF mark in its preamble", "a.dcm", b"II\x2a\0" + good[4:], IMAGE
+    yield "DICOM", "script in the patient's name", "a.dcm", dicom(PatientName="<script>alert(1)</script>"), IMAGE
 
 
 def _nifti() -> Made:
@@ -302,7 +302,7 @@ def _nifti() -> Made:
         ("only infinite values", volume(np.full((20, 24, 16), np.inf, np.float32)), ERROR),
         ("every voxel the same", volume(np.full((20, 24, 16), 5, np.int16)), ERROR),
         ("unpacks to 1 GB", gzip.compress(_header(good, dim=(3, 900, 900, 700)) + ZERO * 5, 1, mtime=0), ERROR),
-        ("unpacks to 500 MB more than its header says", gzip.compress(good + ZERO * 50, 1, mtime=0), PICTURE),
+        ("unpacks to 500 MB more than its header says", gzip.compress(good + ZERO * 50, 1, mtime=0), IMAGE),
         ("32,767 x 32,767 x 32,767 voxels", _header(good, dim=(3, 32_767, 32_767, 32_767)), ERROR),
         ("-20 voxels", _header(good, dim=(3, -20, 24, 16)), ERROR),
         ("0 voxels", _header(good, dim=(3, 0, 24, 16)), ERROR),
@@ -328,18 +328,18 @@ def _nifti() -> Made:
         (
             "8 x 8 x 2,000 voxels of 1 x 1 x 15 mm",
             volume(np.resize(numbers, (8, 8, 2000)), affine=np.diag((1, 1, 15, 1))),
-            PICTURE,
+            IMAGE,
         ),
         ("2,000 x 8 x 1 voxels", volume(np.resize(numbers, (2000, 8, 1)).copy()), ERROR),
         ("values from -1e308 to 1e308", volume(np.where(numbers > 9, 1e308, -1e308)), ERROR),
-        ("slope of no number", _header(good, scl_slope=np.nan), PICTURE),
-        ("5 % of the values are NaN", volume(np.where(numbers % 20 == 0, np.nan, numbers)), PICTURE),
+        ("slope of no number", _header(good, scl_slope=np.nan), IMAGE),
+        ("5 % of the values are NaN", volume(np.where(numbers % 20 == 0, np.nan, numbers)), IMAGE),
     ):
         yield "NIfTI", name, "a.nii.gz" if data[:2] == b"\x1f\x8b" else "a.nii", data, expects
 
 
 def _zip() -> Made:
-    png = picture("PNG")
+    png = image("PNG")
     good = archive({"glioma/a.png": png, "notumor/b.png": png})
     encrypted = bytearray(good)
     for mark, place in ((b"PK\x03\x04", 6), (b"PK\x01\x02", 8)):
@@ -439,7 +439,7 @@ def _packed(syntax: str, frame: bytes, values: np.ndarray = NOISE) -> bytes:
 
 
 def _fragments(count: int) -> bytes:
-    one = _packed(JPEGBaseline8Bit, picture("JPEG"))
+    one = _packed(JPEGBaseline8Bit, image("JPEG"))
     end = one.rindex(b"\xfe\xff\xdd\xe0")
     return one[:end] + b"\xfe\xff\x00\xe0\0\0\0\0" * count + one[end:]
 
@@ -509,16 +509,16 @@ def answer(hostile: Hostile, folder: Path) -> tuple[str, str | None]:
         try:
             upload = open_upload(hostile.path)
             for plane in upload.planes:
-                upload.picture(plane, upload.middle(plane))
+                upload.image(plane, upload.middle(plane))
         except UploadError as error:
             return str(error), None
-        return PICTURE, None
+        return IMAGE, None
     answers = [str(answer) for _, answer in open_many([hostile.path]) if isinstance(answer, UploadError)]
     try:
         unpack_dataset(hostile.path, folder)
     except UploadError as error:
-        return (answers or [PICTURE])[0], str(error)
-    return (answers or [PICTURE])[0], PICTURE
+        return (answers or [IMAGE])[0], str(error)
+    return (answers or [IMAGE])[0], IMAGE
 
 
 def page(answers: list[tuple[Hostile, str, str | None]]) -> str:
@@ -534,7 +534,7 @@ def page(answers: list[tuple[Hostile, str, str | None]]) -> str:
         "|---|---|---|",
     ]
     for hostile, said, audited in answers:
-        audit = "listed as rejected." if audited == PICTURE else audited
+        audit = "listed as rejected." if audited == IMAGE else audited
         lines.append(
             f"| {hostile.kind} | {hostile.name} | {said}{'' if audited in (None, said) else f' Audit: {audit}'} |"
         )

@@ -21,7 +21,7 @@ EVEN = np.linspace(0, 255, RAMP.size)
 
 
 def pixels(data: bytes, index: int = 0) -> np.ndarray:
-    return np.asarray(open_bytes(data).picture("slice", index)).astype(int)
+    return np.asarray(open_bytes(data).image("slice", index)).astype(int)
 
 
 def shipped(name: str) -> Path:
@@ -33,7 +33,7 @@ def shipped(name: str) -> Path:
 def test_without_a_window_from_darkest_to_brightest():
     upload = open_bytes(dicom())
     assert (upload.kind, upload.planes, upload.slices("slice")) == ("DICOM", ("slice",), 1)
-    assert upload.picture("slice", 0).mode == "L"
+    assert upload.image("slice", 0).mode == "L"
     assert np.abs(pixels(dicom()).ravel() - EVEN).max() <= 1
 
 
@@ -72,7 +72,7 @@ def test_signed_values():
 
 def test_colours():
     values = np.random.default_rng(5).integers(0, 256, (32, 40, 3), dtype=np.uint8)
-    assert open_bytes(dicom(values)).picture("slice", 0).mode == "RGB"
+    assert open_bytes(dicom(values)).image("slice", 0).mode == "RGB"
     assert np.array_equal(pixels(dicom(values)), values)
     deep = dicom(values.astype(np.uint16) * 256 + 7)
     assert np.array_equal(pixels(deep), values)
@@ -83,7 +83,7 @@ def test_frames_are_slices():
     upload = open_bytes(dicom(frames, frames=5))
     assert (upload.slices("slice"), upload.middle("slice")) == (5, 2)
     for number in range(5):
-        assert np.array_equal(upload.picture("slice", number), open_bytes(dicom(frames[number])).picture("slice", 0))
+        assert np.array_equal(upload.image("slice", number), open_bytes(dicom(frames[number])).image("slice", 0))
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
@@ -111,7 +111,7 @@ def test_without_preamble_and_meta(implicit):
 def test_compressed_files_that_pydicom_ships(name):
     upload = open_upload(shipped(name))
     values = pixel_array(shipped(name), index=upload.middle("slice"))
-    found = np.asarray(upload.picture("slice", upload.middle("slice")))
+    found = np.asarray(upload.image("slice", upload.middle("slice")))
     assert found.shape == values.shape
     assert np.corrcoef(found.ravel(), values.ravel())[0, 1] > 0.6  # a window clips
 
@@ -166,7 +166,7 @@ def test_nothing_about_the_patient_is_shown_logged_or_kept(kind, capfd, caplog):
         warnings.simplefilter("always")
         try:
             upload = open_bytes(data)
-            said = repr(upload) + repr(upload.picture("slice", 0).info)
+            said = repr(upload) + repr(upload.image("slice", 0).info)
         except UploadError:
             said = traceback.format_exc()
     out, err = capfd.readouterr()
@@ -182,5 +182,5 @@ def test_the_patients_data_are_not_in_memory():
     assert b"Secret" not in pickle.dumps(open_bytes(dicom()))
 
 
-def test_pictures_of_8_bits_are_stretched_too():
+def test_images_of_8_bits_are_stretched_too():
     assert pixels(dicom(NOISE // 2 + 20)).max() == 255

@@ -15,7 +15,7 @@ from brainmri.io.limits import UploadError
 from brainmri.io.open import open_bytes, open_many, open_upload
 
 from .good import good_files
-from .hostile import PICTURE, Hostile, answer, page
+from .hostile import IMAGE, Hostile, answer, page
 
 REPOSITORY = Path(__file__).parents[3]
 SECONDS = 3.0  # of processor time, for one file; a slow machine included
@@ -72,7 +72,7 @@ def test_there_are_many_kinds(hostile):
 
 
 def test_every_file_is_answered_as_expected(answered):
-    assert [one for one in answered if (one.said == PICTURE) != (one.one.expects == PICTURE)] == []
+    assert [one for one in answered if (one.said == IMAGE) != (one.one.expects == IMAGE)] == []
 
 
 def test_every_file_is_answered_soon(answered):
@@ -82,7 +82,7 @@ def test_every_file_is_answered_soon(answered):
 def test_answers_say_what_to_do_and_quote_nothing(answered):
     for one in answered:
         for text in filter(None, (one.said, one.audited)):
-            assert text == PICTURE or re.fullmatch(r"(This|The|Every|A) [^<>]+\. [A-Z][^<>]+\.", text), text
+            assert text == IMAGE or re.fullmatch(r"(This|The|Every|A) [^<>]+\. [A-Z][^<>]+\.", text), text
             assert not re.search(r"Doe|Secret|alert|evil|Error|Traceback", text)
             assert str(one.one.path.parent) not in text
 
@@ -138,7 +138,7 @@ def test_devices_are_not_read():
 @pytest.mark.parametrize("kind", good_files())
 def test_a_thousand_mutants_of_each_kind(kind):
     good, chance = good_files()[kind], random.Random(kind)
-    pictures = 0
+    images = 0
     for _ in range(1000):
         mutant = bytearray(good)
         for _ in range(chance.choice((1, 1, 2, 8, 40))):
@@ -156,9 +156,9 @@ def test_a_thousand_mutants_of_each_kind(kind):
         try:
             upload = open_bytes(bytes(mutant))
             for plane in upload.planes:
-                assert isinstance(upload.picture(plane, upload.slices(plane) - 1), Image.Image)
-            pictures += 1
+                assert isinstance(upload.image(plane, upload.slices(plane) - 1), Image.Image)
+            images += 1
         except UploadError as error:
             assert "Doe" not in str(error)
         assert time.process_time() - start < SECONDS
-    assert pictures > 0  # mutants are not all refused at their first byte
+    assert images > 0  # mutants are not all refused at their first byte

@@ -17,10 +17,10 @@ from brainmri.io.limits import LIMITS, Limits, UploadError
 from brainmri.io.open import open_many
 from brainmri.io.read import read_image
 
-from .good import NOISE, RAMP, archive, dicom, pages, picture, volume
+from .good import NOISE, RAMP, archive, dicom, image, pages, volume
 from .hostile import _exif_bomb, _segment
 
-PNG = picture("PNG")
+PNG = image("PNG")
 
 
 def names(answers) -> list[str]:
@@ -77,10 +77,10 @@ def test_files_are_opened_one_after_the_other(put, monkeypatch):
 
 def test_too_many_files(put):
     paths = [put(PNG, f"{number}.png") for number in range(5)]
-    answers = list(open_many(paths, Limits(pictures=3)))
+    answers = list(open_many(paths, Limits(images=3)))
     assert len(answers) == 4
     assert "Only the first 3 files" in str(answers[-1][1])
-    assert all(isinstance(answer, Image.Image) for _, answer in open_many(paths[:3], Limits(pictures=3)))
+    assert all(isinstance(answer, Image.Image) for _, answer in open_many(paths[:3], Limits(images=3)))
 
 
 def test_a_broken_archive_does_not_stop_the_others(put):
@@ -120,8 +120,8 @@ def test_a_member_that_is_too_large_is_answered_alone(put):
 def test_a_data_set_keeps_its_folders(put, tmp_path, top):
     members = {
         f"{top}Training/glioma/a.png": PNG,
-        f"{top}Testing/notumor/b.JPG": picture("JPEG"),
-        f"{top}Training/notumor/c.tif": picture("TIFF", np.roll(NOISE, 5)),
+        f"{top}Testing/notumor/b.JPG": image("JPEG"),
+        f"{top}Training/notumor/c.tif": image("TIFF", np.roll(NOISE, 5)),
         f"{top}Training/notumor/broken.png": PNG[:200],
         f"{top}Training/glioma/page.png": b"<html><script>alert(1)</script></html>" * 100,
         f"{top}README.txt": b"read me",
@@ -160,16 +160,16 @@ def test_folders_of_patients_are_not_unpacked_and_names_keep_their_order(put, tm
     assert "Testing/notumor/00001_glioma.png" in found.names  # what the layout kaggle-multimodal reads of a name
 
 
-def test_one_folder_of_pictures_is_a_class_and_stays(put, tmp_path):
+def test_one_folder_of_images_is_a_class_and_stays(put, tmp_path):
     found = unpack_dataset(put(archive({"glioma/a.png": PNG, "glioma/b.png": PNG}), "a.zip"), tmp_path / "out")
     assert files_below(found.root) == ["glioma/00000.png", "glioma/00001.png"]
 
 
 def test_what_is_unpacked_is_safe_for_the_audit(put, tmp_path):
     """The audit opens images with Pillow alone, which follows every note in them."""
-    jpeg = picture("JPEG")
+    jpeg = image("JPEG")
     bomb = jpeg[:2] + _segment(0xE1, b"Exif\0\0" + _exif_bomb(4500, 10_000)) + jpeg[2:] + archive({"a.png": PNG})
-    wide = picture("PNG", np.zeros((3000, 5593), np.uint8))
+    wide = image("PNG", np.zeros((3000, 5593), np.uint8))
     root = unpack_dataset(put(archive({"a/a.jpg": bomb, "a/wide.png": wide}), "a.zip"), tmp_path / "out").root
     assert (root / "a/00000.jpg").stat().st_size < len(jpeg) + 100
     assert (root / "a/00001.png").stat().st_size <= 512

@@ -33,9 +33,9 @@ def stored(image: nibabel.Nifti1Image, codes: str) -> bytes:
 def spot(data: bytes, plane: str, share: float) -> tuple[float, float]:
     """Where the bright voxel is drawn in a slice: fractions of the way to the right and down."""
     upload = open_bytes(data)
-    picture = np.asarray(upload.picture(plane, int(share * (upload.slices(plane) - 1))))
-    (row,), (column,) = np.nonzero(picture > 128)
-    return round(column / (picture.shape[1] - 1), 1), round(row / (picture.shape[0] - 1), 1)
+    image = np.asarray(upload.image(plane, int(share * (upload.slices(plane) - 1))))
+    (row,), (column,) = np.nonzero(image > 128)
+    return round(column / (image.shape[1] - 1), 1), round(row / (image.shape[0] - 1), 1)
 
 
 @pytest.mark.parametrize("codes", ["RAS", "LPS", "LAS", "PSR", "ASL", "SRA"])
@@ -55,16 +55,16 @@ def test_planes_and_slices():
     assert (upload.kind, upload.planes) == ("NIfTI", ("axial", "coronal", "sagittal"))
     assert [upload.slices(plane) for plane in upload.planes] == [16, 24, 20]
     assert upload.middle("axial") == 8
-    assert [upload.picture(plane, 3).size for plane in upload.planes] == [(20, 24), (20, 16), (24, 16)]
+    assert [upload.image(plane, 3).size for plane in upload.planes] == [(20, 24), (20, 16), (24, 16)]
     with pytest.raises(UploadError, match="no such slice"):
-        upload.picture("axial", 16)
+        upload.image("axial", 16)
 
 
 @pytest.mark.parametrize("codes", ["RAS", "PSR"])
 def test_pixels_are_square(codes):
     values = np.random.default_rng(0).random(SHAPE).astype(np.float32)
     upload = open_bytes(stored(nibabel.Nifti1Image(values, np.diag((1, 2, 3.5, 1))), codes))
-    found = [upload.picture(plane, 0).size for plane in ("axial", "coronal", "sagittal")]
+    found = [upload.image(plane, 0).size for plane in ("axial", "coronal", "sagittal")]
     assert found == [(20, 48), (20, 56), (24, 28)]  # 20, 48 and 56 mm, in pixels of 1, 1 and 2 mm
 
 
@@ -74,7 +74,7 @@ def test_types_and_versions(kind, version):
     values = (np.arange(np.prod(SHAPE)) % 251).reshape(SHAPE, order="F")
     data = version(values.astype(kind), np.eye(4)).to_bytes()
     for packed in (data, gzip.compress(data, mtime=0)):
-        found = np.asarray(open_bytes(packed).picture("axial", 5)).astype(int)
+        found = np.asarray(open_bytes(packed).image("axial", 5)).astype(int)
         expected = np.clip(values[::-1, ::-1, 5].T * 255 / 250, 0, 255)
         assert np.abs(found - expected).max() <= 1
 
@@ -82,26 +82,26 @@ def test_types_and_versions(kind, version):
 def test_scaling_by_slope():
     values = np.random.default_rng(0).integers(0, 250, SHAPE).astype(np.int16)
     data = bytearray(volume(values, packed=False))
-    plain = np.asarray(open_bytes(bytes(data)).picture("axial", 5)).astype(int)
+    plain = np.asarray(open_bytes(bytes(data)).image("axial", 5)).astype(int)
     data[112:120] = np.array([-2.5, 100], "<f4").tobytes()  # the header's slope and intercept
-    assert np.abs(np.asarray(open_bytes(bytes(data)).picture("axial", 5)).astype(int) - (255 - plain)).max() <= 1
+    assert np.abs(np.asarray(open_bytes(bytes(data)).image("axial", 5)).astype(int) - (255 - plain)).max() <= 1
 
 
 def test_outliers_and_missing_values_do_not_darken_the_head():
     values = np.random.default_rng(0).random((40, 40, 40)).astype(np.float32)
-    clean = np.asarray(open_bytes(volume(values)).picture("axial", 5)).astype(int)
+    clean = np.asarray(open_bytes(volume(values)).image("axial", 5)).astype(int)
     values[0, 0, 0], values[1, 1, 1] = 1e6, -1e6
     values[2:4, 2:4, 2], values[5, 5, 6], values[5, 5, 7] = np.nan, np.inf, -np.inf
     dirty = open_bytes(volume(values))
-    assert np.abs(np.asarray(dirty.picture("axial", 5)).astype(int) - clean).max() <= 2
-    assert np.asarray(dirty.picture("axial", 2))[36:38, 36:38].max() == 0  # NaN is black
-    assert np.asarray(dirty.picture("axial", 6))[34, 34] == 255
+    assert np.abs(np.asarray(dirty.image("axial", 5)).astype(int) - clean).max() <= 2
+    assert np.asarray(dirty.image("axial", 2))[36:38, 36:38].max() == 0  # NaN is black
+    assert np.asarray(dirty.image("axial", 6))[34, 34] == 255
 
 
 def test_of_several_volumes_the_first():
     values = np.random.default_rng(0).integers(0, 1000, (*SHAPE, 3)).astype(np.int16)
     many, first = open_bytes(volume(values)), open_bytes(volume(values[..., 0].copy()))
-    assert np.array_equal(many.picture("axial", 5), first.picture("axial", 5))
+    assert np.array_equal(many.image("axial", 5), first.image("axial", 5))
 
 
 def test_a_single_slice_has_one_plane():
@@ -130,10 +130,10 @@ def test_a_real_head():
     name = "datasets/data/mni_icbm152_t1_tal_nlin_sym_09a_converted.nii.gz"
     with as_file(files("nilearn") / name) as path:
         upload = open_bytes(path.read_bytes())
-    axial = np.asarray(upload.picture("axial", upload.middle("axial"))).astype(float)
+    axial = np.asarray(upload.image("axial", upload.middle("axial"))).astype(float)
     assert axial.shape == (233, 197)
     assert np.corrcoef(axial.ravel(), axial[:, ::-1].ravel())[0, 1] > 0.95  # left and right are alike,
     assert np.corrcoef(axial.ravel(), axial[::-1].ravel())[0, 1] < 0.95  # front and back are not
-    sagittal = np.asarray(upload.picture("sagittal", upload.middle("sagittal")))
+    sagittal = np.asarray(upload.image("sagittal", upload.middle("sagittal")))
     below = sagittal[150:] > 60
     assert below[:, 117:].sum() > 5 * below[:, :117].sum()  # cerebellum and brain stem: at the back, so on the right

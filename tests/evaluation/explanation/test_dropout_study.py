@@ -107,10 +107,10 @@ def test_the_figure_is_drawn_even_where_nothing_varies(layer: nn.Linear, tmp_pat
     dead = torch.zeros(200)
     logits = logits_under_dropout(layer, dead, (0.0, 0.5), masks=20)
     table = dropout_table(layer, dead, logits, CLASSES)
-    image = np.full((16, 16, 3), 90, np.uint8)
+    source = np.full((16, 16, 3), 90, np.uint8)
     first, second = (
-        dropout_figure(image, logits, table, tmp_path / f"{k}.png", title="UNTRAINED").read_bytes() for k in range(2)
+        dropout_figure(source, logits, table, tmp_path / f"{k}.png", title="UNTRAINED").read_bytes() for k in range(2)
     )
     assert first == second
-    with Image.open(tmp_path / "0.png") as picture:
-        assert min(picture.size) > 500
+    with Image.open(tmp_path / "0.png") as image:
+        assert min(image.size) > 500

@@ -91,7 +91,7 @@ def test_an_untrained_model_is_called_so(
 
 
 @pytest.mark.integration
-def test_what_was_found_of_another_picture_stays(
+def test_what_was_found_of_another_image_stays(
     slice_file: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
     monkeypatch.chdir(tmp_path)
@@ -187,6 +187,6 @@ def test_the_network_gets_the_image_that_is_shown(slice_file: Path) -> None:
 
 def test_the_default_image_is_of_the_phantom_set(tmp_path: Path) -> None:
     folder = make_phantom(tmp_path / "phantom", subjects=4, progress=False)
-    pictures = [np.asarray(Image.open(path)) for path in (folder / "glioma").iterdir()]
+    images = [np.asarray(Image.open(path)) for path in (folder / "glioma").iterdir()]
     shown = np.asarray(subject.phantom_slice())
-    assert any(np.array_equal(picture, shown) for picture in pictures)
+    assert any(np.array_equal(image, shown) for image in images)

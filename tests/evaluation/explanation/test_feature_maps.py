@@ -92,11 +92,11 @@ def test_the_figures_say_what_is_shown_and_cut_nothing_off(
     save = Figure.savefig
     monkeypatch.setattr(Figure, "savefig", lambda self, *a, **k: (drawn.append(self), save(self, *a, **k)))
     found = feature_maps(network, pixels)
-    image = np.zeros((12, 16, 3), np.uint8)
+    source = np.zeros((12, 16, 3), np.uint8)
     for part in ("encoder.layers", "attention_output", "a_name_without_any_end_to_it"):
         object.__setattr__(found[3], "name", f"{found[3].name}.{part}")
     convolution_grid(found[2], tmp_path / "grid.png", title="wide, UNTRAINED")
-    convolution_overview(found * 8, image, tmp_path / "overview.png", title="wide, UNTRAINED")
+    convolution_overview(found * 8, source, tmp_path / "overview.png", title="wide, UNTRAINED")
     headings = [figure.texts[0].get_text() for figure in drawn]
     assert "the first 64 channels, 6 not shown" in headings[0]
     assert "each map from its own minimum (black) to its own maximum (white)" in headings[0]
@@ -115,5 +115,5 @@ def test_the_figures_say_what_is_shown_and_cut_nothing_off(
     before = (tmp_path / "grid.png").read_bytes()
     convolution_grid(found[2], tmp_path / "grid.png", title="wide, UNTRAINED")
     assert (tmp_path / "grid.png").read_bytes() == before
-    with Image.open(tmp_path / "overview.png") as picture:
-        assert np.asarray(picture.convert("L")).std() > 5
+    with Image.open(tmp_path / "overview.png") as image:
+        assert np.asarray(image.convert("L")).std() > 5

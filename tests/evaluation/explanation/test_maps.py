@@ -74,11 +74,11 @@ class SquareFinder(nn.Module):
 def squares(n: int) -> tuple[torch.Tensor, np.ndarray]:
     """Grey images (n, 3, SIDE, SIDE) with a bright square of 6 pixels somewhere, and masks of it."""
     rng = np.random.default_rng(0)
-    pictures, masks = rng.uniform(0, 0.2, (n, SIDE, SIDE)), np.zeros((n, SIDE, SIDE), bool)
+    images, masks = rng.uniform(0, 0.2, (n, SIDE, SIDE)), np.zeros((n, SIDE, SIDE), bool)
     for k, (row, column) in enumerate(rng.integers(0, SIDE - 6, (n, 2))):
         masks[k, row : row + 6, column : column + 6] = True
-    pictures[masks] = 1.0
-    return torch.from_numpy(pictures).float()[:, None].repeat(1, 3, 1, 1), masks
+    images[masks] = 1.0
+    return torch.from_numpy(images).float()[:, None].repeat(1, 3, 1, 1), masks
 
 
 # ---------------------------------------------------------------------- the maps
@@ -247,7 +247,7 @@ def test_scores_of_any_map(maps: np.ndarray, masks: np.ndarray, scale: float) ->
         np.testing.assert_allclose(score(maps * scale, masks), inside, atol=1e-6)
 
 
-def test_the_floors_know_only_the_middle_and_the_tolerance_grows_with_the_picture() -> None:
+def test_the_floors_know_only_the_middle_and_the_tolerance_grows_with_the_image() -> None:
     one = centred_gaussian(8)
     assert set(zip(*np.nonzero(one == one.max()), strict=True)) == {(3, 3), (3, 4), (4, 3), (4, 4)}
     np.testing.assert_allclose(one, one[::-1].T)
@@ -277,7 +277,7 @@ def test_outlines_add_up_and_the_smallest_one_is_a_pixel() -> None:
 GOOD = '"[[0.1,0.1],[0.5,0.1],[0.5,0.5]]"'
 
 
-def test_a_picture_may_have_two_outlines(tmp_path: Path) -> None:
+def test_a_image_may_have_two_outlines(tmp_path: Path) -> None:
     (tmp_path / "outlines.csv").write_text(f"path,x0,polygon\na.png,0.1,{GOOD}\nb.png,0.1,{GOOD}\na.png,0.1,{GOOD}\n")
     found = read_polygons(tmp_path / "outlines.csv")
     assert {name: len(polygons) for name, polygons in found.items()} == {"a.png": 2, "b.png": 1}
@@ -361,7 +361,7 @@ def test_maps_of_what_was_learnt_change_and_an_edge_detector_is_found_out() -> N
     assert "not judged" in verdict(None, None, 0, 20)
 
 
-def test_the_check_passes_only_on_enough_pictures_and_says_on_how_many() -> None:
+def test_the_check_passes_only_on_enough_images_and_says_on_how_many() -> None:
     assert "passed" in verdict(0.1, [-0.1, 0.3], 16, 32)
     assert "on 16 of 32 images" in verdict(0.1, [-0.1, 0.3], 16, 32)
     few = verdict(0.1, [-0.1, 0.3], 4, 32)
@@ -449,8 +449,8 @@ def test_the_study_of_a_run_with_outlines(run: Path, prepared: Path, tmp_path: P
     assert "Simulated images: " in done.stdout
     assert f"{len(test) - 1} of {(index['split'] == 'test').sum()} test images have an outline" in done.stdout
     assert "Grad-CAM, random weights (mean of 3)" in (out / "maps.txt").read_text()
-    with Image.open(out / "montage.png") as picture:
-        assert min(picture.size) > 500
+    with Image.open(out / "montage.png") as image:
+        assert min(image.size) > 500
     page = (run / "report.html").read_text()
     assert "Where the network looks" in page and record["randomisation"]["verdict"] in page
     assert page.count("Hit within 1 pixels") == 1 and "Test images and their maps" in page
@@ -469,7 +469,7 @@ def test_the_study_without_outlines(
     assert named == {Path(name).name for name in table["file_name"]}
 
 
-def test_mistakes_are_told_before_a_picture_is_decoded(
+def test_mistakes_are_told_before_a_image_is_decoded(
     run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setenv("BRAINMRI_CACHE", str(tmp_path / "cache"))

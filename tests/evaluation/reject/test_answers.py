@@ -30,11 +30,11 @@ def judge():
     model, processor = TimmWrapperForImageClassification(config).eval(), image_processor(SIDE, "half")
     layer = classifier_layer(model, torch.randn(2, 3, SIDE, SIDE))
 
-    def features(pictures):
-        inputs = processor(images=[picture.convert("RGB") for picture in pictures], return_tensors="pt")
+    def features(images):
+        inputs = processor(images=[image.convert("RGB") for image in images], return_tensors="pt")
         with torch.no_grad(), features_of(model, layer) as seen:
             model(**inputs)
-        return seen[0].numpy(), np.stack([global_statistics(picture) for picture in pictures])
+        return seen[0].numpy(), np.stack([global_statistics(image) for image in images])
 
     return model, processor, OODDetector.fit(layer, features(slices(60, 1)), features(slices(40, 2)))
 
@@ -54,13 +54,13 @@ def test_probabilities_scores_and_verdict_come_together(judge):
 
 def test_the_batch_size_does_not_matter(judge):
     model, processor, rule = judge
-    pictures = slices(6, 4)
-    together, apart = (infer(pictures, model, processor, rule, batch_size=size) for size in (6, 1))
+    images = slices(6, 4)
+    together, apart = (infer(images, model, processor, rule, batch_size=size) for size in (6, 1))
     assert np.allclose(together.scores, apart.scores, rtol=1e-4)
     assert np.allclose(together.probabilities, apart.probabilities, atol=1e-6)
 
 
-def test_pictures_of_any_mode_are_judged_as_what_they_show(judge):
+def test_images_of_any_mode_are_judged_as_what_they_show(judge):
     model, processor, rule = judge
     grey = slices(1, 5)[0]
     values = np.asarray(grey)

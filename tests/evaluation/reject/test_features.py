@@ -51,11 +51,11 @@ def test_the_logits_are_the_last_layer_of_the_features(name):
     torch.manual_seed(0)
     model = MODELS[name]()
     side = 160 if "test_" in name else 64 if name == "six_block_cnn" else 32
-    pictures = torch.randn(3, 3, side, side)
-    layer = classifier_layer(model, pictures)
+    images = torch.randn(3, 3, side, side)
+    layer = classifier_layer(model, images)
     with torch.no_grad(), features_of(model, layer) as seen:
-        logits = model(pixel_values=pictures).logits
-        model(pixel_values=pictures[:1])
+        logits = model(pixel_values=images).logits
+        model(pixel_values=images[:1])
     assert [len(features) for features in seen] == [3, 1]
     last = model.get_submodule(layer)
     expected = last.weight.reshape(CLASSES, -1) @ seen[0].T + last.bias[:, None]
@@ -92,8 +92,8 @@ def test_a_network_without_one_last_layer_says_so():
 
 
 def test_a_convolution_may_be_the_last_layer():
-    model, pictures = Convolution(), torch.randn(2, 3, 4, 4)
-    assert classifier_layer(model, pictures) == "head"
+    model, images = Convolution(), torch.randn(2, 3, 4, 4)
+    assert classifier_layer(model, images) == "head"
     with features_of(model, "head") as seen:
-        model(pictures)
-    assert torch.allclose(seen[0], pictures.mean((2, 3)))
+        model(images)
+    assert torch.allclose(seen[0], images.mean((2, 3)))

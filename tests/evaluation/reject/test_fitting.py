@@ -39,7 +39,7 @@ def test_a_network_without_one_last_layer_gets_the_reason_and_no_file(phantom, t
     assert list(tmp_path.iterdir()) == []
 
 
-def test_each_training_picture_is_fitted_once_and_no_split_without_end(phantom, monkeypatch):  # noqa: F811
+def test_each_training_image_is_fitted_once_and_no_split_without_end(phantom, monkeypatch):  # noqa: F811
     data = open_prepared(phantom)
     rows = data.rows("train")
     data.index.loc[rows[:6], "duplicate_id"] = "the same"
@@ -52,7 +52,7 @@ def test_each_training_picture_is_fitted_once_and_no_split_without_end(phantom, 
     assert np.array_equal(few, some_rows(data, "test"))
 
 
-def test_the_rule_of_a_run_judges_pictures_as_the_run_itself_did(finished, phantom):  # noqa: F811
+def test_the_rule_of_a_run_judges_images_as_the_run_itself_did(finished, phantom):  # noqa: F811
     """From the files alone: the share of the test split that is refused is the one that the run wrote down."""
     model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), OODDetector.load(finished)
     data = open_prepared(phantom)

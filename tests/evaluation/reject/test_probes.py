@@ -19,23 +19,23 @@ def data(tmp_path_factory):
     return open_prepared(prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv", name="p"))
 
 
-def test_the_pictures_of_required_packages_are_there_and_are_pictures(data):
+def test_the_images_of_required_packages_are_there_and_are_images(data):
     seen = 0
     for probe in probe_sets(data):
         if probe.source not in SHIPPED:
             continue
-        for picture in probe.pictures():
-            assert picture.mode in ("L", "RGB")
-            assert np.asarray(picture).std() > 1  # none is blank
+        for image in probe.images():
+            assert image.mode in ("L", "RGB")
+            assert np.asarray(image).std() > 1  # none is blank
             seen += 1
     assert seen > 150
 
 
-def test_no_picture_both_chooses_and_tests(data):
+def test_no_image_both_chooses_and_tests(data):
     files = {"development": set(), "held back": set()}
     for probe in probe_sets(data):
         try:
-            files[probe.use] |= {picture.tobytes() for picture in probe.pictures()}
+            files[probe.use] |= {image.tobytes() for image in probe.images()}
         except AbsentPackage:
             assert probe.source not in SHIPPED
     assert len(files["development"]) > 30
@@ -43,19 +43,19 @@ def test_no_picture_both_chooses_and_tests(data):
     assert not files["development"] & files["held back"]
 
 
-def test_own_pictures_are_turned_and_come_from_one_split_and_one_of_each_group(data):
+def test_own_images_are_turned_and_come_from_one_split_and_one_of_each_group(data):
     sets = {probe.name: probe for probe in probe_sets(data)}
     groups = data.index.iloc[data.rows("test")]["group_id"].nunique()
-    turned = sets["test images, turned by 90 degrees"].pictures()
+    turned = sets["test images, turned by 90 degrees"].images()
     assert len(turned) == groups
     originals = {np.asarray(Image.open(data.root / name)).tobytes() for name in data.index["file_name"]}
     test = data.index.iloc[data.rows("test")]["file_name"]
     own = {np.asarray(Image.open(data.root / name)).tobytes() for name in test}
-    back = [np.rot90(np.asarray(picture), -1).tobytes() for picture in turned]
+    back = [np.rot90(np.asarray(image), -1).tobytes() for image in turned]
     assert set(back) <= own
-    assert not {picture.tobytes() for picture in turned} & originals
-    inverted = sets["test images, inverted"].pictures()
-    assert {(255 - np.asarray(picture)).tobytes() for picture in inverted} <= own
+    assert not {image.tobytes() for image in turned} & originals
+    inverted = sets["test images, inverted"].images()
+    assert {(255 - np.asarray(image)).tobytes() for image in inverted} <= own
 
 
 def test_an_absent_package_is_listed_with_its_reason(monkeypatch):
@@ -68,7 +68,7 @@ def test_an_absent_package_is_listed_with_its_reason(monkeypatch):
             "head CT", "pydicom", "held back", "should be refused", lambda: probe_sets_module._dicom(("CT_small.dcm",))
         ),
     ]
-    records = probe_records(missing, lambda pictures: pytest.fail("there is nothing to answer"))
+    records = probe_records(missing, lambda images: pytest.fail("there is nothing to answer"))
     assert [record.absent for record in records] == ["skimage is not installed", "pydicom is not installed"]
     assert [(record.n, record.rejected, record.ci95) for record in records] == [(0, None, None)] * 2
 
@@ -77,6 +77,6 @@ def test_a_scan_is_shown_in_its_window_with_bones_bright():
     """A radiograph stored with white as the lowest value (MONOCHROME1) is shown the right way round."""
     from pydicom.data import get_testdata_file
 
-    spine = np.asarray(probe_sets_module._dicom_picture(get_testdata_file("CT_small.dcm", download=False)))
+    spine = np.asarray(probe_sets_module._dicom_image(get_testdata_file("CT_small.dcm", download=False)))
     assert spine.dtype == np.uint8
     assert (spine.min(), spine.max()) == (0, 255)

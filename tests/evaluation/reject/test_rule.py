@@ -21,14 +21,14 @@ def rule():
 
 
 @pytest.mark.parametrize("n", [1, 7, 19, 20, 21, 200, 403])
-def test_the_threshold_loses_at_most_its_share_of_the_validation_pictures(n):
+def test_the_threshold_loses_at_most_its_share_of_the_validation_images(n):
     validation = seen(n, 2)
     rule = OODDetector.fit("classifier", seen(400, 1), validation)
     lost = rule.rejected(rule.score(*validation)).sum()
     assert lost == int(LOST_AT_MOST * n)
 
 
-def test_new_pictures_like_those_are_kept_and_others_refused_by_what_is_strange_in_them(rule):
+def test_new_images_like_those_are_kept_and_others_refused_by_what_is_strange_in_them(rule):
     assert rule.rejected(rule.score(*seen(1000, 3))).mean() < 0.1
     for which, change in enumerate([{"away": 4.0}, {"brighter": 150.0}]):
         distances = rule.distances(*seen(200, 4, **change))
@@ -37,7 +37,7 @@ def test_new_pictures_like_those_are_kept_and_others_refused_by_what_is_strange_
         assert np.array_equal(rule.score(*seen(200, 4, **change)), distances.max(1))
 
 
-def test_only_the_validation_pictures_move_the_threshold():
+def test_only_the_validation_images_move_the_threshold():
     train, strange = seen(400, 1), seen(200, 5, away=4.0, brighter=150.0)
     usual, lenient = (OODDetector.fit("classifier", train, validation) for validation in (seen(200, 2), strange))
     ratio = usual.distances(*seen(50, 6)) / lenient.distances(*seen(50, 6))
@@ -46,7 +46,7 @@ def test_only_the_validation_pictures_move_the_threshold():
     assert lenient.rejected(lenient.score(*strange)).mean() <= LOST_AT_MOST
 
 
-def test_a_tinge_of_colour_in_grey_pictures_is_not_strange(rule):
+def test_a_tinge_of_colour_in_grey_images_is_not_strange(rule):
     features, statistics = seen(300, 9)
     statistics[:, 5] = 1.0  # as a JPEG that is saved in colour leaves it
     assert rule.rejected(rule.score(features, statistics)).mean() < 0.15
@@ -79,11 +79,11 @@ def test_the_batch_does_not_matter(rule):
     ids=["zeros", "constant", "one image", "fewer images than features", "one feature"],
 )
 def test_features_of_a_network_that_learnt_nothing_still_give_numbers(features):
-    pictures = (features, np.full((len(features), 7), 3.0))
-    rule = OODDetector.fit("classifier", pictures, pictures)
-    assert np.isfinite(rule.score(*pictures)).all()
-    assert np.isfinite(rule.score(features + 5, pictures[1] + 5)).all()
-    assert rule.rejected(rule.score(*pictures)).mean() <= LOST_AT_MOST
+    images = (features, np.full((len(features), 7), 3.0))
+    rule = OODDetector.fit("classifier", images, images)
+    assert np.isfinite(rule.score(*images)).all()
+    assert np.isfinite(rule.score(features + 5, images[1] + 5)).all()
+    assert rule.rejected(rule.score(*images)).mean() <= LOST_AT_MOST
 
 
 def uncertainty_of(**parts):

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainmri.data.phantom.generate import make_phantom
-from brainmri.evaluation.robustness import read_picture
+from brainmri.evaluation.robustness import read_image
 from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS, Pixels, corrupted
 
 
@@ -14,7 +14,7 @@ def slices(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Pixels]:
     raw = make_phantom(
         tmp_path_factory.mktemp("raw") / "raw", subjects=4, size=192, slices_per_subject=4, progress=False
     )
-    return {path.name: read_picture(path) for path in sorted(raw.rglob("*.png"))}
+    return {path.name: read_image(path) for path in sorted(raw.rglob("*.png"))}
 
 
 def strength_of(kind: str, value: float) -> int:
@@ -24,13 +24,13 @@ def strength_of(kind: str, value: float) -> int:
 @pytest.mark.parametrize("kind", CORRUPTIONS)
 def test_no_strength_is_no_change_and_more_strength_is_more_damage(kind: str, slices: dict[str, Pixels]) -> None:
     damage = np.zeros(STRENGTHS + 1)
-    for name, picture in slices.items():
-        kept = picture.copy()
-        levels = [corrupted(picture, kind, strength, name) for strength in range(STRENGTHS + 1)]
-        assert (picture == kept).all()  # the corruption is made on a copy
-        assert (levels[0] == picture).all()
-        assert {(level.dtype, level.shape) for level in levels} == {(np.dtype(np.uint8), picture.shape)}
-        damage += [np.abs(level.astype(float) - picture).mean() for level in levels]
+    for name, image in slices.items():
+        kept = image.copy()
+        levels = [corrupted(image, kind, strength, name) for strength in range(STRENGTHS + 1)]
+        assert (image == kept).all()  # the corruption is made on a copy
+        assert (levels[0] == image).all()
+        assert {(level.dtype, level.shape) for level in levels} == {(np.dtype(np.uint8), image.shape)}
+        damage += [np.abs(level.astype(float) - image).mean() for level in levels]
     # On average: what is cut off further may by chance be more like the image.
     assert (np.diff(damage) > 0).all(), damage
 
@@ -39,8 +39,8 @@ def test_no_strength_is_no_change_and_more_strength_is_more_damage(kind: str, sl
 def test_a_file_gets_the_same_picture_at_every_call_and_another_file_its_own(
     kind: str, slices: dict[str, Pixels]
 ) -> None:
-    picture = next(iter(slices.values()))
-    a, again, *others = (corrupted(picture, kind, 3, name) for name in ["a.png", "a.png", *"bcdefghij"])
+    image = next(iter(slices.values()))
+    a, again, *others = (corrupted(image, kind, 3, name) for name in ["a.png", "a.png", *"bcdefghij"])
     assert (a == again).all()
     if kind in ("rotation", "noise", "bias field"):
         assert any((a != other).any() for other in others)
@@ -49,7 +49,7 @@ def test_a_file_gets_the_same_picture_at_every_call_and_another_file_its_own(
 
 
 @pytest.mark.parametrize("kind", CORRUPTIONS)
-def test_grey_pictures_stay_grey_whether_they_have_one_channel_or_three(kind: str, slices: dict[str, Pixels]) -> None:
+def test_grey_images_stay_grey_whether_they_have_one_channel_or_three(kind: str, slices: dict[str, Pixels]) -> None:
     grey = next(iter(slices.values()))
     assert grey.ndim == 2
     found = corrupted(np.stack([grey] * 3, axis=2), kind, 4, "a.png")
@@ -61,11 +61,11 @@ def test_grey_pictures_stay_grey_whether_they_have_one_channel_or_three(kind: st
 
 
 def test_rotation_turns_by_so_many_degrees() -> None:
-    picture = np.zeros((201, 201), np.uint8)
-    picture[98:103, 178:183] = 255  # 80 pixels to the right of the middle
+    image = np.zeros((201, 201), np.uint8)
+    image[98:103, 178:183] = 255  # 80 pixels to the right of the middle
     signs = set()
     for name in "abcdefgh":
-        found = corrupted(picture, "rotation", strength_of("rotation", 30), name)
+        found = corrupted(image, "rotation", strength_of("rotation", 30), name)
         y, x = np.average(np.indices(found.shape).reshape(2, -1), axis=1, weights=found.ravel()) - 100
         assert abs(np.degrees(np.arctan2(y, x))) == pytest.approx(30, abs=1)
         signs.add(float(np.sign(y)))
@@ -73,9 +73,9 @@ def test_rotation_turns_by_so_many_degrees() -> None:
 
 
 def test_blur_has_the_told_standard_deviation() -> None:
-    picture = np.zeros((200, 300), np.uint8)
-    picture[98:103, 148:153] = 255
-    found = corrupted(picture, "blur", strength_of("blur", 2.5), "a").astype(float)  # of 200 pixels: 5
+    image = np.zeros((200, 300), np.uint8)
+    image[98:103, 148:153] = 255
+    found = corrupted(image, "blur", strength_of("blur", 2.5), "a").astype(float)  # of 200 pixels: 5
     x = np.arange(300)
     columns = found.sum(axis=0)
     variance = np.average((x - np.average(x, weights=columns)) ** 2, weights=columns)
@@ -91,10 +91,10 @@ def test_noise_is_rician_of_the_told_standard_deviation() -> None:
 
 
 def test_contrast_is_lowered_about_the_mean(slices: dict[str, Pixels]) -> None:
-    for picture in slices.values():
-        found = corrupted(picture, "contrast", strength_of("contrast", 40), "a")
-        assert found.mean() == pytest.approx(picture.mean(), abs=1)
-        assert found.std() / picture.std() == pytest.approx(0.4, abs=0.02)
+    for image in slices.values():
+        found = corrupted(image, "contrast", strength_of("contrast", 40), "a")
+        assert found.mean() == pytest.approx(image.mean(), abs=1)
+        assert found.std() / image.std() == pytest.approx(0.4, abs=0.02)
 
 
 def test_a_bias_field_has_the_told_range_and_is_smooth() -> None:
@@ -104,12 +104,12 @@ def test_a_bias_field_has_the_told_range_and_is_smooth() -> None:
 
 
 def test_jpeg_is_a_real_round_trip(slices: dict[str, Pixels]) -> None:
-    for name, picture in slices.items():
+    for name, image in slices.items():
         strength = strength_of("JPEG", 10)
-        once = corrupted(picture, "JPEG", strength, name)
+        once = corrupted(image, "JPEG", strength, name)
         twice = corrupted(once, "JPEG", strength, name)
         # A decoded JPEG has nearly only what the same quality keeps.
-        assert np.abs(twice.astype(float) - once).mean() < 0.2 * np.abs(once.astype(float) - picture).mean()
+        assert np.abs(twice.astype(float) - once).mean() < 0.2 * np.abs(once.astype(float) - image).mean()
 
 
 def test_cropping_cuts_the_told_share_of_each_side() -> None:

@@ -13,7 +13,7 @@ from brainmri.data.dataset import PreparedData, open_prepared
 from brainmri.evaluation import evaluate as evaluate_module
 from brainmri.evaluation.class_mapping import match_classes
 from brainmri.evaluation.inference import Inference
-from brainmri.evaluation.ood.fit import pictures
+from brainmri.evaluation.ood.fit import drawn
 from brainmri.evaluation.robustness import (
     RobustnessStudy,
     corrupted_answers,
@@ -57,16 +57,16 @@ def lights(tmp_path_factory: pytest.TempPathFactory) -> PreparedData:
     return PreparedData(root, index, info, LABELS)
 
 
-def by_brightness(pictures: list[Image.Image]) -> np.ndarray:
+def by_brightness(drawn: list[Image.Image]) -> np.ndarray:
     """A model that thresholds the mean brightness."""
-    assert {picture.mode for picture in pictures} <= {"L", "RGB"}
-    bright = np.array([np.asarray(picture).mean() > THRESHOLD for picture in pictures])
+    assert {image.mode for image in drawn} <= {"L", "RGB"}
+    bright = np.array([np.asarray(image).mean() > THRESHOLD for image in drawn])
     return np.stack([~bright, bright], axis=1).astype(float)
 
 
 def study_of(data: PreparedData, images: int = 1000, batch_size: int = 8) -> RobustnessStudy:
     def answers(data: PreparedData, rows: np.ndarray) -> Inference:
-        return Inference(by_brightness(list(pictures(data, rows))))
+        return Inference(by_brightness(list(drawn(data, rows))))
 
     subject = ScoredModel("lamp", "model", LABELS, "0" * 16, answers, by_brightness)
     match = match_classes(LABELS, data.classes, [])
@@ -115,8 +115,8 @@ def test_the_page_and_the_summary_name_the_worst_groups(lights: PreparedData, ma
 
 
 def test_the_figures_depend_neither_on_the_batch_size_nor_on_the_order(lights: PreparedData) -> None:
-    def answer(pictures: list[Image.Image]) -> np.ndarray:
-        return np.array([hash(picture.tobytes()) for picture in pictures])  # tells any two images apart
+    def answer(drawn: list[Image.Image]) -> np.ndarray:
+        return np.array([hash(image.tobytes()) for image in drawn])  # tells any two images apart
 
     names = lights.index["file_name"].tolist()[:9]
     one = corrupted_answers(answer, lights.root, names, batch_size=4)

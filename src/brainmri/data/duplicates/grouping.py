@@ -27,7 +27,7 @@ from scipy.sparse.csgraph import connected_components
 from brainmri.data.duplicates.index import candidate_blocks
 from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
 
-SAME_PICTURE = 0.98  # correlation
+SAME_IMAGE = 0.98  # correlation
 SAME_STRUCTURE = 0.90  # likeness of the fine structure: the same image, in another contrast perhaps
 SAME_GROUP = 0.58  # likeness of the fine structure
 LOOKS_ALIKE = 0.90  # correlation below which structures are not compared: of the pairs at 0.58, 94 % reach it
@@ -40,7 +40,7 @@ class Grouping:
     Equal images always share a group.
     """
 
-    picture: np.ndarray
+    image: np.ndarray
     group: np.ndarray
 
 
@@ -83,33 +83,33 @@ def find_groups(
     parts, structure = parts[kept], whitened_descriptors(thumbnails[kept])
     unidentified = np.zeros(len(kept), dtype=bool)
     unidentified[kind[[not name for name in given]]] = True
-    picture = group = np.arange(len(kept))
+    image = group = np.arange(len(kept))
     for first, second in candidate_blocks(parts, LOOKS_ALIKE):
         # Where thousands are alike, a few pairs link them, and to measure the millions of others would take minutes.
-        apart = picture[first] != picture[second]
+        apart = image[first] != image[second]
         first, second = first[apart], second[apart]
         likeness = best_correlation(structure, first, second)
-        same = (best_correlation(parts, first, second) >= SAME_PICTURE) | (likeness >= SAME_STRUCTURE)
+        same = (best_correlation(parts, first, second) >= SAME_IMAGE) | (likeness >= SAME_STRUCTURE)
         linked = same | (likeness >= same_group) & (unidentified[first] | unidentified[second])
-        picture = _joined(picture, first[same], second[same])
+        image = _joined(image, first[same], second[same])
         group = _joined(group, first[linked], second[linked])
     if contents is not None:
         inside = symmetry_components(contents[kept])
-        for first, second in candidate_blocks(inside, SAME_PICTURE):
-            apart = picture[first] != picture[second]
+        for first, second in candidate_blocks(inside, SAME_IMAGE):
+            apart = image[first] != image[second]
             first, second = first[apart], second[apart]
-            same = best_correlation(inside, first, second) >= SAME_PICTURE
-            picture = _joined(picture, first[same], second[same])
+            same = best_correlation(inside, first, second) >= SAME_IMAGE
+            image = _joined(image, first[same], second[same])
             group = _joined(group, first[same], second[same])
     if names is not None:
-        first, second = sequence_pairs(names, kind, structure, picture, same_group)
+        first, second = sequence_pairs(names, kind, structure, image, same_group)
         linked = unidentified[first] | unidentified[second]
         group = _joined(group, first[linked], second[linked])
     known: dict[str, int] = {}
     told = [(row, known.setdefault(name, row)) for row, name in enumerate(given) if name]
     rows, anchors = np.array(told, dtype=np.int64).reshape(-1, 2).T
     group = _joined(group, kind[rows], kind[anchors])
-    return Grouping(picture=_by_appearance(picture[kind]), group=_by_appearance(group[kind]))
+    return Grouping(image=_by_appearance(image[kind]), group=_by_appearance(group[kind]))
 
 
 def _copies(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -150,7 +150,7 @@ NONE: Pairs = (np.empty(0, np.int64), np.empty(0, np.int64))
 
 
 def sequence_pairs(
-    names: Sequence[str], rows: np.ndarray, structure: np.ndarray, picture: np.ndarray, most: float
+    names: Sequence[str], rows: np.ndarray, structure: np.ndarray, image: np.ndarray, most: float
 ) -> Pairs:
     """Pairs of files with neighbouring numbers that are alike enough to be of one patient.
 
@@ -170,9 +170,9 @@ def sequence_pairs(
     """
     found = [NONE]
     for row_of in _series(names, rows):
-        first, second = _others(_apart(row_of, NEXT), picture)
+        first, second = _others(_apart(row_of, NEXT), image)
         likeness = best_correlation(structure, first, second)
-        distant = best_correlation(structure, *_others(_apart(row_of, DISTANT), picture))
+        distant = best_correlation(structure, *_others(_apart(row_of, DISTANT), image))
         for threshold in np.arange(LEAST, most, 0.01):
             # One is added, so that few distant pairs do not pass for none among many.
             strangers = (np.count_nonzero(distant >= threshold) + 1) / (len(distant) + 1) * len(likeness)
@@ -208,9 +208,9 @@ def _apart(row_of: dict[int, int], distances: Sequence[int]) -> Pairs:
     return first, second
 
 
-def _others(pairs: Pairs, picture: np.ndarray) -> Pairs:
+def _others(pairs: Pairs, image: np.ndarray) -> Pairs:
     first, second = pairs
-    other = picture[first] != picture[second]
+    other = image[first] != image[second]
     return first[other], second[other]
 
 

@@ -140,8 +140,8 @@ def _detail_parts(thumbnails: np.ndarray) -> np.ndarray:
     return components_of(detail / (np.sqrt(_smooth(detail**2)) + FAINT))
 
 
-def _smooth(pictures: np.ndarray) -> np.ndarray:
-    return gaussian_filter(pictures, (0, SIGMA, SIGMA), mode="nearest")
+def _smooth(images: np.ndarray) -> np.ndarray:
+    return gaussian_filter(images, (0, SIGMA, SIGMA), mode="nearest")
 
 
 @cache

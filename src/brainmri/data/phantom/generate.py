@@ -115,11 +115,11 @@ def make_phantom(
             rng = np.random.default_rng([seed, number])
             subject = draw_subject(rng, number)
             count = round(slices_per_subject * SHARE[subject.label])
-            for plane, k, picture, solid in draw_slices(rng, subject, count, size):
+            for plane, k, image, solid in draw_slices(rng, subject, count, size):
                 file_name = f"{subject.label}/{subject.name}_{plane}_{k:02d}.png"
-                image = Image.fromarray(picture)
-                image.save(whole / file_name)
-                pixels[file_name] = pixel_hash(image)
+                source = Image.fromarray(image)
+                source.save(whole / file_name)
+                pixels[file_name] = pixel_hash(source)
                 rows.append((file_name, subject.name))
                 if subject.label != "notumor":
                     outlines += [(file_name, polygon) for polygon in polygons_of(solid)]
@@ -129,7 +129,7 @@ def make_phantom(
         ):
             with (whole / name).open("w", newline="", encoding="utf-8") as file:
                 csv.writer(file, lineterminator="\n").writerows([heading, *sorted(table)])
-        write_record(whole, generator=__name__, version=PHANTOM_VERSION, seed=seed, pictures=pixels)
+        write_record(whole, generator=__name__, version=PHANTOM_VERSION, seed=seed, images=pixels)
         if out.exists():
             out.rmdir()
         whole.rename(out)
@@ -141,7 +141,7 @@ def phantom_thumbnails(subjects: int) -> np.ndarray:
     slices = []
     for number in range(subjects):
         rng = np.random.default_rng([0, number])
-        slices += [picture for _, _, picture, _ in draw_slices(rng, draw_subject(rng, number), 9, 64)]
+        slices += [image for _, _, image, _ in draw_slices(rng, draw_subject(rng, number), 9, 64)]
     return np.stack(slices)
 
 

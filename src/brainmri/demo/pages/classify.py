@@ -12,10 +12,10 @@ from markupsafe import Markup, escape
 from brainmri.demo import response
 from brainmri.demo.pages.components import Files, ImageUpload, Uploaded
 from brainmri.demo.response_text import agreement
+from brainmri.io.images import PLANE
 from brainmri.io.limits import LIMITS, UploadError
 from brainmri.io.nifti import AXES
 from brainmri.io.open import Upload, open_many, open_upload
-from brainmri.io.pictures import PLANE
 from brainmri.reporting.html import render
 from brainmri.reporting.overlay import legend
 
@@ -63,7 +63,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
                 clear = gr.Button("Start again", size="sm")
             with gr.Accordion("Paste an image, or take one with the camera", open=False):
                 pasted = ImageUpload(
-                    label="Picture", sources=["clipboard", "webcam"], type="filepath", image_mode=None, height=220
+                    label="Image", sources=["clipboard", "webcam"], type="filepath", image_mode=None, height=220
                 )
             with gr.Group(visible=False) as volume:
                 # all that can be: what a visitor has set counts, even where his session is forgotten
@@ -131,8 +131,8 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
 
     def in_table(given: list[Uploaded], names: list[str], progress: gr.Progress) -> Updates:
         found: list[list[str]] = []
-        pictures = open_many([one.path for one in given], names=[one.name for one in given])
-        for row in response.rows(pictures, response.chosen(models, names)):
+        images = open_many([one.path for one in given], names=[one.name for one in given])
+        for row in response.rows(images, response.chosen(models, names)):
             found.append(row)
             progress((len(found), None), desc="classified", unit="answers")
         count = len({row[0] for row in found})
@@ -200,13 +200,13 @@ def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]
     Raises:
         UploadError: if there is no such slice, or it cannot be judged.
     """
-    picture = upload.picture(plane, index)
-    judgements = response.judged(picture, models)
-    small = response.shown(picture)
+    image = upload.image(plane, index)
+    judgements = response.judged(image, models)
+    small = response.shown(image)
     pairs = list(zip(models, judgements, strict=True))
     cards = [response.card(model, judgement) for model, judgement in pairs]
     values = {
-        "picture": response.data_uri(small),
+        "image": response.data_uri(small),
         "alt": f"The {upload.kind} slice" if plane == "slice" else f"The {plane} slice {index} of the volume",
         "together": agreement({model.name: judgement for model, judgement in pairs}),
         "many": len(models) > 1,

@@ -49,16 +49,16 @@ def build(models: Sequence[DemoModel]) -> None:
                 raise UploadError("No file was given. Upload a slice.")
             upload = open_upload(file.path)
             plane = plane or upload.planes[0]
-            picture = upload.picture(
+            image = upload.image(
                 plane, upload.middle(plane) if slice_number is None or slice_number < 0 else int(slice_number)
             )
             asked = response.chosen(models, models_asked)
-            judgements = response.judged(picture, asked)
+            judgements = response.judged(image, asked)
         except UploadError as error:
             raise gr.Error(str(error), print_exception=False) from None
         found = [response.as_json(*pair) for pair in zip(asked, judgements, strict=True)]
         if with_map:
-            small = response.shown(picture)
+            small = response.shown(image)
             for model, one in zip(asked, found, strict=True):
                 under = response.mapped(small, model, one["label"])
                 if isinstance(under, str):
@@ -79,8 +79,8 @@ def build(models: Sequence[DemoModel]) -> None:
         """
         try:
             given = files or []
-            pictures = open_many([one.path for one in given], names=[one.name for one in given])
-            found = response.rows(pictures, response.chosen(models, models_asked))
+            images = open_many([one.path for one in given], names=[one.name for one in given])
+            found = response.rows(images, response.chosen(models, models_asked))
             return [dict(zip(response.COLUMNS, row, strict=True)) for row in found]
         except UploadError as error:
             raise gr.Error(str(error), print_exception=False) from None

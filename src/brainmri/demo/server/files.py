@@ -17,9 +17,9 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from brainmri.demo.server.body_limits import UPLOAD, RefusedBody
 from brainmri.io.limits import LIMITS, UploadError, megabytes
-from brainmri.io.read import PICTURE_SUFFIXES
+from brainmri.io.read import IMAGE_SUFFIXES
 
-KEPT_SUFFIXES = PICTURE_SUFFIXES | {".dcm", ".nii", ".gz", ".zip"}  # any other could be a part of a name
+KEPT_SUFFIXES = IMAGE_SUFFIXES | {".dcm", ".nii", ".gz", ".zip"}  # any other could be a part of a name
 PARTS = 1000  # files of one request
 HEADER_BYTES = 8 * 2**10  # of one part
 

@@ -58,7 +58,7 @@ class MapsStudy:
 
     record: MapsResult
     table: pd.DataFrame
-    pictures: Pictures
+    images: Images
     maps: NDArray[np.float32]
     polygons: list[list[Polygon]] | None
     text: str
@@ -66,7 +66,7 @@ class MapsStudy:
 
 def saliency_study(
     model: InspectedModel,
-    pictures: Pictures,
+    images: Images,
     outlines: dict[str, list[Polygon]] | None = None,
     class_name: str | None = None,
     layer_name: str | None = None,
@@ -85,18 +85,18 @@ def saliency_study(
     if class_name is not None and class_name not in model.classes:
         raise ValueError(f"--class {class_name}: the model knows {', '.join(model.classes)}")
     if outlines is None:
-        pictures = pictures.chosen(_spread(pictures.table["label"], CHECKED))
-    polygons = None if outlines is None else [outlines[source] for source in pictures.table["source"]]
-    sample = pictures.network_input(slice(0, 2))
+        images = images.chosen(_spread(images.table["label"], CHECKED))
+    polygons = None if outlines is None else [outlines[source] for source in images.table["source"]]
+    sample = images.network_input(slice(0, 2))
     layer = layer_named(model.network, sample, layer_name) if layer_name else target_layer(model.network, sample)
 
-    classes = None if class_name is None else np.full(len(pictures), model.classes.index(class_name))
-    maps, logits = _maps(model.network, layer, pictures, classes, "Grad-CAM")
-    empty = (np.ptp(maps, axis=(1, 2)) == 0) | _blank(pictures)  # such a map points nowhere
+    classes = None if class_name is None else np.full(len(images), model.classes.index(class_name))
+    maps, logits = _maps(model.network, layer, images, classes, "Grad-CAM")
+    empty = (np.ptp(maps, axis=(1, 2)) == 0) | _blank(images)  # such a map points nowhere
     maps[empty] = 0
     probabilities = torch.from_numpy(logits).softmax(1).numpy()
     explained = logits.argmax(1) if classes is None else classes
-    table = pictures.table.assign(
+    table = images.table.assign(
         predicted=[model.classes[k] for k in logits.argmax(1)],
         explained=[model.classes[k] for k in explained],
         probability=probabilities[np.arange(len(explained)), explained],
@@ -105,9 +105,9 @@ def saliency_study(
     strangers = [randomly_initialised(model, seed) for seed in range(RANDOM_NETWORKS)]
     empty_random_maps, scores = None, None
     if polygons is not None:  # a stranger is asked as the network was: for its own prediction, if no class was given
-        others = [_maps(network, layer, pictures, classes, "Grad-CAM, random weights")[0] for network in strangers]
-        empty_random_maps = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(pictures))
-        table = table.join(_scored(pictures, polygons, maps, others))
+        others = [_maps(network, layer, images, classes, "Grad-CAM, random weights")[0] for network in strangers]
+        empty_random_maps = float(np.mean([one.max(axis=(1, 2)) == 0 for one in others]) * len(images))
+        table = table.join(_scored(images, polygons, maps, others))
         scores = _summary(table)
     record = MapsResult.model_validate(
         {
@@ -116,17 +116,17 @@ def saliency_study(
             "layer": layer.name,
             "places": [layer.side, layer.side],
             "class": class_name or "predicted",
-            "images": len(pictures),
-            "test_images": pictures.among,
+            "images": len(images),
+            "test_images": images.among,
             "empty_maps": int(table["empty"].sum()),
             "empty_random_maps": empty_random_maps,
-            "tolerance_pixels": tolerance_in_pixels(pictures.side) if scores else None,
+            "tolerance_pixels": tolerance_in_pixels(images.side) if scores else None,
             "gaussian_standard_deviation": GAUSSIAN_WIDTH if scores else None,
             "scores": scores,
-            "randomisation": _randomisation(model, strangers, layer, pictures, explained, sample),
+            "randomisation": _randomisation(model, strangers, layer, images, explained, sample),
         }
     )
-    return MapsStudy(record, table, pictures, maps, polygons, _text(record))
+    return MapsStudy(record, table, images, maps, polygons, _text(record))
 
 
 def _spread(labels: pd.Series, n: int) -> NDArray[np.int64]:
@@ -136,22 +136,22 @@ def _spread(labels: pd.Series, n: int) -> NDArray[np.int64]:
     return np.sort(turn.sort_values(kind="stable").index[:n].to_numpy(np.int64))
 
 
-def _blank(pictures: Pictures) -> NDArray[np.bool_]:
+def _blank(images: Images) -> NDArray[np.bool_]:
     """Which images are of one brightness, (N,)."""
-    starts = range(0, len(pictures), BATCH)
-    return np.concatenate([np.ptp(pictures.brightness(slice(s, s + BATCH)), axis=(1, 2)) == 0 for s in starts])
+    starts = range(0, len(images), BATCH)
+    return np.concatenate([np.ptp(images.brightness(slice(s, s + BATCH)), axis=(1, 2)) == 0 for s in starts])
 
 
 def _maps(
-    network: nn.Module, layer: TargetLayer, pictures: Pictures, classes: NDArray[np.int64] | None, task: str | None
+    network: nn.Module, layer: TargetLayer, images: Images, classes: NDArray[np.int64] | None, task: str | None
 ) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
     """Maps (N, s, s) and logits (N, C) of all images, with a progress bar where there is a terminal and a `task`."""
     maps: list[NDArray[np.float32]] = []
     logits: list[NDArray[np.float32]] = []
-    with tqdm(total=len(pictures), desc=task, unit="image", disable=None if task else True) as progress:
-        for start in range(0, len(pictures), BATCH):
+    with tqdm(total=len(images), desc=task, unit="image", disable=None if task else True) as progress:
+        for start in range(0, len(images), BATCH):
             batch = slice(start, start + BATCH)
-            pixels = pictures.network_input(batch)
+            pixels = images.network_input(batch)
             chosen = None if classes is None else torch.from_numpy(classes[batch])
             for found, values in zip((maps, logits), grad_cam(network, layer, pixels, chosen), strict=True):
                 found.append(values.float().numpy())
@@ -160,15 +160,15 @@ def _maps(
 
 
 def _scored(
-    pictures: Pictures,
+    images: Images,
     polygons: list[list[Polygon]],
     maps: NDArray[np.float32],
     others: list[NDArray[np.float32]],
 ) -> pd.DataFrame:
     """Columns METHOD_SCORE for each image, at the resolution of the images; of `others` their mean."""
-    side, parts = pictures.side, []
+    side, parts = images.side, []
     tolerance, gaussian = tolerance_in_pixels(side), centred_gaussian(side)
-    for start in range(0, len(pictures), BATCH):
+    for start in range(0, len(images), BATCH):
         batch = slice(start, start + BATCH)
         masks = np.stack([polygon_mask(one, side) for one in polygons[batch]])
         wide = np.stack([widened(mask, tolerance) for mask in masks])
@@ -179,7 +179,7 @@ def _scored(
 
         network, *random = (judged(enlarged(torch.from_numpy(one[batch]), side).numpy()) for one in (maps, *others))
         floors = [np.mean(random, axis=0)]
-        floors += [judged(np.broadcast_to(one, masks.shape)) for one in (gaussian, pictures.brightness(batch))]
+        floors += [judged(np.broadcast_to(one, masks.shape)) for one in (gaussian, images.brightness(batch))]
         uniform = [share.mean(axis=(1, 2)) for share in (masks, wide, masks)]
         parts.append(np.concatenate([network, *floors, np.stack(uniform, axis=1)], axis=1))
     columns = [f"{method}_{score}" for method in METHODS for score in SCORES]
@@ -217,13 +217,13 @@ def _randomisation(
     model: InspectedModel,
     strangers: list[nn.Module],
     layer: TargetLayer,
-    pictures: Pictures,
+    images: Images,
     explained: NDArray[np.int64],
     sample: torch.Tensor,
 ) -> Randomisation:
     """`randomisation_check` on up to 32 images: means with intervals for each step, and the verdict."""
-    which = _spread(pictures.table["label"], CHECKED)
-    few, classes = pictures.chosen(which), explained[which]
+    which = _spread(images.table["label"], CHECKED)
+    few, classes = images.chosen(which), explained[which]
     layers = layers_from_the_top(model.network, sample)
     progress = tqdm(desc="weight randomisation", unit="step", disable=None)
 
@@ -301,7 +301,7 @@ def _leads(methods: dict[str, dict[str, MapScore]]) -> list[str]:
 
 
 @dataclass(frozen=True)
-class Pictures:
+class Images:
     """table: `file_name`, `source`, `label` and `group_id` of each. cache: their pixels, at `rows`.
 
     normalize: the formula by which the network gets them. among: how many they were chosen from.
@@ -320,7 +320,7 @@ class Pictures:
     def side(self) -> int:
         return int(self.cache.first.shape[-1])
 
-    def chosen(self, which: NDArray[np.int64]) -> Pictures:
+    def chosen(self, which: NDArray[np.int64]) -> Images:
         """Those at the positions `which`."""
         return replace(self, table=self.table.iloc[which].reset_index(drop=True), rows=self.rows[which])
 
@@ -333,7 +333,7 @@ class Pictures:
         return np.asarray(self.cache.read(self.rows[which]).mean(axis=1, dtype=np.float64))
 
 
-def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe, outlined: Collection[str] | None = None) -> Pictures:
+def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe, outlined: Collection[str] | None = None) -> Images:
     """The test images that a run was scored on; with `outlined` only those whose `source` is in it.
 
     Raises:
@@ -360,12 +360,12 @@ def of_test_split(run_dir: Path, data_dir: Path, recipe: Recipe, outlined: Colle
             )
     table = data.index.iloc[rows][["file_name", "source", "label", "group_id"]].reset_index(drop=True)
     cache = pixel_cache(data, recipe.input.size)
-    return Pictures(table, cache, rows.astype(np.int64), recipe.input.normalize, among)
+    return Images(table, cache, rows.astype(np.int64), recipe.input.normalize, among)
 
 
-def of_one_image(image: NDArray[np.uint8], name: str, recipe: Recipe) -> Pictures:
+def of_one_image(image: NDArray[np.uint8], name: str, recipe: Recipe) -> Images:
     """One image, uint8 (side, side, 3), of which neither class nor group are known."""
     table = pd.DataFrame({"file_name": [name], "source": "", "label": "", "group_id": ""})
     channels = np.ascontiguousarray(image.transpose(2, 0, 1))[None]
     cache = PixelCache(channels[:, 0], channels, np.zeros(1, np.int64))
-    return Pictures(table, cache, np.zeros(1, np.int64), recipe.input.normalize, 1)
+    return Images(table, cache, np.zeros(1, np.int64), recipe.input.normalize, 1)

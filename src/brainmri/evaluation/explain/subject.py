@@ -123,8 +123,8 @@ def first_test_image(run_dir: Path, data_dir: Path) -> Path:
 def phantom_slice() -> Image.Image:
     """The first slice of the phantom set (a simulated glioma), 8-bit grey, 128x128, without making the others."""
     rng = np.random.default_rng([0, 0])  # seed and subject, as `make_phantom` draws them
-    _, _, picture, _ = draw_slices(rng, draw_subject(rng, 0), 11, 128)[0]
-    return Image.fromarray(picture)
+    _, _, image, _ = draw_slices(rng, draw_subject(rng, 0), 11, 128)[0]
+    return Image.fromarray(image)
 
 
 def preprocessed(image: Image.Image, processor: BaseImageProcessor) -> tuple[torch.Tensor, NDArray[np.uint8]]:

@@ -28,7 +28,7 @@ class Seen(NamedTuple):
 
 @torch.inference_mode()
 def see(
-    pictures: Iterable[Image.Image],
+    images: Iterable[Image.Image],
     model: PreTrainedModel,
     processor: BaseImageProcessor,
     layer: str | None,
@@ -42,12 +42,12 @@ def see(
         model: in evaluation mode. processor: its own image processor.
         layer: the one whose input the features are (`classifier_layer`); with None, D is 0.
     """
-    remaining = iter(pictures)
+    remaining = iter(images)
     parts = []
     with features_of(model, layer) as seen:
         while batch := list(islice(remaining, batch_size)):
-            inputs = processor(images=[picture.convert("RGB") for picture in batch], return_tensors="pt")
+            inputs = processor(images=[image.convert("RGB") for image in batch], return_tensors="pt")
             logits = model(**inputs.to(model.device)).logits.double().cpu().numpy()
             features = seen.pop().cpu().numpy() if layer else np.empty((len(batch), 0), np.float32)
-            parts.append((logits, features, np.stack([global_statistics(picture) for picture in batch])))
+            parts.append((logits, features, np.stack([global_statistics(image) for image in batch])))
     return Seen(*map(np.concatenate, zip(*parts, strict=True)))

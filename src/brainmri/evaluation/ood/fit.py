@@ -18,7 +18,7 @@ from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDe
 from brainmri.evaluation.ood.features import see
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 from brainmri.io.decode import upright_8_bit
-from brainmri.io.read import prepared_picture
+from brainmri.io.read import prepared_image
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.models.layers import NoClassifierLayer, classifier_layer
 from brainmri.schemas import OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
@@ -43,7 +43,7 @@ def fit_ood_detector(
     started = time.perf_counter()
     model.eval()
     rows = {split: some_rows(data, split) for split in MOST}
-    example = processor(images=next(pictures(data, rows["train"])).convert("RGB"), return_tensors="pt")
+    example = processor(images=next(images(data, rows["train"])).convert("RGB"), return_tensors="pt")
     try:
         layer = classifier_layer(model, example["pixel_values"].to(model.device))
     except NoClassifierLayer as reason:
@@ -53,7 +53,7 @@ def fit_ood_detector(
         "other kinds (--ood false leaves it out)",
         len(rows["train"]),
     )
-    seen = {split: see(pictures(data, chosen), model, processor, layer) for split, chosen in rows.items()}
+    seen = {split: see(images(data, chosen), model, processor, layer) for split, chosen in rows.items()}
     rule = OODDetector.fit(layer, seen["train"][1:], seen["validation"][1:])
     rule.save(run_dir)
     rejected = {split: rule.rejected(rule.score(*of_split[1:])) for split, of_split in seen.items()}
@@ -90,10 +90,10 @@ def some_rows(data: PreparedData, split: str) -> NDArray[np.int64]:
     return np.sort(np.random.default_rng(0).permutation(rows)[: MOST[split]])
 
 
-def pictures(data: PreparedData, rows: NDArray[np.int64]) -> Iterator[Image.Image]:
+def images(data: PreparedData, rows: NDArray[np.int64]) -> Iterator[Image.Image]:
     """The images at `rows`, one after the other."""
     for name in data.index["file_name"].iloc[rows]:
-        yield prepared_picture(data.root / name)
+        yield prepared_image(data.root / name)
 
 
 def ood_record(
@@ -165,10 +165,10 @@ def probe_records(probes: Iterable[ProbeSet], answer: Answer) -> list[OODTestRes
 def _probe_record(probe: ProbeSet, answer: Answer) -> OODTestResult:
     known = {"name": probe.name, "source": probe.source, "use": probe.use, "meaning": probe.meaning}
     try:
-        pictures = probe.pictures()
+        images = probe.images()
     except AbsentPackage as reason:
         return OODTestResult(**known, n=0, rejected=None, ci95=None, absent=str(reason))
-    rejected = answer(pictures)
+    rejected = answer(images)
     from scipy.stats import binomtest  # half a second to import
 
     interval = binomtest(int(rejected.sum()), len(rejected)).proportion_ci(0.95)

@@ -24,7 +24,7 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from brainmri.io.decode import stretched, upright_8_bit
-from brainmri.io.read import prepared_picture
+from brainmri.io.read import prepared_image
 
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
@@ -63,8 +63,8 @@ OTHER_BODY_PARTS = (
 )
 HEAD_CT = ("693_J2KI.dcm", "J2K_pixelrep_mismatch.dcm", "eCT_Supplemental.dcm")
 TURNED: dict[str, Callable[[Image.Image], Image.Image]] = {
-    "turned by 90 degrees": lambda picture: picture.transpose(Image.Transpose.ROTATE_90),
-    "upside down": lambda picture: picture.transpose(Image.Transpose.ROTATE_180),
+    "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "upside down": lambda image: image.transpose(Image.Transpose.ROTATE_180),
     "inverted": ImageOps.invert,
 }
 
@@ -86,7 +86,7 @@ class ProbeSet:
     source: str
     use: str
     meaning: str
-    pictures: Callable[[], list[Image.Image]]
+    images: Callable[[], list[Image.Image]]
 
 
 def probe_sets(data: PreparedData) -> list[ProbeSet]:
@@ -107,7 +107,7 @@ def probe_sets(data: PreparedData) -> list[ProbeSet]:
             partial(_scikit_image, "microscope and eye"),
         ),
         ProbeSet("handwritten digits", "scikit-learn", DEVELOPMENT, REFUSE, _digits),
-        *_own_pictures(data, "validation", DEVELOPMENT),
+        *_own_images(data, "validation", DEVELOPMENT),
         ProbeSet("photographs", gradio, HELD_BACK, REFUSE, _gradio_photographs),
         ProbeSet("photographs, grey", gradio, HELD_BACK, REFUSE, _gradio_grey),
         ProbeSet("faces, grey", "scikit-image", HELD_BACK, REFUSE, partial(_lfw, slice(0, 100))),
@@ -129,12 +129,12 @@ def probe_sets(data: PreparedData) -> list[ProbeSet]:
             )
             for axis, plane in enumerate(("sagittal", "coronal", "axial"))
         ),
-        *_own_pictures(data, "test", HELD_BACK),
+        *_own_images(data, "test", HELD_BACK),
     ]
 
 
 # ---------------------------------------------------------------------- the run's own images
-def _own_pictures(data: PreparedData, split: str, use: str) -> Iterator[ProbeSet]:
+def _own_images(data: PreparedData, split: str, use: str) -> Iterator[ProbeSet]:
     for name, turn in TURNED.items():
         meaning = QUESTION if name == "upside down" else REFUSE
         yield ProbeSet(f"{split} images, {name}", "own images", use, meaning, partial(_own, data, split, turn))
@@ -143,14 +143,14 @@ def _own_pictures(data: PreparedData, split: str, use: str) -> Iterator[ProbeSet
 def _own(data: PreparedData, split: str, turn: Callable[[Image.Image], Image.Image]) -> list[Image.Image]:
     rows = data.index.iloc[data.rows(split)]
     chosen = rows.sample(frac=1, random_state=0).drop_duplicates("group_id").head(MOST_CHANGED)
-    return [turn(prepared_picture(data.root / name)) for name in chosen["file_name"]]
+    return [turn(prepared_image(data.root / name)) for name in chosen["file_name"]]
 
 
 # ---------------------------------------------------------------------- images of packages
 def _scikit_photographs() -> list[Image.Image]:
     from sklearn.datasets import load_sample_images
 
-    return [Image.fromarray(picture) for picture in load_sample_images().images] + _scikit_image("colour")
+    return [Image.fromarray(image) for image in load_sample_images().images] + _scikit_image("colour")
 
 
 def _scikit_grey() -> list[Image.Image]:
@@ -164,13 +164,13 @@ def _scikit_image(kind: str) -> list[Image.Image]:
 def _lfw(part: slice) -> list[Image.Image]:
     """Of 200 cut-outs, 25x25 pixels, the first 100 show faces and the others do not."""
     faces = np.load(_file("skimage", "data/lfw_subset.npy"))  # 0..1
-    return [Image.fromarray(np.round(255 * picture).astype(np.uint8)) for picture in faces[part]]
+    return [Image.fromarray(np.round(255 * image).astype(np.uint8)) for image in faces[part]]
 
 
 def _digits() -> list[Image.Image]:
     from sklearn.datasets import load_digits
 
-    return [stretched(picture) for picture in load_digits().images[:DIGITS]]
+    return [stretched(image) for image in load_digits().images[:DIGITS]]
 
 
 def _gradio_photographs() -> list[Image.Image]:
@@ -200,10 +200,10 @@ def _dicom(names: tuple[str, ...]) -> list[Image.Image]:
     paths = {name: get_testdata_file(name, download=False) for name in names}
     if absent := [name for name, path in paths.items() if path is None]:
         raise AbsentPackage(f"pydicom-data is not installed ({absent[0]} is not here)")
-    return [_dicom_picture(str(path)) for path in paths.values()]
+    return [_dicom_image(str(path)) for path in paths.values()]
 
 
-def _dicom_picture(path: str) -> Image.Image:
+def _dicom_image(path: str) -> Image.Image:
     """The (first) frame in the window that its file names, as a viewer shows it."""
     from pydicom import dcmread
     from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi_lut
@@ -215,8 +215,8 @@ def _dicom_picture(path: str) -> Image.Image:
         frame = apply_color_lut(frame, scan)
     if frame.ndim == 3:
         return Image.fromarray((frame / (256 if frame.dtype == np.uint16 else 1)).astype(np.uint8))
-    picture = stretched(apply_voi_lut(apply_modality_lut(frame, scan), scan))
-    return ImageOps.invert(picture) if scan.PhotometricInterpretation == "MONOCHROME1" else picture
+    image = stretched(apply_voi_lut(apply_modality_lut(frame, scan), scan))
+    return ImageOps.invert(image) if scan.PhotometricInterpretation == "MONOCHROME1" else image
 
 
 def _matplotlib_head() -> list[Image.Image]:
@@ -248,13 +248,13 @@ def _volume(path: Path) -> np.ndarray:
 
 def _slice(volume: np.ndarray, axis: int, position: int) -> Image.Image:
     """A slice with the front, or the top, of the head upwards, on a black square."""
-    picture = stretched(np.rot90(np.moveaxis(volume, axis, 0)[position]))  # `take` would copy the volume
-    side = max(picture.size)
-    return ImageOps.pad(picture, (side, side), color=0)
+    image = stretched(np.rot90(np.moveaxis(volume, axis, 0)[position]))  # `take` would copy the volume
+    side = max(image.size)
+    return ImageOps.pad(image, (side, side), color=0)
 
 
-def _grey(pictures: list[Image.Image]) -> list[Image.Image]:
-    return [picture.convert("L") for picture in pictures]
+def _grey(images: list[Image.Image]) -> list[Image.Image]:
+    return [image.convert("L") for image in images]
 
 
 def _files(package: str, names: tuple[str, ...] | list[str]) -> list[Image.Image]:

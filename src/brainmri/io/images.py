@@ -49,7 +49,7 @@ class Pages:
         return _decode("TIFF", self.data, index, self.limits)
 
 
-def open_picture(kind: str, data: bytes, limits: Limits) -> Still | Pages:
+def open_image(kind: str, data: bytes, limits: Limits) -> Still | Pages:
     """`kind`: as `kinds.kind_of` gives it. Of a moving image, the first frame.
 
     Raises:
@@ -58,17 +58,17 @@ def open_picture(kind: str, data: bytes, limits: Limits) -> Still | Pages:
     count = count_pages(data, limits) if kind == "TIFF" else 1
     if count > 1:
         return Pages(data, count, limits)
-    picture = _decode(kind, clean(kind, data), 0, limits)
-    if is_blank(picture):
+    image = _decode(kind, clean(kind, data), 0, limits)
+    if is_blank(image):
         raise UploadError(BLANK)
-    return Still(picture)
+    return Still(image)
 
 
-def check_picture(kind: str, data: bytes, limits: Limits) -> None:
+def check_image(kind: str, data: bytes, limits: Limits) -> None:
     """What can be told without decoding a pixel.
 
     Raises:
-        UploadError: as `open_picture`.
+        UploadError: as `open_image`.
     """
     if kind == "TIFF":
         count_pages(data, limits)
@@ -88,8 +88,8 @@ def _decode(kind: str, data: bytes, page: int, limits: Limits) -> Image.Image:
                 raise UploadError(NO_NUMBERS)
             if values.min() == values.max():
                 return Image.new("L", file.size)
-        picture = upright_8_bit(file)
-        return Image.fromarray(np.array(picture))  # without the file's own notes
+        image = upright_8_bit(file)
+        return Image.fromarray(np.array(image))  # without the file's own notes
 
 
 def _open(kind: str, data: bytes, limits: Limits) -> Image.Image:
