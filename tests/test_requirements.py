@@ -12,7 +12,7 @@ from packaging.utils import canonicalize_name
 ROOT = Path(__file__).parents[1]
 # Looked for where they are used, and said to be absent: on a Space only, for one benchmark, or in an extra.
 OPTIONAL = {"spaces", "kornia", "openvino", "skimage"}
-STANDARD = sys.stdlib_module_names | {"brainmri"}
+STANDARD = sys.stdlib_module_names | {"brainmri", "benchmarks"}
 
 
 def required() -> dict[str, Requirement]:
@@ -24,7 +24,12 @@ def required() -> dict[str, Requirement]:
 def imported() -> dict[str, str]:
     """Each module of other packages that the source imports, anywhere, and a file that does."""
     found: dict[str, str] = {}
-    for path in [*(ROOT / "src").rglob("*.py"), *(ROOT / "scripts").glob("*.py"), ROOT / "app.py"]:
+    for path in [
+        *(ROOT / "src").rglob("*.py"),
+        *(ROOT / "scripts").glob("*.py"),
+        *(ROOT / "benchmarks").glob("*.py"),
+        ROOT / "app.py",
+    ]:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
             names += [node.module or ""] if isinstance(node, ast.ImportFrom) and not node.level else []

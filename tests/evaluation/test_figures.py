@@ -9,6 +9,8 @@ from PIL import Image
 from brainmri.data.dataset import PreparedData
 from brainmri.reporting import plots
 
+from ..conftest import dataset_info
+
 LONG = ["Tumor (Unspecified)", "a_class_with_a_very_long_name", "Meningioma"]
 
 
@@ -110,7 +112,7 @@ def test_grids(tmp_path, drawn):
         Image.new("L", (20, 30), 10 * number).save(tmp_path / f"{number}.png")
         split, image = ("test", "t") if number == 11 else ("train", f"p{number // 4 * 4 if number < 8 else number}")
         rows.append({"file_name": f"{number}.png", "label": label, "split": split, "duplicate_id": image})
-    data = PreparedData(tmp_path, pd.DataFrame(rows), {"name": "phantom-1"}, ["a", "b"])
+    data = PreparedData(tmp_path, pd.DataFrame(rows), dataset_info(name="phantom-1"), ["a", "b"])
     plots.sample_grid(data, tmp_path / "s.png")
     shown = [axes.get_title() for axes in drawn[0].axes if axes.images]
     assert len(shown) == 5  # p0, p4, p8, p9, p10: each image once, none of the test split

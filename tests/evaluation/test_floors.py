@@ -8,7 +8,6 @@ import pytest
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
-from brainmri.evaluation import baselines as read_baselines
 from brainmri.evaluation.baselines import compute_baselines
 from brainmri.metrics import baselines
 from brainmri.metrics.baselines import (
@@ -69,7 +68,7 @@ def test_nearest_neighbour_in_small_blocks_is_the_plain_result(monkeypatch: pyte
     expected = np.mean(train_labels[table.argmax(1)] == test_labels)
     assert nearest_neighbour_accuracy(train, train_labels, test, test_labels) == pytest.approx(expected)
     monkeypatch.setattr(baselines, "BLOCK", 7)
-    monkeypatch.setattr(read_baselines, "TRAIN_BLOCK", 10)
+    monkeypatch.setattr(baselines, "TRAIN_BLOCK", 10)
     assert nearest_neighbour_accuracy(train, train_labels, test, test_labels) == pytest.approx(expected)
 
 
