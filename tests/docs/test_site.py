@@ -14,7 +14,7 @@ from tests.docs.command_line import flags_of, names, page
 ROOT = Path(__file__).parents[2]
 DOCS = ROOT / "docs"
 PAGES = [ROOT / "README.md", *sorted(path for path in DOCS.rglob("*.md") if path.name != "LOG.md")]
-CALLED = re.compile(r"(?:brainmri|(?:python|accelerate launch .*?|torchrun .*?) scripts/)\s*(\w+)(?:\.py)?\s*(.*)")
+CALLED = re.compile(r"(?:brainmri |(?:python|accelerate launch|torchrun)\s(?:.*\s)?scripts/)(\w+)(?:\.py)?(?=\s|$)(.*)")
 FLAG = re.compile(r"(?<!\S)--[A-Za-z][\w-]*")
 
 
