@@ -48,9 +48,9 @@ def test_one_run_gives_one_row_with_interval_and_floors_beneath(make_run, tmp_pa
     assert re.fullmatch(r"\d\d\.\d % \[\d\d\.\d, \d\d\.\d\]", rows[0][5])
     assert rows[0][6:] == ["10.0", "14", "23,569,348"]
     assert [row[0] for row in rows[1:]] == [
-        "*floor: Always the most frequent class*",
-        "*floor: Nearest training image (64x64 pixels)*",
-        "*floor: Trees on 7 global statistics*",
+        "*baseline: Always the most frequent class*",
+        "*baseline: Nearest training image (64x64 pixels)*",
+        "*baseline: Trees on 7 global statistics*",
     ]
     assert [row[5] for row in rows[1:]] == ["31.0 %", "82.3 %", "77.4 %"]
 

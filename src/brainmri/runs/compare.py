@@ -107,7 +107,7 @@ def comparison_markdown(table: pd.DataFrame, *, short: bool = False) -> str:
     for floor, name in BASELINES.items():
         values = floors[floors["recipe"] == floor]
         cells = [_floor_accuracy(_of_split(values, split.rows)) for split in splits]
-        rows.append([f"*floor: {name}*", "", "", "", "", *cells, "", "", ""] + [""] * several_machines)
+        rows.append([f"*baseline: {name}*", "", "", "", "", *cells, "", "", ""] + [""] * several_machines)
     if short:
         kept = [0, *([1] if models["protocol"].nunique() > 1 else []), *range(5, 5 + len(splits))]
         return markdown_table(*_columns(header, rows, kept)) + "\n\n" + " ".join(_accuracy_legend(models))
@@ -188,7 +188,7 @@ def _accuracy_legend(models: pd.DataFrame) -> list[str]:
         "Test accuracy with its 95 % interval, resampled by group; several seeds give mean ± standard deviation and "
         "the mean of their intervals.",
         "A dash in a test column: not run on that split.",
-        "A floor is what a method without a network reaches on the same split.",
+        "A baseline is what a method without a network reaches on the same split.",
     ]
     if models["leaky"].any():
         parts.append("Leaky: images of one group stand in more than one split, so the accuracy is inflated.")
