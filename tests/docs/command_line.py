@@ -113,8 +113,13 @@ def _shown(action: argparse.Action) -> str:
     ]
     takes = "" if action.nargs == 0 or action.choices is not None else f" {metavar}"
     if action.nargs == "?":
-        takes = f" [{metavar.lower() if '|' in metavar else metavar}]".replace("|", "\\|")
-    return ", ".join(f"`{option}{takes}`" for option in written) + " ..." * (action.nargs in ("*", "+"))
+        takes = f" [{metavar}]"
+    return ", ".join(_code(f"{option}{takes}") for option in written) + " ..." * (action.nargs in ("*", "+"))
+
+
+def _code(text: str) -> str:
+    """In a table a | ends the cell, also in code."""
+    return f"<code>{text.replace('|', '&#124;')}</code>" if "|" in text else f"`{text}`"
 
 
 if __name__ == "__main__":
