@@ -121,4 +121,4 @@ def test_a_run_without_a_detector_says_why_wherever_one_would_stand(
     assert result_of(run)["ood"] is None
     assert not (run / "uncertainty.safetensors").exists()
     assert NOT_ASKED in (run / "report.html").read_text()
-    assert load_model(str(run)).rule is None
+    assert load_model(str(run)).ood_detector is None
