@@ -21,7 +21,16 @@ from brainmri.models.introspect import on_hub
 
 from .scripts import SCRIPTS, run_here
 
-TINY = ["--arch", "cnn_4x4", "--recipe", "input.size=32", "model.arguments.image_size=32", "model.arguments.dropout=0"]
+TINY = [
+    "--arch",
+    "cnn_4x4",
+    "--ood",
+    "false",
+    "--recipe",
+    "input.size=32",
+    "model.arguments.image_size=32",
+    "model.arguments.dropout=0",
+]
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
 

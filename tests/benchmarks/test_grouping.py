@@ -12,6 +12,7 @@ def slices() -> np.ndarray:
     return phantom_thumbnails(32)
 
 
+@pytest.mark.integration
 def test_measures_every_size_in_a_process_of_its_own() -> None:
     results = measure([40, 600])
     assert [result["size"] for result in results] == [40, 600]
@@ -21,6 +22,7 @@ def test_measures_every_size_in_a_process_of_its_own() -> None:
         assert 1 <= result["largest_group"] <= result["size"] - result["groups"] + 1
 
 
+@pytest.mark.integration
 @pytest.mark.skipif("sys.platform == 'win32'", reason="Windows does not tell the peak")
 def test_the_peak_is_not_that_of_the_caller() -> None:
     held = np.ones(2**27)  # 1 GiB

@@ -51,6 +51,7 @@ PREPARER = "import sys; from brainmri.data.source import prepared_data; "
 PREPARER += "print('ready', prepared_data(sys.argv[1], 'grouped', insist=False).root)"
 
 
+@pytest.mark.integration
 def test_of_three_runs_on_one_raw_folder_one_prepares_and_the_others_wait(raw: Path, tmp_path: Path) -> None:
     """And of a fourth, killed before them in the middle of its work, nothing is taken for finished."""
     environment = os.environ | {"BRAINMRI_CACHE": str(tmp_path / "cache")}

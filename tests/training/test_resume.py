@@ -239,7 +239,19 @@ def test_features_made_before_the_first_checkpoint_are_used_again(
 ) -> None:
     stage = "stages=[{epochs: 2, learning_rate: 0.01, freeze: backbone, cached_views: 2, keep: last}]"
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32"]
-    arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stage, "--data_dir", str(phantom)]
+    arguments = [
+        "--arch",
+        "resnet50",
+        "--weights",
+        "random",
+        "--ood",
+        "false",
+        "--recipe",
+        *tiny,
+        stage,
+        "--data_dir",
+        str(phantom),
+    ]
     runs = tmp_path / "whole", tmp_path / "killed", tmp_path / "torn"
     done = train_here(*arguments, "--output_dir", str(runs[0]))
     assert done.returncode == 0, done.stderr

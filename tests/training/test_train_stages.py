@@ -23,7 +23,17 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
     run = tmp_path / "mixed"
     changes = ["input.size=160", "batch_size=16", "stages.0={epochs: 3, ema: 0.9, learning_rate: 0.001}"]
     changes += ["mix={mixup: 0.4, cutmix: 1.0}"]
-    arguments = ["--arch", "timm:test_vit", "--weights", "random", "--positive", "glioma", "meningioma"]
+    arguments = [
+        "--arch",
+        "timm:test_vit",
+        "--weights",
+        "random",
+        "--ood",
+        "false",
+        "--positive",
+        "glioma",
+        "meningioma",
+    ]
     arguments += ["--recipe", *changes, "--data_dir", str(phantom), "--output_dir", str(run), "--bf16", "true"]
     arguments += ["--per_device_train_batch_size", "32", "--save_total_limit", "9"]
     done = train(*arguments, "--keep_checkpoints")
@@ -62,7 +72,19 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
 def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, phantom: Path, tmp_path: Path) -> None:
     stage = "stages=[{epochs: 4, learning_rate: 0.01, freeze: backbone, cached_views: 3, keep: last}]"
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
-    arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stage, "--data_dir", str(phantom)]
+    arguments = [
+        "--arch",
+        "resnet50",
+        "--weights",
+        "random",
+        "--ood",
+        "false",
+        "--recipe",
+        *tiny,
+        stage,
+        "--data_dir",
+        str(phantom),
+    ]
     arguments += ["--save_total_limit", "9", "--keep_checkpoints"]
     run = tmp_path / "run"
     arguments += ["--output_dir", str(run)]
@@ -86,6 +108,7 @@ def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, 
     np.testing.assert_allclose(pd.read_csv(run / "history.csv")[figures], before[figures], atol=1e-5)
 
 
+@pytest.mark.integration
 def test_stages_freeze_restore_the_best_and_stop_early(train_here: Train, phantom: Path, tmp_path: Path) -> None:
     import timm
 
@@ -95,7 +118,19 @@ def test_stages_freeze_restore_the_best_and_stop_early(train_here: Train, phanto
     )
     tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
     run = tmp_path / "staged"
-    arguments = ["--arch", "resnet50", "--weights", "random", "--recipe", *tiny, stages, "--output_dir", str(run)]
+    arguments = [
+        "--arch",
+        "resnet50",
+        "--weights",
+        "random",
+        "--ood",
+        "false",
+        "--recipe",
+        *tiny,
+        stages,
+        "--output_dir",
+        str(run),
+    ]
     arguments += ["--data_dir", str(phantom), "--save_total_limit", "9"]
     done = train_here(*arguments, "--keep_checkpoints")
     assert done.returncode == 0, done.stderr

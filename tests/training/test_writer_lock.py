@@ -22,6 +22,7 @@ time.sleep(60)
 """
 
 
+@pytest.mark.integration
 def test_a_killed_holder_lets_go_and_a_living_one_is_named(tmp_path: Path) -> None:
     run = tmp_path / "runs" / "one"
     with subprocess.Popen([sys.executable, "-c", HOLDER, str(run)], stdout=subprocess.PIPE, text=True) as holder:
