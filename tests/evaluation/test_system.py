@@ -16,18 +16,24 @@ from brainmri.runs.compare import compare_runs
 from brainmri.runs.manifest import settings_of
 from brainmri.runs.system import BESIDE, as_trained, changes_of
 from brainmri.runs.table import read_runs
+from brainmri.schemas import DataFacts, RunManifest, RunSettings, write
 from brainmri.training.arguments import stage_arguments
 
 from ..conftest import MakeRun
 
 
-def trained_with(flags: str, arch: str = "efficientnet_lite0") -> Recipe:
-    """What `recipe.yaml` says after `train.py --arch ARCH FLAGS`."""
+def asked_for(flags: str, arch: str) -> tuple[Recipe, RunSettings]:
+    """The recipe before the training, and the settings, of `train.py --arch ARCH FLAGS`."""
     run, given_flags = parse(["--arch", arch, *shlex.split(flags)])
     recipe = resolve(run.arch, run.protocol, run.recipe)
     seed = int(given_flags.get("seed", recipe.seed))
     arguments = [stage_arguments(recipe, stage, given_flags, seed, "runs/x") for stage in recipe.stages]
-    return as_trained(recipe, settings_of(run, recipe, seed, arguments))
+    return recipe, settings_of(run, recipe, seed, arguments)
+
+
+def trained_with(flags: str, arch: str = "efficientnet_lite0") -> Recipe:
+    """What `recipe.yaml` says after `train.py --arch ARCH FLAGS`."""
+    return as_trained(*asked_for(flags, arch))
 
 
 @pytest.mark.parametrize(
@@ -139,6 +145,18 @@ def test_a_recipe_of_version_1_is_read_under_todays_keys(make_run: MakeRun) -> N
     (run / "recipe.yaml").write_text(yaml.safe_dump(content | {"epochs": 3}))
     with pytest.raises(ValueError, match=r"recipe\.yaml"):
         read_recipe_file(run / "recipe.yaml")
+
+
+def test_flags_of_a_run_of_version_1_count_too(make_run: MakeRun) -> None:
+    """Its recipe.yaml does not hold them; its run.json does."""
+    run = make_run()
+    recipe, settings = asked_for("--learning_rate 0.01 --report_to none", "resnet50")
+    facts = {"contents": "c", "table": "t", "split": "grouped", "split_seed": 42, "classes": [], "counts": {}}
+    data = DataFacts.model_validate(facts | {"name": "x"})
+    write(RunManifest(created="then", settings=settings, data=data, weights="random"), run / "run.json")
+    (run / "uncertainty.json").rename(run / "trust.json")
+    expected = ", ".join(f"stages.{k}.learning_rate=0.01" for k in range(len(recipe.stages)))
+    assert read_runs([run])["changes"].tolist() == [expected]
 
 
 def test_the_committed_results_are_still_read(tmp_path: Path) -> None:

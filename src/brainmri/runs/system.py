@@ -7,13 +7,14 @@ TrainingArguments. Its difference from the packaged recipe of the same name and 
 from __future__ import annotations
 
 import json
+from pathlib import Path
 from typing import Any
 
 from brainmri.files import digest
 from brainmri.models.introspect import resolve
-from brainmri.recipe import Recipe, differences
-from brainmri.runs.manifest import FREE
-from brainmri.schemas import RunSettings
+from brainmri.recipe import Recipe, differences, read_recipe_file
+from brainmri.runs.manifest import FREE, read_manifest
+from brainmri.schemas import EARLIER_UNCERTAINTY, RunSettings, uncertainty_file
 
 # Keys of a recipe that say nothing of a system, or whose effect stands in a column of its own in every comparison.
 BESIDE = ("title", "source", "published", "seed", "split", "input.normalize")
@@ -46,6 +47,14 @@ def as_trained(recipe: Recipe, settings: RunSettings) -> Recipe:
                 others[name] = used[name]
         content["batch_size"] = used.get("global_batch", recipe.batch_size)
     return Recipe.model_validate(content | {"training_arguments": others})
+
+
+def recipe_of(run_dir: Path) -> Recipe:
+    """What a run was trained by, also of one that an earlier version made: its training arguments are in `run.json`."""
+    recipe = read_recipe_file(run_dir / "recipe.yaml")
+    earlier = uncertainty_file(run_dir).name == EARLIER_UNCERTAINTY
+    manifest = read_manifest(run_dir) if earlier else None
+    return as_trained(recipe, manifest.settings) if manifest else recipe
 
 
 def _fits(content: dict[str, Any], number: int, stage: dict[str, Any]) -> bool:

@@ -14,8 +14,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from brainmri.errors import reading
-from brainmri.recipe import Recipe, read_recipe_file
-from brainmri.runs.system import changes_of
+from brainmri.recipe import Recipe
+from brainmri.runs.system import changes_of, recipe_of
 from brainmri.schemas import RunResult, read_result
 from brainmri.wording import BASELINES, split_title
 
@@ -187,8 +187,7 @@ def _row(run_dir: Path) -> dict[str, Any]:
             raise FileNotFoundError(f"{run_dir}: {name} is missing; copy the whole run folder, or leave it out.")
     with reading(run_dir / "history.csv"):
         best = int(pd.read_csv(run_dir / "history.csv")["train_accuracy"].argmax()) + 1
-    recipe = read_recipe_file(run_dir / "recipe.yaml")
-    return {"folder": str(run_dir), "best_train_epoch": best, **result_row(result, recipe)}
+    return {"folder": str(run_dir), "best_train_epoch": best, **result_row(result, recipe_of(run_dir))}
 
 
 def _base(table: pd.DataFrame) -> pd.Series:
