@@ -143,7 +143,7 @@ def test_several_ranks_train_as_one_process_does(
     ranks: int, train: Train, finished: Path, phantom: Path, tmp_path: Path
 ) -> None:
     run, launcher = tmp_path / "several", (sys.executable, "-m", "torch.distributed.run", "--standalone")
-    arguments = ["--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(run)]
+    arguments = ["--ood", "true", "--data_dir", str(phantom), "--num_train_epochs", "6", "--output_dir", str(run)]
     done = train(*TINY, *arguments, launcher=(*launcher, "--nproc_per_node", str(ranks)))
     assert done.returncode == 0, done.stderr
     one, several = result_of(finished), result_of(run)
