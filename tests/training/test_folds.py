@@ -62,7 +62,8 @@ def pooled_of(run: Path, second: pd.DataFrame, data: PreparedData) -> None:
 
 @pytest.mark.integration
 def test_the_folds_are_pooled_and_a_stopped_command_goes_on(train_here: Train, phantom: Path, tmp_path: Path) -> None:
-    command = [*TINY, "--ood", "true", "--data_dir", str(phantom), "--num_train_epochs", "1"]
+    command = [*TINY, "--ood", "true"]
+    command += ["--data_dir", str(phantom), "--num_train_epochs", "1"]
     command += ["--folds", "2", "--output_dir"]
     run = tmp_path / "runs" / "folds"
     done = train_here(*command, str(run))
