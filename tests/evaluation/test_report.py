@@ -6,7 +6,7 @@ from html.parser import HTMLParser
 import pandas as pd
 import pytest
 
-from brainmri.evaluation.predictions import read_predictions
+from brainmri.evaluation.inference import read_predictions
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.reporting.model_card import write_card
 from brainmri.reporting.run_report import write_figures, write_report

@@ -14,8 +14,7 @@ from brainmri.models.introspect import resolve
 from brainmri.recipe import Recipe, differences, read_recipe, read_recipe_file
 from brainmri.runs.compare import compare_runs
 from brainmri.runs.manifest import settings_of
-from brainmri.runs.system import BESIDE, as_trained, changes_of
-from brainmri.runs.table import read_runs
+from brainmri.runs.table import BESIDE, as_trained, changes_of, read_runs
 from brainmri.schemas import DataFacts, RunManifest, RunSettings, write
 from brainmri.training.arguments import stage_arguments
 

@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
+from brainmri.hub.build import take_push
 from brainmri.hub.model_repository import model_repository
-from brainmri.hub.push import take_push
 
 from .conftest import ROOT, TINY_CNN, Run, python
 from .loopback import LoopbackHub

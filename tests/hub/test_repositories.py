@@ -19,7 +19,7 @@ from brainmri.hub.dataset_repository import dataset_repository
 from brainmri.hub.model_repository import default_name, model_repository
 from brainmri.hub.recipe_cards import carded_recipes, write_recipe_cards
 from brainmri.hub.results_repository import results_repository
-from brainmri.reporting.citations import known_licence
+from brainmri.reporting.model_card import known_licence
 
 from ..scripts import run_here
 from .conftest import ROOT, Run

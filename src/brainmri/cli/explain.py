@@ -72,7 +72,7 @@ def main() -> None:
 
     from brainmri.data.dataset import OUTLINES, open_prepared
     from brainmri.data.masks import read_polygons
-    from brainmri.evaluation.explain import inspect, layers, subject
+    from brainmri.evaluation.explain import inspect, subject
     from brainmri.files import check_output, default_output, digest, digest_of_files, output
     from brainmri.reporting import explain_plots
     from brainmri.reporting.run_report import write_report
@@ -117,10 +117,10 @@ def main() -> None:
 
     # ------------------------------------------------------------------ the studies
     if "layers" in arguments.studies:
-        table = layers.layer_table(model.network, pixels)
+        table = inspect.layer_table(model.network, pixels)
         with made("layers") as folder:
             table.to_csv(folder / "layers.csv", index=False, lineterminator="\n")
-            (folder / "layers.txt").write_text(f"{model.title}\n\n{layers.layer_text(table)}", encoding="utf-8")
+            (folder / "layers.txt").write_text(f"{model.title}\n\n{inspect.layer_text(table)}", encoding="utf-8")
         print(f"\nLayers: {_layer_summary(table)}")
 
     if "features" in arguments.studies:

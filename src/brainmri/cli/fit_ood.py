@@ -24,8 +24,8 @@ def main() -> None:
 
     from brainmri.data.dataset import open_prepared
     from brainmri.environment import keep_freed_memory, use_cpu_well
+    from brainmri.evaluation.inference import read_predictions
     from brainmri.evaluation.ood.fit import fit_ood_detector
-    from brainmri.evaluation.predictions import read_predictions
     from brainmri.metrics.calibration import uncertainty_record
     from brainmri.models.load import load_classifier, load_processor
     from brainmri.runs.finalize import write_run

@@ -44,7 +44,7 @@ def main() -> None:
     from transformers.utils.logging import disable_progress_bar
 
     from brainmri.data.shards import is_sharded
-    from brainmri.hub.push import take_push
+    from brainmri.hub.build import take_push
     from brainmri.models.introspect import resolve
     from brainmri.runs.folder import RunFolder, summary, where_to_resume
     from brainmri.runs.manifest import settings_of

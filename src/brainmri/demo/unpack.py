@@ -8,7 +8,7 @@ from pathlib import Path, PurePosixPath
 from brainmri.data.layouts import MRI_FOLDER, TUMOR_CLASSES
 from brainmri.data.tables import SPLIT_NAMES
 from brainmri.io.archive import Archive, Member, open_archive
-from brainmri.io.images import KINDS, check_image
+from brainmri.io.decode import KINDS, check_image
 from brainmri.io.limits import LIMITS, Limits, UploadError
 from brainmri.io.open import NESTED, is_archive
 from brainmri.io.read import IMAGE_SUFFIXES

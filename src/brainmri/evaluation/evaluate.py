@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from brainmri.data.dataset import NAME_SUFFIX, SPLITS, class_without_tumour, merged_fingerprint
 from brainmri.environment import environment
+from brainmri.evaluation.inference import predictions_table
 from brainmri.evaluation.ood.fit import rejection
-from brainmri.evaluation.predictions import predictions_table
 from brainmri.evaluation.run_warnings import training_warnings
 from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions

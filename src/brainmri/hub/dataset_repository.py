@@ -19,8 +19,7 @@ from brainmri.data.prepare import PREPARE_VERSION
 from brainmri.evaluation.baselines import compute_baselines
 from brainmri.hub.checks import MARK, Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
-from brainmri.reporting.citations import ICBM_LICENCE, ICBM_NOTICE, citations
-from brainmri.reporting.model_card import card_templates
+from brainmri.reporting.model_card import ICBM_LICENCE, ICBM_NOTICE, card_templates, citations
 from brainmri.schemas import AuditReport, DatasetInfo, write
 from brainmri.wording import BASELINES
 

@@ -8,8 +8,7 @@ from pathlib import Path
 import yaml
 
 from brainmri.hub.checks import MARK, Publication
-from brainmri.reporting.citations import OUR_LICENCE
-from brainmri.reporting.model_card import card_templates
+from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 
 TITLE = "Accuracy with an interval by group"
 NAME = "grouped_accuracy"  # `evaluate` looks for a file of the repository's name

@@ -15,8 +15,7 @@ from brainmri.hub.checks import ONNX_FILE, Publication, PublishError, check_lice
 from brainmri.hub.leak_scan import without_paths
 from brainmri.models.load import check_timm, load_classifier
 from brainmri.models.onnx import export_classifier
-from brainmri.reporting.citations import known_licence
-from brainmri.reporting.model_card import write_card
+from brainmri.reporting.model_card import known_licence, write_card
 from brainmri.reporting.run_report import write_report
 from brainmri.schemas import EARLIER_UNCERTAINTY, json_text, read_result, uncertainty_file
 

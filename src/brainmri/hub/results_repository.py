@@ -8,8 +8,7 @@ import pandas as pd
 
 from brainmri.hub.checks import MARK, Publication, PublishError
 from brainmri.hub.leak_scan import without_paths
-from brainmri.reporting.citations import OUR_LICENCE
-from brainmri.reporting.model_card import card_templates
+from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 from brainmri.runs.compare import COLUMNS, compare_runs, comparison_markdown, read_comparison, write_comparison
 from brainmri.runs.table import SEEDS, TEXT, read_runs, read_table
 from brainmri.schemas import find_runs

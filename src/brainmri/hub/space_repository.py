@@ -10,8 +10,7 @@ from pathlib import Path
 import yaml
 
 from brainmri.hub.checks import MARK, ONNX_FILE, Publication, PublishError
-from brainmri.reporting.citations import OUR_LICENCE
-from brainmri.reporting.model_card import card_templates
+from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 
 PYTHON = "3.12"  # what ZeroGPU runs
 TITLE = "Brain MRI slices: classes with honest evidence"

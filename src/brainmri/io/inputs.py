@@ -14,7 +14,7 @@ from PIL import Image
 
 from brainmri.errors import did_you_mean, paths_like
 from brainmri.io.archive import is_ignored, open_archive
-from brainmri.io.images import PLANE
+from brainmri.io.decode import PLANE
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import is_archive, read_file
 from brainmri.io.scan import Part, Read, Scan, Stack, natural, open_file, open_series

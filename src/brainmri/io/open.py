@@ -110,7 +110,7 @@ def source_of(kind: str, data: bytes, limits: Limits) -> Slices:
         from brainmri.io.nifti import open_volume
 
         return open_volume(data, limits)
-    from brainmri.io.images import open_image
+    from brainmri.io.decode import open_image
 
     return open_image(kind, data, limits)
 

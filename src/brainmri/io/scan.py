@@ -15,7 +15,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.io.images import PLANE
+from brainmri.io.decode import PLANE
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import NESTED, Slices, source_of
 from brainmri.io.sniff import kind_of, office_document

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import pandas as pd
 
-from brainmri.evaluation.predictions import read_predictions, write_predictions
+from brainmri.evaluation.inference import read_predictions, write_predictions
 from brainmri.reporting import plots
 from brainmri.reporting.html import embedded_figures, shown, write_page
 from brainmri.reporting.robustness_report import read_study

@@ -16,8 +16,8 @@ from numpy.typing import NDArray
 from brainmri.data.dataset import PreparedData
 from brainmri.environment import environment
 from brainmri.evaluation.baselines import cached_baselines, streamed_baselines
+from brainmri.evaluation.inference import predictions_table, write_predictions
 from brainmri.evaluation.ood.fit import fit_ood_detector
-from brainmri.evaluation.predictions import predictions_table, write_predictions
 from brainmri.files import finishing, sha256
 from brainmri.metrics.calibration import uncertainty_record
 from brainmri.metrics.classification import evaluate_predictions
@@ -30,7 +30,7 @@ from brainmri.reporting import plots
 from brainmri.reporting.model_card import write_card
 from brainmri.reporting.run_report import write_figures, write_report
 from brainmri.runs.folder import RunFolder
-from brainmri.runs.system import as_trained
+from brainmri.runs.table import as_trained
 from brainmri.schemas import (
     DataPart,
     Detection,

@@ -10,7 +10,7 @@ import pandas as pd
 
 from brainmri.data.dataset import PreparedData
 from brainmri.data.splits import folds_fingerprint
-from brainmri.evaluation.predictions import read_predictions, write_predictions
+from brainmri.evaluation.inference import read_predictions, write_predictions
 from brainmri.runs.finalize import ScoredSplit, measure, write_run
 from brainmri.schemas import Baselines, RunResult, read_result
 from brainmri.wording import BASELINES

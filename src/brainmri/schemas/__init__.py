@@ -12,15 +12,26 @@ from brainmri.schemas.audit import (
     ThresholdGroups,
     TraitAccuracy,
 )
-from brainmri.schemas.base import Interval, Record, as_record, json_text, read, read_json, write
+from brainmri.schemas.base import (
+    EARLIER_ARRAYS,
+    EARLIER_UNCERTAINTY,
+    Interval,
+    Record,
+    as_record,
+    json_text,
+    read,
+    read_json,
+    renamed,
+    write,
+)
 from brainmri.schemas.dataset import DatasetInfo, DataSummary, PrepareSettings
-from brainmri.schemas.earlier import EARLIER_ARRAYS, EARLIER_UNCERTAINTY, renamed
 from brainmri.schemas.evaluation import (
     CalibrationEffect,
     CorruptionKind,
     DrawnImages,
     EvaluatedRun,
     EvaluationResult,
+    ExportedModel,
     GroupAccuracies,
     GroupAccuracy,
     MapScore,
@@ -31,10 +42,12 @@ from brainmri.schemas.evaluation import (
     RobustnessResult,
     RobustnessRow,
     ScoredModelAndData,
+    SimulatedImages,
+    TensorSpec,
+    TorchComparison,
     TrainedOn,
     WorstGroups,
 )
-from brainmri.schemas.export import ExportedModel, SimulatedImages, TensorSpec, TorchComparison
 from brainmri.schemas.figures import (
     Baselines,
     Calibration,

@@ -9,9 +9,8 @@ from typing import Literal
 from pydantic import Field, PositiveFloat
 
 from brainmri.errors import did_you_mean, paths_like
-from brainmri.schemas.base import Record, as_record, json_text, read_json
+from brainmri.schemas.base import EARLIER_UNCERTAINTY, Record, as_record, json_text, read_json, renamed
 from brainmri.schemas.dataset import DataSummary
-from brainmri.schemas.earlier import EARLIER_UNCERTAINTY, renamed
 from brainmri.schemas.figures import (
     Baselines,
     Calibration,

@@ -1,16 +1,21 @@
-"""The pixel cache as a torch `Dataset` that reads a whole batch in one gather."""
+"""The pixel cache as a torch `Dataset` that reads a whole batch in one gather; mixup and cutmix of a batch."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch.utils.data import Dataset
+from torchvision.transforms import v2
 
 from brainmri.data.pixel_cache import PixelCache
 from brainmri.transforms.augment import random_parameters
 from brainmri.transforms.copy_paste import CopyPaste
+
+if TYPE_CHECKING:
+    from brainmri.recipe import Mix
 
 
 class SliceBatches(Dataset[dict[str, torch.Tensor]]):
@@ -74,3 +79,20 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     def __getitem__(self, position: int) -> dict[str, torch.Tensor]:
         """One sample, in the shapes of `__getitems__` without their first dimension."""
         return {name: value[0] for name, value in self.__getitems__([position]).items()}
+
+
+Mixer = Callable[[torch.Tensor, torch.Tensor], tuple[torch.Tensor, torch.Tensor]]
+
+
+def mixer(mix: Mix, classes: int) -> Mixer:
+    """A function of images (B, 3, H, W) and labels (B,) that gives mixed images and class shares (B, classes).
+
+    A batch that is not mixed keeps its labels (B,). The draws come from torch's generator, which a checkpoint restores;
+    each process mixes its own part of a batch, so that one process and two do not train to the same digit.
+    """
+    kinds = [
+        kind(alpha=alpha, num_classes=classes)
+        for kind, alpha in ((v2.MixUp, mix.mixup), (v2.CutMix, mix.cutmix))
+        if alpha > 0
+    ]
+    return v2.RandomApply([v2.RandomChoice(kinds)], p=mix.probability)

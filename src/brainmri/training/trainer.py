@@ -30,17 +30,13 @@ from brainmri.errors import NoSpaceError, advising, lost_process, out_of_memory,
 from brainmri.models.preprocessing import normalized
 from brainmri.recipe import Recipe, Stage
 from brainmri.training.arguments import memory_advice
-from brainmri.training.batches import SliceBatches
+from brainmri.training.batches import SliceBatches, mixer
 from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, seal
-from brainmri.training.clock import Clock
-from brainmri.training.divergence import diverged, not_finite
 from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
-from brainmri.training.mixup import mixer
 from brainmri.training.optimizer import MovingAverage, frozen_norms, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
-from brainmri.training.progress import EpochLines, LossProgress
+from brainmri.training.progress import Clock, EpochLines, EpochTally, LossProgress, diverged, not_finite
 from brainmri.training.streaming import StreamedImages
-from brainmri.training.tally import EpochTally
 from brainmri.transforms.augment import augment
 
 EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait

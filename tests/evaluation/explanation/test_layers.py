@@ -5,7 +5,7 @@ import torch
 from torch import nn
 from transformers import ViTConfig, ViTForImageClassification
 
-from brainmri.evaluation.explain.layers import layer_table, layer_text
+from brainmri.evaluation.explain.inspect import layer_table, layer_text
 from brainmri.models.build import build_model, parameter_counts
 from brainmri.models.introspect import resolve
 from brainmri.models.layers import bare_network

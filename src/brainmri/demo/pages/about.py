@@ -11,8 +11,8 @@ import yaml
 
 from brainmri import __version__
 from brainmri.demo.pages.components import file_text
-from brainmri.reporting.citations import citations
 from brainmri.reporting.html import render
+from brainmri.reporting.model_card import citations
 from brainmri.wording import BASELINES, RESEARCH_ONLY, data_title, with_interval
 
 if TYPE_CHECKING:

@@ -12,7 +12,7 @@ from markupsafe import Markup, escape
 from brainmri.demo import response
 from brainmri.demo.pages.components import Files, ImageUpload, Uploaded
 from brainmri.demo.response_text import agreement
-from brainmri.io.images import PLANE
+from brainmri.io.decode import PLANE
 from brainmri.io.limits import LIMITS, UploadError
 from brainmri.io.nifti import AXES
 from brainmri.io.open import Upload, open_many, open_upload
