@@ -1,4 +1,4 @@
-"""What a model says of images: probabilities, prediction set, whether its OOD detector abstains; and `predictions.csv`."""
+"""What a model says of images: probabilities, prediction set, whether the detector abstains; `predictions.csv`."""
 
 from __future__ import annotations
 

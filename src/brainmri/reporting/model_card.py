@@ -1,4 +1,4 @@
-"""The model card (`README.md`) of a run: metadata that the Hub understands, and the figures of `result.json`; licences and citations."""
+"""The model card (`README.md`) of a run: metadata for the Hub, the figures of `result.json`, licences, citations."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is kept and shown of a training: its clock, the sums of an epoch, one bar with the time left, and whether it diverged."""
+"""What is kept and shown of a training: its clock, sums of an epoch, a bar with the time left, and divergence."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A network looked into: its layers, the feature maps of one image, dropout, and the classification report of its run."""
+"""A network looked into: its layers, the feature maps of one image, dropout, and a classification report."""
 
 from __future__ import annotations
 
