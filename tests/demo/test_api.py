@@ -22,8 +22,8 @@ from benchmarks.load_test import resident_mib
 from brainmri.evaluation.inference import infer
 from brainmri.models.load import load_classifier, load_processor
 
+from ..io.hostile import hostile_files
 from .serving import Served, served
-from .uploads.hostile import hostile_files
 
 pytestmark = pytest.mark.integration
 

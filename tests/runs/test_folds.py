@@ -13,7 +13,7 @@ from brainmri.data.splits import fold_numbers, with_fold
 from brainmri.runs.folds import pool
 
 from ..scripts import run_here
-from .conftest import TINY, Train, result_of
+from ..training.conftest import TINY, Train, result_of
 
 
 def test_every_image_is_tested_once_without_its_group(phantom: Path) -> None:

@@ -17,7 +17,7 @@ from brainmri.io.open import open_bytes, open_many, open_upload
 from .good import good_files
 from .hostile import IMAGE, Hostile, answer, page
 
-REPOSITORY = Path(__file__).parents[3]
+REPOSITORY = Path(__file__).parents[2]
 SECONDS = 3.0  # of processor time, for one file; a slow machine included
 PEAK_MB = 150  # above what the imports need; the bombs among the files would take from 200 MB to terabytes
 
@@ -25,7 +25,7 @@ MEASURE = """
 import logging
 import sys
 from pathlib import Path
-from tests.demo.uploads.good import good_files
+from tests.io.good import good_files
 from brainmri.io.open import open_bytes, open_many, open_upload
 from brainmri.io.limits import UploadError
 
@@ -117,7 +117,7 @@ def test_nothing_is_written_where_no_data_set_is_asked_for(hostile, monkeypatch)
 
 def test_committed_page_is_what_the_files_are_answered(answered):
     committed = REPOSITORY / "docs" / "hostile-inputs.md"
-    made = "python -m tests.demo.uploads.hostile docs/hostile-inputs.md"
+    made = "python -m tests.io.hostile docs/hostile-inputs.md"
     now = page([(one.one, one.said, one.audited) for one in answered])
     assert committed.read_text(encoding="utf-8") == now, f"make it again: {made}"
 

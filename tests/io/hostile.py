@@ -1,6 +1,6 @@
 """Hostile and broken files, and the page that tells what each is answered.
 
-python -m tests.demo.uploads.hostile docs/hostile-inputs.md
+python -m tests.io.hostile docs/hostile-inputs.md
 """
 
 import gzip
@@ -526,7 +526,7 @@ def page(answers: list[tuple[Hostile, str, str | None]]) -> str:
     lines = [
         "# Hostile files and what each is answered",
         "",
-        "Made by `python -m tests.demo.uploads.hostile docs/hostile-inputs.md`; a test checks that it still holds.",
+        "Made by `python -m tests.io.hostile docs/hostile-inputs.md`; a test checks that it still holds.",
         "Each file is opened as the demo opens what a visitor uploads. Where the answer is an image, what is hostile",
         "about the file is passed over, and only the image is drawn. ZIP files are also given to the audit.",
         "",
