@@ -15,7 +15,7 @@ BASELINES = {
     "nearest_neighbour": "Nearest training image (64x64 pixels)",
     "global_statistics": "Trees on 7 global statistics",
 }
-NEAR_BASELINE = 0.05  # of accuracy; a network that is not further above a floor is shown with a warning
+NEAR_BASELINE = 0.05  # of accuracy; a network that is not further above a baseline is shown with a warning
 DASH = "–"
 RESEARCH_ONLY = (
     "This is research software, not a medical device. It must not be used to diagnose or to decide on treatment."

@@ -5,6 +5,7 @@ import subprocess
 import sys
 from importlib.util import find_spec
 from pathlib import Path
+from unittest import mock
 
 import numpy as np
 import onnxruntime
@@ -13,8 +14,10 @@ import torch
 from PIL import Image
 from scipy.special import softmax
 from transformers import AutoImageProcessor
+from transformers.models.timm_wrapper.image_processing_timm_wrapper import TimmWrapperImageProcessor
 
 import brainmri
+from brainmri.cli.export import written_processor
 from brainmri.models import export
 
 from ..scripts import run_here
@@ -110,3 +113,23 @@ def test_another_models_folder_is_refused(trained: Trained, tmp_path: Path) -> N
     done = run_here("export.py", trained.run, "--format", "torch_export", "--out", tmp_path / "mine")
     assert done.returncode == 2
     assert "holds something that this command did not make" in done.stderr
+
+
+@pytest.mark.parametrize(("crop", "mode"), [(1.0, "squash"), (0.875, "center"), (1.0, "center")])
+def test_the_preprocessing_of_timm_is_written_where_a_file_can_say_it(
+    crop: float, mode: str, image: Image.Image
+) -> None:
+    """timm's own image processor saves nothing: an export held no preprocessing at all."""
+    settings = {"input_size": (3, 32, 32), "interpolation": "bilinear", "mean": (0.4,) * 3, "std": (0.2,) * 3}
+    timm = TimmWrapperImageProcessor(settings | {"crop_pct": crop, "crop_mode": mode}, architecture="test_resnet")
+    model = mock.Mock(processor=timm)
+    model.name = "a model"
+    if (crop, mode) != (1.0, "squash"):
+        with pytest.raises(ValueError, match=r"a model crops its images"):
+            written_processor(model)
+        return
+    written = written_processor(model)
+    ours, theirs = (one(images=[image.convert("RGB")], return_tensors="pt")["pixel_values"] for one in (written, timm))
+    assert torch.allclose(
+        ours, theirs, atol=1.01 / 255 / 0.2
+    )  # one grey level: the one rounds pixels, the other does not

@@ -153,7 +153,7 @@ def test_images_that_the_run_was_trained_on_are_called_so(
     assert found["warnings"][0][0] == "Training images"
     assert f"TRAINING IMAGES: {sentence}" in capsys.readouterr().out
     assert found["scores"]["n"] == total
-    assert found["floors"]["nearest_neighbour"] is None  # the run's floors are those of its test split
+    assert found["floors"]["nearest_neighbour"] is None  # the run's baselines are those of its test split
     assert found["floors"]["majority"] == data.index["label"].value_counts().iloc[0] / total
     page = (tmp_path / "evaluation.html").read_text()
     assert '<div class="warning"><strong>Training images</strong>' in page[: page.index("<h1>")]

@@ -172,7 +172,7 @@ def test_the_card_says_what_was_measured_and_where(published: Published) -> None
         for path in re.findall(r"!\[.*?\]\((.*?)\)", text):
             assert path in files
         for words in (
-            "floor: ",
+            "baseline: ",
             "Confusion matrix",
             "temperature",
             "| hardware |",

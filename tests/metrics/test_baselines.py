@@ -108,7 +108,7 @@ def test_compute_floors_reads_the_folder_and_knows_training_and_validation(tmp_p
         return (patterns[pattern] + noise + 100 * bright).astype(np.uint8)
 
     # Class = pattern (0, 1: a; 2, 3: b), and in training also brightness (a dark, b bright). In test brightness is
-    # turned round, so that the two floors must differ as far as they can. Pattern 3 is known from validation only.
+    # turned round, so that the two baselines must differ as far as they can. Pattern 3 is known from validation only.
     rows = [("train", "a", image(k % 2, False)) for k in range(40)]
     rows += [("train", "b", image(2, True)) for k in range(20)]
     rows += [("validation", "b", image(3, True)) for k in range(10)]

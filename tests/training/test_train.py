@@ -71,7 +71,7 @@ def test_result_says_how_the_run_was_made(finished: Path) -> None:
     assert training["world_size"] == 1
     assert training["images_per_second"] > 1
     printed = (finished.parent / "stdout.txt").read_text()
-    assert "floor: Nearest training image" in printed
+    assert "baseline: Nearest training image" in printed
     assert "No figure on this page is a clinical one" in printed
     assert f"{100 * result['test']['accuracy']:.1f} %" in printed
 

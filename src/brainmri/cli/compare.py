@@ -6,7 +6,7 @@
     python scripts/compare.py --from_csv results/comparison.csv --readme --check
 
 Written into --out, and the Markdown printed:
-    comparison.csv                  the table: seeds collapsed, floors beneath
+    comparison.csv                  the table: seeds collapsed, baselines beneath
     seeds.csv                       every run by itself
     best_epochs.md                  best training epoch, validation then, test
     detection.csv                   tumours found, for each run and site

@@ -23,13 +23,14 @@ from __future__ import annotations
 import argparse
 from importlib import metadata
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from brainmri.cli.command import Parser
 
 if TYPE_CHECKING:
     import torch
     from PIL import Image
+    from transformers import BaseImageProcessor
 
     from brainmri.evaluation.model import LoadedModel
     from brainmri.schemas import ExportedModel
@@ -75,6 +76,7 @@ def main() -> None:
 
     check_installed(arguments.format)
     model = load_model(arguments.model, trust_remote_code=arguments.trust_remote_code)
+    processor = written_processor(model)
     pixels = _pixels(model, _images())
     inputs = weights_digest(model)
     out: Path = arguments.out or default_output(Path("exports"), Path(arguments.model).name, inputs)
@@ -86,8 +88,8 @@ def main() -> None:
     ):
         size = (pixels.shape[2], pixels.shape[3])
         difference = export_model(model.network, size, arguments.format, new, pixels)
-        model.processor.save_pretrained(new)
-        write(_described(model, arguments.format, pixels, difference), new / f"{arguments.format}.json")
+        processor.save_pretrained(new)
+        write(_described(model, processor, arguments.format, pixels, difference), new / f"{arguments.format}.json")
     print(f"Largest difference from torch on {len(pixels)} images: {difference:.1e} of the largest logit. Wrote {out}")
 
 
@@ -126,12 +128,43 @@ def _pixels(model: LoadedModel, images: list[Image.Image]) -> torch.Tensor:
     return pixels
 
 
-def _described(model: LoadedModel, kind: str, pixels: torch.Tensor, difference: float) -> ExportedModel:
+def written_processor(model: LoadedModel) -> BaseImageProcessor:
+    """The image processor as a file holds it; timm's stands in a config.json only, so that an equal one is written.
+
+    Raises:
+        ValueError: if timm's crops the images, which no processor of one resize does.
+    """
+    from PIL import Image
+    from transformers import ViTImageProcessor
+
+    timm: dict[str, Any] | None = getattr(model.processor, "data_config", None)
+    if timm is None:
+        return model.processor
+    if timm["crop_pct"] != 1 or timm["crop_mode"] != "squash":
+        raise ValueError(
+            f"{model.name} crops its images ({timm['crop_mode']}, {timm['crop_pct']}), which preprocessor_config.json "
+            "cannot say: export a model that squashes them, as those of this project do"
+        )
+    return ViTImageProcessor(
+        do_convert_rgb=True,
+        do_resize=True,
+        size=dict(zip(("height", "width"), timm["input_size"][1:], strict=True)),
+        resample=Image.Resampling[timm["interpolation"].upper()],
+        do_rescale=True,
+        do_normalize=True,
+        image_mean=list(timm["mean"]),
+        image_std=list(timm["std"]),
+    )
+
+
+def _described(
+    model: LoadedModel, written: BaseImageProcessor, kind: str, pixels: torch.Tensor, difference: float
+) -> ExportedModel:
     """What someone needs who has the file alone."""
     from brainmri.models.export import FORMATS as FILES
     from brainmri.schemas import ExportedModel, TensorSpec, TorchComparison
 
-    processor = model.processor.to_dict()
+    processor = written.to_dict()
     plausible = "classes with 1 - softmax(logits) <= conformal_threshold" if model.conformal_threshold else None
     return ExportedModel(
         format=kind,

@@ -55,3 +55,7 @@ def _overview() -> None:
     parser.add_argument("--version", action="version", version=f"brainmri {metadata.version('brainmri')}")
     parser.add_argument("command", choices=COMMANDS, metavar="COMMAND", help="one of those below")
     parser.parse_args(sys.argv[1:] or ["--help"])
+
+
+if __name__ == "__main__":
+    main()

@@ -20,11 +20,11 @@ from brainmri.metrics.baselines import (
 )
 from brainmri.schemas import Baselines, read, write
 
-BASELINES_VERSION = 1  # raise it when a floor is computed in another way: stored ones are then made anew
+BASELINES_VERSION = 1  # raise it when a baseline is computed in another way: stored ones are then made anew
 
 
 def compute_baselines(data: PreparedData) -> Baselines:
-    """Accuracies (0..1) on the test split of `data` of three floors that know its training and validation splits.
+    """Accuracies (0..1) on the test split of `data` of three baselines that know its training and validation splits.
 
     They have nothing to choose on validation, so they may look those images up too.
 
@@ -40,7 +40,7 @@ def compute_baselines(data: PreparedData) -> Baselines:
     test = data.rows("test")
     if not len(train) or not len(test):
         raise ValueError(
-            f"floors need a training and a test split, but {data.root} has {len(train)} training and {len(test)} "
+            f"baselines need a training and a test split, but {data.root} has {len(train)} training and {len(test)} "
             "test images: prepare the data again with another --split or a larger --test"
         )
     rows = np.concatenate([train, test])
@@ -61,7 +61,7 @@ def compute_baselines(data: PreparedData) -> Baselines:
 
 
 def streamed_baselines(counts: dict[str, dict[str, int]]) -> Baselines:
-    """The floors of a set whose training images are streamed, from the numbers of images by split and label.
+    """The baselines of a set whose training images are streamed, from the numbers of images by split and label.
 
     Only `majority` is known; the other two would need every training image once more.
     """

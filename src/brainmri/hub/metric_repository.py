@@ -45,5 +45,5 @@ def _front() -> dict[str, object]:
         "app_file": "app.py",
         "license": OUR_LICENCE,
         "tags": ["evaluate", "metric", MARK],
-        "short_description": "Accuracy, its interval by group, and the floor",
+        "short_description": "Accuracy, its interval by group, and the baseline",
     }

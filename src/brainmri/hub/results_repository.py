@@ -14,7 +14,7 @@ from brainmri.runs.table import SEEDS, TEXT, read_runs, read_table
 from brainmri.schemas import find_runs
 
 LICENCE = "cc-by-4.0"
-CONFIGS = {"runs": "a row for each run", "leaderboard": "seeds of one recipe collapsed, and the floors"}
+CONFIGS = {"runs": "a row for each run", "leaderboard": "seeds of one recipe collapsed, and the baselines"}
 
 
 def read_results(places: list[Path]) -> pd.DataFrame:

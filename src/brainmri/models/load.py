@@ -64,6 +64,8 @@ def load_processor(place: str, revision: str | None = None, *, trust_remote_code
     Raises:
         ValueError: if there is none.
     """
+    before = logging.get_verbosity()
+    logging.set_verbosity_error()  # it warns that timm's processor has no torchvision backend, which changes nothing
     try:
         return cast(
             "BaseImageProcessor",
@@ -71,6 +73,8 @@ def load_processor(place: str, revision: str | None = None, *, trust_remote_code
         )
     except CANNOT_BE_USED as error:
         raise ValueError(f"{place}: no image processor ({_reason(error)})") from error
+    finally:
+        logging.set_verbosity(before)
 
 
 def class_names(model: PreTrainedModel) -> list[str]:

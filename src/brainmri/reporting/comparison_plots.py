@@ -29,8 +29,8 @@ MACHINE_COLOURS = ["#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]  # of 
 LOG_FROM = 10  # a logarithmic axis where the largest value is so many times the smallest
 
 
-def accuracy_and_minutes(models: pd.DataFrame, floors: dict[str, float], path: Path, *, title: str) -> Path:
-    """Bars of the test accuracy with its interval and the floors, beside bars of the minutes to converge.
+def accuracy_and_minutes(models: pd.DataFrame, baselines: dict[str, float], path: Path, *, title: str) -> Path:
+    """Bars of the test accuracy with its interval and the baselines, beside bars of the minutes to converge.
 
     The best bar has a colour of its own. Where the times are of several machines each machine has one instead, since
     they do not compare.
@@ -38,7 +38,7 @@ def accuracy_and_minutes(models: pd.DataFrame, floors: dict[str, float], path: P
     Args:
         models: `name`, `accuracy`, `ci_low`, `ci_high` (0..1, the bounds may be NaN), `minutes` (may be NaN),
             `schedule_fraction` and `machine`, one row per bar from the top.
-        floors: accuracy in 0..1 by the names of `FLOORS`.
+        baselines: accuracy in 0..1 by the names of `BASELINE_LABELS`.
         path: the PNG file to write.
         title: names the data set and split.
     """
@@ -52,7 +52,7 @@ def accuracy_and_minutes(models: pd.DataFrame, floors: dict[str, float], path: P
     left.errorbar(accuracy, places, xerr=_whiskers(models), fmt="none", ecolor="black", capsize=3, linewidth=1.2)
     for place, value in zip(places, accuracy, strict=True):
         left.text(1, place, f"{value:.1f}", va="center", color="white", fontweight="bold", zorder=4)
-    for row, (floor, value) in enumerate(sorted(floors.items(), key=lambda item: item[1])):
+    for row, (floor, value) in enumerate(sorted(baselines.items(), key=lambda item: item[1])):
         left.axvline(100 * value, color="black", linestyle="--", linewidth=1)
         # Every label on a line of its own, the highest value on top: no label meets another or its leader.
         left.annotate(
@@ -86,15 +86,15 @@ def accuracy_and_minutes(models: pd.DataFrame, floors: dict[str, float], path: P
     return save_figure(figure, path)
 
 
-def accuracy_against_cost(models: pd.DataFrame, floors: dict[str, float], path: Path, *, title: str) -> Path:
+def accuracy_against_cost(models: pd.DataFrame, baselines: dict[str, float], path: Path, *, title: str) -> Path:
     """Test accuracy with its interval against the minutes to converge and against the number of parameters.
 
-    The floor of the nearest training image is a line. A network without a measured time stands in the second panel
+    The baseline of the nearest training image is a line. A network without a measured time stands in the second panel
     only.
 
     Args:
         models: as for `accuracy_and_minutes`, with `parameters`.
-        floors: accuracy in 0..1 by the names of `FLOORS`.
+        baselines: accuracy in 0..1 by the names of `BASELINE_LABELS`.
         path: the PNG file to write.
         title: names the data set and split.
     """
@@ -110,8 +110,8 @@ def accuracy_against_cost(models: pd.DataFrame, floors: dict[str, float], path: 
         x, y = shown[cost].to_numpy(dtype=np.float64), 100 * shown["accuracy"].to_numpy()
         axes.errorbar(x, y, yerr=_whiskers(shown), fmt="none", ecolor=GREY, capsize=3, linewidth=1)
         axes.scatter(x, y, s=45, color=_machine_colours(models)[models[cost].notna()], zorder=3)
-        if "nearest_neighbour" in floors:
-            axes.axhline(100 * floors["nearest_neighbour"], color="black", linestyle="--", linewidth=1)
+        if "nearest_neighbour" in baselines:
+            axes.axhline(100 * baselines["nearest_neighbour"], color="black", linestyle="--", linewidth=1)
         if len(x) and x.max() >= LOG_FROM * x.min():
             axes.set_xscale("log")
             axes.xaxis.set_major_locator(LogLocator(subs=(1, 2, 5) if x.max() < 100 * x.min() else (1,)))
@@ -124,8 +124,8 @@ def accuracy_against_cost(models: pd.DataFrame, floors: dict[str, float], path: 
     for axes, cost in zip(panels, costs, strict=True):  # the limits are settled only now
         _label_points(axes, models[models[cost].notna()], cost)
     panels[0].set_ylabel("test accuracy (%) with 95 % interval by group")
-    if "nearest_neighbour" in floors:
-        label = f"dashed: {BASELINE_LABELS['nearest_neighbour']}, {100 * floors['nearest_neighbour']:.1f} %"
+    if "nearest_neighbour" in baselines:
+        label = f"dashed: {BASELINE_LABELS['nearest_neighbour']}, {100 * baselines['nearest_neighbour']:.1f} %"
         panels[0].set_title(label, loc="left", fontsize=9)
     _name_machines(figure, models)
     figure.suptitle(fill(title, 110))

@@ -83,7 +83,7 @@ APART = 0.06  # between the curves' points of one strength, so that their interv
 
 
 def curves(contents: RobustnessResult, path: Path, *, title: str) -> Path:
-    """Accuracy against strength, a curve for each kind, with 95 % intervals and the floor of the largest class.
+    """Accuracy against strength, a curve for each kind, with 95 % intervals and the baseline of the largest class.
 
     Args:
         contents: of `robustness.json`.

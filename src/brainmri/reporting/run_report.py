@@ -166,7 +166,7 @@ def summary(contents: EvaluationResult, out: Path) -> str:
     if refused := contents.ood:
         kept = f"accuracy on the others {percent(refused.kept_accuracy)} {interval(refused.kept_accuracy_ci95)}"
         lines.append(f"  {'refused by its OOD detector':44s} {percent(refused.rejected)}, {kept}")
-    lines += [f"  floor: {name:37s} {percent(value)}" for name, value in _baselines(contents) if value is not None]
+    lines += [f"  baseline: {name:37s} {percent(value)}" for name, value in _baselines(contents) if value is not None]
     lines += [contents.relation, *filter(None, [contents.missing_reason])]
     lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents.warnings]
     return "\n".join([*lines, f"Everything is in {out}: open {out / 'evaluation.html'}"])

@@ -34,10 +34,10 @@ TEXT += [*PUBLISHED[1:], "data", "split", "fingerprint", "fold", "hardware"]
 
 
 def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:
-    """One row per system and test split (seeds collapsed to mean and standard deviation), then the floors.
+    """One row per system and test split (seeds collapsed to mean and standard deviation), then the baselines.
 
     With several seeds `ci_low` and `ci_high` are the means of the seeds' bounds. Accuracies are in 0..1; `minutes` is
-    the time to converge, on the machine that most of the seeds ran on, which `hardware` names first. The floors of a
+    the time to converge, on the machine that most of the seeds ran on, which `hardware` names first. The baselines of a
     split are those of the run that was made last.
 
     Args:
@@ -56,7 +56,7 @@ def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:
         for floor in BASELINES
     ]
     table = pd.DataFrame([*models, *floors], columns=COLUMNS)
-    return table.astype({"parameters": "Int64", "seeds": "Int64"})  # whole numbers, although floors have none
+    return table.astype({"parameters": "Int64", "seeds": "Int64"})  # whole numbers, although baselines have none
 
 
 def write_comparison(table: pd.DataFrame, path: Path) -> None:
@@ -83,7 +83,7 @@ def comparison_markdown(table: pd.DataFrame, *, short: bool = False) -> str:
     """The table with its legend, from a table as `read_comparison` gives it; `short`: the accuracies alone.
 
     One row per system, in the order of the sources (not of the figures), one column per test split (leaky ones after
-    the others), floors beneath.
+    the others), baselines beneath.
     """
     splits = by_test_split(table)
     table = pd.concat([split.rows for split in splits])  # a row's times stand in the order of the columns

@@ -385,11 +385,11 @@ def _remove_written(folder: Path, below: str = "") -> None:
 
 
 def summary(result: RunResult, run_dir: Path) -> str:
-    """Test accuracy with its interval, the floors, the time and every warning, in a few lines."""
+    """Test accuracy with its interval, the baselines, the time and every warning, in a few lines."""
     test = result.test
     accuracy = with_interval(test.accuracy, test.accuracy_ci95) if test else DASH
     lines = [f"\nTest accuracy {accuracy} (95 % interval, resampled by group)"]
-    lines += [f"  floor: {name:45s} {percent(accuracy)}" for name, accuracy in baseline_rows(result)]
+    lines += [f"  baseline: {name:45s} {percent(accuracy)}" for name, accuracy in baseline_rows(result)]
     training = result.training
     speed = f"{number(training.images_per_second, 0)} images/s, {training.precision}"
     lines.append(f"Time to converge {duration(training.time_to_converge_s)}, {speed}")

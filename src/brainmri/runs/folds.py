@@ -24,7 +24,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
     """Write `predictions.csv`, `result.json`, `uncertainty.json`, figures and report of all folds into `run_dir`.
 
     Figures are of the pooled predictions: each test image was predicted by the one network that saw nothing of its
-    group. Floors are means over the folds, weighted by their test images; times are sums.
+    group. Baselines are means over the folds, weighted by their test images; times are sums.
 
     Args:
         run_dir: the folder that holds those of the folds.

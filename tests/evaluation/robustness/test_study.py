@@ -13,7 +13,7 @@ from brainmri.data.dataset import PreparedData, open_prepared
 from brainmri.evaluation import evaluate as evaluate_module
 from brainmri.evaluation.class_mapping import match_classes
 from brainmri.evaluation.inference import Inference
-from brainmri.evaluation.ood.fit import drawn
+from brainmri.evaluation.ood.fit import images as scored_images
 from brainmri.evaluation.robustness import (
     RobustnessStudy,
     corrupted_answers,
@@ -66,7 +66,7 @@ def by_brightness(drawn: list[Image.Image]) -> np.ndarray:
 
 def study_of(data: PreparedData, images: int = 1000, batch_size: int = 8) -> RobustnessStudy:
     def answers(data: PreparedData, rows: np.ndarray) -> Inference:
-        return Inference(by_brightness(list(drawn(data, rows))))
+        return Inference(by_brightness(list(scored_images(data, rows))))
 
     subject = ScoredModel("lamp", "model", LABELS, "0" * 16, answers, by_brightness)
     match = match_classes(LABELS, data.classes, [])

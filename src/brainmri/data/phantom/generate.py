@@ -10,7 +10,7 @@ subject is sliced as if it had a lesion.
 
 Difficulty of the default set, measured on subject-grouped splits (70/10/20) when it was fixed, 2026-11-22: a network
 like `cnn_4to32`, at 128 pixels and after 54 epochs of Adam at 1e-3, has a test accuracy of 0.86-0.96 (four seeds, mean
-0.91); the floors over five splits are 0.31 (majority), 0.42-0.49 (nearest neighbour), 0.22-0.34 (global statistics).
+0.91); the baselines over five splits are 0.31 (majority), 0.42-0.49 (nearest neighbour), 0.22-0.34 (global statistics).
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""Compare: the leaderboard with floors and intervals, plots, tumours found, and one run's own page and report."""
+"""Compare: the leaderboard with baselines and intervals, plots, tumours found, and one run's own page and report."""
 
 # Without postponed annotations: `gr.api` reads the types of the endpoints as they are.
 from collections.abc import Iterator, Sequence
@@ -150,7 +150,7 @@ ERRORS = 12  # the most confident ones
 
 
 def run_page(model: DemoModel) -> str:
-    """HTML: warnings, accuracy beside the floors, per class, confusion, calibration, sets, OOD detector, errors.
+    """HTML: warnings, accuracy beside the baselines, per class, confusion, calibration, sets, OOD detector, errors.
 
     The names of test files are shown for simulated images only; other images only if the run folder has a figure of
     them, which published repositories of real data lack.

@@ -36,7 +36,7 @@ PALETTE = {
     "floor": ("#76838f", "#8b99a6"),
 }
 DESCRIPTION = (
-    "Classes of brain MRI slices with calibrated confidence, floors, intervals and leak audits. Research only."
+    "Classes of brain MRI slices with calibrated confidence, baselines, intervals and leak audits. Research only."
 )
 HEAD = f'<meta name="description" content="{DESCRIPTION}">\n<meta name="color-scheme" content="light dark">'
 

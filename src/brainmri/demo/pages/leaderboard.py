@@ -31,7 +31,7 @@ class Ranking(NamedTuple):
     """A data set and split on which systems may be compared.
 
     rows: of `comparison.csv`, kind "model" only, with `name`, `model` (of the loaded model, or ""), `macro_f1`,
-    `auroc` and `machine`. floors: accuracy of each of `FLOORS`, or None. detections: rows of `detection.csv`.
+    `auroc` and `machine`. floors: accuracy of each of `BASELINE_LABELS`, or None. detections: rows of `detection.csv`.
     """
 
     title: str
@@ -115,7 +115,7 @@ def records(chosen: Ranking) -> list[dict[str, Any]]:
 
 
 def _loaded(model: DemoModel, result: RunResult) -> pd.DataFrame:
-    """Row and floors of a loaded model, as `comparison.csv` would hold them."""
+    """Row and baselines of a loaded model, as `comparison.csv` would hold them."""
     table = compare_runs(pd.DataFrame([result_row(result, _recipe(model))]))
     test = result.test
     own = {"model": model.name, "macro_f1": test and test.macro_f1, "auroc": test and test.auroc}

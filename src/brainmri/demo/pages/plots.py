@@ -21,7 +21,7 @@ LINE = "#8896a3"
 
 
 def accuracy_against(chosen: Ranking, cost: str) -> PlotData:
-    """Test accuracy with its interval against a cost, one of `COSTS`; the floors are dashed lines."""
+    """Test accuracy with its interval against a cost, one of `COSTS`; the baselines are dashed lines."""
     from gradio.components.plot import PlotData
 
     return PlotData(type="altair", plot=json.dumps(specification(chosen, cost)))
@@ -112,7 +112,7 @@ def specification(chosen: Ranking, cost: str) -> dict[str, Any]:
                 "field": "floor",
                 "type": "nominal",
                 "scale": {"domain": list(BASELINE_LABELS.values()), "range": [[2, 3], [6, 3], [12, 4]]},
-                "legend": {"title": "lines: floors"},
+                "legend": {"title": "lines: baselines"},
             },
             "tooltip": [{"field": "floor"}, {"field": "accuracy", "title": "accuracy (%)", "format": ".1f"}],
         },

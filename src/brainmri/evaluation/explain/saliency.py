@@ -189,7 +189,7 @@ def _scored(
 def _summary(table: pd.DataFrame) -> dict[str, MapScores]:
     """For each class and for all: images, groups, and of each method the means of its scores with intervals.
 
-    Of a floor also `lead`: by how much the network is above it, image by image.
+    Of a baseline also `lead`: by how much the network is above it, image by image.
     """
     scopes = {"all": table, **{str(label): rows for label, rows in table.groupby("label")}}
     found: dict[str, MapScores] = {}
@@ -288,7 +288,7 @@ def _score_table(scores: dict[str, MapScores], tolerance: int | None) -> str:
 
 
 def _leads(methods: dict[str, dict[str, MapScore]]) -> list[str]:
-    """Whether the network is above each floor, all classes together, by interval."""
+    """Whether the network is above each baseline, all classes together, by interval."""
     lines = ["95 % intervals, resampled by group. The network's maps, all classes, against"]
     for method in list(METHODS)[1:]:
         parts = []

@@ -191,7 +191,7 @@ Floats = NDArray[np.floating[Any]]
 # Zhang et al. ("Top-down Neural Attention by Excitation Backprop", ECCV 2016) allow 15 pixels, on images that are
 # about 500 pixels wide.
 TOLERANCE = 0.03
-GAUSSIAN_WIDTH = 0.25  # standard deviation of the centred floor, as a share of the side
+GAUSSIAN_WIDTH = 0.25  # standard deviation of the centred baseline, as a share of the side
 
 
 def tolerance_in_pixels(side: int) -> int:
