@@ -58,14 +58,14 @@ def test_an_unfinished_or_damaged_folder_is_refused(data: PreparedData, tmp_path
     with pytest.raises(ValueError, match="schema version 99"):
         open_prepared(tmp_path)
     content = data.info.as_json()
-    content["contradictory_images"] = content.pop("contradictory_images")
+    content["contradictory_pictures"] = content.pop("contradictory_images")
     (tmp_path / "dataset.json").write_text(json.dumps(content))
     with pytest.raises(ValueError, match="keys missing: contradictory_images; unknown keys: contradictory_pictures"):
         open_prepared(tmp_path)
 
 
 def test_a_folder_of_an_earlier_version_is_to_be_prepared_again(data: PreparedData, tmp_path: Path) -> None:
-    index = pd.read_csv(data.root / "index.csv", dtype=str).rename(columns={"duplicate_id": "image_id"})
+    index = pd.read_csv(data.root / "index.csv", dtype=str).rename(columns={"duplicate_id": "picture_id"})
     index.to_csv(tmp_path / "index.csv", index=False)
     (tmp_path / "dataset.json").write_text(json.dumps(data.info.as_json() | {"schema_version": 1}))
     with pytest.raises(ValueError, match=r"schema version 1 found, 2 expected\. Prepare the data again"):

@@ -134,7 +134,7 @@ def test_a_recipe_of_version_1_is_read_under_todays_keys(make_run: MakeRun) -> N
     run = make_run(recipe=["domain_randomization=true", "augmentation.copy_paste=0.2", "stages.0.cached_views=null"])
     content = yaml.safe_load((run / "recipe.yaml").read_text())
     content["neutralize"] = content.pop("domain_randomization")
-    content["one_file_per_image"] = content.pop("duplicate_aware_sampling")
+    content["one_file_per_picture"] = content.pop("duplicate_aware_sampling")
     content["augmentation"]["transplant"] = content["augmentation"].pop("copy_paste")
     for stage in content["stages"]:
         stage["feature_views"] = stage.pop("cached_views")

@@ -112,7 +112,7 @@ KEYS = {
     "reject": "ood",
     "reject_reason": "ood_reason",
     "neutralize": "domain_randomization",
-    "one_file_per_image": "duplicate_aware_sampling",
+    "one_file_per_picture": "duplicate_aware_sampling",
 }
 
 STAGE_KEYS = {"feature_views": "cached_views"}
