@@ -31,10 +31,10 @@ from brainmri.reporting.run_report import write_report
 from brainmri.transforms.corruptions import CORRUPTIONS, STRENGTHS
 
 from ...conftest import MakeRun, dataset_info
+from ...reporting.test_report import Page
 from ...scripts import run_here
 from ...training.conftest import environment, phantom  # noqa: F401
 from ..test_evaluate import Evaluate, evaluate  # noqa: F401
-from ..test_report import Page
 
 DARK, BRIGHT, THRESHOLD = 20, 60, 40  # mean levels of the two classes, and where the fragile model divides them
 LABELS = ["no_tumor", "tumor"]
