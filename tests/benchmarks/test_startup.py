@@ -30,7 +30,8 @@ def test_the_package_and_the_console_command_import_nothing_heavy(arguments: tup
 
 def test_the_page_of_the_demo_stands_before_torch_is_imported() -> None:
     page = "import brainmri.demo.app, brainmri.demo.model, brainmri.demo.sample\n"
-    page += "from brainmri.demo.pages import about, audit, classify, compare, endpoints"
+    page += "from brainmri.demo.pages import about, audit, classify, compare, endpoints\n"
+    page += "from brainmri.evaluation.run_warnings import from_scratch; assert from_scratch('cnn_4x4')"
     more = {"captum", "evaluate", "matplotlib", "scipy.stats", "sklearn"}
     assert not (HEAVY | more) - GRADIO & imported_by("-c", page)
 

@@ -36,8 +36,7 @@ def from_scratch(arch: str) -> bool:
     """Whether the network of the recipe `arch` has no pretrained weights, so that random ones are its right start."""
     if ":" in arch:  # any model of timm or transformers: most have weights, and asking the Hub is not for a report
         return False
-    from brainmri.models.introspect import resolve
-    from brainmri.models.weights import imagenet_repository
+    from brainmri.models.introspect import imagenet_repository, resolve
 
     try:
         return imagenet_repository(resolve(arch)) is None

@@ -140,3 +140,15 @@ def _formula(model: str, factor: float, mean: Any, std: Any) -> Normalization:
         f"{model} expects mean {tuple(mean)} and standard deviation {tuple(std)}, which is none of the formulas "
         f"{', '.join(FORMULAS)}"
     )
+
+
+def imagenet_repository(recipe: Recipe) -> str | None:
+    """Where the recipe's ImageNet weights lie on the Hub; None for a network that has none."""
+    arguments = recipe.model.arguments
+    if recipe.model.family in ("transformers", "vit_mlp"):
+        return str(arguments["repository"])
+    name = arguments.get("architecture" if recipe.model.family == "timm" else "backbone")
+    if name:
+        import timm  # late: a network of our own is known without it
+    known = timm.models.get_pretrained_cfg(name) if name else None
+    return known.hf_hub_id if known else None

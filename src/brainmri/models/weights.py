@@ -23,7 +23,7 @@ from filelock import FileLock
 
 from brainmri.data.storage import cache_folder
 from brainmri.errors import reading
-from brainmri.models.introspect import on_hub
+from brainmri.models.introspect import imagenet_repository, on_hub
 from brainmri.models.layers import bare_network, classifier_names, uses_transformers
 
 if TYPE_CHECKING:
@@ -81,16 +81,6 @@ def find_weights(recipe: Recipe, asked: str) -> Weights | None:
     if asked in ("auto", "imagenet"):
         return _imagenet(recipe, insist=asked == "imagenet")
     return _named(asked)
-
-
-def imagenet_repository(recipe: Recipe) -> str | None:
-    """Where the recipe's ImageNet weights lie on the Hub; None for a network that has none."""
-    arguments = recipe.model.arguments
-    if recipe.model.family in ("transformers", "vit_mlp"):
-        return str(arguments["repository"])
-    name = arguments.get("architecture" if recipe.model.family == "timm" else "backbone")
-    known = timm.models.get_pretrained_cfg(name) if name else None
-    return known.hf_hub_id if known else None
 
 
 def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
