@@ -159,9 +159,10 @@ class Recipe(Strict):
     split: of `scripts/prepare_data.py`, used when a raw folder is given.
     duplicate_aware_sampling: an epoch shows each image once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different images.
-    domain_randomization: training images lose what tells their source (`augmentation.NEUTRAL`; `augmentation` wins over
-    it). binary: a data set with more classes has them merged into two (`--positive`).
-    training_arguments: further fields of `transformers.TrainingArguments` (weight decay, clipping, ...).
+    domain_randomization: training images lose what tells their source
+    (`brainmri.transforms.config.DOMAIN_RANDOMIZATION`; `augmentation` wins over it). binary: a data set with more
+    classes has them merged into two (`--positive`). training_arguments: further fields of
+    `transformers.TrainingArguments` (weight decay, clipping, ...).
     """
 
     title: str
@@ -189,9 +190,9 @@ class Recipe(Strict):
         if views > 1 and not self.augmentations():
             raise ValueError("cached_views above 1 would repeat the same view: this recipe augments nothing")
         magnitudes = self.augmentations()
-        if views and (magnitudes.levels or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
+        if views and (magnitudes.histogram_matching or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
             raise ValueError(
-                "levels, copy_paste and hemisphere_mirroring change images as they are read in every epoch"
+                "histogram_matching, copy_paste and hemisphere_mirroring change images as they are read in every epoch"
             )
         if self.duplicate_aware_sampling and (self.oversample or views):
             raise ValueError(

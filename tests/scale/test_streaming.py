@@ -327,7 +327,7 @@ def test_a_run_streams_from_the_hub(on_the_hub: dict[str, str], tmp_path: Path) 
         (["--recipe", "duplicate_aware_sampling=true"], "--recipe duplicate_aware_sampling=false"),
         (
             ["--recipe", "domain_randomization=true"],
-            "--recipe augmentation.levels=0 augmentation.copy_paste=0 augmentation.hemisphere_mirroring=0",
+            "--recipe augmentation.histogram_matching=0 augmentation.copy_paste=0 augmentation.hemisphere_mirroring=0",
         ),
         (
             ["--recipe", "stages=[{epochs: 1, learning_rate: 0.01, freeze: backbone, cached_views: 1}]"],

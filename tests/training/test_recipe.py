@@ -266,14 +266,14 @@ def test_unknown_training_arguments_of_a_recipe_are_refused() -> None:
 def test_neutralizing_adds_its_widths_and_a_recipes_own_win() -> None:
     plain = resolve("cnn_4to32")
     neutral = resolve("cnn_4to32", overrides=["domain_randomization=true", "augmentation.jpeg=0.5"])
-    assert not plain.augmentations().levels
+    assert not plain.augmentations().histogram_matching
     assert vars(neutral.augmentations()) == {
         **vars(plain.augmentations()),
         **DOMAIN_RANDOMIZATION,
         **plain.augmentation,
         "jpeg": 0.5,
     }
-    with pytest.raises(ValueError, match="levels, copy_paste and hemisphere_mirroring"):
+    with pytest.raises(ValueError, match="histogram_matching, copy_paste and hemisphere_mirroring"):
         resolve("efficientnet_lite0_frozen", overrides=["domain_randomization=true"])
 
 

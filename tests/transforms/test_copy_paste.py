@@ -122,7 +122,9 @@ def test_batches_carry_the_new_labels_and_do_not_depend_on_who_reads_them() -> N
     pixels = cache(*[head(60, tumour=True), head(100)] * 4)
     labels = [GLIOMA, HEALTHY] * 4
     rows = np.arange(8)
-    one = CopyPaste(pixels, rows, np.array(labels), Augmentation(copy_paste=1.0, levels=0.5), {0: [SQUARE]}, HEALTHY)
+    one = CopyPaste(
+        pixels, rows, np.array(labels), Augmentation(copy_paste=1.0, histogram_matching=0.5), {0: [SQUARE]}, HEALTHY
+    )
     batches = SliceBatches(pixels, rows, np.array(labels), 7, exchange=one)
     whole = batches.__getitems__(range(8))
     assert (whole["labels"] == GLIOMA).sum() > 4

@@ -117,7 +117,7 @@ KEYS = {
 
 STAGE_KEYS = {"feature_views": "cached_views"}
 
-AUGMENTATION_KEYS = {"transplant": "copy_paste", "half_mirror": "hemisphere_mirroring"}
+AUGMENTATION_KEYS = {"levels": "histogram_matching", "transplant": "copy_paste", "half_mirror": "hemisphere_mirroring"}
 
 
 def renamed(content: dict[str, Any]) -> dict[str, Any]:

@@ -198,7 +198,7 @@ def check_streaming(run: RunArguments, recipe: Recipe, given: dict[str, Any]) ->
         ValueError: naming the flag or the override of the recipe that makes them go.
     """
     magnitudes = recipe.augmentations()
-    taken = [name for name in ("levels", "copy_paste", "hemisphere_mirroring") if getattr(magnitudes, name)]
+    taken = [name for name in ("histogram_matching", "copy_paste", "hemisphere_mirroring") if getattr(magnitudes, name)]
     views = [number for number, stage in enumerate(recipe.stages) if stage.cached_views]
     persistent = (recipe.training_arguments | given).get("dataloader_persistent_workers")
     refused = [

@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyPaste | None:
     """What the recipe's training images take from each other; None if nothing."""
     magnitudes = recipe.augmentations()
-    if not (magnitudes.levels or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
+    if not (magnitudes.histogram_matching or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
         return None
     rows = data.rows("train")
     known = data.outlines()

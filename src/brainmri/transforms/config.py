@@ -29,7 +29,7 @@ DOMAIN_RANDOMIZATION = {
     "jpeg": 0.2,
     "border": 0.2,
     "overlay": 0.2,
-    "levels": 0.5,
+    "histogram_matching": 0.5,
     "copy_paste": 0.4,
     "hemisphere_mirroring": 0.3,
 }
@@ -50,8 +50,8 @@ class Augmentation:
     deviation, as a share of white. jpeg, border, overlay: probabilities of a coarse JPEG, of a frame of one grey, and
     of text at the edges.
 
-    What takes something from other training images (`brainmri.transforms.copy_paste`): levels: probability of the
-    intensities of another image. copy_paste: probability that an image without a tumour gets one, and
+    What takes something from other training images (`brainmri.transforms.copy_paste`): histogram_matching: probability
+    of the intensities of another image. copy_paste: probability that an image without a tumour gets one, and
     hemisphere_mirroring: that one half of a head is replaced by the mirrored other one; both need outlines.
     """
 
@@ -73,7 +73,7 @@ class Augmentation:
     jpeg: float = 0.0
     border: float = 0.0
     overlay: float = 0.0
-    levels: float = 0.0
+    histogram_matching: float = 0.0
     copy_paste: float = 0.0
     hemisphere_mirroring: float = 0.0
 

@@ -45,7 +45,9 @@ class CopyPaste:
         self.magnitudes, self.outlines, self.healthy = magnitudes, outlines, healthy
         self.label_of = dict(zip(rows.tolist(), labels.tolist(), strict=True))
         self.donors = sorted(row for row in self.label_of if row in outlines) if healthy is not None else []
-        self.shares = np.stack([cumulated(pixels.first[row]) for row in rows]) if magnitudes.levels else None
+        self.shares = (
+            np.stack([cumulated(pixels.first[row]) for row in rows]) if magnitudes.histogram_matching else None
+        )
 
     def changed(
         self,
@@ -70,9 +72,9 @@ class CopyPaste:
             elif self.donors and numbers["half"] < self.magnitudes.hemisphere_mirroring:
                 left = numbers["half"] < self.magnitudes.hemisphere_mirroring / 2
                 pixels[place], labels[place] = self._mirrored(pixels[place], row, int(labels[place]), left)
-            if self.shares is not None and numbers["levels"] < self.magnitudes.levels:
+            if self.shares is not None and numbers["levels"] < self.magnitudes.histogram_matching:
                 other = self.shares[int(numbers["levels_of"] * len(self.shares))]
-                share = numbers["levels"] / self.magnitudes.levels
+                share = numbers["levels"] / self.magnitudes.histogram_matching
                 pixels[place] = match_histogram(pixels[place][0], other, share)[pixels[place]]
         return pixels, labels
 
