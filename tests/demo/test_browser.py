@@ -120,7 +120,7 @@ def test_an_error_says_what_to_do_and_the_page_goes_on(page: Page, slice_png: Pa
     bad.write_bytes(b"<svg onload=alert(1)>")
     upload(page, bad)
     alert = page.locator("#answer [role=alert]")
-    expect(alert).to_contain_text("Upload", timeout=20_000)
+    expect(alert).to_contain_text("Use an image", timeout=20_000)
     assert page.locator("#answer svg").count() == 0
     screenshot(page, "error")
     page.get_by_role("button", name="Start again").click()

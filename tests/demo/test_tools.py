@@ -126,7 +126,7 @@ def test_every_tool_answers(demo: Served, slice_png: Path, volume_nii: Path, tmp
     ("tool", "arguments", "says"),
     [
         ("classify", {"file": "/etc/passwd"}, "http or https URL"),
-        ("classify", {"file": "data:image/png;base64,%%%"}, "pload"),
+        ("classify", {"file": "data:image/png;base64,%%%"}, "se another"),
         ("classify", {"file": "data:text/plain;base64,PGI+bm8gcGljdHVyZTwvYj4="}, "Use an image"),
         ("classify", {"file": "http://127.0.0.1:9/a.png"}, "The address could not be read"),
         ("classify", {}, "file"),

@@ -162,7 +162,8 @@ def test_fewer_images_than_a_global_batch_are_refused(images: StreamedImages) ->
 def streamed(launch: Launch, tree: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run on streamed images, in two processes."""
     run = tmp_path_factory.mktemp("runs") / "two"
-    done = launch(TORCHRUN, "--data_dir", str(tree), "--num_train_epochs", EPOCHS, "--output_dir", str(run))
+    arguments = ["--data_dir", str(tree), "--num_train_epochs", EPOCHS, "--ood", "true", "--output_dir", str(run)]
+    done = launch(TORCHRUN, *arguments)
     assert done.returncode == 0, done.stderr
     return run
 
@@ -250,9 +251,9 @@ def on_the_hub(hub: LoopbackHub, tree: Path, environment: dict[str, str], tmp_pa
 READ = """
 import json
 from brainmri.data.shards import local_part, open_shards
-from brainmri.training.streaming import StreamedPictures, class_of
+from brainmri.training.streaming import StreamedImages, class_of
 shards = open_shards("hf://datasets/anna/phantom@main")
-images = StreamedPictures(shards, class_of(shards, local_part(shards)), 32, 42)
+images = StreamedImages(shards, class_of(shards, local_part(shards)), 32, 42)
 how = dict(batch=8, accumulation=1, processes=2, workers=2, pin_memory=False)
 seen = [[p for b in images.loader(rank=rank, **how) for p in b["positions"].tolist()] for rank in range(2)]
 print(json.dumps(seen))
