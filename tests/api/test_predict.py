@@ -123,7 +123,7 @@ def test_without_out_it_writes_into_a_folder_of_its_own(
         (["MODEL", "absent.png"], "absent.png: no such file or folder"),
         (["MODEL", "DATA", "--out", "table.txt"], "--out table.txt: a name that ends in .csv"),
         (["MODEL", "DATA", "--batch_size", "0"], "--batch_size 0: at least 1 is needed"),
-        (["nowhere/model", "DATA"], "nowhere/model"),
+        (["./nowhere/model", "DATA"], "no such folder or file"),
     ],
 )
 def test_a_mistake_is_one_sentence(trained: Trained, arguments: list[str], says: str) -> None:

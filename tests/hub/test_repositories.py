@@ -24,6 +24,8 @@ from brainmri.reporting.model_card import known_licence
 from ..scripts import run_here
 from .conftest import ROOT, Run
 
+pytestmark = pytest.mark.integration  # each publishes, most export a network
+
 
 @pytest.fixture
 def copied(cnn_run: Path, tmp_path: Path) -> Path:

@@ -19,6 +19,8 @@ from brainmri.training.trainer import SliceTrainer
 
 from .conftest import RECIPE, ROOT, TINY, Train, result_of
 
+pytestmark = pytest.mark.integration  # each starts from a training
+
 Command = Callable[..., list[str]]
 
 

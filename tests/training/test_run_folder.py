@@ -11,6 +11,8 @@ from brainmri.training.trainer import SliceTrainer
 
 from .conftest import TINY, Train, result_of
 
+pytestmark = pytest.mark.integration  # each starts from a training
+
 
 @pytest.fixture(autouse=True)
 def _messages(caplog: pytest.LogCaptureFixture) -> None:
