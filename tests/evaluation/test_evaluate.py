@@ -27,6 +27,8 @@ from ..conftest import CLASSES
 from ..scripts import run_here
 from ..training.conftest import ROOT, Train, environment, phantom, result_of, train_here  # noqa: F401
 
+pytestmark = pytest.mark.integration  # each scores a trained run or a table by the real command
+
 SCRIPT = ROOT / "scripts" / "evaluate.py"
 # Trained far enough that its probabilities differ between images.
 SMALL_RUN = ["--arch", "resnet_small", "--recipe", "input.size=32", "stages.0.learning_rate=0.01"]

@@ -19,6 +19,8 @@ from brainmri.training.stages import run_stages
 from brainmri.training.train import predict
 from tests.training.test_recipes_train import FOUR, SIZES, some_slices
 
+pytestmark = pytest.mark.integration  # each trains
+
 FROZEN = [name for name in recipe_names() if any(stage.cached_views for stage in resolve(name).stages)]
 
 
