@@ -214,12 +214,21 @@ def test_a_reader_who_goes_ends_it_silently() -> None:
     assert (done.stdout, done.stderr) == ("line\n141\n", "")
 
 
+def _hears_ctrl_c() -> None:
+    """What a shell starts in the background does not, and the processes that it starts do not either."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize(("number", "status"), [(signal.SIGINT, 130), (signal.SIGTERM, 143)])
 def test_a_signal_ends_any_script_with_one_line(number: signal.Signals, status: int) -> None:
     code = "from brainmri.cli.command import call\nimport time\n"
     code += "def main():\n    print('up', flush=True)\n    time.sleep(60)\n"
     process = subprocess.Popen(
-        [sys.executable, "-c", code + "call(main)"], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+        [sys.executable, "-c", code + "call(main)"],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        preexec_fn=_hears_ctrl_c,
     )
     assert process.stdout and process.stdout.readline() == "up\n"
     process.send_signal(number)
