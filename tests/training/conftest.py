@@ -20,6 +20,9 @@ ROOT = Path(__file__).parents[2]
 # The OOD detector, which takes longer than all that, is fitted where a test looks at it.
 RECIPE = ["input.size=32", "model.arguments.image_size=32", "model.arguments.dropout=0", "stages.0.learning_rate=0.003"]
 TINY = ["--arch", "cnn_4x4", "--ood", "false", "--recipe", *RECIPE]
+# A network of timm whose backbone can be frozen; further changes of the recipe follow.
+TINY_RESNET = ["--arch", "resnet50", "--weights", "random", "--ood", "false"]
+TINY_RESNET += ["--recipe", "model.arguments.architecture=test_resnet", "input.size=32"]
 Train = Callable[..., subprocess.CompletedProcess[str]]
 
 

@@ -17,7 +17,7 @@ from brainmri.runs.manifest import FREE, MAY_DIFFER
 from brainmri.training.checkpoints import fault, saved_checkpoints
 from brainmri.training.trainer import SliceTrainer
 
-from .conftest import RECIPE, ROOT, TINY, Train, result_of
+from .conftest import RECIPE, ROOT, TINY, TINY_RESNET, Train, result_of
 
 pytestmark = pytest.mark.integration  # each starts from a training
 
@@ -240,20 +240,7 @@ def test_features_made_before_the_first_checkpoint_are_used_again(
     train_here: Train, phantom: Path, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     stage = "stages=[{epochs: 2, learning_rate: 0.01, freeze: backbone, cached_views: 2, keep: last}]"
-    tiny = ["model.arguments.architecture=test_resnet", "input.size=32"]
-    arguments = [
-        "--arch",
-        "resnet50",
-        "--weights",
-        "random",
-        "--ood",
-        "false",
-        "--recipe",
-        *tiny,
-        stage,
-        "--data_dir",
-        str(phantom),
-    ]
+    arguments = [*TINY_RESNET, stage, "--data_dir", str(phantom)]
     runs = tmp_path / "whole", tmp_path / "killed", tmp_path / "torn"
     done = train_here(*arguments, "--output_dir", str(runs[0]))
     assert done.returncode == 0, done.stderr

@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from safetensors.numpy import load_file
 
-from .conftest import Train, result_of
+from .conftest import TINY_RESNET, Train, result_of
 
 
 @pytest.mark.slow
@@ -71,20 +71,7 @@ def test_averaged_weights_and_mixed_labels_of_two_classes_survive_a_resume(
 @pytest.mark.slow
 def test_features_of_a_frozen_backbone_survive_ranks_and_a_resume(train: Train, phantom: Path, tmp_path: Path) -> None:
     stage = "stages=[{epochs: 4, learning_rate: 0.01, freeze: backbone, cached_views: 3, keep: last}]"
-    tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
-    arguments = [
-        "--arch",
-        "resnet50",
-        "--weights",
-        "random",
-        "--ood",
-        "false",
-        "--recipe",
-        *tiny,
-        stage,
-        "--data_dir",
-        str(phantom),
-    ]
+    arguments = [*TINY_RESNET, "oversample=true", stage, "--data_dir", str(phantom)]
     arguments += ["--save_total_limit", "9", "--keep_checkpoints"]
     run = tmp_path / "run"
     arguments += ["--output_dir", str(run)]
@@ -116,22 +103,9 @@ def test_stages_freeze_restore_the_best_and_stop_early(train_here: Train, phanto
         "stages=[{epochs: 1, learning_rate: 0.01, freeze: backbone},"
         " {epochs: 9, learning_rate: 0.001, early_stopping: {patience: 2, min_delta: 5.0}}]"  # never that much better
     )
-    tiny = ["model.arguments.architecture=test_resnet", "input.size=32", "oversample=true"]
     run = tmp_path / "staged"
-    arguments = [
-        "--arch",
-        "resnet50",
-        "--weights",
-        "random",
-        "--ood",
-        "false",
-        "--recipe",
-        *tiny,
-        stages,
-        "--output_dir",
-        str(run),
-    ]
-    arguments += ["--data_dir", str(phantom), "--save_total_limit", "9"]
+    arguments = [*TINY_RESNET, "oversample=true", stages, "--output_dir", str(run), "--data_dir", str(phantom)]
+    arguments += ["--save_total_limit", "9"]
     done = train_here(*arguments, "--keep_checkpoints")
     assert done.returncode == 0, done.stderr
     result, history = result_of(run), pd.read_csv(run / "history.csv")
