@@ -114,13 +114,13 @@ def evaluate(
         >>> found.contents.scores.accuracy, found.contents.scores.accuracy_ci95
     """
     from brainmri.data.dataset import PreparedData, open_prepared
-    from brainmri.data.file_digests import content_fingerprint
     from brainmri.errors import writing
     from brainmri.evaluation.class_mapping import match_classes
     from brainmri.evaluation.evaluate import evaluate as evaluate_on
+    from brainmri.evaluation.evaluate import inputs_digest
     from brainmri.evaluation.model import LoadedModel
     from brainmri.evaluation.scored import open_scored, scored
-    from brainmri.files import digest, output
+    from brainmri.files import output
     from brainmri.reporting.run_report import write_evaluation
 
     dataset = data if isinstance(data, PreparedData) else open_prepared(data)
@@ -134,7 +134,7 @@ def evaluate(
     if out is None:
         return evaluate_on(subject, dataset, split, match, command=command)
     place = Path(out)
-    inputs = digest(subject.digest, content_fingerprint(dataset), dataset.info.name, dataset.classes, split, pairs)
+    inputs = inputs_digest(subject, dataset, split, pairs)
     with writing(place), output(place, "evaluate", inputs, part="evaluation", overwrite=overwrite) as new:
         evaluation = evaluate_on(subject, dataset, split, match, command=command)
         write_evaluation(evaluation, new)

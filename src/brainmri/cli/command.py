@@ -86,6 +86,21 @@ def log_to_terminal(level: int = logging.INFO) -> None:
     logging.getLogger("brainmri").setLevel(level)
 
 
+def add_trust_remote_code(parser: argparse.ArgumentParser) -> None:
+    """The flag of every command that loads models of others."""
+    parser.add_argument(
+        "--trust_remote_code",
+        "--trust-remote-code",
+        action="store_true",
+        help="execute code that comes with the model (networks of this project need none)",
+    )
+
+
+def smaller_batches(batch_size: int) -> str:
+    """What to do where memory does not hold a batch."""
+    return f"try --batch_size {max(1, batch_size // 2)} (it is {batch_size} now)"
+
+
 class ToStandardOutput(logging.StreamHandler):
     """Log messages among what is printed; where nobody reads any more (`| head`), the program ends."""
 

@@ -25,7 +25,7 @@ import re
 from contextlib import ExitStack
 from pathlib import Path
 
-from brainmri.cli.command import Parser
+from brainmri.cli.command import Parser, add_trust_remote_code, smaller_batches
 from brainmri.errors import advising, writing
 
 IMAGES = 400  # that --robustness corrupts unless asked otherwise: 35 passes over more take long on a CPU
@@ -52,12 +52,7 @@ def parse_arguments() -> argparse.Namespace:
         help="folder to write into (default: FOLDER/evaluations/DATA-DIGEST, or evaluations/MODEL/DATA-DIGEST)",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what --out holds of other models or data")
-    parser.add_argument(
-        "--trust_remote_code",
-        "--trust-remote-code",
-        action="store_true",
-        help="execute code that comes with the model (networks of this project need none)",
-    )
+    add_trust_remote_code(parser)
     parser.add_argument(
         "--robustness", action="store_true", help="classify the images again, corrupted in 7 ways at 5 strengths"
     )
@@ -88,7 +83,6 @@ def main() -> None:
 
     # Imported late and in two steps, so that --help and a mistake in the arguments do not wait for everything.
     from brainmri.data.dataset import open_prepared
-    from brainmri.data.file_digests import content_fingerprint
     from brainmri.data.shards import as_published, local_part, open_shards
     from brainmri.evaluation.class_mapping import match_classes, read_map
     from brainmri.training.arguments import hub_dataset
@@ -100,17 +94,14 @@ def main() -> None:
     else:
         data = open_prepared(arguments.data)
 
-    from transformers.utils.logging import disable_progress_bar
-
     from brainmri.environment import use_cpu_well
-    from brainmri.evaluation.evaluate import evaluate, relation
+    from brainmri.evaluation.evaluate import evaluate, inputs_digest, relation
     from brainmri.evaluation.robustness import check_subject, robustness_study
     from brainmri.evaluation.scored import open_scored
     from brainmri.files import default_output, digest, output
     from brainmri.reporting.robustness_report import study_summary, write_study
     from brainmri.reporting.run_report import summary, write_evaluation, write_report
 
-    disable_progress_bar()  # of loading weights; the scoring has its own
     use_cpu_well()
 
     # ------------------------------------------------------------------ the model, and whose class is whose
@@ -127,8 +118,7 @@ def main() -> None:
 
     # ------------------------------------------------------------------ the folders, before any work
     part = "" if arguments.split == "test" else f"-{arguments.split}"
-    drawn = content_fingerprint(data)
-    inputs = digest(subject.digest, drawn, data.info.name, data.classes, arguments.split, pairs)
+    inputs = inputs_digest(subject, data, arguments.split, pairs)
     folder = (subject.folder or Path()) / "evaluations"
     if subject.kind == "predictions":
         folder /= Path(arguments.model).stem
@@ -142,9 +132,8 @@ def main() -> None:
 
     # ------------------------------------------------------------------ scoring; then the same images, corrupted
     how = {"command": "evaluate", "overwrite": arguments.overwrite}
-    less = f"try --batch_size {max(1, arguments.batch_size // 2)} (it is {arguments.batch_size} now)"
     with ExitStack() as stack:
-        stack.enter_context(advising(less))
+        stack.enter_context(advising(smaller_batches(arguments.batch_size)))
         stack.enter_context(writing(out))
         new = stack.enter_context(output(out, inputs=inputs, part="evaluation", **how))
         if arguments.robustness:

@@ -68,16 +68,12 @@ def parse_arguments() -> argparse.Namespace:
 
 def main() -> None:
     arguments = parse_arguments()
-    from transformers.utils.logging import disable_progress_bar
-
     from brainmri.data.dataset import OUTLINES, open_prepared
     from brainmri.data.masks import read_polygons
     from brainmri.evaluation.explain import inspect, subject
     from brainmri.files import check_output, default_output, digest, digest_of_files, output
     from brainmri.reporting import explain_plots
     from brainmri.reporting.run_report import write_report
-
-    disable_progress_bar()  # of loading weights
 
     # ------------------------------------------------------------------ the model and the image
     own = arguments.data_dir / OUTLINES if arguments.data_dir else None

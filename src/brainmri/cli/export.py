@@ -25,7 +25,7 @@ from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.cli.command import Parser
+from brainmri.cli.command import Parser, add_trust_remote_code
 
 if TYPE_CHECKING:
     import torch
@@ -54,12 +54,7 @@ def parse_arguments() -> argparse.Namespace:
         help="folder to write into (default: exports/NAME-DIGEST), one for all formats",
     )
     parser.add_argument("--overwrite", action="store_true", help="replace what --out holds of another model")
-    parser.add_argument(
-        "--trust_remote_code",
-        "--trust-remote-code",
-        action="store_true",
-        help="execute code that comes with the model (networks of this project need none)",
-    )
+    add_trust_remote_code(parser)
     return parser.parse_args()
 
 

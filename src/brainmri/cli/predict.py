@@ -36,7 +36,7 @@ from itertools import islice
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from brainmri.cli.command import Parser
+from brainmri.cli.command import Parser, add_trust_remote_code, smaller_batches
 
 if TYPE_CHECKING:
     from brainmri.evaluation.inference import Prediction
@@ -69,12 +69,7 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
     parser.add_argument("--overwrite", action="store_true", help="replace these files if they are of other inputs")
-    parser.add_argument(
-        "--trust_remote_code",
-        "--trust-remote-code",
-        action="store_true",
-        help="execute code that comes with the model (networks of this project need none)",
-    )
+    add_trust_remote_code(parser)
     arguments = parser.parse_args()
     if arguments.batch_size < 1:
         raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
@@ -104,10 +99,9 @@ def main() -> int:
         weights_digest(model), [_state(place) for place in places], str(arguments.out and arguments.out.name)
     )
     out = arguments.out or default_output(Path("predictions"), places[0].resolve().stem, inputs) / PREDICTIONS
-    less = f"try --batch_size {max(1, arguments.batch_size // 2)} (it is {arguments.batch_size} now)"
     names = [out.name, PATIENTS, REJECTED]
     with (
-        advising(less),
+        advising(smaller_batches(arguments.batch_size)),
         writing(out.parent),
         output(out.parent, "predict", inputs, overwrite=arguments.overwrite, names=names) as new,
         found_inputs(places) as found,

@@ -16,7 +16,7 @@ from PIL import Image
 
 from brainmri.environment import available_cpus
 from brainmri.io.decode import upright_8_bit
-from brainmri.schemas import read_result, read_uncertainty, uncertainty_file
+from brainmri.schemas import read_record
 
 if TYPE_CHECKING:
     import torch
@@ -173,6 +173,8 @@ class DemoModel:
         return prepared
 
     def _judged(self, image: Image.Image) -> Prediction:
+        from scipy.special import softmax
+
         from brainmri.evaluation.inference import prediction_of
         from brainmri.metrics.baselines import global_statistics
 
@@ -184,7 +186,8 @@ class DemoModel:
         if rule is not None and features is not None:
             distance = float(rule.score(features, global_statistics(upright)[None])[0])
         milliseconds = 1000 * (time.perf_counter() - started)
-        return prediction_of(logits[0], distance, self.classes, self.uncertainty, rule, milliseconds)
+        plain = softmax(logits[0].astype(np.float64))
+        return prediction_of(plain, distance, self.classes, self.uncertainty, rule, milliseconds)
 
 
 def known_models(places: Sequence[str], threads: int | None = None) -> list[DemoModel]:
@@ -217,10 +220,8 @@ def open_models(places: Sequence[str], threads: int | None = None) -> list[DemoM
 
 def _record(folder: Path) -> tuple[RunResult, Uncertainty] | None:
     """`result.json` and `uncertainty.json` of a finished run of this project; None for anything else."""
-    files = [folder / name for name in ("config.json", "model.safetensors", "result.json")]
-    if not all(file.is_file() for file in (*files, uncertainty_file(folder))):
-        return None
-    return read_result(folder), read_uncertainty(folder)
+    model = all((folder / name).is_file() for name in ("config.json", "model.safetensors"))
+    return read_record(folder) if model else None
 
 
 @contextmanager

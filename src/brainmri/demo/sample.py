@@ -6,7 +6,6 @@ from __future__ import annotations
 
 import logging
 import os
-import shlex
 import subprocess
 import sys
 import tempfile
@@ -103,8 +102,8 @@ def _environment() -> dict[str, str]:
 
 def _train() -> None:
     """What `scripts/train.py` does with these arguments; a Space and an installed package lack the script."""
-    from brainmri.cli.command import log_to_terminal, shown_arguments
-    from brainmri.cli.train import parse
+    from brainmri.cli.command import log_to_terminal
+    from brainmri.cli.train import command_line, parse
     from brainmri.environment import keep_freed_memory, use_cpu_well
 
     run, given = parse()
@@ -135,8 +134,7 @@ def _train() -> None:
         folder.data_agree(data)
         if folder.finished() is None:
             trained = train(run, given, recipe, recipe.seed, data, pixels, folder, state)
-            command = shlex.join(["scripts/train.py", *shown_arguments()])
-            finalize(folder, trained, RunPlan(run, recipe, recipe.seed, command), data)
+            finalize(folder, trained, RunPlan(run, recipe, recipe.seed, command_line()), data)
 
 
 MODELS_VARIABLE = "BRAINMRI_MODELS"  # places, apart by spaces

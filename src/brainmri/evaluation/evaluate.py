@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shlex
 import sys
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
@@ -13,10 +14,12 @@ import pandas as pd
 from numpy.typing import NDArray
 
 from brainmri.data.dataset import NAME_SUFFIX, SPLITS, class_without_tumour, merged_fingerprint
+from brainmri.data.file_digests import content_fingerprint
 from brainmri.environment import environment
 from brainmri.evaluation.inference import predictions_table
 from brainmri.evaluation.ood.fit import rejection
 from brainmri.evaluation.run_warnings import training_warnings
+from brainmri.files import digest
 from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
 from brainmri.metrics.detection import detection_at
@@ -52,6 +55,11 @@ class Evaluation:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     calibrated: NDArray[np.float64] | None
+
+
+def inputs_digest(subject: ScoredModel, data: PreparedData, split: str, pairs: Sequence[tuple[str, str]]) -> str:
+    """The digest of all that an evaluation depends on. pairs: classes that were mapped by hand."""
+    return digest(subject.digest, content_fingerprint(data), data.info.name, data.classes, split, pairs)
 
 
 def rows_to_score(data: PreparedData, split: str, match: ClassMatch) -> tuple[NDArray[np.int64], dict[str, int]]:

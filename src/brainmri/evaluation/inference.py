@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 @dataclass(frozen=True)
 class Inference:
     """probabilities: float64 (N, C), uncalibrated. scores, rejected: (N,) how far an image is from those of the
-    training, and whether that is too far; None without a rule."""
+    training, and whether that is too far; None without an OOD detector."""
 
     probabilities: NDArray[np.float64]
     scores: NDArray[np.float64] | None = None
@@ -45,12 +45,12 @@ def infer(
     *,
     batch_size: int = 32,
 ) -> Inference:
-    """Judge images of any mode and size.
+    """What a model says of images of any mode and size.
 
     Args:
         images: at least one. What is transparent is laid on black, more than 8 bits are scaled (`upright_8_bit`).
         model: in evaluation mode. processor: its own image processor.
-        rule: of this model (`RejectRule.load`), or None.
+        rule: of this model (`OODDetector.load`), or None.
 
     Raises:
         RejectedImage: for an image of more than 8 bits that is blank.
@@ -104,7 +104,7 @@ class Prediction:
 
 
 def prediction_of(
-    logits: NDArray[np.floating],
+    plain: NDArray[np.float64],
     distance: float | None,
     classes: list[str],
     uncertainty: Uncertainty | None,
@@ -114,25 +114,23 @@ def prediction_of(
     """The prediction for one image.
 
     Args:
-        logits: (C,). distance: the image's score by the OOD detector, None without one.
+        plain: its uncalibrated probabilities (C,). distance: the image's score by the OOD detector, None without one.
         classes: the C names. uncertainty: the model's `uncertainty.json`, or None.
     """
-    plain = np.asarray(softmax(logits.astype(np.float64)))[None]
     fitted = uncertainty.calibration if uncertainty else None
-    calibrated = apply_temperature(plain, fitted.temperature) if fitted else plain
-    order = np.argsort(-plain[0], kind="stable")
+    calibrated = apply_temperature(plain[None], fitted.temperature)[0] if fitted else plain
+    order = np.argsort(-plain, kind="stable")
     conformal = uncertainty.conformal if uncertainty else None
     plausible = None
     if conformal:
-        (members,) = prediction_sets(
-            plain if conformal.probabilities == "uncalibrated" else calibrated, conformal.threshold
-        )
+        shares = plain if conformal.probabilities == "uncalibrated" else calibrated
+        (members,) = prediction_sets(shares[None], conformal.threshold)
         plausible = tuple(classes[k] for k in order if members[k])
-        if not plausible and calibrated[0].max() >= 1 - conformal.alpha:  # sets that grow keep their coverage
+        if not plausible and calibrated.max() >= 1 - conformal.alpha:  # sets that grow keep their coverage
             plausible = (classes[order[0]],)
     return Prediction(
         label=classes[order[0]],
-        probabilities=dict(zip(classes, calibrated[0].tolist(), strict=True)),
+        probabilities=dict(zip(classes, calibrated.tolist(), strict=True)),
         prediction_set=plausible,
         out_of_distribution=bool(distance > detector.threshold) if detector and distance is not None else None,
         ood_score=distance,

@@ -12,11 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.evaluation.inference import PatientPrediction, Prediction, patient_prediction, prediction_of
+from brainmri.evaluation.inference import PatientPrediction, Prediction, infer, patient_prediction, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
-from brainmri.evaluation.ood.features import see
 from brainmri.files import sha256
-from brainmri.io.decode import upright_8_bit
 from brainmri.io.inputs import Rejected, Slice, found_inputs, read_scan, scan_and_files
 from brainmri.io.scan import Scan
 from brainmri.models.introspect import on_hub
@@ -25,9 +23,8 @@ from brainmri.schemas import (
     EARLIER_UNCERTAINTY,
     RunResult,
     Uncertainty,
-    read_result,
+    read_record,
     read_uncertainty,
-    uncertainty_file,
 )
 
 if TYPE_CHECKING:
@@ -186,15 +183,12 @@ class LoadedModel:
 
     def _classify(self, images: list[Image.Image]) -> list[Prediction]:
         started = time.perf_counter()
-        layer = self.ood_detector.layer if self.ood_detector else None
-        upright = [upright_8_bit(image) for image in images]
-        seen = see(upright, self.network, self.processor, layer, batch_size=len(images))
-        scores = self.ood_detector.score(seen.features, seen.statistics) if self.ood_detector else None
+        found = infer(images, self.network, self.processor, self.ood_detector, batch_size=len(images))
         milliseconds = 1000 * (time.perf_counter() - started) / len(images)
         return [
             prediction_of(
-                seen.logits[k],
-                None if scores is None else float(scores[k]),
+                found.probabilities[k],
+                None if found.scores is None else float(found.scores[k]),
                 self.classes,
                 self.uncertainty,
                 self.ood_detector,
@@ -290,14 +284,13 @@ def _record(folder: Path) -> Record:
     Raises:
         ValueError: if it is the record of other weights, or cannot be read.
     """
-    # Other projects may have a result.json too, but hardly both.
-    if not (folder / "result.json").is_file() or not uncertainty_file(folder).is_file():
+    found = read_record(folder)
+    if found is None:
         return NO_RECORD
-    result = read_result(folder)
+    result, uncertainty = found
     measured = result.model_sha256  # runs of before did not keep it
     if measured and measured != sha256(folder / "model.safetensors"):
         raise ValueError(f"{folder}: result.json was measured with other weights than its model.safetensors")
-    uncertainty = read_uncertainty(folder)
     return result, uncertainty, OODDetector.load(folder) if uncertainty.ood else None
 
 

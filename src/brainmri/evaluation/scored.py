@@ -36,10 +36,10 @@ class ScoredModel:
     """What is scored.
 
     name: for every figure and text. kind: "run", "model" or "predictions". classes: the names of its outputs.
-    digest: of all that its answers depend on.
-    answers: of images, given as a `PreparedData` and (N,) positions in its index.
+    digest: of all that what it says depends on.
+    infer: what it says of images, given as a `PreparedData` and (N,) positions in its index.
     classify: the probabilities of RGB images; None for a table of predictions, which knows no others than its own.
-    folder: where it lies, None for the Hub. result, trust: `result.json` and `uncertainty.json` of a run, else None.
+    folder: where it lies, None for the Hub. result, uncertainty: of a run its `result.json` and `uncertainty.json`.
     """
 
     name: str

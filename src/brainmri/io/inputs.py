@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from functools import partial
-from pathlib import Path, PurePosixPath
+from pathlib import Path
 
 from PIL import Image
 
 from brainmri.errors import did_you_mean, paths_like
-from brainmri.io.archive import is_ignored, open_archive
+from brainmri.io.archive import open_archive
 from brainmri.io.decode import PLANE
 from brainmri.io.limits import LOCAL, Limits, UploadError
-from brainmri.io.open import is_archive, read_file
+from brainmri.io.open import beginning, files_below, is_archive, read_file
 from brainmri.io.scan import Part, Read, Scan, Stack, natural, open_file, open_series
-from brainmri.io.sniff import TELLING, is_dicom
+from brainmri.io.sniff import is_dicom
 
 
 @dataclass(frozen=True)
@@ -106,16 +105,6 @@ def existing(path: Path | str) -> Path:
 File = tuple[str, Read, Read]  # its name, all of its bytes, and the first of them
 
 
-def _beginning(path: Path) -> bytes:
-    try:
-        if not path.is_file():  # a pipe would be waited for
-            return b""
-        with path.open("rb") as file:
-            return file.read(TELLING)
-    except OSError:
-        return b""  # `read` says what is wrong
-
-
 @contextmanager
 def found_inputs(places: Iterable[Path | str], limits: Limits = LOCAL) -> Iterator[list[Input]]:
     """Every scan in these files, folders and ZIP files, in the order of the places and of the names inside them.
@@ -135,9 +124,10 @@ def found_inputs(places: Iterable[Path | str], limits: Limits = LOCAL) -> Iterat
 def _inputs(place: Path, limits: Limits, archives: ExitStack) -> list[Input]:
     files: list[File] = []
     inputs: list[Input] = []
-    for path, name in _files(place):
+    for path in (file for file, _ in files_below(place)) if place.is_dir() else [place]:
+        name = str(path)
         if not is_archive(path):
-            files.append((name, partial(read_file, path, limits.file_bytes), partial(_beginning, path)))
+            files.append((name, partial(read_file, path, limits.file_bytes), partial(beginning, path)))
             continue
         try:
             archive = archives.enter_context(open_archive(path, limits))
@@ -152,24 +142,12 @@ def _inputs(place: Path, limits: Limits, archives: ExitStack) -> list[Input]:
     return inputs + _with_series(files, limits)
 
 
-def _files(place: Path) -> Iterator[tuple[Path, str]]:
-    if not place.is_dir():
-        yield place, str(place)
-        return
-    for folder, inner, names in os.walk(place):
-        inner.sort()
-        for name in sorted(names):
-            file = Path(folder, name)
-            if not is_ignored(PurePosixPath(file.relative_to(place).as_posix())):
-                yield file, str(file)
-
-
 def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
     """An input for each file, and one for the DICOM files of one series in one folder, at the place of the first."""
     series: dict[tuple[str, str], list[Part]] = defaultdict(list)
     order: list[Input | tuple[str, str]] = []
-    for name, read, beginning in files:
-        part = _part_of_series(name, read, limits) if is_dicom(beginning()) else None
+    for name, read, first in files:
+        part = _part_of_series(name, read, limits) if is_dicom(first()) else None
         if part is None:
             order.append(Input(name, "", (read,)))
             continue

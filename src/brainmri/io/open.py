@@ -163,24 +163,39 @@ def _files(path: Path, name: str) -> Iterator[tuple[Path, str]]:
     if not path.is_dir():
         yield path, name
         return
-    for folder, inner, names in os.walk(path):
+    for file, below in files_below(path):
+        if file.is_file() and not file.is_symlink():
+            yield file, str(below)
+
+
+def files_below(folder: Path) -> Iterator[tuple[Path, PurePosixPath]]:
+    """Everything in a folder that is no folder, in the order of the names, each with its path below it.
+
+    Hidden files and what systems leave in folders are left out.
+    """
+    for inside, inner, names in os.walk(folder):
         inner.sort()
-        for inner_name in sorted(names):
-            file = Path(folder, inner_name)
-            shown = PurePosixPath(file.relative_to(path).as_posix())
-            if file.is_file() and not file.is_symlink() and not is_ignored(shown):
-                yield file, str(shown)
+        for name in sorted(names):
+            file = Path(inside, name)
+            below = PurePosixPath(file.relative_to(folder).as_posix())
+            if not is_ignored(below):
+                yield file, below
 
 
 def is_archive(path: Path) -> bool:
     """Whether a file begins as a ZIP file does."""
+    return is_zip(beginning(path))
+
+
+def beginning(path: Path) -> bytes:
+    """The bytes of a regular file that tell its kind; none of what cannot be read, as `read_file` says why."""
     try:
         if not path.is_file():  # a pipe would be waited for
-            return False
+            return b""
         with path.open("rb") as file:
-            return is_zip(file.read(TELLING))
+            return file.read(TELLING)
     except (OSError, ValueError):
-        return False
+        return b""
 
 
 def _open(archive: Archive, member: Member, limits: Limits) -> Upload:

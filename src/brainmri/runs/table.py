@@ -35,8 +35,17 @@ SEEDS += ["hardware", "recipe_title", *PUBLISHED, *(f"floor_{floor}" for floor i
 TEXT = ["run", "source", "recipe", "protocol", "changes", "weights", "normalize", "precision", "data", "split"]
 TEXT += ["fingerprint", "fold", "hardware", "recipe_title", *PUBLISHED[1:], "created"]
 
-
 UNKNOWN_RECIPE = "recipe not on record"  # of a model that came without its recipe.yaml
+# Keys of a recipe that say nothing of a system, or whose effect stands in a column of its own in every comparison.
+BESIDE = ("title", "source", "published", "seed", "split", "input.normalize")
+# Training arguments that have a column of their own: the seed, the precision, and the share of the schedule.
+COLUMNS = {"seed", "data_seed", "bf16", "fp16", "max_steps", "global_batch"}
+STAGE = {  # training argument -> key of a stage
+    "learning_rate": "learning_rate",
+    "num_train_epochs": "epochs",
+    "warmup_steps": "warmup",
+    "lr_scheduler_type": "schedule",
+}
 
 
 class SplitPart(NamedTuple):
@@ -221,17 +230,6 @@ def _details(table: pd.DataFrame) -> pd.Series:
         details = details.where(~differ, details + ", " + texts)
     number = table.groupby(SYSTEM, dropna=False, sort=False).ngroup()  # counts the systems as drop_duplicates does
     return number.map(details.reset_index(drop=True))
-
-
-# Keys of a recipe that say nothing of a system, or whose effect stands in a column of its own in every comparison.
-BESIDE = ("title", "source", "published", "seed", "split", "input.normalize")
-
-# Training arguments that have a column of their own: the seed, the precision, and the share of the schedule.
-COLUMNS = {"seed", "data_seed", "bf16", "fp16", "max_steps", "global_batch"}
-
-STAGE = {"learning_rate": "learning_rate", "num_train_epochs": "epochs", "warmup_steps": "warmup"}
-
-STAGE |= {"lr_scheduler_type": "schedule"}  # training argument -> key of a stage
 
 
 def as_trained(recipe: Recipe, settings: RunSettings) -> Recipe:

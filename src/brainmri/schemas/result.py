@@ -175,6 +175,19 @@ def read_uncertainty(run_dir: Path) -> Uncertainty:
     return as_record(renamed(read_json(path)), Uncertainty, path, "Make the run again with this version.")
 
 
+def read_record(folder: Path) -> tuple[RunResult, Uncertainty] | None:
+    """`result.json` and `uncertainty.json` of a run; None where a folder lacks one of them.
+
+    Other projects may have a result.json too, but hardly both.
+
+    Raises:
+        ValueError: as of `read_result` and `read_uncertainty`.
+    """
+    if not (folder / RESULT).is_file() or not uncertainty_file(folder).is_file():
+        return None
+    return read_result(folder), read_uncertainty(folder)
+
+
 def find_runs(paths: Iterable[Path]) -> list[Path]:
     """The run folders among the given folders: each is a run folder itself, or holds run folders.
 

@@ -102,8 +102,6 @@ def train(
     folder: where checkpoints go. shards: whence the training images are streamed; `data` then holds the other splits,
     and a few of them. Every process must call it, and each gets the result.
     """
-    arguments = [stage_arguments(recipe, stage, given, seed, str(folder.path)) for stage in recipe.stages]
-
     # ------------------------------------------------------------------ images
     pixels = by_size[recipe.input.size]
     as_they_are = {split: SliceBatches(pixels, data.rows(split), data.labels(data.rows(split))) for split in SPLITS}
@@ -133,7 +131,8 @@ def train(
         model = synchronized(model)
     set_frozen(model, recipe.stages[-1])
     parameters = parameter_counts(model)
-    if advice := batch_advice(recipe, arguments[0]):
+    first = stage_arguments(recipe, recipe.stages[0], given, seed, str(folder.path))
+    if advice := batch_advice(recipe, first):
         logger.info(advice)
     logger.info(
         "Model: %s, {total:,} parameters ({trainable:,} trainable), weights: %s".format(**parameters), run.arch, weights
