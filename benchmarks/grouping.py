@@ -63,9 +63,7 @@ def measure(sizes: Sequence[int] = SIZES, thumbnails: np.ndarray | None = None) 
                 views[1, rows] = [content_thumbnail(Image.fromarray(image)) for image in block]
                 start = rows.stop
             del views
-            process = subprocess.run(
-                [sys.executable, "-m", "benchmarks.grouping", str(file)], capture_output=True, text=True
-            )
+            process = subprocess.run([sys.executable, "-P", __file__, str(file)], capture_output=True, text=True)
             if process.returncode:
                 raise RuntimeError(f"grouping {size} images failed with {process.returncode}:\n{process.stderr}")
             results.append({"size": size, **json.loads(process.stdout)})

@@ -2,10 +2,12 @@
 
 import re
 import subprocess
+from pathlib import Path
 
 import pytest
 from huggingface_hub import HfApi
 
+from ..scripts import run_here
 from .conftest import ROOT, MakeHub, Run
 from .loopback import HABITS, LoopbackHub
 
@@ -177,6 +179,13 @@ def test_names_that_the_hub_does_not_take(hub: LoopbackHub, publish: Run) -> Non
 def test_there_is_no_demo_without_an_app(hub: LoopbackHub, publish: Run, tmp_path) -> None:
     message = failed(publish, hub, "space", "--models", "anna/x", "--app_dir", str(tmp_path))
     assert "has no app.py, so there is no demo to publish" in message
+
+
+def test_the_demo_of_the_checkout_is_published_unless_another_is_named(tmp_path: Path) -> None:
+    tree = tmp_path / "tree"
+    done = run_here("publish.py", "space", "--models", "anna/x", "--repo", "anna/demo", "--dry-run", tree)
+    assert done.returncode == 0, done.stderr
+    assert (tree / "app.py").read_bytes() == (ROOT / "app.py").read_bytes()
 
 
 def test_a_dry_run_needs_an_empty_folder(hub: LoopbackHub, publish: Run) -> None:

@@ -64,7 +64,7 @@ def parse_arguments() -> argparse.Namespace:
         )
     for parser_of_app in (space, everything):
         parser_of_app.add_argument(
-            "--app_dir", "--app-dir", type=Path, default=Path(__file__).parents[1], help="where app.py is"
+            "--app_dir", "--app-dir", type=Path, default=Path(__file__).parents[3], help="where app.py is"
         )
     return parser.parse_args()
 
