@@ -27,14 +27,8 @@ HINT = (
     "a table."
 )
 EMPTY = '<p class="hint">The answer will stand here. Upload a slice, or take one of the simulated examples.</p>'
-WIDTHS: list[str | int] = [
-    190,
-    160,
-    220,
-    110,
-    190,
-    130,
-]  # pixels; left to itself a long file name fills a phone's screen
+# Pixels of the columns: left to itself a long file name fills the screen of a phone.
+WIDTHS: list[str | int] = [190, 160, 220, 110, 190, 130]
 OPACITY = "(share) => { document.documentElement.style.setProperty('--map-opacity', share); return []; }"
 INTO_VIEW = """() => {  // on a phone the answer stands below what asks for it
   if (window.innerWidth < 700) document.getElementById('answer').scrollIntoView({behavior: 'smooth'});
