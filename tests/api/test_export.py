@@ -68,6 +68,7 @@ def test_onnx_and_torch_export_answer_as_the_model(trained: Trained, image: Imag
         assert described(out, "torch_export", np.array(row)) == pytest.approx(expected, abs=1e-5)
 
 
+@pytest.mark.integration
 @pytest.mark.skipif(find_spec("openvino") is None, reason="the extra `export` is not installed")
 def test_openvino_answers_as_the_model(trained: Trained, image: Image.Image, tmp_path: Path) -> None:
     import openvino

@@ -142,6 +142,7 @@ def test_what_gives_the_class_away_is_named(many: Path, tmp_path: Path) -> None:
     assert "What gives the class away" in (tmp_path / "audit.html").read_text()
 
 
+@pytest.mark.integration
 def test_a_calibration_says_what_is_found_and_what_is_glued(many: Path, tmp_path: Path) -> None:
     done = audit(many, "--calibrate", "--out", tmp_path)
     assert done.returncode == 0, done.stderr

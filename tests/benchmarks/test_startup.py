@@ -28,6 +28,7 @@ def test_the_package_and_the_console_command_import_nothing_heavy(arguments: tup
     assert not HEAVY & imported_by(*arguments)
 
 
+@pytest.mark.integration
 def test_the_page_of_the_demo_stands_before_torch_is_imported() -> None:
     page = "import brainmri.demo.app, brainmri.demo.model, brainmri.demo.sample\n"
     page += "from brainmri.demo.pages import about, audit, classify, compare, endpoints\n"

@@ -105,6 +105,7 @@ def collection() -> np.ndarray:
     return np.concatenate(list(extended(phantom_thumbnails(32), 5000)))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("threshold", [0.85, 0.95, 0.98])
 def test_the_pairs_are_those_of_comparing_all_with_all(collection: np.ndarray, threshold: float) -> None:
     thumbnails = collection[:900]
@@ -117,6 +118,7 @@ def test_the_pairs_are_those_of_comparing_all_with_all(collection: np.ndarray, t
     assert correlation.max() <= 1 + 1e-5
 
 
+@pytest.mark.integration
 def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> None:
     thumbnails = collection[:1200]
     grouping = find_groups(thumbnails, [""] * len(thumbnails))
@@ -128,6 +130,7 @@ def test_groups_are_those_of_comparing_all_with_all(collection: np.ndarray) -> N
     assert grouping.group.tolist() == partition(len(thumbnails), same | alike)
 
 
+@pytest.mark.integration
 def test_among_more_images_than_are_looked_through_hardly_a_pair_is_missed(collection: np.ndarray) -> None:
     (result,) = recall(collection, [0.95])
     assert result["pairs"] > 1500
@@ -135,6 +138,7 @@ def test_among_more_images_than_are_looked_through_hardly_a_pair_is_missed(colle
     assert result["wrong"] == 0
 
 
+@pytest.mark.integration
 @settings(max_examples=25, deadline=None)
 @given(st.lists(st.tuples(st.integers(0, 199), st.booleans(), st.booleans()), min_size=1, max_size=20))
 def test_every_pose_of_a_image_is_found_among_many(poses: list[tuple[int, bool, bool]]) -> None:

@@ -7,6 +7,8 @@ import pytest
 
 from ..scripts import run_here
 
+pytestmark = pytest.mark.integration  # each compares dozens of runs several times
+
 SOURCE = {"data__split": "source", "data__leaky": True, "data__fingerprint": "f" * 16}
 
 

@@ -28,6 +28,8 @@ from ..scripts import run_here
 from ..training.conftest import TINY, result_of
 from .conftest import TRAIN, Launch
 
+pytestmark = pytest.mark.integration  # each starts from shards that the command has written
+
 EPOCHS = "24"
 TORCHRUN = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2"]
 

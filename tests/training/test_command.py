@@ -93,6 +93,7 @@ def printed(
     return folder, done
 
 
+@pytest.mark.integration
 def test_the_run_goes_where_the_terminal_says(printed: tuple[Path, subprocess.CompletedProcess[str]]) -> None:
     folder, done = printed
     (run,) = (folder / "runs").glob("[!.]*")
@@ -100,6 +101,7 @@ def test_the_run_goes_where_the_terminal_says(printed: tuple[Path, subprocess.Co
     assert f"Run folder: runs/{run.name}" in done.stdout.splitlines()
 
 
+@pytest.mark.integration
 def test_a_training_prints_a_line_for_each_step_and_no_noise(
     printed: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
@@ -112,6 +114,7 @@ def test_a_training_prints_a_line_for_each_step_and_no_noise(
     assert places == sorted(places)
 
 
+@pytest.mark.integration
 def test_a_run_without_a_detector_says_why_wherever_one_would_stand(
     printed: tuple[Path, subprocess.CompletedProcess[str]],
 ) -> None:
