@@ -51,7 +51,7 @@ def measure(material: Material, repeats: int, weights: str) -> list[dict[str, An
 
 def _measure(material: Material, classifier: Classifier, weights: str, batch: int, repeats: int) -> dict[str, Any]:
     pixels = _pixels(material, batch)
-    missing = {} if find_spec("openvino") else {"OpenVINO": "not installed: pip install brainmri[export]"}
+    missing = {} if find_spec("openvino") else {"OpenVINO": "not installed: pip install -e '.[export]'"}
     backends: dict[str, Backend] = {
         EAGER: partial(_eager, classifier, pixels, bf16=False),
         "bf16 autocast": partial(_eager, classifier, pixels, bf16=True),

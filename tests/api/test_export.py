@@ -89,7 +89,7 @@ def test_a_missing_extra_says_what_to_install(
     done = run_here("export.py", trained.run, "--format", "openvino", "--out", tmp_path / "ov")
     assert (done.returncode, done.stderr) == (
         2,
-        "error: --format openvino needs the package openvino: pip install 'brainmri[export]'\n",
+        "error: --format openvino needs the package openvino: pip install -e '.[export]' in the clone\n",
     )
     assert not (tmp_path / "ov").exists()
 

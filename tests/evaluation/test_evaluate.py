@@ -352,7 +352,7 @@ def test_bad_input_is_one_line_and_writes_nothing(
 ) -> None:
     done = script(run, "--data", tmp_path, "--out", tmp_path / "new", environment=environment)
     message = (
-        f"error: {tmp_path} is not a prepared data set (no dataset.json and index.csv): run scripts/prepare_data.py\n"
+        f"error: {tmp_path} is not a prepared data set (no dataset.json and index.csv): run brainmri prepare_data\n"
     )
     assert (done.returncode, done.stdout, done.stderr) == (2, "", message)
     assert list(tmp_path.iterdir()) == []

@@ -188,5 +188,14 @@ def test_the_demo_of_the_checkout_is_published_unless_another_is_named(tmp_path:
     assert (tree / "app.py").read_bytes() == (ROOT / "app.py").read_bytes()
 
 
+def test_a_dry_run_needs_no_token_and_names_no_owner(tmp_path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("HF_TOKEN", raising=False)
+    monkeypatch.setenv("HF_HOME", str(tmp_path / "home"))
+    done = run_here("publish.py", "metric", "--dry-run", tmp_path / "tree")
+    assert done.returncode == 0, done.stderr
+    assert "OWNER/" in done.stdout
+    assert (tmp_path / "tree" / "README.md").is_file()
+
+
 def test_a_dry_run_needs_an_empty_folder(hub: LoopbackHub, publish: Run) -> None:
     assert "is not an empty folder" in failed(publish, hub, "metric", "--dry-run", str(ROOT))

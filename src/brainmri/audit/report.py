@@ -12,11 +12,25 @@ from brainmri.reporting import html
 from brainmri.schemas import AuditReport, AuditThresholds, RejectedFile, SelfTest, SharedImages, Shortcuts
 from brainmri.wording import percent
 
+NAMED = 5  # rejected files that the terminal names
 MUCH = 0.2  # of accuracy above the most frequent label, from which a shortcut is a verdict
 NAMES = {
     "exact": "equal pixels",
     "same_picture": "the same image (mirrored, turned, re-contrasted, re-encoded)",
     "neighbour": "looks like a slice of the same patient",
+}
+SHORT = {"exact": "equal pixels", "same_picture": "the same image", "neighbour": "looks like a slice"}
+TRAITS = {  # of `brainmri.audit.shortcuts`, in words
+    "size": "width and height",
+    "aspect": "the shape (width by height)",
+    "file": "file format and bytes per pixel",
+    "colour": "colour",
+    "border": "what the border looks like",
+    "brightness": "brightness",
+    "contrast": "contrast",
+    "sharpness": "sharpness",
+    "letters": "letters in the corners",
+    "all of these": "all of these traits together",
 }
 GROUPS = ["file_name", "label", "duplicate_id", "group_id", "kind", "score"]  # columns of groups.csv
 EXAMPLES = {
@@ -68,8 +82,8 @@ def verdicts(audit: AuditReport) -> list[str]:
     if (given := audit.shortcuts) and given.traits[0].accuracy >= given.majority + MUCH:
         best = given.traits[0]
         found.append(
-            f"SHORTCUT: {percent(best.accuracy)} of the labels are told without a look at the brain, from "
-            f"{best.trait} (always the most frequent label: {percent(given.majority)})."
+            f"SHORTCUT: {percent(best.accuracy)} of the labels can be told without a look at the brain, from "
+            f"{TRAITS[best.trait]} (always the most frequent label: {percent(given.majority)})."
         )
     return found or ["No image stands in two parts or under two labels."]
 
@@ -77,7 +91,10 @@ def verdicts(audit: AuditReport) -> list[str]:
 def audit_text(audit: AuditReport) -> str:
     """The audit for the terminal: verdicts, a line for each kind, and what each part shares with each other one."""
     parts = ", ".join(f"{part} {number:,}" for part, number in audit.parts.items())
-    lines = [f"{audit.name}: {audit.images:,} images ({parts}), {len(audit.rejected)} files rejected", ""]
+    lines = [f"{audit.name}: {audit.images:,} images ({parts}), {len(audit.rejected)} files rejected"]
+    lines += [f"  rejected: {one.file_name}: {one.reason}" for one in audit.rejected[:NAMED]]
+    lines += [f"  and {more:,} more in audit.json"] if (more := len(audit.rejected) - NAMED) > 0 else []
+    lines.append("")
     lines += [
         *verdicts(audit),
         "",
@@ -97,7 +114,7 @@ def audit_text(audit: AuditReport) -> str:
 
 def across_table(audit: AuditReport) -> list[list[str]]:
     """Header and rows: for each ordered pair of parts, how much of the one stands in the other, by kind."""
-    header = ["of ... stand in ...", *(kind.kind.replace("_", " ") for kind in audit.kinds)]
+    header = ["of ... stand in ...", *(SHORT[kind.kind] for kind in audit.kinds)]
     rows = [
         [f"{kinds[0].part} in {kinds[0].within}", *(f"{row.images:,} ({_share(row)})" for row in kinds)]
         for kinds in zip(*(kind.across for kind in audit.kinds), strict=True)
@@ -110,8 +127,8 @@ def shortcuts_tables(audit: AuditReport) -> list[list[list[str]]]:
     found = audit.shortcuts
     if found is None:
         return []
-    rows = [[row.trait, percent(row.accuracy)] for row in found.traits]
-    return [[["the label told from", "accuracy"], *rows, ["the most frequent label", percent(found.majority)]]]
+    rows = [[TRAITS[row.trait], percent(row.accuracy)] for row in found.traits]
+    return [[["the label, told from", "accuracy"], *rows, ["the most frequent label", percent(found.majority)]]]
 
 
 def calibration_tables(audit: AuditReport) -> list[list[list[str]]]:

@@ -1,8 +1,8 @@
 """Look for leaks before anything is trained: images that repeat, across splits, under two labels, in two data sets.
 
-    python scripts/audit.py DATA
-    python scripts/audit.py DATA --against OTHER    # is OTHER an external set, or does it hold images of DATA?
-    python scripts/audit.py DATA --calibrate        # and what does the audit itself find and miss there?
+    brainmri audit DATA
+    brainmri audit DATA --against OTHER  # is OTHER an external set, or does it hold images of DATA?
+    brainmri audit DATA --calibrate      # and what does the audit itself find and miss there?
 
 DATA and OTHER are folders in any layout that prepare_data.py knows (a folder for each class, perhaps inside train and
 test), prepared folders, or CSV files with the columns file_name and label. Nothing in them is changed. Written into
@@ -31,6 +31,10 @@ def parse_arguments() -> argparse.Namespace:
     return parser.parse_args()
 
 
+def _tell(step: str) -> None:
+    print(f"{step} ...", flush=True)
+
+
 def main() -> None:
     arguments = parse_arguments()
     from brainmri.audit.audit import audit, inputs_digest
@@ -41,6 +45,7 @@ def main() -> None:
     inputs = inputs_digest(arguments.data, arguments.against, calibrate=arguments.calibrate)
     out: Path = arguments.out or default_output(Path("audits"), set_name(arguments.data), inputs)
     with writing(out), output(out, "audit", inputs, overwrite=arguments.overwrite) as folder:
-        found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate)
+        found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate, tell=_tell)
+    print()
     print(audit_text(found))
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")

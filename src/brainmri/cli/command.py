@@ -92,7 +92,7 @@ def add_trust_remote_code(parser: argparse.ArgumentParser) -> None:
         "--trust_remote_code",
         "--trust-remote-code",
         action="store_true",
-        help="execute code that comes with the model (networks of this project need none)",
+        help="execute code that comes with the model (networks of this project need none where it is installed)",
     )
 
 

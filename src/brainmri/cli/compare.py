@@ -1,9 +1,9 @@
 """Compare finished runs: tables, paired tests and figures, all made from the run folders alone.
 
-    python scripts/compare.py runs
-    python scripts/compare.py runs/resnet50-clean-seed1 runs/cnn_4x4-clean-seed1 --out results --readme
-    python scripts/compare.py runs/resnet50-clean-seed1 --out results --update --readme
-    python scripts/compare.py --from_csv results/comparison.csv --readme --check
+    brainmri compare runs
+    brainmri compare runs/brain-tumor-resnet50-clean-seed1 runs/brain-tumor-cnn_4x4-clean-seed1 --out results --readme
+    brainmri compare runs/brain-tumor-resnet50-clean-seed1 --out results --update --readme
+    brainmri compare --from_csv results/comparison.csv --readme --check
 
 Written into --out, and the Markdown printed:
     comparison.csv                  the table: seeds collapsed, baselines beneath
@@ -51,8 +51,10 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a document's table is another")
     arguments = parser.parse_args()
-    if bool(arguments.runs) == bool(arguments.from_csv):
-        parser.error("give either RUNS (before --readme) or --from_csv")
+    if arguments.runs and arguments.from_csv:
+        parser.error("give run folders or --from_csv, not both")
+    if not (arguments.runs or arguments.from_csv):
+        parser.error("give run folders, or folders of them, such as: brainmri compare runs")
     if (arguments.update or arguments.add) and not arguments.runs:
         parser.error("--update and --add need RUNS")
     if (arguments.update or arguments.add) and not arguments.out:

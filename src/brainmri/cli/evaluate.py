@@ -1,11 +1,11 @@
 """Score a model, or anybody's predictions, on a prepared data set.
 
-    python scripts/evaluate.py runs/cnn_4to32-clean-seed42 --data DIR              # a run, on its own or other data
-    python scripts/evaluate.py runs/NAME --dataset_name OWNER/NAME                 # on a data set of the Hub
-    python scripts/evaluate.py OWNER/NAME@REVISION --data DIR --split all          # any image classifier of the Hub
-    python scripts/evaluate.py FOLDER --data DIR --map no_tumor=notumor,glioma_tumor=glioma
-    python scripts/evaluate.py predictions.csv --data DIR                          # file_name, p_CLASS, ...
-    python scripts/evaluate.py MODEL --data DIR --robustness                       # on corrupted images too
+    brainmri evaluate runs/brain-tumor-cnn_4to32-clean-seed42 --data DIR  # a run, on its own or other data
+    brainmri evaluate runs/NAME --dataset_name OWNER/NAME                 # on a data set of the Hub
+    brainmri evaluate OWNER/NAME@REVISION --data DIR --split all          # any image classifier of the Hub
+    brainmri evaluate FOLDER --data DIR --map no_tumor=notumor,glioma_tumor=glioma
+    brainmri evaluate predictions.csv --data DIR                          # file_name, p_CLASS, ...
+    brainmri evaluate MODEL --data DIR --robustness                       # on corrupted images too
 
 MODEL is a run folder, a folder with a saved model of transformers or timm, a repository of the Hub, timm:NAME, or a
 CSV of predictions. Class names match whatever their case, spaces, - and _ are; --map names the others, as

@@ -1,9 +1,9 @@
 """Look inside one model: its layers, what its convolutions see, what dropout does to it, where it looks, its report.
 
-    python scripts/explain.py runs/cnn_4to32-clean-seed42                   # on a slice of the phantom set
-    python scripts/explain.py runs/cnn_4to32-clean-seed42 --data_dir DIR    # on the test images of the run
-    python scripts/explain.py --arch resnet50 --image slice.png             # an untrained model, random weights
-    python scripts/explain.py RUN --studies maps --data_dir DIR --outlines CSV   # Grad-CAM against expert outlines
+    brainmri explain runs/brain-tumor-cnn_4to32-clean-seed42                 # on a slice of the phantom set
+    brainmri explain runs/brain-tumor-cnn_4to32-clean-seed42 --data_dir DIR  # on the test images of the run
+    brainmri explain --arch resnet50 --image slice.png                       # an untrained model, random weights
+    brainmri explain RUN --studies maps --data_dir DIR --outlines CSV        # Grad-CAM against expert outlines
 
 Writes layers.txt, layers.csv, features/*.png, dropout.png, dropout.csv, maps/* and classification_report.txt into
 RUN/explain. What stands there of another model, image or outlines is replaced with --overwrite only.

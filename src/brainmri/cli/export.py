@@ -1,7 +1,7 @@
 """Write a model as ONNX, OpenVINO or torch.export, compared with torch.
 
-    brainmri export runs/resnet50-clean-seed42 --format onnx --out resnet50
-    brainmri export OWNER/NAME@REVISION --format openvino        # needs pip install 'brainmri[export]'
+    brainmri export runs/brain-tumor-resnet50-clean-seed42 --out resnet50
+    brainmri export OWNER/NAME@REVISION --format openvino  # needs pip install -e '.[export]'
 
 MODEL is a run folder, a folder with a saved model, or a repository of the Hub. The file takes `pixel_values`, float32
 (any number of images, 3, height, width), and gives `logits`. Beside it stand
@@ -46,7 +46,7 @@ SLICES = 4  # of each
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__)
     parser.add_argument("model", metavar="MODEL", help="what is exported")
-    parser.add_argument("--format", required=True, choices=FORMATS, help="of the file")
+    parser.add_argument("--format", default="onnx", choices=FORMATS, help="of the file (default: %(default)s)")
     parser.add_argument(
         "--out",
         type=Path,

@@ -1,8 +1,8 @@
 """Classify images, volumes, folders and ZIP files.
 
-    brainmri predict runs/resnet50-clean-seed42 slice.png
+    brainmri predict runs/brain-tumor-resnet50-clean-seed42 slice.png
     brainmri predict OWNER/NAME@REVISION slices/ more.zip head.nii.gz --out predictions.csv
-    brainmri predict runs/NAME dicom/                    # a folder of DICOM files: one scan for each series
+    brainmri predict runs/NAME dicom/  # a folder of DICOM files: one scan for each series
 
 MODEL is a run folder, a folder with a saved model, or a repository of the Hub. INPUT is an image (PNG, JPEG, TIFF, BMP,
 WebP, GIF), a DICOM file, a NIfTI volume, or a folder or ZIP file of any of these. What a file is, its content tells. Of

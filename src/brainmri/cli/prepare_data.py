@@ -1,10 +1,10 @@
 """Turn a folder of MRI slices into a prepared data set: checked, grouped, split.
 
-    python scripts/prepare_data.py SOURCE OUT
-    python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor --origin kaggle-nickparvar
-    python scripts/prepare_data.py kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
-    python scripts/prepare_data.py slices data/slices --groups patients.csv
-    python scripts/prepare_data.py slices data/without-oslo --sites hospitals.csv --holdout site=oslo
+    brainmri prepare_data SOURCE OUT
+    brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor --origin kaggle-nickparvar
+    brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
+    brainmri prepare_data slices data/slices --groups patients.csv
+    brainmri prepare_data slices data/without-oslo --sites hospitals.csv --holdout site=oslo
 
 SOURCE is a folder in one of the known layouts (found out by itself, or --layout), or a CSV file with the columns
 file_name and label. OUT gets train/, validation/ and test/ with one folder per class, index.csv, rejected.csv,

@@ -1,12 +1,12 @@
 """Publish a run, a data set, the results, the demo or the metric on the Hugging Face Hub.
 
-    python scripts/publish.py model runs/resnet50-clean-seed42
-    python scripts/publish.py dataset DIR --license cc-by-4.0        # DIR: a prepared folder, or "phantom"
-    python scripts/publish.py results runs
-    python scripts/publish.py space --models OWNER/NAME ...
-    python scripts/publish.py metric
-    python scripts/publish.py all runs                               # each of these, and a collection of them
-    python scripts/publish.py cards runs --out model_cards           # NAME.md of every recipe; no Hub
+    brainmri publish model runs/brain-tumor-resnet50-clean-seed42
+    brainmri publish dataset DIR --license cc-by-4.0  # DIR: a prepared folder, or "phantom"
+    brainmri publish results runs
+    brainmri publish space --models OWNER/NAME ...
+    brainmri publish metric
+    brainmri publish all runs                         # each of these, and a collection of them
+    brainmri publish cards runs --out model_cards     # NAME.md of every recipe; no Hub
 
 Everything is checked first: token, names, metadata, licence, sizes, and that no file tells of this machine or holds
 code as a pickle does. What is to be uploaded is shown; --dry-run DIR writes just that and uploads nothing. Repositories
@@ -23,12 +23,16 @@ from pathlib import Path
 
 from brainmri.cli.command import Parser
 
+UNNAMED = "OWNER"  # of repositories that are only written to a folder, without a token
+
 
 def parse_arguments() -> argparse.Namespace:
     hub = Parser(add_help=False)
     hub.add_argument("--repo", metavar="OWNER/NAME", help="where to (default: the token's account, a name that fits)")
     hub.add_argument("--public", action="store_true", help="for everybody to see (default: private)")
-    hub.add_argument("--dry-run", "--dry_run", type=Path, metavar="DIR", help="only write what would go up to DIR")
+    hub.add_argument(
+        "--dry-run", "--dry_run", type=Path, metavar="DIR", help="only write what would go up to DIR; needs no token"
+    )
     where = hub.add_mutually_exclusive_group()
     where.add_argument("--revision", help="a branch, made if need be (default: main)")
     where.add_argument("--create-pr", "--create_pr", action="store_true", help="propose it in a pull request")
@@ -90,7 +94,7 @@ def main() -> None:
         for variable in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
             os.environ.setdefault(variable, "1")  # read when the libraries are imported
 
-    from huggingface_hub import HfApi
+    from huggingface_hub import HfApi, get_token
 
     from brainmri.hub.build import build
     from brainmri.hub.checks import check, contents
@@ -99,7 +103,8 @@ def main() -> None:
     # ------------------------------------------------------------------ the trees, once token and owner are known
     api = HfApi()
     given = (arguments.repo or "").rpartition("/")[0]
-    owner = given if given and arguments.dry_run else find_owner(api, arguments.repo)
+    unasked = arguments.dry_run and (given or not get_token())
+    owner = given or UNNAMED if unasked else find_owner(api, arguments.repo)
     with tempfile.TemporaryDirectory(prefix="brainmri-publish-") as scratch:
         publications = build(arguments, owner, arguments.dry_run or Path(scratch) / "tree")
         for publication in publications:

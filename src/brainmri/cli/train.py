@@ -156,7 +156,7 @@ PREPARATION += ["name", "origin"]
 ELSEWHERE = {
     **dict.fromkeys(
         PREPARATION,
-        "the data are split and laid out before: scripts/prepare_data.py SOURCE OUT --{} ..., then --data_dir OUT",
+        "the data are split and laid out before: brainmri prepare_data SOURCE OUT --{} ..., then --data_dir OUT",
     ),
     **dict.fromkeys(
         ("dataset_config_name", "dataset_config", "dataset_revision", "train_split_name", "dataset_split"),
@@ -164,11 +164,11 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(
         ("train_file", "validation_file", "validation_dir", "test_dir", "train_val_split"),
-        "one folder holds all splits: scripts/prepare_data.py SOURCE OUT, then --data_dir OUT",
+        "one folder holds all splits: brainmri prepare_data SOURCE OUT, then --data_dir OUT",
     ),
     **dict.fromkeys(
         ("image_column_name", "label_column_name"),
-        "prepared sets call them image and label: scripts/prepare_data.py makes one, from a CSV file too",
+        "prepared sets call them image and label: brainmri prepare_data makes one, from a CSV file too",
     ),
     **dict.fromkeys(("model_revision",), "the revision stands at the end: --model_name_or_path OWNER/NAME@REVISION"),
     **dict.fromkeys(("config_name", "image_processor_name"), "--arch and the recipe say what they are"),

@@ -28,7 +28,7 @@ COLUMNS = ("file_name", "label", "split", "group_id", "duplicate_id", "site", "s
 
 @dataclass(frozen=True)
 class PreparedData:
-    """What `scripts/prepare_data.py` wrote.
+    """A prepared data set, as `brainmri.prepare` gives it.
 
     Attributes:
         root: the folder.
@@ -105,7 +105,7 @@ def open_prepared(root: Path | str) -> PreparedData:
         raise ValueError(f"{root}: no such folder{did_you_mean([str(path) for path in paths_like(root)])}")
     if not is_prepared(root):
         raise ValueError(
-            f"{root} is not a prepared data set (no dataset.json and index.csv): run scripts/prepare_data.py"
+            f"{root} is not a prepared data set (no dataset.json and index.csv): run brainmri prepare_data"
         )
     info = read(root / "dataset.json", DatasetInfo, AGAIN)
     with reading(root / "index.csv"):

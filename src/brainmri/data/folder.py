@@ -183,10 +183,10 @@ def check_output(out: Path, overwrite: bool) -> None:
         return
     if not out.is_dir():
         raise ValueError(f"{out} is a file: expected a folder that does not exist yet")
+    if any(out.iterdir()) and not is_prepared(out):
+        raise ValueError(f"{out} exists, is no prepared data set and is never replaced: choose another folder")
     if not overwrite:
         raise ValueError(f"{out} exists already: choose another folder, or replace it with --overwrite")
-    if any(out.iterdir()) and not is_prepared(out):
-        raise ValueError(f"{out} is not a prepared data set and is never replaced: choose another folder")
     if strangers := _strangers(out):
         raise ValueError(
             f"{out} holds {strangers[0]} ({len(strangers)} such files), which is no part of the prepared data set and "

@@ -76,7 +76,7 @@ def rows_to_score(data: PreparedData, split: str, match: ClassMatch) -> tuple[ND
     if not known.any():
         there = ", ".join(f"{name} {len(data.rows(name))}" for name in SPLITS)
         unknown = f" of a class that the model knows ({', '.join(match.model_classes[:8])})" if len(rows) else ""
-        raise ValueError(f"{data.root} has no image in --split {split}{unknown}; images: {there}")
+        raise ValueError(f"{data.root} has no image in the split {split}{unknown}; images: {there}")
     return rows[known], {str(label): int(n) for label, n in labels[~known].value_counts().sort_index().items()}
 
 

@@ -29,7 +29,7 @@ from brainmri.models.modeling_six_block_cnn import SixBlockCnnForImageClassifica
 from brainmri.models.modeling_small_resnet import SmallResnetForImageClassification
 from brainmri.models.modeling_vit_mlp import VitMlpForImageClassification
 from brainmri.models.preprocessing import CHANNELS_REVERSED, FORMULAS
-from brainmri.models.weights import WeightsError, find_weights, load_weights
+from brainmri.models.weights import WeightsError, WeightsUnreachableError, find_weights, load_weights
 
 if TYPE_CHECKING:
     from brainmri.recipe import Recipe
@@ -63,13 +63,17 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
         model = _transformers(recipe, labels)
     else:
         model = _own(recipe, labels)
-    loaded = find_weights(recipe, weights)
+    frozen = any(stage.freeze != "none" for stage in recipe.stages)
+    try:
+        loaded = find_weights(recipe, "imagenet" if weights == "auto" and frozen else weights)
+    except WeightsUnreachableError as error:
+        if weights != "auto":
+            raise
+        raise WeightsError(
+            "this recipe freezes its backbone, which means nothing on random weights, and its ImageNet weights "
+            f"could not be reached ({error}): give --weights PATH, or --weights random for a smoke run"
+        ) from error
     if loaded is None:
-        if weights != "random" and any(stage.freeze != "none" for stage in recipe.stages):
-            raise WeightsError(
-                "this recipe freezes its backbone, which means nothing on random weights, and its ImageNet weights "
-                "could not be reached: give --weights PATH, or --weights random for a smoke run"
-            )
         return model, "random"
     if loaded.imagenet and recipe.model.family == "timm":
         _small_head(model)  # before the weights, which may have a head that fits

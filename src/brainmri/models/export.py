@@ -24,7 +24,7 @@ Run = Callable[[NDArray[np.float32]], NDArray[np.float32]]  # pixels (B, 3, H, W
 def check_installed(kind: str) -> None:
     """Raises ValueError, which says what to install, if the packages for a format are missing."""
     if kind == "openvino" and find_spec("openvino") is None:
-        raise ValueError("--format openvino needs the package openvino: pip install 'brainmri[export]'")
+        raise ValueError("--format openvino needs the package openvino: pip install -e '.[export]' in the clone")
 
 
 def export_model(model: PreTrainedModel, size: tuple[int, int], kind: str, folder: Path, pixels: torch.Tensor) -> float:

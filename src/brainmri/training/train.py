@@ -120,7 +120,7 @@ def train(
     )
     trained = StreamedImages(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in (as_they_are | {"train": trained}).items())
-    logger.info("Data: %s, split %r, %s", data.info.name, data.info.split, counts)
+    logger.info("Data: %s, split %r, %s, in %s", data.info.name, data.info.split, counts, data.root)
     if data.info.leaky:
         logger.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
 

@@ -29,7 +29,7 @@ LAYOUTS = (
 INTRODUCTION = (
     "Which images repeat, across splits, under two labels, in a second data set that should be external? And what "
     f"gives the class away without a look at the brain? {LAYOUTS} Up to {MEMBERS:,} files and folders; larger sets are "
-    "for scripts/audit.py. The zip is deleted soon after the answer, and nothing of it is kept."
+    "for brainmri audit. The zip is deleted soon after the answer, and nothing of it is kept."
 )
 
 
