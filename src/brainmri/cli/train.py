@@ -4,6 +4,7 @@
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR            # on a folder of images
     accelerate launch scripts/train.py --arch resnet50 --dataset_name OWNER/NAME # on a data set that publish.py made
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds 5  # every image tested once
+    accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds sites # each site tested once
     torchrun --nproc_per_node 2 scripts/train.py --arch resnet_small             # two processes
 
 Every field of transformers.TrainingArguments is a flag too, and wins over the recipe.
@@ -60,7 +61,9 @@ def main() -> None:
     recipe = resolve(run.arch, run.protocol, changes)
     seed = int(given.get("seed", recipe.seed))
     push = take_push(given, run.license, folds=run.folds is not None)
-    asked = where_to_resume(given.pop("resume_from_checkpoint", None), overwrite=run.overwrite, folds=run.folds)
+    asked = where_to_resume(
+        given.pop("resume_from_checkpoint", None), overwrite=run.overwrite, folds=run.folds is not None
+    )
     # A mistake in them ends the run here.
     arguments = [stage_arguments(recipe, stage, given, seed, "runs") for stage in recipe.stages]
     if push:
@@ -76,10 +79,10 @@ def main() -> None:
         logger.info(line)
 
     from brainmri.data.dataset import as_binary
+    from brainmri.data.folds import folds_of, with_fold
     from brainmri.data.pixel_cache import pixel_cache
     from brainmri.data.shards import as_published, local_part, open_shards
     from brainmri.data.source import prepared_data
-    from brainmri.data.splits import fold_numbers, with_fold
     from brainmri.files import finishing
     from brainmri.runs.finalize import RunPlan, finalize
     from brainmri.runs.folds import pool
@@ -114,10 +117,10 @@ def main() -> None:
                 if main_process:
                     result = finalize(folder, trained, plan, data)
             else:
-                numbers = fold_numbers(data, run.folds)
-                for number in range(run.folds):
-                    logger.info("\nFold %d of %d", number + 1, run.folds)
-                    one = with_fold(data, numbers, number)
+                folds = folds_of(data, run.folds)
+                for number in range(len(folds)):
+                    logger.info("\n%s", folds.name(number))
+                    one = with_fold(data, folds, number)
                     of_fold = folder.fold(number, one)
                     if of_fold.finished() is None:
                         trained = train(run, given, recipe, seed, one, by_size, of_fold, state)
@@ -125,7 +128,7 @@ def main() -> None:
                             finalize(of_fold, trained, plan, one, fold=number)
                 if main_process:
                     with finishing(run_dir) as made:
-                        result = pool(made, [run_dir / f"fold{number}" for number in range(run.folds)], data)
+                        result = pool(made, [run_dir / f"fold{number}" for number in range(len(folds))], data, folds)
                     folder.finish(keep_checkpoints=run.keep_checkpoints)
         if result and main_process:
             print(summary(result, run_dir))

@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
+ALIKE = 3  # groups with equally many images of each class
 CANDIDATES = 64  # drawn for a block of seeds
 KEPT = CANDIDATES // 2  # of them, and seeds of a block
 DISORDER = 1.0  # standard deviation of what is added to the logarithm of a group's size before groups are sorted by it
@@ -23,17 +24,18 @@ def counts_by_group(labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
     return counts
 
 
-def shuffle_decides(counts: np.ndarray, folds: int) -> bool:
+def shuffle_decides(counts: np.ndarray) -> bool:
     """Whether a shuffle among groups of equal spread decides which fold most groups get into.
 
-    That is so where, in every class, at least half of the groups each share their spread with so many others that
-    every fold can have one of them.
+    That is so where, in every class, at least half of the groups have `ALIKE` - 1 equal ones, with which the shuffle
+    makes them change places. (An equal spread in another class changes nothing: whichever comes first, each goes where
+    its class lacks it.)
 
     Args:
         counts: images of each group and class (G, C).
     """
-    _, spread, alike = np.unique(np.std(counts, axis=1), return_inverse=True, return_counts=True)
-    free = alike[spread] >= folds
+    _, kind, alike = np.unique(counts, axis=0, return_inverse=True, return_counts=True)
+    free = alike[kind.reshape(-1)] >= ALIKE
     return all(free[counts[:, label] > 0].mean() >= 0.5 for label in range(counts.shape[1]))
 
 
@@ -89,7 +91,7 @@ def _candidates(counts: np.ndarray, shares: np.ndarray, block: int) -> list[Cand
     balanced = np.hstack([counts, present, counts.sum(1, keepdims=True), np.ones((groups, 1))]).astype(np.float64)
     balanced /= balanced.sum(0)
     # The older generator, whose numbers no version of numpy may change: a split is made again with the next one.
-    disorder = DISORDER * np.random.RandomState(block).standard_normal((CANDIDATES, groups))  # noqa: NPY002
+    disorder = DISORDER * np.random.RandomState(block).standard_normal((CANDIDATES, groups))
     order = np.argsort(-(np.log(counts.sum(1)) + disorder), axis=1, kind="stable")
     each, wanted = np.arange(CANDIDATES), shares[None, :, None]
     parts = np.empty((CANDIDATES, groups), dtype=np.int64)

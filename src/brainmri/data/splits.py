@@ -1,10 +1,9 @@
-"""Which images train, choose and test: the schemes of `--split`, and cross-validation by group."""
+"""Which images train, choose and test: the schemes of `--split`, and how groups are dealt to parts and folds."""
 
 from __future__ import annotations
 
 import warnings
 from collections.abc import Mapping, Sequence
-from dataclasses import replace
 from fractions import Fraction
 from itertools import combinations
 
@@ -12,7 +11,7 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.constants import SCHEMES
-from brainmri.data.dataset import SPLITS, PreparedData, derived_fingerprint, split_counts
+from brainmri.data.dataset import SPLITS
 from brainmri.data.partition import counts_by_group, drawn_partition, shuffle_decides
 
 NEED_SOURCE_SPLIT = ("source", "source_halved", "npz")
@@ -48,7 +47,7 @@ def assign(
     Raises:
         ValueError: as `check_scheme`, and for too few images or groups of a class.
     """
-    check_scheme(table, scheme, val=val, test=test, holdout=holdout)
+    check_scheme(table, scheme, val=val, test=test, seed=seed, holdout=holdout)
     table = table.sort_values("path", ignore_index=True)
     if holdout is not None:
         held = table["group_id"].isin(table.loc[table["site"] == holdout, "group_id"])
@@ -65,15 +64,20 @@ def assign(
     return _oversample_then_split(table, val, test, seed)
 
 
-def check_scheme(table: pd.DataFrame, scheme: str, *, val: float, test: float, holdout: str | None = None) -> None:
+def check_scheme(
+    table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int, holdout: str | None = None
+) -> None:
     """What can be known before any image is opened. Of `table` only source_split and site are looked at.
 
     Raises:
-        ValueError: for an unknown scheme, fractions that leave nothing for a split, a scheme that needs splits which
-            the source does not have (naming those that work), or a site to hold out that no image has.
+        ValueError: for an unknown scheme, a seed that is none, fractions that leave nothing for a split, a scheme that
+            needs splits which the source does not have (naming those that work), or a site to hold out that no image
+            has.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"unknown split {scheme!r}: expected one of {', '.join(SCHEMES)}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--split_seed {seed}: a whole number from 0 to {2**32 - 1} is needed")
     used = {name: value for name, value in (("val", val), ("test", test)) if name in FRACTIONS_USED[scheme]}
     # "not >=" catches NaN too
     if any(not value >= SMALLEST_FRACTION for value in used.values()) or sum(used.values()) > 1 - SMALLEST_FRACTION:
@@ -208,7 +212,7 @@ def _part_of_folds(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series
     if most < 2:
         return None
     share = min(max(Fraction(fraction).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
-    if not shuffle_decides(_counts(table), share.denominator):
+    if not shuffle_decides(_counts(table)):
         return None
     folds = _stratified_folds(table, share.denominator, seed)
     labels, classes = pd.factorize(table["label"], sort=True)
@@ -231,7 +235,7 @@ def dealt_by_group(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
 
     A class with fewer groups than folds is missing in some of them.
     """
-    if shuffle_decides(_counts(table), folds):
+    if shuffle_decides(_counts(table)):
         return _stratified_folds(table, folds, seed)
     return _drawn(table, [1 / folds] * folds, seed, interchangeable=True)
 
@@ -262,55 +266,3 @@ def _stratified_folds(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
         for number, (_, rows) in enumerate(splitter.split(labels, labels, _group_numbers(table))):
             numbers[rows] = number
     return numbers
-
-
-VALIDATION = 0.1  # of all images, out of the folds that train
-
-
-def fold_numbers(data: PreparedData, folds: int) -> np.ndarray:
-    """The fold that tests each image: int64 (N,), 0..folds-1, the same at each call.
-
-    Groups are dealt to folds of about equal size and class mix by the split seed of the data.
-
-    Raises:
-        ValueError: if files stand in the data more than once, or a class has fewer groups than there are folds and
-            something left to train on and to choose by.
-    """
-    index = data.index
-    if index["source"].duplicated().any():
-        raise ValueError(f"--folds: the split {data.info.split!r} repeats files; prepare the data with another one")
-    if folds < 2:
-        raise ValueError(f"--folds {folds}: at least 2 are needed")
-    groups = index.groupby("label")["group_id"].nunique()
-    if groups.min() < max(folds, 3):
-        few = f"{groups.idxmin()} has {groups.min()}"
-        raise ValueError(f"--folds {folds}: each class needs as many groups, and three at least; {few}")
-    return dealt_by_group(index, folds, data.info.split_seed)
-
-
-def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedData:
-    """`data` with that fold as test, a tenth of all images as validation, by group, and the rest as train.
-
-    numbers: of `fold_numbers`.
-    """
-    folds = int(numbers.max()) + 1
-    test = numbers == fold
-    rest = data.index[~test]
-    validation = part_by_group(rest, VALIDATION / (1 - test.mean()), data.info.split_seed)
-    split = pd.Series("train", index=data.index.index)
-    split[test] = "test"
-    split[validation.index[validation]] = "validation"
-    index = data.index.assign(split=split)
-    info = {
-        "split": f"{folds} folds",
-        "fingerprint": derived_fingerprint(data.info.fingerprint, f"fold {fold} of {folds}"),
-        "counts": split_counts(index),
-        "groups_across_splits": 0,
-        "leaky": False,
-    }
-    return replace(data, index=index, info=data.info.model_copy(update=info))
-
-
-def folds_fingerprint(fingerprint: str, folds: int) -> str:
-    """The fingerprint of a data set of which every image is tested once, in one of so many folds."""
-    return derived_fingerprint(fingerprint, f"{folds} folds")

@@ -24,7 +24,7 @@ class RunSettings(Record):
     arch: str
     protocol: str
     positive: list[str] | None
-    folds: int | None
+    folds: int | Literal["sites"] | None
     fold: int | None
     weights: str
     seed: int

@@ -98,6 +98,8 @@ class RunResult(Record):
         command: how the run was called. created: ISO 8601, UTC.
         model_sha256: of `model.safetensors`; None where there is no one model (pooled folds).
         test, validation, train: None where the split was not scored.
+        sites: the test figures of each site, by the network that was trained without it; None unless the run is a
+            cross-validation over sites.
         detection: None unless one class means "no tumour".
         baselines: of the test split (the key in the file is `floors`).
     """
@@ -122,6 +124,7 @@ class RunResult(Record):
     test: Scores | None
     validation: Scores | None
     train: Scores | None
+    sites: dict[str, Scores] | None = None
     detection: Detection | None = None
     calibration: Calibration | None
     conformal: Conformal | None

@@ -58,9 +58,14 @@ class RunArguments:
             "help": "merge the classes into two: these against the rest (binary recipes: any tumour, by default)"
         },
     )
-    folds: int | None = field(
+    folds: int | Literal["sites"] | None = field(
         default=None,
-        metadata={"help": "cross-validation by group: that many runs, each tested on other images, pooled in the end"},
+        metadata={
+            "help": "cross-validation by group: that many runs, each tested on other images, pooled in the end; sites: "
+            "a run for each site, which is left out of its training and tested",
+            "type": lambda text: _folds(text),
+            "metavar": "K|sites",
+        },
     )
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "batch statistics over all GPUs, for small batches on each of them"}
@@ -172,12 +177,22 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         elif kind is bool:
             options |= {"nargs": "?", "const": True, "type": _truth, "metavar": "true|false"}
         else:
-            options["type"] = next(iter(get_args(kind)), kind)
+            options["type"] = one.metadata.get("type", next(iter(get_args(kind)), kind))
+            if "metavar" in one.metadata:
+                options["metavar"] = one.metadata["metavar"]
         parser.add_argument(*spellings(one.name), *one.metadata.get("aliases", []), **options)
 
 
 def spellings(name: str) -> list[str]:
     return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
+
+
+def _folds(text: str) -> int | Literal["sites"]:
+    if text == "sites":
+        return "sites"
+    if text.lstrip("-").isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor sites")
 
 
 def _truth(text: str) -> bool:
