@@ -49,7 +49,7 @@ def main() -> None:
     from brainmri.models.introspect import resolve
     from brainmri.runs.folder import RunFolder, summary, where_to_resume
     from brainmri.runs.manifest import settings_of
-    from brainmri.training.arguments import stage_arguments
+    from brainmri.training.arguments import recipe_changes, stage_arguments
     from brainmri.training.processes import be_patient, check_launch, described
     from brainmri.training.streaming import check_streaming, readers
 
@@ -57,8 +57,7 @@ def main() -> None:
     check_launch(os.environ, gpu=torch.cuda.is_available())
 
     # ------------------------------------------------------------------ the arguments, before any work
-    changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
-    recipe = resolve(run.arch, run.protocol, changes)
+    recipe = resolve(run.arch, run.protocol, recipe_changes(run))
     seed = int(given.get("seed", recipe.seed))
     push = take_push(given, run.license, folds=run.folds is not None)
     asked = where_to_resume(
@@ -142,7 +141,8 @@ def main() -> None:
 def default_folder(data: str, run: RunArguments, recipe: Recipe, seed: int) -> Path:
     """Where a run goes that names no --output_dir: runs/DATA-ARCH-PROTOCOL-seedN.
 
-    A short hash follows where --recipe, --normalize or --positive make it another run than the recipe's own.
+    A short hash follows where --positive, --recipe or a flag that changes the recipe makes it another run than the
+    recipe's own.
     """
     from brainmri.files import digest
     from brainmri.models.introspect import resolve
@@ -180,6 +180,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
     **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
+    **dict.fromkeys(("class_weight", "class_weights"), "give --class_balance weights"),
+    **dict.fromkeys(("oversample", "oversampling"), "give --class_balance oversample"),
     **dict.fromkeys(("patience", "early_stopping"), "give --recipe stages.0.early_stopping.patience=N"),
     **dict.fromkeys(("augment", "augmentation"), "give --recipe augmentation.NAME=WIDTH"),
     **dict.fromkeys(("mixup", "cutmix"), "give --recipe mix.{}=ALPHA"),

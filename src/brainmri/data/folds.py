@@ -13,7 +13,6 @@ from brainmri.data.splits import dealt_by_group, part_by_group
 
 VALIDATION = 0.1  # of all images, out of the folds that train
 LEFT_OUT = "left out"  # in the place of a split: images that a fold neither trains on nor tests
-SITES = "sites"
 
 
 @dataclass(frozen=True)
@@ -57,7 +56,7 @@ def folds_of(data: PreparedData, asked: int | Literal["sites"]) -> Folds:
     index = data.index
     if index["source"].duplicated().any():
         raise ValueError(f"--folds: the split {data.info.split!r} repeats files; prepare the data with another one")
-    if asked == SITES:
+    if asked == "sites":
         return _by_site(index)
     if asked < 2:
         raise ValueError(f"--folds {asked}: at least 2 are needed")

@@ -67,7 +67,7 @@ def pool(run_dir: Path, folders: list[Path], data: PreparedData, folds: Folds) -
             "fold": None,
             "model_sha256": None,
             "data": first.data.model_copy(update=data_part),
-            "training": first.training.model_copy(update={**training, "best_epoch": None}),
+            "training": first.training.model_copy(update={**training, "best_epoch": None, "class_weights": None}),
             "test": measured.scores["test"],
             "validation": measured.scores["validation"],
             "train": None,

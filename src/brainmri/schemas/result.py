@@ -70,6 +70,7 @@ class TrainingPart(Record):
         precision: "fp32", "bf16" or "fp16".
         best_train_accuracy: the highest of an epoch, on augmented images, 0..1.
         validation_accuracy_then: 0..1; None where that epoch was not validated.
+        loss: that was minimised. class_weights: of each label in it; None for equal ones, and for pooled folds.
     """
 
     epochs_run: int | float
@@ -84,6 +85,8 @@ class TrainingPart(Record):
     precision: str
     best_train_accuracy: float
     validation_accuracy_then: float | None
+    loss: str = "cross entropy"
+    class_weights: dict[str, float] | None = None
 
 
 class RunResult(Record):
