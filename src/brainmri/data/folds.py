@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
-from typing import Literal
 
 import numpy as np
 import pandas as pd
@@ -43,11 +42,11 @@ class Folds:
         return derived_fingerprint(whole, self.title)
 
 
-def folds_of(data: PreparedData, asked: int | Literal["sites"]) -> Folds:
+def folds_of(data: PreparedData, asked: int | str) -> Folds:
     """The folds of a cross-validation, the same at each call.
 
-    Groups are dealt to so many folds of about equal size and class mix by the split seed of the data; with "sites",
-    each site is a fold.
+    asked: a number of folds of about equal size and class mix, to which the split seed of the data deals the groups; or
+    "sites", for a fold of each site.
 
     Raises:
         ValueError: if files stand in the data more than once, or a fold would leave a class with too few groups to
@@ -56,7 +55,7 @@ def folds_of(data: PreparedData, asked: int | Literal["sites"]) -> Folds:
     index = data.index
     if index["source"].duplicated().any():
         raise ValueError(f"--folds: the split {data.info.split!r} repeats files; prepare the data with another one")
-    if asked == "sites":
+    if isinstance(asked, str):
         return _by_site(index)
     if asked < 2:
         raise ValueError(f"--folds {asked}: at least 2 are needed")

@@ -58,7 +58,7 @@ class RunArguments:
             "help": "merge the classes into two: these against the rest (binary recipes: any tumour, by default)"
         },
     )
-    folds: int | Literal["sites"] | None = field(
+    folds: int | str | None = field(
         default=None,
         metadata={
             "help": "cross-validation by group: that many runs, each tested on other images, pooled in the end; sites: "
@@ -216,7 +216,7 @@ def spellings(name: str) -> list[str]:
     return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
 
 
-def _folds(text: str) -> int | Literal["sites"]:
+def _folds(text: str) -> int | str:
     if text == "sites":
         return "sites"
     if text.lstrip("-").isdigit():
