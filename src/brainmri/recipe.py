@@ -159,9 +159,7 @@ class Recipe(Strict):
 
     batch_size: over all processes.
     split: of `scripts/prepare_data.py`, used when a raw folder is given.
-    oversample: training images of the smaller classes are repeated up to the largest class. class_weights: `balanced`
-        weighs each class in the loss by N / (C n) of its n training images instead.
-    loss: `focal` weighs an image by (1 - p)^focal_gamma, p being the probability of its label.
+    class_weights: `balanced` weighs each class in the loss by N / (C n) of its n training images.
     duplicate_aware_sampling: an epoch shows each image once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different images.
     domain_randomization: training images lose what tells their source
@@ -211,21 +209,18 @@ class Recipe(Strict):
     @model_validator(mode="after")
     def _the_loss_is_one(self) -> Recipe:
         if self.oversample and self.class_weights != "none":
-            raise ValueError(
-                "oversample and class_weights each make up for small classes, and both would do so twice: give one"
-            )
+            raise ValueError("oversample and class_weights each make up for small classes, twice together: give one")
         if self.loss != "focal" and "focal_gamma" in self.model_fields_set:
-            raise ValueError(f"focal_gamma {self.focal_gamma:g} is of the focal loss: give loss=focal with it")
+            raise ValueError(f"focal_gamma {self.focal_gamma:g} is of the focal loss: give loss=focal")
         return self
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the keys of the loss where they say nothing new: a recipe from before them stays the same system."""
-        content: dict[str, Any] = handler(self)
-        for name in ("class_weights", "loss") + ("focal_gamma",) * (self.loss != "focal"):
-            if content.get(name) == type(self).model_fields[name].default:
-                del content[name]
-        return content
+        """Without the keys of the loss at their defaults: a recipe from before them stays the same system."""
+        usual = {"class_weights": "none", "loss": "cross_entropy"} | (
+            {"focal_gamma": 2.0} if self.loss != "focal" else {}
+        )
+        return {name: value for name, value in handler(self).items() if name not in usual or value != usual[name]}
 
     @property
     def sizes(self) -> set[int]:

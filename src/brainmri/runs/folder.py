@@ -390,9 +390,8 @@ def summary(result: RunResult, run_dir: Path) -> str:
     accuracy = with_interval(test.accuracy, test.accuracy_ci95) if test else DASH
     lines = [f"\nTest accuracy {accuracy} (95 % interval, resampled by group)"]
     lines += [f"  baseline: {name:45s} {percent(accuracy)}" for name, accuracy in baseline_rows(result)]
-    for site, scores in (result.sites or {}).items():
-        accuracy = with_interval(scores.accuracy, scores.accuracy_ci95)
-        lines.append(f"  without {site:46s} {accuracy} of its {scores.n:,} images of {scores.groups:,} groups")
+    for site, one in (result.sites or {}).items():
+        lines.append(f"  without {site:46s} {with_interval(one.accuracy, one.accuracy_ci95)} of its {one.n:,} images")
     training = result.training
     speed = f"{number(training.images_per_second, 0)} images/s, {training.precision}"
     lines.append(f"Time to converge {duration(training.time_to_converge_s)}, {speed}")
