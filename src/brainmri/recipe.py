@@ -158,8 +158,7 @@ class Recipe(Strict):
     """Everything of a system.
 
     batch_size: over all processes.
-    split: of `scripts/prepare_data.py`, used when a raw folder is given.
-    class_weights: `balanced` weighs each class in the loss by N / (C n) of its n training images.
+    split: of `prepare_data`, for a raw folder. class_weights: `balanced` weighs by N / (C n) of n training images.
     duplicate_aware_sampling: an epoch shows each image once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different images.
     domain_randomization: training images lose what tells their source
