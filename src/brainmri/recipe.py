@@ -20,7 +20,9 @@ from pydantic import (
     NonNegativeInt,
     PositiveFloat,
     PositiveInt,
+    SerializerFunctionWrapHandler,
     ValidationError,
+    model_serializer,
     model_validator,
 )
 
@@ -156,7 +158,7 @@ class Recipe(Strict):
     """Everything of a system.
 
     batch_size: over all processes.
-    split: of `scripts/prepare_data.py`, used when a raw folder is given.
+    split: of `prepare_data`, for a raw folder. class_weights: `balanced` weighs by N / (C n) of n training images.
     duplicate_aware_sampling: an epoch shows each image once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different images.
     domain_randomization: training images lose what tells their source
@@ -172,6 +174,9 @@ class Recipe(Strict):
     input: Input
     split: Literal["grouped", "source", "source_halved", "oversample_then_split", "npz"] = "grouped"
     oversample: bool = False
+    class_weights: Literal["none", "balanced"] = "none"
+    loss: Literal["cross_entropy", "focal"] = "cross_entropy"
+    focal_gamma: NonNegativeFloat = 2.0
     duplicate_aware_sampling: bool = False
     binary: bool = False
     domain_randomization: bool = False
@@ -199,6 +204,22 @@ class Recipe(Strict):
                 "duplicate_aware_sampling draws in every epoch: it goes with neither oversample nor cached_views"
             )
         return self
+
+    @model_validator(mode="after")
+    def _the_loss_is_one(self) -> Recipe:
+        if self.oversample and self.class_weights != "none":
+            raise ValueError("oversample and class_weights each make up for small classes, twice together: give one")
+        if self.loss != "focal" and "focal_gamma" in self.model_fields_set:
+            raise ValueError(f"focal_gamma {self.focal_gamma:g} is of the focal loss: give loss=focal")
+        return self
+
+    @model_serializer(mode="wrap")
+    def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
+        """Without the keys of the loss at their defaults: a recipe from before them stays the same system."""
+        usual = {"class_weights": "none", "loss": "cross_entropy"} | (
+            {"focal_gamma": 2.0} if self.loss != "focal" else {}
+        )
+        return {name: value for name, value in handler(self).items() if name not in usual or value != usual[name]}
 
     @property
     def sizes(self) -> set[int]:

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from brainmri.schemas import DataSummary, Published, RunResult
+    from brainmri.schemas import DataSummary, Published, RunResult, TrainingPart
 
 BASELINES = {
     "majority": "Always the most frequent class",
@@ -149,3 +149,12 @@ def limits(result: RunResult) -> list[str]:
     if result.data.simulated:
         found.insert(1, "The images are simulated; nothing here says how the network does on patients.")
     return found
+
+
+def loss_of_training(training: TrainingPart) -> str | None:
+    """The loss that was minimised and its class weights, as text; None for plain cross entropy."""
+    weights = training.class_weights
+    if training.loss == "cross entropy" and weights is None:
+        return None
+    shown = ", ".join(f"{label} {number(weight, 2)}" for label, weight in (weights or {}).items())
+    return training.loss + (f"; class weights {shown}" if shown else "")

@@ -14,10 +14,10 @@ from PIL import Image
 from brainmri.data import file_digests as digests_module
 from brainmri.data.dataset import PreparedData, as_binary, open_prepared
 from brainmri.data.file_digests import content_fingerprint, file_digests
+from brainmri.data.folds import folds_of, with_fold
 from brainmri.data.pixel_cache import pixel_cache
 from brainmri.data.prepare import prepare
 from brainmri.data.source import prepared_data
-from brainmri.data.splits import fold_numbers, with_fold
 from brainmri.evaluation.baselines import cached_baselines
 
 from .sources import class_folders, noise, save
@@ -130,7 +130,7 @@ def test_the_table_names_no_file_and_lies_outside_the_data(data: PreparedData, s
 
 def test_folds_and_merged_classes_share_the_pixels_but_not_the_fingerprint(tmp_path: Path, data: PreparedData) -> None:
     pixel_cache(data, 16)
-    fold = with_fold(data, fold_numbers(data, 3), 0)
+    fold = with_fold(data, folds_of(data, 3), 0)
     merged = as_binary(data, ["glioma"])
     for derived in (fold, merged):
         pixel_cache(derived, 16)

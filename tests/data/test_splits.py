@@ -1,3 +1,6 @@
+import hashlib
+import time
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -5,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from brainmri.data.constants import SCHEMES
-from brainmri.data.splits import assign
+from brainmri.data.splits import assign, dealt_by_group
 
 
 def make_table(sizes: dict[str, list[int]], source_split: str = "") -> pd.DataFrame:
@@ -96,9 +99,9 @@ def test_groups_of_mixed_classes_stay_whole():
 
 
 def test_too_few_groups():
-    with pytest.raises(ValueError, match=r"too few groups .*: b has 2\. Each class needs three"):
+    with pytest.raises(ValueError, match=r"too few groups .*: class b has 2, and .* needs at least 3 of each"):
         assign(make_table({"a": [2] * 20, "b": [20, 20]}), "grouped", val=0.1, test=0.2, seed=0)
-    with pytest.raises(ValueError, match="too few groups"):
+    with pytest.raises(ValueError, match=r"to take 10 % out of: class a has 1, class b has 1\. A class needs 2"):
         assign(halves({"a": [5], "b": [5]}, {"a": [1], "b": [1]}), "source", val=0.1, test=0.2, seed=0)
 
 
@@ -108,6 +111,97 @@ def test_too_few_groups():
 def test_absurd_fractions(val, test):
     with pytest.raises(ValueError, match=f"val {val:g} and test {test:g}"):
         assign(make_table({"a": [2] * 20, "b": [2] * 20}), "grouped", val=val, test=test, seed=0)
+
+
+@pytest.mark.parametrize("seed", [-1, 2**32])
+def test_what_is_no_seed(seed):
+    with pytest.raises(ValueError, match=f"--split_seed {seed}: a whole number from 0 to 4294967295"):
+        assign(make_table({"a": [2] * 20, "b": [2] * 20}), "grouped", val=0.1, test=0.2, seed=seed)
+
+
+# Patients of a few classes, no two of a class with equally many images, which StratifiedGroupKFold deals in one way.
+unequal = st.lists(st.lists(st.integers(1, 60), min_size=4, max_size=30, unique=True), min_size=2, max_size=4)
+
+
+def partition(table: pd.DataFrame) -> frozenset[frozenset[str]]:
+    """What stands together, whatever it is called: the files of each value of `split`."""
+    return frozenset(frozenset(rows["path"]) for _, rows in table.groupby("split"))
+
+
+def check_parts(table: pd.DataFrame, shares: dict[str, float]) -> None:
+    """No group is in two parts, every class in every one, and its images and groups are about the shares."""
+    assert (table.groupby("group_id")["split"].nunique() == 1).all()
+    for label, rows in table.groupby("label"):
+        groups = rows.groupby("group_id")["split"].agg(["first", "size"])
+        for part, share in shares.items():
+            inside = groups[groups["first"] == part]
+            assert len(inside), (label, part)
+            assert abs(inside["size"].sum() - share * len(rows)) <= 1.5 * groups["size"].max(), (label, part)
+            assert abs(len(inside) - share * len(groups)) <= 2, (label, part)
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=unequal, seed=st.integers(0, 2**32 - 2))
+def test_a_split_of_unequal_patients_is_balanced_and_another_one_by_another_seed(sizes, seed):
+    table = make_table({f"c{number}": groups for number, groups in enumerate(sizes)})
+    result = assign(table, "grouped", val=0.1, test=0.2, seed=seed)
+    check_parts(result, {"train": 0.7, "validation": 0.1, "test": 0.2})
+    pd.testing.assert_frame_equal(result, assign(table.iloc[::-1], "grouped", val=0.1, test=0.2, seed=seed))
+    neighbours = range(seed // 32 * 32, seed // 32 * 32 + 4)
+    found = [partition(assign(table, "grouped", val=0.1, test=0.2, seed=one)) for one in neighbours]
+    assert len(set(found)) == 4 if min(map(len, sizes)) >= 8 else len(set(found)) > 1
+
+
+@settings(max_examples=15, deadline=None)
+@given(sizes=unequal, seed=st.integers(0, 2**32 - 2), folds=st.integers(2, 4))
+def test_folds_of_unequal_patients_are_balanced_and_others_by_another_seed(sizes, seed, folds):
+    table = make_table({f"c{number}": groups for number, groups in enumerate(sizes)})
+    dealt = table.assign(split=dealt_by_group(table, folds, seed))
+    check_parts(dealt, dict.fromkeys(range(folds), 1 / folds))
+    neighbours = range(seed // 32 * 32, seed // 32 * 32 + 3)
+    found = [partition(table.assign(split=dealt_by_group(table, folds, one))) for one in neighbours]
+    assert len(set(found)) == 3 if min(map(len, sizes)) >= 8 else len(set(found)) > 1
+
+
+def test_24_patients_of_different_sizes_get_a_split_for_each_seed():
+    table = make_table({"healthy": list(range(5, 29, 2)), "tumor": list(range(4, 28, 2))})
+    splits = [partition(assign(table, "grouped", val=0.1, test=0.2, seed=seed)) for seed in range(32)]
+    folds = [partition(table.assign(split=dealt_by_group(table, 5, seed))) for seed in range(32)]
+    assert (len(set(splits)), len(set(folds))) == (32, 32)
+    tested = pd.concat(assign(table, "grouped", val=0.1, test=0.2, seed=seed) for seed in range(32)).query(
+        "split == 'test'"
+    )
+    assert tested["group_id"].nunique() == 24  # every patient is tested under some seed
+
+
+def test_where_a_shuffle_decides_the_split_is_that_of_stratified_folds():
+    """Splits of data of many small groups stay what they were, so that figures on them go on counting."""
+    rng = np.random.default_rng(0)
+    table = make_table({label: rng.integers(1, 6, 200).tolist() for label in ("a", "b", "c")})
+    result = assign(table, "grouped", val=0.1, test=0.2, seed=42)
+    digest = hashlib.sha256("".join(result.sort_values("path")["split"].str[0]).encode()).hexdigest()
+    assert digest[:16] == "871fe791a9dde162"
+
+
+def test_one_patient_of_very_many_images():
+    """It goes where it fits; the others keep every part from being empty."""
+    table = make_table({"a": [400, 1, 2, 3], "b": [5, 6, 7, 8]})
+    for seed in range(8):
+        result = assign(table, "grouped", val=0.1, test=0.2, seed=seed)
+        assert set(result.loc[result["group_id"] == "a0", "split"]) == {"train"}
+        assert (result.groupby("label")["split"].nunique() == 3).all()
+
+
+@pytest.mark.integration
+def test_a_hundred_thousand_images_are_split_in_seconds():
+    rng = np.random.default_rng(0)
+    groups = np.repeat(np.arange(3000), rng.multinomial(100_000 - 3000, rng.dirichlet(np.full(3000, 2))) + 1)
+    table = pd.DataFrame({"path": [f"{k:06d}" for k in range(len(groups))], "group_id": groups.astype(str)})
+    table = table.assign(label=np.array(list("abcd"))[groups % 4], source_split="")
+    start = time.perf_counter()
+    result = assign(table, "grouped", val=0.1, test=0.2, seed=1)
+    assert time.perf_counter() - start < 20
+    check_parts(result, {"train": 0.7, "validation": 0.1, "test": 0.2})
 
 
 def test_unused_fractions_are_not_checked():

@@ -53,10 +53,12 @@ def test_a_branch_beside_the_frozen_part_is_refused() -> None:
         AfterFrozen(model).check(model, torch.randn(2, 3, 32, 32))
 
 
-def run(recipe: Recipe, model: PreTrainedModel, folder: Path, **given: Any) -> tuple[Any, dict[str, torch.Tensor]]:
+def run(
+    recipe: Recipe, model: PreTrainedModel, folder: Path, *, weights: list[float] | None = None, **given: Any
+) -> tuple[Any, dict[str, torch.Tensor]]:
     given = {"per_device_train_batch_size": 8, "disable_tqdm": True} | given
     train, validation = some_slices(24, 32, seed=0), some_slices(8, 32, None)
-    _, outcomes = run_stages(model, recipe, train, validation, given, folder, seed=0, max_minutes=None)
+    _, outcomes = run_stages(model, recipe, train, validation, given, folder, 0, None, class_weights=weights)
     return outcomes, bare_network(model).state_dict()
 
 

@@ -217,7 +217,7 @@ def test_the_runs_own_flags_are_read_as_transformers_reads_a_record() -> None:
     [
         (["--arch", "a", "--protocol", "clan"], "did you mean clean?"),
         (["--arch", "a", "--overwrite", "perhaps"], "'perhaps' is neither true nor false"),
-        (["--arch", "a", "--folds", "many"], "invalid int value: 'many'"),
+        (["--arch", "a", "--folds", "many"], "'many' is neither a number nor sites"),
         (["--folds", "5"], "the following arguments are required: --arch"),
         (["--arch", "a", "--learnin_rate", "1"], "unknown flag --learnin_rate: did you mean --learning_rate?"),
     ],

@@ -4,6 +4,7 @@
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR            # on a folder of images
     accelerate launch scripts/train.py --arch resnet50 --dataset_name OWNER/NAME # on a data set that publish.py made
     accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds 5  # every image tested once
+    accelerate launch scripts/train.py --arch resnet50 --data_dir DIR --folds sites # each site tested once
     torchrun --nproc_per_node 2 scripts/train.py --arch resnet_small             # two processes
 
 Every field of transformers.TrainingArguments is a flag too, and wins over the recipe.
@@ -48,7 +49,7 @@ def main() -> None:
     from brainmri.models.introspect import resolve
     from brainmri.runs.folder import RunFolder, summary, where_to_resume
     from brainmri.runs.manifest import settings_of
-    from brainmri.training.arguments import stage_arguments
+    from brainmri.training.arguments import recipe_changes, stage_arguments
     from brainmri.training.processes import be_patient, check_launch, described
     from brainmri.training.streaming import check_streaming, readers
 
@@ -56,11 +57,12 @@ def main() -> None:
     check_launch(os.environ, gpu=torch.cuda.is_available())
 
     # ------------------------------------------------------------------ the arguments, before any work
-    changes = run.recipe + ([f"input.normalize={run.normalize}"] if run.normalize else [])
-    recipe = resolve(run.arch, run.protocol, changes)
+    recipe = resolve(run.arch, run.protocol, recipe_changes(run))
     seed = int(given.get("seed", recipe.seed))
     push = take_push(given, run.license, folds=run.folds is not None)
-    asked = where_to_resume(given.pop("resume_from_checkpoint", None), overwrite=run.overwrite, folds=run.folds)
+    asked = where_to_resume(
+        given.pop("resume_from_checkpoint", None), overwrite=run.overwrite, folds=run.folds is not None
+    )
     # A mistake in them ends the run here.
     arguments = [stage_arguments(recipe, stage, given, seed, "runs") for stage in recipe.stages]
     if push:
@@ -76,10 +78,10 @@ def main() -> None:
         logger.info(line)
 
     from brainmri.data.dataset import as_binary
+    from brainmri.data.folds import folds_of, with_fold
     from brainmri.data.pixel_cache import pixel_cache
     from brainmri.data.shards import as_published, local_part, open_shards
     from brainmri.data.source import prepared_data
-    from brainmri.data.splits import fold_numbers, with_fold
     from brainmri.files import finishing
     from brainmri.runs.finalize import RunPlan, finalize
     from brainmri.runs.folds import pool
@@ -114,10 +116,10 @@ def main() -> None:
                 if main_process:
                     result = finalize(folder, trained, plan, data)
             else:
-                numbers = fold_numbers(data, run.folds)
-                for number in range(run.folds):
-                    logger.info("\nFold %d of %d", number + 1, run.folds)
-                    one = with_fold(data, numbers, number)
+                folds = folds_of(data, run.folds)
+                for number in range(len(folds)):
+                    logger.info("\n%s", folds.name(number))
+                    one = with_fold(data, folds, number)
                     of_fold = folder.fold(number, one)
                     if of_fold.finished() is None:
                         trained = train(run, given, recipe, seed, one, by_size, of_fold, state)
@@ -125,7 +127,7 @@ def main() -> None:
                             finalize(of_fold, trained, plan, one, fold=number)
                 if main_process:
                     with finishing(run_dir) as made:
-                        result = pool(made, [run_dir / f"fold{number}" for number in range(run.folds)], data)
+                        result = pool(made, [run_dir / f"fold{number}" for number in range(len(folds))], data, folds)
                     folder.finish(keep_checkpoints=run.keep_checkpoints)
         if result and main_process:
             print(summary(result, run_dir))
@@ -139,7 +141,8 @@ def main() -> None:
 def default_folder(data: str, run: RunArguments, recipe: Recipe, seed: int) -> Path:
     """Where a run goes that names no --output_dir: runs/DATA-ARCH-PROTOCOL-seedN.
 
-    A short hash follows where --recipe, --normalize or --positive make it another run than the recipe's own.
+    A short hash follows where --positive, --recipe or a flag that changes the recipe makes it another run than the
+    recipe's own.
     """
     from brainmri.files import digest
     from brainmri.models.introspect import resolve
@@ -177,6 +180,8 @@ ELSEWHERE = {
     ),
     **dict.fromkeys(("image_size", "img_size", "size", "resolution"), "give --recipe input.size=N"),
     **dict.fromkeys(("dropout", "drop_rate"), "give --recipe model.arguments.dropout=P, where the network has it"),
+    **dict.fromkeys(("class_weight", "class_weights"), "give --class_balance weights"),
+    **dict.fromkeys(("oversample", "oversampling"), "give --class_balance oversample"),
     **dict.fromkeys(("patience", "early_stopping"), "give --recipe stages.0.early_stopping.patience=N"),
     **dict.fromkeys(("augment", "augmentation"), "give --recipe augmentation.NAME=WIDTH"),
     **dict.fromkeys(("mixup", "cutmix"), "give --recipe mix.{}=ALPHA"),

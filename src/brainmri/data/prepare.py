@@ -41,7 +41,7 @@ from brainmri.errors import writing
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 from brainmri.schemas import DatasetInfo, PrepareSettings
 
-PREPARE_VERSION = 4  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
+PREPARE_VERSION = 5  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -99,7 +99,7 @@ def prepare(
         table = add_sites(table, Path(sites))
     held_out = None if holdout is None else _site(holdout)
     check_steps(steps := standardize or [])
-    check_scheme(table, split, val=val, test=test, holdout=held_out)
+    check_scheme(table, split, val=val, test=test, seed=split_seed, holdout=held_out)
     check_labels(set(table["label"]) - {""})
     if groups is not None:
         table = add_groups(table, Path(groups))

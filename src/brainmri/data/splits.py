@@ -1,10 +1,9 @@
-"""Which images train, choose and test: the schemes of `--split`, and cross-validation by group."""
+"""Which images train, choose and test: the schemes of `--split`, and how groups are dealt to parts and folds."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from dataclasses import replace
+from collections.abc import Mapping, Sequence
 from fractions import Fraction
 from itertools import combinations
 
@@ -12,7 +11,8 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.constants import SCHEMES
-from brainmri.data.dataset import PreparedData, derived_fingerprint, split_counts
+from brainmri.data.dataset import SPLITS
+from brainmri.data.partition import counts_by_group, drawn_partition, shuffle_decides
 
 NEED_SOURCE_SPLIT = ("source", "source_halved", "npz")
 # The fractions that a scheme looks at; the others are set by the scheme itself.
@@ -47,7 +47,7 @@ def assign(
     Raises:
         ValueError: as `check_scheme`, and for too few images or groups of a class.
     """
-    check_scheme(table, scheme, val=val, test=test, holdout=holdout)
+    check_scheme(table, scheme, val=val, test=test, seed=seed, holdout=holdout)
     table = table.sort_values("path", ignore_index=True)
     if holdout is not None:
         held = table["group_id"].isin(table.loc[table["site"] == holdout, "group_id"])
@@ -64,15 +64,20 @@ def assign(
     return _oversample_then_split(table, val, test, seed)
 
 
-def check_scheme(table: pd.DataFrame, scheme: str, *, val: float, test: float, holdout: str | None = None) -> None:
+def check_scheme(
+    table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int, holdout: str | None = None
+) -> None:
     """What can be known before any image is opened. Of `table` only source_split and site are looked at.
 
     Raises:
-        ValueError: for an unknown scheme, fractions that leave nothing for a split, a scheme that needs splits which
-            the source does not have (naming those that work), or a site to hold out that no image has.
+        ValueError: for an unknown scheme, a seed that is none, fractions that leave nothing for a split, a scheme that
+            needs splits which the source does not have (naming those that work), or a site to hold out that no image
+            has.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"unknown split {scheme!r}: expected one of {', '.join(SCHEMES)}")
+    if not 0 <= seed < 2**32:
+        raise ValueError(f"--split_seed {seed}: a whole number from 0 to {2**32 - 1} is needed")
     used = {name: value for name, value in (("val", val), ("test", test)) if name in FRACTIONS_USED[scheme]}
     # "not >=" catches NaN too
     if any(not value >= SMALLEST_FRACTION for value in used.values()) or sum(used.values()) > 1 - SMALLEST_FRACTION:
@@ -105,17 +110,24 @@ def _grouped(table: pd.DataFrame, val: float, test: float, seed: int) -> pd.Data
     if table.empty:
         raise ValueError("too few groups: no image is left to train on")
     groups = table.groupby("label")["group_id"].nunique()
-    if (groups < 3).any():
-        few = ", ".join(f"{label} has {count}" for label, count in groups[groups < 3].items())
+    if (few := groups[groups < len(SPLITS)]).size:
         raise ValueError(
-            f"too few groups for train, validation and test: {few}. Each class needs three groups at least: "
-            "add images of other patients, or leave the class out"
+            f"too few groups (patients): {_listed(few)}, and a train/validation/test split needs at least 3 of each "
+            "class (1 each): add images of other patients, merge classes (one folder or label for both), or leave the "
+            "class out"
         )
-    in_test = part_by_group(table, test, seed)
-    rest = table[~in_test]
-    in_validation = pd.Series(False, index=table.index)
-    in_validation[rest.index] = part_by_group(rest, val / (1 - test), seed)
+    in_test = _part_of_folds(table, test, seed)
+    in_validation = None if in_test is None else _part_of_folds(table[~in_test], val / (1 - test), seed)
+    if in_test is None or in_validation is None:
+        drawn = _drawn(table, (1 - val - test, val, test), seed)
+        return table.assign(split=np.array(SPLITS)[drawn])
+    in_validation = in_validation.reindex(table.index, fill_value=False)
     return table.assign(split=np.select([in_test, in_validation], ["test", "validation"], "train"))
+
+
+def _listed(groups: pd.Series) -> str:
+    """Numbers of groups by class as text: "class pituitary has 2, class glioma has 1"."""
+    return ", ".join(f"class {label} has {count}" for label, count in groups.items())
 
 
 def _source(table: pd.DataFrame, val: float, seed: int) -> pd.DataFrame:
@@ -172,16 +184,37 @@ def _part(table: pd.DataFrame, size: float, seed: int) -> pd.Index:
 def part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
     """A boolean column: whole groups that make up about `fraction` of every class.
 
+    A class of two groups or more is on both sides, as far as no group of it holds another class too.
+
+    Raises:
+        ValueError: if every class is one single group.
+    """
+    if (in_part := _part_of_folds(table, fraction, seed)) is not None:
+        return in_part
+    groups = table.groupby("label")["group_id"].nunique()
+    if groups.max() < 2:
+        raise ValueError(
+            f"too few groups (patients) to take {100 * fraction:.3g} % out of: {_listed(groups)}. A class needs 2 at "
+            "least, one on either side: add images of other patients"
+        )
+    return pd.Series(_drawn(table, (1 - fraction, fraction), seed) == 1, index=table.index)
+
+
+def _part_of_folds(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series | None:
+    """As `part_by_group`, by folds; None where their shuffle decides little, or a class is on one side only.
+
     The groups are dealt to n folds of equal size and class mix, of which the part takes k. Among all choices of k folds
     the one is taken that leaves no class without images outside the part, then none without images inside, and then
     comes closest to the fraction in every class. Large groups and classes of few groups make folds uneven, hence the
-    choice. A class with at least n groups, none of them mixed with another class, has images in every fold.
+    choice.
     """
     most = min(max(MOST_FOLDS, round(1 / fraction)), int(table.groupby("label")["group_id"].nunique().max()))
     if most < 2:
-        raise ValueError("too few groups to split: every class of the training part is one single group")
+        return None
     share = min(max(Fraction(fraction).limit_denominator(most), Fraction(1, most)), Fraction(most - 1, most))
-    folds = dealt_by_group(table, share.denominator, seed)
+    if not shuffle_decides(_counts(table)):
+        return None
+    folds = _stratified_folds(table, share.denominator, seed)
     labels, classes = pd.factorize(table["label"], sort=True)
     counts = np.zeros((share.denominator, len(classes)), dtype=np.int64)
     np.add.at(counts, (folds, labels), 1)
@@ -192,6 +225,8 @@ def part_by_group(table: pd.DataFrame, fraction: float, seed: int) -> pd.Series:
     inside = chosen @ counts
     distance = np.abs(inside / total - fraction).sum(1)
     best = np.lexsort((distance, (inside == 0).sum(1), (inside == total).sum(1)))[0]
+    if ((inside[best] == 0) | (inside[best] == total)).any():
+        return None
     return pd.Series(np.isin(folds, choices[best]), index=table.index)
 
 
@@ -200,66 +235,34 @@ def dealt_by_group(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
 
     A class with fewer groups than folds is missing in some of them.
     """
+    if shuffle_decides(_counts(table)):
+        return _stratified_folds(table, folds, seed)
+    return _drawn(table, [1 / folds] * folds, seed, interchangeable=True)
+
+
+def _group_numbers(table: pd.DataFrame) -> np.ndarray:
+    """By first appearance: what the ids are called does not matter."""
+    return pd.factorize(table["group_id"])[0]
+
+
+def _counts(table: pd.DataFrame) -> np.ndarray:
+    return counts_by_group(pd.factorize(table["label"], sort=True)[0], _group_numbers(table))
+
+
+def _drawn(table: pd.DataFrame, shares: Sequence[float], seed: int, *, interchangeable: bool = False) -> np.ndarray:
+    """The part of each row."""
+    dealt = drawn_partition(_counts(table), shares, seed, interchangeable=interchangeable)
+    return dealt[_group_numbers(table)]
+
+
+def _stratified_folds(table: pd.DataFrame, folds: int, seed: int) -> np.ndarray:
     from sklearn.model_selection import StratifiedGroupKFold
 
     numbers = np.empty(len(table), dtype=np.int64)
     labels = pd.factorize(table["label"], sort=True)[0]
-    groups = pd.factorize(table["group_id"])[0]  # numbered by first appearance: what the ids are called does not matter
     splitter = StratifiedGroupKFold(folds, shuffle=True, random_state=seed)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", "The least populated class", UserWarning)  # for the caller to deal with
-        for number, (_, rows) in enumerate(splitter.split(labels, labels, groups)):
+        for number, (_, rows) in enumerate(splitter.split(labels, labels, _group_numbers(table))):
             numbers[rows] = number
     return numbers
-
-
-VALIDATION = 0.1  # of all images, out of the folds that train
-
-
-def fold_numbers(data: PreparedData, folds: int) -> np.ndarray:
-    """The fold that tests each image: int64 (N,), 0..folds-1, the same at each call.
-
-    Groups are dealt to folds of about equal size and class mix by the split seed of the data.
-
-    Raises:
-        ValueError: if files stand in the data more than once, or a class has fewer groups than there are folds and
-            something left to train on and to choose by.
-    """
-    index = data.index
-    if index["source"].duplicated().any():
-        raise ValueError(f"--folds: the split {data.info.split!r} repeats files; prepare the data with another one")
-    if folds < 2:
-        raise ValueError(f"--folds {folds}: at least 2 are needed")
-    groups = index.groupby("label")["group_id"].nunique()
-    if groups.min() < max(folds, 3):
-        few = f"{groups.idxmin()} has {groups.min()}"
-        raise ValueError(f"--folds {folds}: each class needs as many groups, and three at least; {few}")
-    return dealt_by_group(index, folds, data.info.split_seed)
-
-
-def with_fold(data: PreparedData, numbers: np.ndarray, fold: int) -> PreparedData:
-    """`data` with that fold as test, a tenth of all images as validation, by group, and the rest as train.
-
-    numbers: of `fold_numbers`.
-    """
-    folds = int(numbers.max()) + 1
-    test = numbers == fold
-    rest = data.index[~test]
-    validation = part_by_group(rest, VALIDATION / (1 - test.mean()), data.info.split_seed)
-    split = pd.Series("train", index=data.index.index)
-    split[test] = "test"
-    split[validation.index[validation]] = "validation"
-    index = data.index.assign(split=split)
-    info = {
-        "split": f"{folds} folds",
-        "fingerprint": derived_fingerprint(data.info.fingerprint, f"fold {fold} of {folds}"),
-        "counts": split_counts(index),
-        "groups_across_splits": 0,
-        "leaky": False,
-    }
-    return replace(data, index=index, info=data.info.model_copy(update=info))
-
-
-def folds_fingerprint(fingerprint: str, folds: int) -> str:
-    """The fingerprint of a data set of which every image is tested once, in one of so many folds."""
-    return derived_fingerprint(fingerprint, f"{folds} folds")

@@ -210,7 +210,7 @@ def _result(
         ),
         parameters=Parameters(**trained.parameters),
         model_sha256=sha256(run_dir / "model.safetensors"),
-        training=_training(trained, history, resolve(run.arch, run.protocol).epochs),
+        training=_training(trained, history, recipe, resolve(run.arch, run.protocol).epochs),
         test=measured.scores["test"],
         validation=measured.scores["validation"],
         train=measured.scores.get("train"),
@@ -223,7 +223,7 @@ def _result(
     )
 
 
-def _training(trained: Trained, history: pd.DataFrame, epochs_scheduled: int) -> TrainingPart:
+def _training(trained: Trained, history: pd.DataFrame, recipe: Recipe, epochs_scheduled: int) -> TrainingPart:
     stages = trained.stages
     best = int(history["train_accuracy"].to_numpy().argmax())
     training_only = sum(stage.training_only_s for stage in stages)
@@ -241,6 +241,8 @@ def _training(trained: Trained, history: pd.DataFrame, epochs_scheduled: int) ->
         precision=trained.precision,
         best_train_accuracy=float(history["train_accuracy"].iloc[best]),
         validation_accuracy_then=_number(history["validation_accuracy"].iloc[best]),
+        loss=f"focal loss, gamma {recipe.focal_gamma:g}" if recipe.loss == "focal" else "cross entropy",
+        class_weights=trained.class_weights,
     )
 
 

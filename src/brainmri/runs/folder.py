@@ -57,7 +57,7 @@ BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}
 INSTEAD = "give another --output_dir"
 
 
-def where_to_resume(asked: str | None, *, overwrite: bool, folds: int | None) -> str | None:
+def where_to_resume(asked: str | None, *, overwrite: bool, folds: bool) -> str | None:
     """What `--resume_from_checkpoint` asks for: a checkpoint's path, `NEWEST`, or None.
 
     Raises:
@@ -67,7 +67,7 @@ def where_to_resume(asked: str | None, *, overwrite: bool, folds: int | None) ->
         raise ValueError("--overwrite begins anew and --resume_from_checkpoint goes on: give one of them")
     if asked and asked.lower() in (NEWEST, "true", "last", "latest"):
         return NEWEST
-    if asked and folds is not None:
+    if asked and folds:
         raise ValueError(f"--folds goes on by itself, and with --resume_from_checkpoint {NEWEST}: a path is of one run")
     return asked
 
@@ -385,11 +385,13 @@ def _remove_written(folder: Path, below: str = "") -> None:
 
 
 def summary(result: RunResult, run_dir: Path) -> str:
-    """Test accuracy with its interval, the baselines, the time and every warning, in a few lines."""
+    """Test accuracy with its interval, the baselines, each site left out, the time and every warning."""
     test = result.test
     accuracy = with_interval(test.accuracy, test.accuracy_ci95) if test else DASH
     lines = [f"\nTest accuracy {accuracy} (95 % interval, resampled by group)"]
     lines += [f"  baseline: {name:45s} {percent(accuracy)}" for name, accuracy in baseline_rows(result)]
+    for site, one in (result.sites or {}).items():
+        lines.append(f"  without {site:46s} {with_interval(one.accuracy, one.accuracy_ci95)} of its {one.n:,} images")
     training = result.training
     speed = f"{number(training.images_per_second, 0)} images/s, {training.precision}"
     lines.append(f"Time to converge {duration(training.time_to_converge_s)}, {speed}")

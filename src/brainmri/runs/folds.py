@@ -9,10 +9,10 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.dataset import PreparedData
-from brainmri.data.splits import folds_fingerprint
+from brainmri.data.folds import Folds
 from brainmri.evaluation.inference import read_predictions, write_predictions
 from brainmri.runs.finalize import ScoredSplit, measure, write_run
-from brainmri.schemas import Baselines, RunResult, read_result
+from brainmri.schemas import Baselines, RunResult, Scores, read_result
 from brainmri.wording import BASELINES
 
 SUMS = ("time_to_converge_s", "training_only_s")
@@ -20,7 +20,7 @@ POOLED = "Pooled from several networks, which have a rule for refusing an image 
 MEANS = ("epochs_run", "schedule_fraction", "images_per_second", "best_train_accuracy", "validation_accuracy_then")
 
 
-def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
+def pool(run_dir: Path, folders: list[Path], data: PreparedData, folds: Folds) -> RunResult:
     """Write `predictions.csv`, `result.json`, `uncertainty.json`, figures and report of all folds into `run_dir`.
 
     Figures are of the pooled predictions: each test image was predicted by the one network that saw nothing of its
@@ -28,23 +28,26 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
 
     Args:
         run_dir: the folder that holds those of the folds.
-        folds: finished run folders, of one command.
-        data: what the folds were made of.
+        folders: finished run folders, of one command.
+        data: what the folds were made of. folds: which of them tested each image.
 
     Returns:
-        The contents of `result.json`; its key `fold` is null, and `data.split` says how many folds there are.
+        The contents of `result.json`; its key `fold` is null, `data.split` says how many folds there are, and `sites`
+        has the figures of each site that a fold left out.
 
     Raises:
         ValueError: unless the folds' test images are together all images of `data`, each once.
     """
-    results = [read_result(folder) for folder in folds]
+    results = [read_result(folder) for folder in folders]
     first = results[0]
     sites = dict(zip(data.index["file_name"], data.index["site"], strict=True))
     classes = first.data.classes
-    pooled = pd.concat([pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False) for folder in folds])
-    _check_tested_once(pooled, folds, data)
+    pooled = pd.concat(
+        [pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False) for folder in folders]
+    )
+    _check_tested_once(pooled, folders, data)
     write_predictions(pooled, run_dir / "predictions.csv")
-    history = [pd.read_csv(folder / "history.csv").assign(fold=number) for number, folder in enumerate(folds)]
+    history = [pd.read_csv(folder / "history.csv").assign(fold=number) for number, folder in enumerate(folders)]
     means = pd.concat(history).groupby(["stage", "epoch"], as_index=False).mean().drop(columns="fold")
     means.to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
     measured = measure(
@@ -55,7 +58,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
     uncertainty = measured.uncertainty
     data_part = {
         "counts": _counts(results),
-        "fingerprint": folds_fingerprint(data.info.fingerprint, len(folds)),
+        "fingerprint": folds.fingerprint(data.info.fingerprint),
     }
     training: dict[str, float | None] = {key: sum(_times(results, key)) for key in SUMS}
     training |= {key: _mean([getattr(result.training, key) for result in results]) for key in MEANS}
@@ -64,10 +67,11 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
             "fold": None,
             "model_sha256": None,
             "data": first.data.model_copy(update=data_part),
-            "training": first.training.model_copy(update={**training, "best_epoch": None}),
+            "training": first.training.model_copy(update={**training, "best_epoch": None, "class_weights": None}),
             "test": measured.scores["test"],
             "validation": measured.scores["validation"],
             "train": None,
+            "sites": _sites(results, folds),
             "detection": measured.detection,
             "calibration": uncertainty.calibration,
             "conformal": uncertainty.conformal,
@@ -75,7 +79,7 @@ def pool(run_dir: Path, folds: list[Path], data: PreparedData) -> RunResult:
             "baselines": _baselines(results),
         }
     )
-    shutil.copy(folds[0] / "recipe.yaml", run_dir)
+    shutil.copy(folders[0] / "recipe.yaml", run_dir)
     write_run(run_dir, result, uncertainty)
     return result
 
@@ -86,6 +90,13 @@ def _pooled_split(
     labels, probabilities = map(np.array, read_predictions(run_dir / "predictions.csv", split, classes))
     rows = pooled[pooled["split"] == split]
     return ScoredSplit(labels, probabilities, rows["group_id"].tolist(), rows["file_name"].map(sites).tolist())
+
+
+def _sites(results: list[RunResult], folds: Folds) -> dict[str, Scores] | None:
+    """What each network scored on the site that it was trained without; None where the folds are no sites."""
+    if not folds.sites:
+        return None
+    return {site: result.test for site, result in zip(folds.sites, results, strict=True) if result.test}
 
 
 def _times(results: list[RunResult], key: str) -> list[float]:

@@ -15,6 +15,7 @@ class RunSettings(Record):
     """What the command line and the recipe say, before any data are read.
 
     Attributes:
+        folds: their number, or "sites"; None for a run of one split.
         weights: as they were asked for.
         recipe: resolved, after every change.
         arguments: of each stage, the TrainingArguments that must agree, and `global_batch`.
@@ -24,7 +25,7 @@ class RunSettings(Record):
     arch: str
     protocol: str
     positive: list[str] | None
-    folds: int | None
+    folds: int | str | None
     fold: int | None
     weights: str
     seed: int

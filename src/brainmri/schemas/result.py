@@ -70,6 +70,7 @@ class TrainingPart(Record):
         precision: "fp32", "bf16" or "fp16".
         best_train_accuracy: the highest of an epoch, on augmented images, 0..1.
         validation_accuracy_then: 0..1; None where that epoch was not validated.
+        loss: that was minimised. class_weights: of each label in it; None for equal ones, and for pooled folds.
     """
 
     epochs_run: int | float
@@ -84,6 +85,8 @@ class TrainingPart(Record):
     precision: str
     best_train_accuracy: float
     validation_accuracy_then: float | None
+    loss: str = "cross entropy"
+    class_weights: dict[str, float] | None = None
 
 
 class RunResult(Record):
@@ -98,6 +101,8 @@ class RunResult(Record):
         command: how the run was called. created: ISO 8601, UTC.
         model_sha256: of `model.safetensors`; None where there is no one model (pooled folds).
         test, validation, train: None where the split was not scored.
+        sites: the test figures of each site, by the network that was trained without it; None unless the run is a
+            cross-validation over sites.
         detection: None unless one class means "no tumour".
         baselines: of the test split (the key in the file is `floors`).
     """
@@ -122,6 +127,7 @@ class RunResult(Record):
     test: Scores | None
     validation: Scores | None
     train: Scores | None
+    sites: dict[str, Scores] | None = None
     detection: Detection | None = None
     calibration: Calibration | None
     conformal: Conformal | None

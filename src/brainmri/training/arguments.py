@@ -58,9 +58,27 @@ class RunArguments:
             "help": "merge the classes into two: these against the rest (binary recipes: any tumour, by default)"
         },
     )
-    folds: int | None = field(
+    folds: int | str | None = field(
         default=None,
-        metadata={"help": "cross-validation by group: that many runs, each tested on other images, pooled in the end"},
+        metadata={
+            "help": "cross-validation by group: that many runs, each tested on other images, pooled in the end; sites: "
+            "a run for each site, which is left out of its training and tested",
+            "type": lambda text: _folds(text),
+            "metavar": "K|sites",
+        },
+    )
+    class_balance: Literal["oversample", "weights", "none"] | None = field(
+        default=None,
+        metadata={
+            "help": "what makes up for small classes: oversample repeats their training images, weights lets each "
+            "image count N / (C n) in the loss, none does nothing (default: the recipe's)"
+        },
+    )
+    loss: Literal["cross_entropy", "focal"] | None = field(
+        default=None, metadata={"help": "focal: images that are classified rightly count less (default: the recipe's)"}
+    )
+    focal_gamma: float | None = field(
+        default=None, metadata={"help": "how much less, as (1 - p)^gamma; 0 is cross entropy (default: 2)"}
     )
     sync_batchnorm: bool = field(
         default=False, metadata={"help": "batch statistics over all GPUs, for small batches on each of them"}
@@ -104,6 +122,21 @@ class RunArguments:
         if self.dataset_name is not None:
             self.data_dir = hub_dataset(self.dataset_name, self.data_dir)
             self.dataset_name = None
+
+
+def recipe_changes(run: RunArguments) -> list[str]:
+    """What the run's flags change of the recipe, as `--recipe` takes it."""
+    changes = list(run.recipe)
+    if run.normalize:
+        changes.append(f"input.normalize={run.normalize}")
+    if run.class_balance:
+        changes.append(f"oversample={str(run.class_balance == 'oversample').lower()}")
+        changes.append(f"class_weights={'balanced' if run.class_balance == 'weights' else 'none'}")
+    if run.loss:
+        changes.append(f"loss={run.loss}")
+    if run.focal_gamma is not None:
+        changes.append(f"focal_gamma={run.focal_gamma}")
+    return changes
 
 
 def hub_dataset(dataset_name: str, data_dir: object = None) -> str:
@@ -165,8 +198,11 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
         options: dict[str, Any] = {"help": one.metadata["help"], "default": argparse.SUPPRESS}
         options["required"] = one.default is MISSING and one.default_factory is MISSING
         kind = next((kind for kind in get_args(types[one.name]) if get_origin(kind) is list), types[one.name])
-        if get_origin(kind) is Literal:
-            options["choices"] = get_args(kind)
+        literal = next((part for part in (kind, *get_args(kind)) if get_origin(part) is Literal), None)
+        if "type" in one.metadata:
+            options |= {"type": one.metadata["type"], "metavar": one.metadata["metavar"]}
+        elif literal:
+            options["choices"] = get_args(literal)
         elif get_origin(kind) is list:
             options |= {"nargs": "+", "type": get_args(kind)[0]}
         elif kind is bool:
@@ -178,6 +214,14 @@ def add_run_flags(parser: argparse.ArgumentParser) -> None:
 
 def spellings(name: str) -> list[str]:
     return list(dict.fromkeys((f"--{name}", f"--{name.replace('_', '-')}")))
+
+
+def _folds(text: str) -> int | str:
+    if text == "sites":
+        return "sites"
+    if text.lstrip("-").isdigit():
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor sites")
 
 
 def _truth(text: str) -> bool:

@@ -6,6 +6,7 @@ import json
 import math
 import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -59,10 +60,11 @@ def run_stages(
     max_minutes: float | None,
     start: ResumePoint = BEGINNING,
     seal: Seal = seal,
+    class_weights: Sequence[float] | None = None,
 ) -> tuple[SliceTrainer, list[StageOutcome]]:
     """Train `model` through every stage; it holds the kept weights of the last one afterwards.
 
-    start: where to go on. seal: writes the manifest of a folder whose files are all there.
+    start: where to go on. seal: writes the manifest of a folder whose files are all there. class_weights: in the loss.
 
     Returns the last stage's trainer (to predict with) and an outcome for each stage.
     """
@@ -80,7 +82,7 @@ def run_stages(
         arguments = stage_arguments(recipe, stage, given, seed, str(folder))
         train.sizes = stage.size_of_each(math.ceil(arguments.num_train_epochs)) or (recipe.input.size,)
         shared: dict[str, Any] = {"recipe": recipe, "stage": stage, "max_minutes": max_minutes, "whole": model}
-        shared |= {"args": arguments, "compute_metrics": compute_metrics, "seal": seal}
+        shared |= {"args": arguments, "compute_metrics": compute_metrics, "seal": seal, "class_weights": class_weights}
         on_images = SliceTrainer(model=model, train_dataset=train, eval_dataset=validation, **shared)
         if number < start.stage:
             assert start.finished_in

@@ -19,6 +19,7 @@ from brainmri.recipe import Recipe
 from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
 from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import RunPlace
+from brainmri.training.loss import balanced_weights
 from brainmri.training.optimizer import set_frozen
 from brainmri.training.processes import first_in_main_process, sharded, with_whole_parameters
 from brainmri.training.stages import StageOutcome, run_stages
@@ -52,6 +53,16 @@ def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyP
     return CopyPaste(pixels, rows, data.labels(rows), magnitudes, found, healthy)
 
 
+def _class_weights(recipe: Recipe, data: PreparedData, train: SliceBatches) -> dict[str, float] | None:
+    """By the images of an epoch, which duplicate-aware sampling has fewer of; streamed ones are counted in `info`."""
+    if recipe.class_weights == "none":
+        return None
+    counts = np.bincount(train.labels, minlength=len(data.classes)).tolist()
+    if data.streamed:
+        counts = [data.info.counts["train"][label] for label in data.classes]
+    return dict(zip(data.classes, balanced_weights(counts), strict=True))
+
+
 @dataclass(frozen=True)
 class Trained:
     """What a training gives: the network, and what it says of the images that are scored.
@@ -63,6 +74,7 @@ class Trained:
         stages: of each stage its history, times and best epoch.
         precision: "fp32", "bf16" or "fp16", of the training.
         probabilities: (N, C) of each scored split (`validation` and `test`, perhaps `train`), uncalibrated.
+        class_weights: of each label in the loss; None for equal ones.
         train: the training images as they were trained on, oversampled where the recipe says so.
     """
 
@@ -73,6 +85,7 @@ class Trained:
     precision: str
     probabilities: dict[str, NDArray[np.float64]]
     train: SliceBatches
+    class_weights: dict[str, float] | None = None
 
 
 def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
@@ -119,10 +132,15 @@ def train(
         exchange_of(data, pixels, recipe),
     )
     trained = StreamedImages(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
+    weights_of_classes = _class_weights(recipe, data, train_batches)
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in (as_they_are | {"train": trained}).items())
     logger.info("Data: %s, split %r, %s, in %s", data.info.name, data.info.split, counts, data.root)
     if data.info.leaky:
         logger.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")
+
+    if weights_of_classes:
+        shown = ", ".join(f"{label} {weight:.3g}" for label, weight in weights_of_classes.items())
+        logger.info("Class weights in the loss: %s", shown)
 
     # ------------------------------------------------------------------ model
     set_seed(seed)
@@ -152,6 +170,7 @@ def train(
         run.max_minutes,
         start,
         folder.seal,
+        list(weights_of_classes.values()) if weights_of_classes else None,
     )
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
     logger.info("Scoring the %s images", " and ".join(scored))
@@ -161,4 +180,4 @@ def train(
         model = with_whole_parameters(model, plain(model.config))
 
     precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
-    return Trained(model, weights, parameters, stages, precision, probabilities, train_batches)
+    return Trained(model, weights, parameters, stages, precision, probabilities, train_batches, weights_of_classes)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 import shutil
+from collections.abc import Sequence
 from contextlib import nullcontext
 from pathlib import Path
 from typing import Any, cast
@@ -33,6 +34,7 @@ from brainmri.training.arguments import memory_advice
 from brainmri.training.batches import SliceBatches, mixer
 from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, seal
 from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
+from brainmri.training.loss import training_loss
 from brainmri.training.optimizer import MovingAverage, frozen_norms, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
 from brainmri.training.progress import Clock, EpochLines, EpochTally, LossProgress, diverged, not_finite
@@ -45,10 +47,11 @@ EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies 
 class SliceTrainer(Trainer):
     """Trains on `SliceBatches` or `StreamedImages`, or an `AfterFrozen` on `FeatureBatches`.
 
-    whole: the model that has every parameter, where `model` is only the part of it that trains. seal: writes the
-    manifest of a checkpoint, last. spent_s: seconds that went into this stage already. Each epoch's training loss and
-    accuracy (of the augmented batches as they passed), the seconds since the first step and the share of them that was
-    not training stand in `state.log_history`, so that they survive a resume.
+    class_weights: of each class in the training loss; none for equal ones. whole: the model that has every parameter,
+    where `model` is only the part of it that trains. seal: writes the manifest of a checkpoint, last. spent_s: seconds
+    that went into this stage already. Each epoch's training loss and accuracy (of the augmented batches as they
+    passed), the seconds since the first step and the share of them that was not training stand in `state.log_history`,
+    so that they survive a resume.
     """
 
     model: PreTrainedModel | AfterFrozen
@@ -61,11 +64,14 @@ class SliceTrainer(Trainer):
         stage: Stage,
         max_minutes: float | None,
         whole: PreTrainedModel,
+        class_weights: Sequence[float] | None = None,
         seal: Seal = seal,
         spent_s: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        super().__init__(data_collator=_as_it_is, **kwargs)
+        self.training_loss = training_loss(recipe, class_weights, kwargs["args"].label_smoothing_factor)
+        # Told of it, the Trainer counts the images of an optimiser step, which `compute_loss` divides by.
+        super().__init__(data_collator=_as_it_is, compute_loss_func=self.training_loss, **kwargs)
         if sharded():
             ready_to_shard(whole)
         self.stage, self.whole, self.seal, self.clock = stage, whole, seal, Clock(spent_s)
@@ -76,7 +82,7 @@ class SliceTrainer(Trainer):
         self.max_minutes = max_minutes
         self.cut_short = False  # by max_minutes
         self.ended = False  # before the checkpoint that was resumed from
-        self.loss_is_scaled_for_ga = False  # our loss is the mean of its batch
+        self.loss_is_scaled_for_ga = True  # by `compute_loss`
         self.frozen_norms = frozen_norms(self.model)
         self.samples_by_rank: list[int] = []  # of the latest epoch
         self.tally = EpochTally()
@@ -162,18 +168,22 @@ class SliceTrainer(Trainer):
         return_outputs: bool = False,
         num_items_in_batch: Any = None,
     ) -> Any:
-        """Cross entropy, smoothed in training only, so that validation losses compare between recipes.
+        """The recipe's loss in training; outside it plain cross entropy, so that validation losses compare.
 
-        The model never sees the labels: it would take mixed ones for a question of many labels, and save that.
+        In training it is this batch's part of the mean over all images of the process's optimiser step, whatever the
+        batches that they come in. The model never sees the labels: it would take mixed ones for a question of many
+        labels, and save that.
         """
         for module in self.frozen_norms:
             module.eval()  # model.train() has just woken them
         labels = inputs["labels"]
         outputs = model(**{name: value for name, value in inputs.items() if name != "labels"})
-        smoothing = self.args.label_smoothing_factor if model.training else 0.0
-        loss = functional.cross_entropy(outputs.logits, labels, label_smoothing=smoothing)
         if model.training:
+            loss = self.training_loss(outputs.logits, labels)
             self.tally.add(loss, outputs.logits, labels)
+            loss = loss * (len(labels) / num_items_in_batch.sum())  # a number for each GPU, where one process has many
+        else:
+            loss = functional.cross_entropy(outputs.logits, labels)
         return (loss, outputs) if return_outputs else loss
 
     def check_loss(self) -> None:
