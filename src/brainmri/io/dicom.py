@@ -157,17 +157,22 @@ class Frames:
         return values.astype(np.float64) * header.slope + header.intercept
 
     def tally(self) -> Tally:
-        """The scaled values of all slices but padding, for their range."""
+        """The scaled values of all slices but padding, for their range.
+
+        Raises:
+            UploadError: if one of them is broken.
+        """
         found, kept = [], 0
-        for frames in self.planes.values():
-            for frame in frames:
-                values = self.values(frame)
-                kept += values.nbytes
-                if kept <= KEPT_BYTES:
-                    self._kept[frame] = values
-                if values.ndim == 2:
-                    different, numbers = _counted(values[~self._is_padding(values)])
-                    found.append((self.scaled(different, self.header_of(frame)), numbers))
+        with reading(BROKEN):
+            for frames in self.planes.values():
+                for frame in frames:
+                    values = self.values(frame)
+                    kept += values.nbytes
+                    if kept <= KEPT_BYTES:
+                        self._kept[frame] = values
+                    if values.ndim == 2:
+                        different, numbers = _counted(values[~self._is_padding(values)])
+                        found.append((self.scaled(different, self.header_of(frame)), numbers))
         return merged(found)
 
     def _tallies(self) -> list[Tally]:
