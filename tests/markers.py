@@ -13,7 +13,7 @@ import re
 import struct
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -226,12 +226,12 @@ def plant(folder: Path, side: int = 32) -> tuple[Path, Path]:
 
 
 # ---------------------------------------------------------------------- the search
-def search(places: dict[str, bytes]) -> dict[str, set[str]]:
-    """Which markers (names of `PLACES`) stand in which of `places` (name -> content), in their names too."""
+def search(places: dict[str, bytes], markers: Mapping[str, str] = MARKERS) -> dict[str, set[str]]:
+    """Which markers (their names) stand in which of `places` (name -> content), in their names too."""
     found: dict[str, set[str]] = {}
     for name, content in places.items():
         for part in (name.encode(), *unpacked(content)):
-            for word in forms_in(part):
+            for word in forms_in(part, markers):
                 found.setdefault(word, set()).add(name)
     return found
 
@@ -290,10 +290,10 @@ def _cells(content: bytes) -> list[bytes]:
     return cells
 
 
-def forms_in(content: bytes) -> set[str]:
+def forms_in(content: bytes, markers: Mapping[str, str] = MARKERS) -> set[str]:
     """The markers in some bytes: as ASCII (and UTF-8, Latin-1), UTF-16 of either order, hexadecimal and base64."""
     small = content.lower()
-    words = {MARKERS[name].lower().encode(): name for name in PLACES}
+    words = {marker.lower().encode(): name for name, marker in markers.items()}
     found: set[str] = set()
     start = BEGINNING.lower()
     if start.encode() in small:
@@ -304,7 +304,7 @@ def forms_in(content: bytes) -> set[str]:
         found |= {name for word, name in words.items() if word.hex().encode() in small}
     for shift in range(3):
         if _in_base64(BEGINNING, shift) in content:
-            found |= {name for name in PLACES if _in_base64(MARKERS[name], shift) in content}
+            found |= {name for name, marker in markers.items() if _in_base64(marker, shift) in content}
     return found
 
 

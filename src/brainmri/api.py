@@ -29,8 +29,22 @@ def prepare(
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
+    plane: str | None = None,
+    slices: str | None = None,
+    series: str | None = None,
+    labels: str | Path | None = None,
+    label_level: int | None = None,
+    patient_level: int | None = None,
+    patient_pattern: str | None = None,
+    masks: str | None = None,
+    lesion_area: float | None = None,
+    lesion_label: str | None = None,
+    no_lesion_label: str | None = None,
+    site: Literal["institution", "scanner", "none"] | None = None,
+    id_key: str | Path | None = None,
+    linkage: str | Path | None = None,
 ) -> PreparedData:
-    """Check, group and split a folder of slices into a data set; the same as `brainmri prepare_data`.
+    """Check, group and split a folder of slices or scans into a data set; the same as `brainmri prepare_data`.
 
     Args:
         source: a folder, or a CSV file with the columns file_name and label. It is never changed.
@@ -44,6 +58,21 @@ def prepare(
         val, test: shares of the images. split_seed: of the split.
         name, origin: of the data set, for cards.
         overwrite: replace `out` if it is a prepared data set.
+        plane: of the slices of DICOM series and NIfTI volumes: "acquired" (the default), "axial", "coronal" or
+            "sagittal". This and all that follow are for the layouts "dicom" and "nifti" only.
+        slices: "all" (the default), "every:N", "mask" or "largest-lesion".
+        series: a pattern of the series to take, by description (DICOM) or file name (NIfTI), such as "*T1*".
+        labels: a CSV `file_name,label` or `patient,label`; folders of classes if None.
+        label_level, patient_level: which folder below `source` is the class (1 if None) and the patient (if None, the
+            PatientID of DICOM files, and the folder below the class of NIfTI files).
+        patient_pattern: a regular expression that finds the patient in a path.
+        masks: lesion masks beside NIfTI volumes: "{stem}_Mask.nii.gz", or a pattern of names such as "*Mask*".
+        lesion_area: mm² of lesion in a slice from which the mask labels it (50 if None).
+        lesion_label, no_lesion_label: of slices with a lesion (that of the scan if None), and without any in a scan
+            with a mask (left out if None).
+        site: what of a DICOM header becomes the site ("institution" if None).
+        id_key: a file with the secret by which patients are hashed; a new one, kept nowhere, if None.
+        linkage: a CSV to write, outside of `out`, that tells which files and patient stand behind each hash.
 
     Returns:
         The data set: `root`, `index` (a table with a row for each image), `info` and `classes`.
@@ -57,8 +86,25 @@ def prepare(
     """
     from brainmri.data.dataset import open_prepared
     from brainmri.data.prepare import prepare as prepare_folder
+    from brainmri.data.scan_options import scan_options
     from brainmri.errors import writing
 
+    scans = scan_options(
+        plane=plane,
+        slices=slices,
+        series=series,
+        labels=labels,
+        label_level=label_level,
+        patient_level=patient_level,
+        patient_pattern=patient_pattern,
+        masks=masks,
+        lesion_area=lesion_area,
+        lesion_label=lesion_label,
+        no_lesion_label=no_lesion_label,
+        site=site,
+        id_key=id_key,
+        linkage=linkage,
+    )
     with writing(Path(out)):
         return open_prepared(
             prepare_folder(
@@ -77,6 +123,7 @@ def prepare(
                 name=name,
                 origin=origin,
                 overwrite=overwrite,
+                scans=scans,
             )
         )
 

@@ -75,10 +75,10 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     results: list[CheckedFile | str] = [NO_LABEL] * len(table)
     labelled = (table["label"] != "").tolist()
     images = _npz_images(root, table) if layout == "npz" else _files(root, table)
-    jobs = ((row, partial(_check, read, files[row])) for row, read in images if labelled[row])
+    jobs = ((row, partial(put_aside, read, files[row])) for row, read in images if labelled[row])
     with tqdm(total=len(table), desc="reading", unit="file", disable=None) as bar, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # about oddities inside files that are read all the same
-        for row, result in _in_threads(jobs):
+        for row, result in in_threads(jobs):
             results[row] = result
             bar.update()
     usable = [isinstance(result, CheckedFile) for result in results]
@@ -94,7 +94,8 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     return Checked(usable_rows, thumbnails, contents, rejected)
 
 
-def _check(read: Callable[[], CheckedImage], file: Path) -> CheckedFile | str:
+def put_aside(read: Callable[[], CheckedImage], file: Path) -> CheckedFile | str:
+    """Read an image and write the bytes that are kept of it into `file`; the reason, if it cannot be used."""
     try:
         checked = read()
     except RejectedImage as error:
@@ -123,7 +124,7 @@ def _npz_images(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable
             yield rows[f"{name}#{number}"], partial(check_array, values)
 
 
-def _in_threads(
+def in_threads(
     jobs: Iterator[tuple[int, Callable[[], CheckedFile | str]]],
 ) -> Iterator[tuple[int, CheckedFile | str]]:
     """The results in order. Jobs are taken from the iterator only as far as `AHEAD`."""

@@ -20,7 +20,7 @@ from brainmri.data.constants import SCHEMES
 from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
 from brainmri.data.layouts import list_files
 from brainmri.data.provenance import ORIGINS
-from brainmri.schemas import DatasetInfo, json_text
+from brainmri.schemas import DatasetInfo, ScanSettings, json_text
 
 INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"]
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows
@@ -156,13 +156,44 @@ def data_card(info: DatasetInfo, rejected: pd.DataFrame) -> str:
         "A group holds the images of one patient, as far as given patient ids and the likeness of the images tell.",
         f"{info.distinct_images} distinct images; the largest group has {info.largest_group} images; "
         f"{len(info.contradictory_images)} images occur under more than one label.",
-        f"{info.rejected} files of the source were rejected"
+        _scans_statement(info),
+        f"{info.rejected} files {'and slices ' if info.settings.scans else ''}of the source were rejected"
         + (", listed with the reasons in `rejected.csv`:" if len(rejected) else "."),
         "\n".join(f"- {reason}: {count}" for reason, count in rejected["reason"].value_counts().head(10).items()),
         '```python\nfrom datasets import load_dataset\n\nload_dataset("imagefolder", data_dir="THIS_FOLDER")\n```',
         f"Fingerprint: `{info.fingerprint}`",
     ]
     return "\n\n".join(section for section in sections if section) + "\n"
+
+
+def scan_notes(settings: ScanSettings | None) -> list[str]:
+    """What whoever uses slices of scans must know; nothing of images."""
+    if settings is None:
+        return []
+    notes = []
+    if settings.left_out_slices:
+        notes.append(
+            f"{settings.left_out_slices} slices of scans with a mask are left out: they show no lesion, or less "
+            f"than {settings.lesion_area_mm2:g} mm² of it."
+        )
+    notes += [f"{count} of {settings.scans} scans: {note}" for note, count in sorted(settings.notes.items())]
+    if settings.burnt_in_scans:
+        notes.append(
+            f"{settings.burnt_in_scans} of {settings.scans} scans may show texts in their pixels, as their headers say "
+            "(burnt-in annotations, screenshots or ultrasound): look at them before anybody else does."
+        )
+    return notes
+
+
+def _scans_statement(info: DatasetInfo) -> str:
+    scans = info.settings.scans
+    if scans is None:
+        return ""
+    text = (
+        f"The images are slices of {scans.scans} scans (plane: {scans.plane}; slices: {scans.slices}). Patients are "
+        "known by keyed hashes; no name, id, date or text of a scan is kept."
+    )
+    return " ".join([text, *scan_notes(scans)])
 
 
 def _write_text(file: Path, text: str) -> None:

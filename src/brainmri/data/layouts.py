@@ -12,7 +12,8 @@ from typing import IO
 import numpy as np
 import pandas as pd
 
-from brainmri.data.constants import LAYOUTS
+from brainmri.data.constants import LAYOUTS, SCANS
+from brainmri.data.scan_files import kinds_below
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
 from brainmri.io.read import IMAGE_SUFFIXES
@@ -27,7 +28,8 @@ LOOKED_FOR = (
     f'Healthy/* and Tumor/*, here or in "{MRI_FOLDER}" (kaggle-multimodal); '
     "train_data.npz and test_data.npz (npz); "
     "metadata.csv, or a single CSV, with the columns file_name and label (csv); "
-    "folders of images, one for each class, or those in train/, validation/ and test/ (imagefolder)"
+    "folders of images, one for each class, or those in train/, validation/ and test/ (imagefolder); "
+    "DICOM series (dicom) or NIfTI volumes (nifti) at any depth below folders of classes"
 )
 
 
@@ -57,6 +59,11 @@ def detect_layout(source: Path) -> str:
         folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in _entries(folder)]
     if any(_holds_images(folder) for folder in folders if folder.is_dir()):
         return "imagefolder"
+    scans = kinds_below(source)
+    if len(scans) > 1:
+        raise ValueError(f"{source} holds both DICOM and NIfTI files: say with --layout which of them is read")
+    if scans:
+        return scans.pop()
     raise ValueError(f"{source}: no layout fits. Looked for: {LOOKED_FOR}. Found: {_found(source)}")
 
 
@@ -71,6 +78,11 @@ def read_layout(source: Path, layout: str) -> pd.DataFrame:
     """
     if layout not in LAYOUTS:
         raise ValueError(f"unknown layout {layout!r}: expected one of {', '.join(LAYOUTS)}")
+    if layout in SCANS:
+        raise ValueError(
+            f"{source} holds scans (layout {layout}): take slices of them first, by brainmri prepare_data {source} "
+            "OUT, and give OUT"
+        )
     if layout == "csv":
         return read_label_csv(source)
     _check_folder(source)

@@ -90,13 +90,13 @@ def polygon_mask(polygons: list[Polygon], side: int) -> NDArray[np.bool_]:
 
 
 def polygons_of(mask: NDArray[np.bool_]) -> list[str]:
-    """The outlines of the parts of a mask (side, side), as the column `polygon` has them; the smallest parts not."""
+    """The outlines of the parts of a mask (H, W), as the column `polygon` has them; the smallest parts not."""
     from contourpy import contour_generator
 
-    side = len(mask)
+    sides = mask.shape[::-1]
     edged = np.pad(mask.astype(np.float64), 1)  # so that outlines at the edge close
     lines = contour_generator(z=edged).lines(0.5)
-    polygons = [((np.asarray(line) - 0.5) / side).clip(0, 1).round(4) for line in lines if len(line) > 8]
+    polygons = [((np.asarray(line) - 0.5) / sides).clip(0, 1).round(4) for line in lines if len(line) > 8]
     return [json.dumps(polygon.tolist()) for polygon in polygons]
 
 

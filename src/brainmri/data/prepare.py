@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
+from brainmri.data.constants import SCANS
 from brainmri.data.dataset import (
     OUTLINES,
     SPLITS,
@@ -19,12 +20,14 @@ from brainmri.data.dataset import (
     split_counts,
 )
 from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, find_groups
+from brainmri.data.duplicates.patients import group_patients
 from brainmri.data.folder import (
     check_labels,
     check_output,
     counts_table,
     install,
     name_files,
+    scan_notes,
     split_statement,
     workshop,
     write_images,
@@ -33,11 +36,15 @@ from brainmri.data.folder import (
 from brainmri.data.layouts import detect_layout, left_out, read_layout
 from brainmri.data.masks import beside, read_polygon_table
 from brainmri.data.provenance import all_simulated, check_origin
+from brainmri.data.scan_options import ScanOptions
+from brainmri.data.scan_slices import draw_slices, settings_of
+from brainmri.data.scans import check_linkage, find_scans
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.standardize import check_steps, standardize_files
 from brainmri.data.storage import cache_folder
 from brainmri.data.tables import add_groups, add_sites
 from brainmri.errors import writing
+from brainmri.files import replace_text
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 from brainmri.schemas import DatasetInfo, PrepareSettings
 
@@ -62,6 +69,7 @@ def prepare(
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
+    scans: ScanOptions | None = None,
 ) -> Path:
     """Write a prepared folder (see brainmri.data.dataset) and print a summary. The source is never changed.
 
@@ -80,9 +88,11 @@ def prepare(
         origin: where the images come from, one of brainmri.data.provenance.ORIGINS; not recorded if None, unless the
             source is a prepared folder that has it on record.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
+        scans: how DICOM series and NIfTI volumes are read; the defaults of `ScanOptions` if None.
 
     Returns:
-        The resolved `out`. The same source and settings give the same bytes in every file.
+        The resolved `out`. The same source and settings give the same bytes in every file (of scans: the same images
+        and splits, and with one key the same bytes).
 
     Raises:
         ValueError: if anything in the source or the settings cannot be used; `out` is untouched then.
@@ -92,29 +102,47 @@ def prepare(
     check_output(out, overwrite)
     check_origin(origin)
     layout = layout or detect_layout(source)
-    table = read_layout(source, layout)
+    if scans is not None and layout not in SCANS:
+        raise ValueError(f"{source} has the layout {layout}; only {' and '.join(SCANS)} take the settings of scans")
+    options = scans or ScanOptions()
+    check_linkage(options.linkage, source, out, overwrite)
+    found = None
+    if layout in SCANS:
+        if outlines is not None:
+            raise ValueError(f"--outlines: the layout {layout} takes outlines from lesion masks (--masks)")
+        files = (None if file is None else Path(file) for file in (groups, sites))
+        found = find_scans(source, layout, options, *files)
+        table = found.table()
+    else:
+        table = read_layout(source, layout)
     root = source.parent if source.is_file() else source
     _check_places(source, root, out, table)
-    if sites is not None:
+    if sites is not None and found is None:
         table = add_sites(table, Path(sites))
     held_out = None if holdout is None else _site(holdout)
     check_steps(steps := standardize or [])
     check_scheme(table, split, val=val, test=test, seed=split_seed, holdout=held_out)
-    check_labels(set(table["label"]) - {""})
-    if groups is not None:
+    check_labels({*table["label"], options.lesion_label or "", options.no_lesion_label or ""} - {""})
+    if groups is not None and found is None:
         table = add_groups(table, Path(groups))
-    drawn = read_polygon_table(Path(outlines) if outlines else beside(source), table["path"])
-    print(f"{source.name}: layout {layout}, {len(table)} files")
-    for sentence in left_out(source, layout):
+    drawn = None
+    if found is None:
+        drawn = read_polygon_table(Path(outlines) if outlines else beside(source), table["path"])
+    print(f"{source.name}: layout {layout}, {len(table)} files" if found is None else found.sentence(layout))
+    for sentence in left_out(source, layout) if found is None else found.notes:
         print(sentence)
     in_cache = out.is_relative_to(cache_folder().resolve())
     instead = "set BRAINMRI_CACHE" if in_cache else "choose another output folder"
     with writing(out.parent, _bytes_of(root, table), instead), workshop(out) as folder:
         (folder / "staged").mkdir()
-        checked = check_files(root, table, layout, folder / "staged")
+        if found is None:
+            checked, scan_settings = check_files(root, table, layout, folder / "staged"), None
+        else:
+            slices = draw_slices(found, options, folder / "staged")
+            checked, drawn, scan_settings = slices.checked, slices.outlines, settings_of(options, found, slices)
         _check_classes(checked, table)
         simulated, known_origin = _provenance(root, checked, origin)
-        grouped = _with_groups(checked)
+        grouped = _with_groups(checked) if found is None else _with_patients(checked)
         result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
         if steps:
             result = standardize_files(result, steps, drawn)
@@ -129,6 +157,7 @@ def prepare(
             same_group_structure=SAME_GROUP,
             max_pixels=MAX_PIXELS,
             min_side=MIN_SIDE,
+            scans=scan_settings,
         )
         across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
         contradictory = _contradictory(grouped)
@@ -160,6 +189,8 @@ def prepare(
         if drawn is not None:
             drawn.to_csv(folder / "new" / OUTLINES, index=False, lineterminator="\n")
         install(folder / "new", out, overwrite)
+    if found is not None and options.linkage is not None:
+        replace_text(options.linkage, found.linkage.to_csv(index=False, lineterminator="\n"))
     _print_summary(info, checked.rejected, grouped)
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
     return out
@@ -239,6 +270,16 @@ def _with_groups(checked: Checked) -> pd.DataFrame:
     )
 
 
+def _with_patients(checked: Checked) -> pd.DataFrame:
+    """Slices of scans: the group is the patient, and only equal pixels are the same image."""
+    scans = checked.usable["path"].str.partition("#")[0]
+    places = pd.factorize(checked.usable["pixels"])[0]
+    return checked.usable.assign(
+        duplicate_id=[f"p{number:05d}" for number in places],
+        group_id=group_patients(checked.thumbnails, checked.usable["group"].tolist(), scans.tolist()),
+    )
+
+
 def _contradictory(grouped: pd.DataFrame) -> list[list[str]]:
     """The files of each image that stands under more than one label."""
     labels = grouped.groupby("duplicate_id")["label"].nunique()
@@ -263,6 +304,11 @@ def _print_summary(info: DatasetInfo, rejected: pd.DataFrame, grouped: pd.DataFr
         print(f"Note: {len(contradictory)} images occur under more than one label, the first: {first}.")
     if info.outlined:
         print(f"{info.outlined} images have outlines of their tumours.")
-    print(f"{info.rejected} files rejected" + (" (rejected.csv):" if len(rejected) else "."))
+    for sentence in scan_notes(info.settings.scans):
+        print(f"Note: {sentence}")
+    print(
+        f"{info.rejected} {'files' if info.settings.scans is None else 'files and slices'} rejected"
+        + (" (rejected.csv):" if len(rejected) else ".")
+    )
     for path, reason in rejected.head(5).itertuples(index=False):
         print(f"  {path}: {reason}")

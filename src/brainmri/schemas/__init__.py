@@ -24,7 +24,7 @@ from brainmri.schemas.base import (
     renamed,
     write,
 )
-from brainmri.schemas.dataset import DatasetInfo, DataSummary, PrepareSettings
+from brainmri.schemas.dataset import DatasetInfo, DataSummary, PrepareSettings, ScanSettings
 from brainmri.schemas.evaluation import (
     CalibrationEffect,
     CorruptionKind,
@@ -136,6 +136,7 @@ __all__ = [
     "RunManifest",
     "RunResult",
     "RunSettings",
+    "ScanSettings",
     "ScoredModelAndData",
     "Scores",
     "SealedFile",

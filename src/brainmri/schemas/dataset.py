@@ -35,6 +35,36 @@ class DataSummary(Record):
     groups: int
 
 
+class ScanSettings(Record):
+    """How slices were taken from DICOM series or NIfTI volumes, and what was seen in them.
+
+    Attributes:
+        plane: "acquired", "axial", "coronal" or "sagittal".
+        slices: "all", "every:N", "mask" or "largest-lesion".
+        masks: whether lesion masks labelled the slices.
+        lesion_area_mm2: from which a slice counts as one of the lesion; None without masks.
+        no_lesion_label: of slices without any lesion in scans with a mask; None: they were left out.
+        site: what of a header became the site: "institution", "scanner" or "none".
+        keyed: whether pseudonyms were made with a key that was given, so that other preparations agree with them.
+        scans: series and volumes that slices were taken from.
+        left_out_slices: slices to which a mask gave no label.
+        burnt_in_scans: scans in whose pixels texts may stand, by their headers.
+        notes: what there is to say about scans (headers that cannot be true, say), and about how many.
+    """
+
+    plane: str
+    slices: str
+    masks: bool
+    lesion_area_mm2: float | None
+    no_lesion_label: str | None
+    site: str
+    keyed: bool
+    scans: int
+    left_out_slices: int
+    burnt_in_scans: int
+    notes: dict[str, int]
+
+
 class PrepareSettings(Record):
     """By what a preparation decided.
 
@@ -46,6 +76,7 @@ class PrepareSettings(Record):
         same_picture_correlation, same_picture_structure: likeness (-1..1) from which two files hold one image.
         same_group_structure: likeness (-1..1) from which two images count as neighbouring slices.
         max_pixels: of an image, at most. min_side: of an image in pixels, at least.
+        scans: how scans were read; None where the source held images.
     """
 
     prepare_version: int = 0
@@ -57,6 +88,7 @@ class PrepareSettings(Record):
     same_group_structure: float
     max_pixels: int
     min_side: int
+    scans: ScanSettings | None = None
 
 
 class DatasetInfo(DataSummary):
