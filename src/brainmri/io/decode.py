@@ -10,14 +10,14 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from brainmri.io.deep import NO_NUMBERS, WHITE_IS_ZERO, Deep, grey, range_of, read_deep
+from brainmri.io.deep import NO_NUMBERS, Deep, grey, range_of, read_deep
 from brainmri.io.limits import MIN_SIDE, Limits, RationedBytes, UploadError, reading
-from brainmri.io.sanitize import ORIENTATION, check_size, clean, count_pages, page_of, too_large
+from brainmri.io.sanitize import ORIENTATION, check_size, clean, count_pages, too_large
+from brainmri.io.tiff import PHOTOMETRIC, WHITE_IS_ZERO, page_of
 
 __all__ = ["NO_NUMBERS", "grey"]  # of `deep`, for DICOM and NIfTI
 KINDS = ("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "PPM", "JPEG 2000")
 PILLOW_NAMES = {"WebP": "WEBP", "JPEG 2000": "JPEG2000"}
-PHOTOMETRIC = 262  # the tag of a TIFF file
 UNKNOWN_TIFF = "This TIFF file is broken, or stores its pixels in a way that is not opened. Save it again, as PNG."
 PLANE = "slice"  # the one plane of what is no volume
 BITMAP_RUN_LENGTHS = (1, 2)
@@ -87,7 +87,8 @@ def check_image(kind: str, data: bytes, limits: Limits) -> None:
     with reading(_broken(kind)):
         if kind == "TIFF":
             count_pages(data, limits)
-            _check_sides(*page_of(data, 0)[:2], limits)
+            first = page_of(data, 0)
+            _check_sides(first.width, first.length, limits)
         else:
             _open(kind, data, limits).close()
 

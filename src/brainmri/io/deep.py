@@ -1,33 +1,27 @@
 """Images of more than 8 bits: the values that a PNG or TIFF file holds, and how they become 8-bit images.
 
-Pillow loses much of them: it keeps the upper 8 bits of 16-bit colours, opens no float16, float64 and 64-bit integers,
-takes uint32 and signed bytes for what they are not, and leaves deep TIFF files in which 0 is white as they are.
+Of colours of 16 bits, and of grey with transparency, Pillow keeps the upper 8.
 """
 
 from __future__ import annotations
 
-import logging
 import struct
+import zlib
 from collections.abc import Iterable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
 from brainmri.io.intensity import value_range
-from brainmri.io.limits import Limits, RationedBytes, UploadError
-from brainmri.io.sanitize import ORIENTATION, check_size, orientation, page_alone, page_of
-
-logging.getLogger("tifffile").setLevel(logging.CRITICAL + 1)  # it logs what stands in a file
+from brainmri.io.limits import Limits, UploadError
+from brainmri.io.sanitize import ORIENTATION, check_size, orientation
+from brainmri.io.tiff import UNSIGNED, page_of, page_values
 
 NO_NUMBERS = "This image holds values that are no numbers (NaN) or infinite. Replace them and save it again."
-PACKED = "This TIFF file has more than 8 bits and is compressed in a way that is not opened. Save it with LZW, or as PNG."
-PLAIN_COMPRESSIONS = (1, 5, 8, 32773, 32946)  # none, LZW, deflate (two), PackBits
-WHITE_IS_ZERO, BLACK_IS_ZERO, RGB = 0, 1, 2  # how a TIFF file says what its samples mean
-OTHER, PREMULTIPLIED, STRAIGHT = 0, 1, 2  # what a further sample is
-PNG_DEEP = 16  # bits
-PNG_HEADER = 33  # bytes of signature and header
+PNG_BITS = 24  # where a PNG file says how many bits a sample has
+SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # of the kinds of PNG images that may have 16 bits
 SAMPLED = 2**22  # values that the range of several images is taken from
 
 
@@ -69,8 +63,12 @@ class Deep:
 
 def range_of(images: Iterable[Deep], count: int = 1) -> tuple[float, float]:
     """The values that are drawn black and white in each of these `count` images, which belong together."""
-    rows = [row[:: 1 + row.size * count // SAMPLED].copy() if count > 1 else row for row in (one.seen() for one in images)]
+    rows = [image.seen() for image in images] if count == 1 else [_some(image.seen(), count) for image in images]
     return value_range(rows[0] if len(rows) == 1 else np.concatenate(rows)) or (0.0, 0.0)
+
+
+def _some(values: NDArray[np.number], count: int) -> NDArray[np.number]:
+    return values[:: 1 + values.size * count // SAMPLED].copy()  # so that the rest is not kept
 
 
 def grey(values: np.ndarray, low: float, high: float) -> Image.Image:
@@ -100,13 +98,13 @@ def read_deep(kind: str, data: bytes, page: int, limits: Limits) -> Deep | None:
         UploadError: if it is too large, holds values that are no numbers, or is stored in a way that is not opened.
         Exception: of a dozen types, from the library that decodes, if it is broken.
     """
-    if kind == "PNG" and data[24:25] == bytes([PNG_DEEP]):
+    if kind == "PNG" and data[PNG_BITS : PNG_BITS + 1] == bytes([16]):
         found = _png(data, limits)
     elif kind == "TIFF":
         one = page_of(data, page)
-        if one.bits <= 8 and not one.signed:
+        if max(one.bits) <= 8 and one.formats == (UNSIGNED,) * len(one.formats):
             return None
-        found = replace(_tiff(page_alone(data, page), limits), turn=one.turn)
+        found = Deep(*page_values(data, one, limits), one.turn)
     else:
         return None
     if found.values.dtype.kind == "f" and not np.isfinite(found.seen()).all():
@@ -115,74 +113,48 @@ def read_deep(kind: str, data: bytes, page: int, limits: Limits) -> Deep | None:
 
 
 def _png(data: bytes, limits: Limits) -> Deep:
-    """By torchvision: it keeps all 16 bits."""
-    import torch
-    from torchvision.io import ImageReadMode, decode_png
+    """By Pillow's decoder, which is told of bytes, or asked for the upper ones and the lower ones."""
+    width, height, _, colour, _, _, interlaced = struct.unpack_from(">2L5B", data, 16)
+    check_size(width, height, limits, SAMPLES[colour])
+    packed, key, turn = _png_parts(data)
 
-    width, height = struct.unpack_from(">2L", data, 16)
-    check_size(width, height, limits, channels=4)
-    solid, key, turn = _without_notes(data)
-    pixels = decode_png(torch.frombuffer(bytearray(solid), dtype=torch.uint8), mode=ImageReadMode.UNCHANGED)
-    samples = np.moveaxis(pixels.numpy(), 0, -1)
-    colours = 3 if samples.shape[2] >= 3 else 1
+    def decoded(mode: str, how: str) -> NDArray[np.uint16]:
+        image = Image.frombytes(mode, (width, height), packed, "zip", how, interlaced)
+        return np.asarray(image).astype(np.uint16)
+
+    if SAMPLES[colour] <= 2:
+        single = decoded("RGBA", "RGBA") if SAMPLES[colour] == 2 else decoded("LA", "LA")
+        samples = single[:, :, 0::2] << 8 | single[:, :, 1::2]
+    else:
+        mode = "RGB" if SAMPLES[colour] == 3 else "RGBA"
+        samples = decoded(mode, f"{mode};16B") << 8 | decoded(mode, f"{mode};16L")
+    colours = 3 if SAMPLES[colour] >= 3 else 1
     values = samples[:, :, :3] if colours == 3 else samples[:, :, 0]
-    opacity = None
-    if samples.shape[2] > colours:
-        opacity = samples[:, :, colours] / 65535
-    elif key:
-        opacity = 1.0 - (samples == np.array(key[:colours])).all(2)
-    return Deep(values, opacity, turn)
+    if SAMPLES[colour] > colours:
+        return Deep(values, samples[:, :, colours] / 65535, turn)
+    return Deep(values, 1.0 - (samples == np.array(key)).all(2) if len(key) == colours else None, turn)
 
 
-def _without_notes(data: bytes) -> tuple[bytes, tuple[int, ...], int]:
-    """A PNG file without what stands before its pixels, the colour that is transparent, () for none, and the turn."""
+def _png_parts(data: bytes) -> tuple[bytes, tuple[int, ...], int]:
+    """The packed pixels of a PNG file, the colour that is transparent, () for none, and the turn (1 to 8).
+
+    Raises:
+        ValueError: if a check sum is wrong or the end is missing.
+    """
+    packed: list[bytes] = []
     key: tuple[int, ...] = ()
-    turn, place = 1, PNG_HEADER
-    while data[place + 4 : place + 8] not in (b"IDAT", b""):
+    turn, place, name = 1, 8, b""
+    while name != b"IEND":
         length, name = struct.unpack_from(">L4s", data, place)
-        if name == b"tRNS":
-            key = struct.unpack_from(f">{length // 2}H", data, place + 8)
+        content = data[place + 8 : place + 8 + length]
+        (check,) = struct.unpack_from(">L", data, place + 8 + length)
+        if zlib.crc32(content, zlib.crc32(name)) != check:
+            raise ValueError("a check sum is wrong")
+        if name == b"IDAT":
+            packed.append(content)
+        elif name == b"tRNS":
+            key = struct.unpack(f">{length // 2}H", content)
         elif name == b"eXIf":
-            turn = orientation(data[place + 8 : place + 8 + length])
+            turn = orientation(content)
         place += 12 + length
-    return data[:PNG_HEADER] + data[place:], key, turn
-
-
-def _tiff(data: bytes, limits: Limits) -> Deep:
-    """By tifffile. data: of one page (`sanitize.page_alone`)."""
-    from tifffile import TiffFile
-
-    with TiffFile(RationedBytes(data)) as file:
-        page = file.pages.first
-        meaning, samples = int(page.photometric), page.samplesperpixel
-        check_size(page.imagewidth, page.imagelength, limits, channels=samples)
-        if page.compression not in PLAIN_COMPRESSIONS:
-            raise UploadError(PACKED)
-        if page.dtype is None or page.dtype.kind not in "uif":
-            raise UploadError(
-                f"This TIFF file holds numbers of a kind that is not opened ({page.bitspersample} bits). "
-                "Save it with integers of 16 bits or floats of 32."
-            )
-        extra = [int(one) for one in page.extrasamples]
-        colours = {WHITE_IS_ZERO: 1, BLACK_IS_ZERO: 1, RGB: 3}.get(meaning)
-        if colours is None or samples != colours + len(extra) or (colours == 1 and OTHER in extra) or len(extra) > 1:
-            raise UploadError(
-                f"This TIFF file has more than 8 bits and {samples} channels that are neither grey nor red, green and "
-                "blue. Save the one that is meant as a grey image."
-            )
-        for start, size in zip(page.dataoffsets, page.databytecounts, strict=True):
-            if start + size > len(data):
-                raise EOFError("truncated")
-        found = page.asarray(maxworkers=1)
-        if page.axes == "SYX":  # one plane after the other
-            found = np.moveaxis(found, 0, -1)
-        if page.axes not in ("YX", "YXS", "SYX"):
-            raise UploadError("This TIFF file holds a volume as one page. Save it as NIfTI, or its slices as pages.")
-    found = found.reshape(*found.shape[:2], -1)
-    values = found[:, :, :3] if colours == 3 else found[:, :, 0]
-    if meaning == WHITE_IS_ZERO:
-        values = ~values if values.dtype.kind == "u" else -values.astype(np.float64)
-    if not extra or extra[0] == OTHER or extra[0] == PREMULTIPLIED:  # which is laid on black already
-        return Deep(values)
-    alpha = found[:, :, colours]
-    return Deep(values, alpha / (1.0 if alpha.dtype.kind == "f" else np.iinfo(alpha.dtype).max))
+    return b"".join(packed), key, turn

@@ -14,8 +14,9 @@ from PIL import Image, UnidentifiedImageError
 
 from brainmri.io.decode import KINDS, RejectedImage, read_image_file
 from brainmri.io.limits import MAX_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SIDE, MIN_SIDE, Limits, UploadError, is_too_long
-from brainmri.io.sanitize import ORIENTATION, bare_jpeg, count_pages, page_of
+from brainmri.io.sanitize import ORIENTATION, bare_jpeg, count_pages
 from brainmri.io.sniff import kind_of
+from brainmri.io.tiff import page_of
 
 # What is opened, by content. Formats that Pillow hands to another program (EPS) are left out on purpose.
 READ_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
@@ -125,7 +126,8 @@ def _decode(data: bytes) -> CheckedImage:
     try:
         if kind == "TIFF":
             frames = count_pages(data, limits)
-            _check_size(*page_of(data, 0)[:2])
+            first = page_of(data, 0)
+            _check_size(first.width, first.length)
         else:
             with _open(data) as file:
                 _check_size(*file.size)

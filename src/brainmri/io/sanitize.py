@@ -8,8 +8,6 @@ import struct
 import zlib
 from collections.abc import Iterator
 from contextlib import suppress
-from itertools import islice
-from typing import NamedTuple
 
 from PIL import Image, ImageChops
 
@@ -243,12 +241,7 @@ SIZES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 1, 8: 2, 9: 4, 10: 8, 11: 4, 12:
 TEXT_TYPES = (1, 2, 7)  # bytes, characters, undefined: kept as they are, where numbers become objects
 ENTRIES = 512  # in one directory
 NUMBERS = 65_536  # in one entry: strips of one row each
-WIDTH, LENGTH, BITS, COMPRESSION, ORIENTATION, TILE_WIDTH, TILE_LENGTH = 256, 257, 258, 259, 274, 322, 323
-SAMPLE_FORMAT, SIGNED = 339, 2
-SHORT = 3  # the type
-# How the pixels lie: size, bits, compression, what 0 means, order of bits, strips, samples, planes, predictor, tiles,
-# extra samples, and whether they are floats.
-PIXEL_TAGS = (256, 257, 258, 259, 262, 266, 273, 277, 278, 279, 284, 317, 322, 323, 324, 325, 338, 339)
+WIDTH, LENGTH, COMPRESSION, ORIENTATION, TILE_WIDTH, TILE_LENGTH = 256, 257, 259, 274, 322, 323
 # none, CCITT (three), LZW, JPEG, deflate (two), PackBits
 COMPRESSIONS = (1, 2, 3, 4, 5, 7, 8, 32773, 32946)
 TOO_LONG = (
@@ -259,25 +252,15 @@ BROKEN = "This TIFF file is broken. Save it again, as TIFF or PNG."
 Entry = tuple[int, int, int, bytes]  # tag, type, count, and the value or where it stands
 
 
-class Page(NamedTuple):
-    """Of a TIFF file: pixels, bits of the deepest sample, whether one has a sign, and how it is turned (1 to 8)."""
-
-    width: int
-    length: int
-    bits: int
-    signed: bool
-    turn: int
-
-
 def count_pages(data: bytes, limits: Limits) -> int:
     """How many images a TIFF file holds; every directory is checked.
 
     Raises:
         UploadError: if it is broken, has too many pages or pixels, or points to more than it holds.
     """
-    order = _order(data)
+    order = byte_order(data)
     count = pointed = 0
-    for entries in _directories(data):
+    for entries in directories(data):
         count += 1
         if count > limits.slices:
             raise UploadError(f"This TIFF file has more than {limits.slices:,} pages. Save the pages that matter.")
@@ -285,67 +268,38 @@ def count_pages(data: bytes, limits: Limits) -> int:
             pointed += SIZES.get(kind, 0) * values
             if pointed > len(data) or (values > NUMBERS and kind not in TEXT_TYPES) or (tag == WIDTH and values != 1):
                 raise UploadError(BROKEN)
-        _check_page({tag: _number(kind, value, order) for tag, kind, _, value in entries}, limits)
+        _check_page({tag: number(kind, value, order) for tag, kind, _, value in entries}, limits)
     if not count:
         raise UploadError(BROKEN)
     return count
 
 
-def page_of(data: bytes, page: int) -> Page:
-    """What a page says of itself, in a TIFF file that `count_pages` has checked."""
-    order = _order(data)
-    entries = next(islice(_directories(data), page, None))
-    one = {tag: _number(kind, value, order) for tag, kind, _, value in entries}
-    bits, formats = _shorts(entries, BITS, data) or (1,), _shorts(entries, SAMPLE_FORMAT, data)
-    return Page(one[WIDTH], one[LENGTH], max(bits), SIGNED in formats, one.get(ORIENTATION, 1))
-
-
-def _shorts(entries: list[Entry], wanted: int, data: bytes) -> tuple[int, ...]:
-    """All values of a tag, of which a page may have one for each sample; () where it has none."""
-    order = _order(data)
-    for tag, kind, count, value in entries:
-        if tag == wanted and kind == SHORT:
-            place = _unpack(f"{order}L", value, 0)[0]
-            return _unpack(f"{order}{count}H", value if count <= 2 else data[place : place + 2 * count], 0)
-    return ()
-
-
-def page_alone(data: bytes, page: int) -> bytes:
-    """One page of a TIFF file that `count_pages` has checked, as a file that says nothing but how its pixels lie."""
-    order = _order(data)
-    kept = [entry for entry in next(islice(_directories(data), page, None)) if entry[0] in PIXEL_TAGS]
-    place = len(data) + len(data) % 2
-    directory = b"".join(struct.pack(f"{order}HHL4s", *entry) for entry in kept)
-    start = data[:4] + struct.pack(f"{order}L", place)
-    return start + data[8:].ljust(place - 8, b"\0") + struct.pack(f"{order}H", len(kept)) + directory + bytes(4)
-
-
-def _directories(data: bytes) -> Iterator[list[Entry]]:
+def directories(data: bytes) -> Iterator[list[Entry]]:
     """The entries of each page; those that a loop leads back to only once."""
-    order = _order(data)
+    order = byte_order(data)
     seen: set[int] = set()
-    (place,) = _unpack(f"{order}L", data, 4)
+    (place,) = unpack(f"{order}L", data, 4)
     while place and place not in seen:
         seen.add(place)
         entries = list(_entries(data, place, order))
         yield entries
-        (place,) = _unpack(f"{order}L", data, place + 2 + 12 * len(entries))
+        (place,) = unpack(f"{order}L", data, place + 2 + 12 * len(entries))
 
 
-def _order(data: bytes) -> str:
+def byte_order(data: bytes) -> str:
     return "<" if data.startswith(b"II") else ">"
 
 
 def orientation(exif: bytes) -> int:
     """How a photograph is turned (EXIF, 1 to 8; 1: upright); 1 for an EXIF block that is broken or says nothing."""
     exif = exif.removeprefix(b"Exif\0\0")
-    order = _order(exif)
+    order = byte_order(exif)
     try:
-        (place,) = _unpack(f"{order}L", exif, 4)
+        (place,) = unpack(f"{order}L", exif, 4)
         entries = list(_entries(exif, place, order))
     except UploadError:
         return 1
-    turns = [_number(kind, value, order) for tag, kind, _, value in entries if tag == ORIENTATION]
+    turns = [number(kind, value, order) for tag, kind, _, value in entries if tag == ORIENTATION]
     return turns[-1] if turns and turns[-1] in range(1, 9) else 1
 
 
@@ -380,19 +334,19 @@ def too_large(limits: Limits) -> UploadError:
 
 
 def _entries(data: bytes, place: int, order: str) -> Iterator[Entry]:
-    (count,) = _unpack(f"{order}H", data, place)
+    (count,) = unpack(f"{order}H", data, place)
     if not 0 < count <= ENTRIES:
         raise UploadError(BROKEN)
     for number in range(count):
-        yield _unpack(f"{order}HHL4s", data, place + 2 + 12 * number)  # type: ignore[misc]
+        yield unpack(f"{order}HHL4s", data, place + 2 + 12 * number)  # type: ignore[misc]
 
 
-def _number(kind: int, value: bytes, order: str) -> int:
+def number(kind: int, value: bytes, order: str) -> int:
     """A value that stands in the entry itself, as those of one SHORT or LONG do."""
-    return int(_unpack(f"{order}H" if kind == 3 else f"{order}L", value, 0)[0])
+    return int(unpack(f"{order}H" if kind == 3 else f"{order}L", value, 0)[0])
 
 
-def _unpack(form: str, data: bytes, place: int) -> tuple[int, ...]:
+def unpack(form: str, data: bytes, place: int) -> tuple[int, ...]:
     try:
         return struct.unpack_from(form, data, place)
     except struct.error:
