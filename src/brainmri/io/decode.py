@@ -10,18 +10,18 @@ from functools import cached_property
 import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
-from brainmri.io.deep import NO_NUMBERS, Deep, grey, range_of, read_deep
+from brainmri.io.deep import Deep, range_of, read_deep
 from brainmri.io.limits import MIN_SIDE, Limits, RationedBytes, UploadError, reading
 from brainmri.io.sanitize import ORIENTATION, check_size, clean, count_pages, too_large
 from brainmri.io.tiff import PHOTOMETRIC, WHITE_IS_ZERO, page_of
 
-__all__ = ["NO_NUMBERS", "grey"]  # of `deep`, for DICOM and NIfTI
 KINDS = ("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "PPM", "JPEG 2000")
 PILLOW_NAMES = {"WebP": "WEBP", "JPEG 2000": "JPEG2000"}
 UNKNOWN_TIFF = "This TIFF file is broken, or stores its pixels in a way that is not opened. Save it again, as PNG."
 PLANE = "slice"  # the one plane of what is no volume
 BITMAP_RUN_LENGTHS = (1, 2)
 TOO_SMALL = f"This image is too small: at least {MIN_SIDE} x {MIN_SIDE} pixels are needed. Use a larger one."
+NO_NUMBERS = "This image holds values that are no numbers (NaN) or infinite. Replace them and save it again."
 BLANK = "Every pixel of this image is the same. Use one that shows something."
 
 
@@ -113,6 +113,8 @@ def read_image_file(
     data = clean(kind, data)
     if deep := read_deep(kind, data, page, limits):
         _check_sides(deep.values.shape[1], deep.values.shape[0], limits)
+        if not np.isfinite(deep.seen()).all():
+            raise UploadError(NO_NUMBERS)
         return deep.drawn(shared and shared())
     with _open(kind, data, limits) as file:
         if page:
@@ -192,10 +194,10 @@ def upright_8_bit(image: Image.Image) -> Image.Image:
             raise RejectedImage("holds values that are no numbers (NaN) or infinite")
         if values.min() == values.max():
             raise RejectedImage(f"blank: every pixel is {values.flat[0]:g}")
-        tags = getattr(image, "tag_v2", {})  # of a TIFF file
-        if tags.get(PHOTOMETRIC) == WHITE_IS_ZERO:
+        inverted = getattr(image, "tag_v2", {}).get(PHOTOMETRIC) == WHITE_IS_ZERO  # of a TIFF file
+        if inverted:
             values = -values.astype(np.float64)
-        return Deep(values, turn=image.getexif().get(ORIENTATION, 1)).drawn()
+        return Deep(values, turn=image.getexif().get(ORIENTATION, 1), negated=inverted).drawn()
     image = ImageOps.exif_transpose(image)
     if image.has_transparency_data:
         is_grey = image.mode in ("L", "LA", "La", "1")

@@ -14,12 +14,11 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from brainmri.io.intensity import value_range
-from brainmri.io.limits import Limits, UploadError
+from brainmri.io.intensity import grey, head_range
+from brainmri.io.limits import Limits
 from brainmri.io.sanitize import ORIENTATION, check_size, orientation
 from brainmri.io.tiff import UNSIGNED, page_of, page_values
 
-NO_NUMBERS = "This image holds values that are no numbers (NaN) or infinite. Replace them and save it again."
 PNG_BITS = 24  # where a PNG file says how many bits a sample has
 SAMPLES = {0: 1, 2: 3, 4: 2, 6: 4}  # of the kinds of PNG images that may have 16 bits
 SAMPLED = 2**22  # values that the range of several images is taken from
@@ -33,11 +32,13 @@ class Deep:
         values: (H, W) or, for red, green and blue, (H, W, 3); any kind of number, larger is brighter.
         opacity: 0..1, (H, W), by which the values are still to be multiplied; None where all is opaque.
         turn: how it is turned, as TIFF and EXIF number it; 1 is upright.
+        negated: whether the values were changed to their negatives, because 0 is white in the file.
     """
 
     values: NDArray[np.number]
     opacity: NDArray[np.float64] | None = None
     turn: int = 1
+    negated: bool = False
 
     def seen(self) -> NDArray[np.number]:
         """The values that are not wholly transparent, in one row."""
@@ -63,28 +64,19 @@ class Deep:
 
 def range_of(images: Iterable[Deep], count: int = 1) -> tuple[float, float]:
     """The values that are drawn black and white in each of these `count` images, which belong together."""
-    rows = [image.seen() for image in images] if count == 1 else [_some(image.seen(), count) for image in images]
-    return value_range(rows[0] if len(rows) == 1 else np.concatenate(rows)) or (0.0, 0.0)
+    seen, negated = [], False
+    for image in images:
+        seen.append(image.seen() if count == 1 else _some(image.seen(), count))
+        negated |= image.negated
+    values = seen[0] if len(seen) == 1 else np.concatenate(seen)
+    # Negative values may be padding, but not those that were not negative in the file.
+    shift = float(values.min()) if negated and values.size else 0.0
+    low, high = head_range(values - shift if shift else values) or (0.0, 0.0)
+    return low + shift, high + shift
 
 
 def _some(values: NDArray[np.number], count: int) -> NDArray[np.number]:
     return values[:: 1 + values.size * count // SAMPLED].copy()  # so that the rest is not kept
-
-
-def grey(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values (H, W) or (H, W, 3) as an image: `low` and below is 0, `high` and above 255, linear between.
-
-    What is no number is 0, and all is where `low` and `high` are the same.
-    """
-    scaled = values.astype(np.float64)
-    scaled -= low
-    if high > low:
-        scaled *= 255 / (high - low)
-    np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
-    np.clip(scaled, 0, 255, out=scaled)
-    if high <= low:
-        scaled[:] = 0
-    return Image.fromarray(np.round(scaled, out=scaled).astype(np.uint8))
 
 
 def read_deep(kind: str, data: bytes, page: int, limits: Limits) -> Deep | None:
@@ -95,21 +87,18 @@ def read_deep(kind: str, data: bytes, page: int, limits: Limits) -> Deep | None:
         data: the file; a PNG as `sanitize.clean` leaves it, a TIFF that `sanitize.count_pages` has checked.
 
     Raises:
-        UploadError: if it is too large, holds values that are no numbers, or is stored in a way that is not opened.
+        UploadError: if it is too large, or is stored in a way that is not opened.
         Exception: of a dozen types, from the library that decodes, if it is broken.
     """
     if kind == "PNG" and data[PNG_BITS : PNG_BITS + 1] == bytes([16]):
-        found = _png(data, limits)
-    elif kind == "TIFF":
+        return _png(data, limits)
+    if kind == "TIFF":
         one = page_of(data, page)
         if max(one.bits) <= 8 and one.formats == (UNSIGNED,) * len(one.formats):
             return None
-        found = Deep(*page_values(data, one, limits), one.turn)
-    else:
-        return None
-    if found.values.dtype.kind == "f" and not np.isfinite(found.seen()).all():
-        raise UploadError(NO_NUMBERS)
-    return found
+        values, opacity = page_values(data, one, limits)
+        return Deep(values, opacity, one.turn, negated=one.white_is_zero)
+    return None
 
 
 def _png(data: bytes, limits: Limits) -> Deep:

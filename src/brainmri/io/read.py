@@ -67,7 +67,7 @@ def read_image(path: Path) -> CheckedImage:
         raise RejectedImage("empty file (zero bytes)")
     try:
         return _decode(data)
-    except RejectedImage:
+    except (RejectedImage, ImportError):  # a package is not installed as it should be
         raise
     except Exception as error:  # Pillow raises a dozen types for broken files, SyntaxError and struct.error among them
         raise RejectedImage(f"broken image file: {_words(error)}") from error

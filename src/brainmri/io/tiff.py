@@ -68,6 +68,10 @@ class Page:
     numbers: dict[int, int]
     entries: dict[int, Entry]
 
+    @property
+    def white_is_zero(self) -> bool:
+        return self.numbers.get(PHOTOMETRIC) == WHITE_IS_ZERO
+
 
 def page_of(data: bytes, page: int) -> Page:
     """What a page says of itself, in a TIFF file that `sanitize.count_pages` has checked."""
@@ -99,6 +103,8 @@ def _shorts(entry: Entry | None, data: bytes) -> tuple[int, ...]:
 def page_values(data: bytes, page: Page, limits: Limits) -> tuple[NDArray[np.number], NDArray[np.float64] | None]:
     """The values of a page, (H, W) or (H, W, 3), larger is brighter, and its opacity 0..1, (H, W), or None.
 
+    Where 0 is white, they are the negatives of what the file holds.
+
     Args:
         page: of `data`, as `page_of` gives it.
 
@@ -119,8 +125,8 @@ def page_values(data: bytes, page: Page, limits: Limits) -> tuple[NDArray[np.num
         raise UploadError(PACKED)
     values = _samples(data, page, samples)
     shown = values[:, :, :3] if colours == 3 else values[:, :, 0]
-    if meaning == WHITE_IS_ZERO:
-        shown = ~shown if shown.dtype.kind == "u" else -shown.astype(np.float64)
+    if page.white_is_zero:
+        shown = -shown.astype(np.float64)
     if not page.extra or page.extra[0] != STRAIGHT:  # what is premultiplied lies on black already
         return shown, None
     alpha = values[:, :, colours]

@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from brainmri.io.decode import grey, upright_8_bit
+from brainmri.io.decode import upright_8_bit
+from brainmri.io.intensity import grey
 from brainmri.io.read import prepared_image
 
 if TYPE_CHECKING:
