@@ -29,6 +29,8 @@ def prepare(
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
+    class_names: Sequence[str] | None = None,
+    image_root: str | Path | None = None,
 ) -> PreparedData:
     """Check, group and split a folder of slices into a data set; the same as `brainmri prepare_data`.
 
@@ -44,6 +46,8 @@ def prepare(
         val, test: shares of the images. split_seed: of the split.
         name, origin: of the data set, for cards.
         overwrite: replace `out` if it is a prepared data set.
+        class_names: what the numbers 0, 1, ... in the labels of npz files mean.
+        image_root: the folder that the file names of a CSV are relative to, or lie in; that of the CSV if None.
 
     Returns:
         The data set: `root`, `index` (a table with a row for each image), `info` and `classes`.
@@ -77,6 +81,8 @@ def prepare(
                 name=name,
                 origin=origin,
                 overwrite=overwrite,
+                class_names=None if class_names is None else list(class_names),
+                image_root=image_root,
             )
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LAYOUTS = ("kaggle-4class", "kaggle-multimodal", "imagefolder", "npz", "csv")
+LAYOUTS = ("kaggle-4class", "kaggle-multimodal", "imagefolder", "npz", "csv", "figshare-mat")
 # What each scheme does, in the words of the data card.
 SCHEMES: Mapping[str, str] = {
     "grouped": "by group, stratified by class: no group stands in two splits",

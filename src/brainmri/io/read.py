@@ -112,6 +112,17 @@ def check_array(values: np.ndarray) -> CheckedImage:
     return CheckedImage(image, ".png", _png(image), "array", values.nbytes)
 
 
+def checked_png(image: Image.Image, form: str, size: int) -> CheckedImage:
+    """An image that was drawn from a file of the kind `form` and of `size` bytes.
+
+    Raises:
+        RejectedImage: if it is too large, too small or blank.
+    """
+    _check_size(*image.size)
+    _check_not_blank(image)
+    return CheckedImage(image, ".png", _png(image), form, size)
+
+
 def _decode(data: bytes) -> CheckedImage:
     try:
         kind = kind_of(data)
