@@ -151,7 +151,9 @@ def test_absolute_paths_with_the_folder_that_they_lie_in(tmp_path):
     labels.write_text("\n".join(["file_name;label", *lines]) + "\n", encoding="utf-8")
     assert run_here("prepare_data.py", labels, tmp_path / "out", "--image_root", images).returncode == 0
     assert sorted(open_prepared(tmp_path / "out").index["source"]) == names
-    with pytest.raises(ValueError, match=r"20 file names that are not relative to the folder of the CSV .*--image_root"):
+    with pytest.raises(
+        ValueError, match=r"20 file names that are not relative to the folder of the CSV .*--image_root"
+    ):
         prepare(labels, tmp_path / "other")
     with pytest.raises(ValueError, match="do not lie in"):
         prepare(labels, tmp_path / "other", image_root=labels.parent)

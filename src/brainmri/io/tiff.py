@@ -40,6 +40,7 @@ SEPARATE = 2  # one plane of samples after the other
 DIFFERENCES, FLOAT_DIFFERENCES = 2, 3  # predictors
 PREDICTING = (5, 8, 32946)  # compressions that have one: LZW, deflate
 PLAIN = (1, *PREDICTING, 32773)  # and none, PackBits
+MOST_BYTES = 80 * 2**20  # of a plane: Pillow takes them for pixels, and warns of more
 UNSIGNED, SIGNED, FLOAT = 1, 2, 3
 TYPES = {
     (UNSIGNED, 16): "u2", (UNSIGNED, 32): "u4", (UNSIGNED, 64): "u8",
@@ -130,7 +131,7 @@ def page_values(data: bytes, page: Page, limits: Limits) -> tuple[NDArray[np.num
     if not page.extra or page.extra[0] != STRAIGHT:  # what is premultiplied lies on black already
         return shown, None
     alpha = values[:, :, colours]
-    return shown, alpha / (1.0 if alpha.dtype.kind == "f" else 2.0 ** page.bits[0] - 1)
+    return shown, alpha.astype(np.float64) / (1.0 if alpha.dtype.kind == "f" else 2.0 ** page.bits[0] - 1)
 
 
 def _samples(data: bytes, page: Page, samples: int) -> NDArray[np.number]:
@@ -149,14 +150,15 @@ def _samples(data: bytes, page: Page, samples: int) -> NDArray[np.number]:
     tile = page.numbers.get(TILE_WIDTH, page.width)
     columns = -(-page.width // tile) * tile  # with what the last tile has too much
     row = -(-columns * inside * bits // 8)
-    if row * page.length > Image.MAX_IMAGE_PIXELS:
-        most = megabytes(Image.MAX_IMAGE_PIXELS)
-        raise UploadError(f"This image holds more than {most} of values. Make it smaller, or save it with 16 bits.")
+    if row * page.length > MOST_BYTES:
+        raise UploadError(
+            f"This image holds more than {megabytes(MOST_BYTES)} of values. Make it smaller, or save it with 16 bits."
+        )
     found = []
     for plane in range(planes):
         coded = _bytes(data, page, row, tile * inside * bits // 8, plane, planes)
         if packed:
-            values = np.stack([_unpacked(line, columns * inside, bits) for line in coded])
+            values: NDArray[np.number] = np.stack([_unpacked(line, columns * inside, bits) for line in coded])
         elif predictor == FLOAT_DIFFERENCES:
             values = _from_float_differences(coded, tile, inside, TYPES[form, bits])
         else:
@@ -202,7 +204,7 @@ def _share(entry: Entry, plane: int, planes: int, data: bytes) -> Entry:
 def _unpacked(line: NDArray[np.uint8], count: int, bits: int) -> NDArray[np.uint16]:
     """`count` numbers of so many bits each, that stand in a row of bytes without gaps."""
     single = np.unpackbits(line)[: count * bits].reshape(count, bits)
-    return single @ (1 << np.arange(bits - 1, -1, -1)).astype(np.uint16)
+    return np.asarray(single @ (1 << np.arange(bits - 1, -1, -1)).astype(np.uint16), np.uint16)
 
 
 def _from_float_differences(coded: NDArray[np.uint8], tile: int, inside: int, kind: str) -> NDArray[np.number]:
