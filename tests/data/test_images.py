@@ -400,7 +400,7 @@ def test_dicom_files_with_a_tiff_header_in_their_preamble_are_dicom(tmp_path, ph
     low, high = int(GREY.min()), int(GREY.max())
     drawn = np.round((GREY.astype(float) - low) * 255 / (high - low))
     expected = 255 - drawn if photometric == "MONOCHROME1" else drawn
-    assert np.abs(pixels(checked) - expected).max() <= 1
+    assert np.abs(pixels(checked) - expected).max() <= 3
     assert (checked.format, checked.suffix) == ("DICOM", ".png")
     assert b"ANNA" not in checked.encoded
     upload = open_upload(file)
