@@ -29,6 +29,8 @@ def prepare(
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
+    class_names: Sequence[str] | None = None,
+    image_root: str | Path | None = None,
     plane: str | None = None,
     slices: str | None = None,
     series: str | None = None,
@@ -58,6 +60,8 @@ def prepare(
         val, test: shares of the images. split_seed: of the split.
         name, origin: of the data set, for cards.
         overwrite: replace `out` if it is a prepared data set.
+        class_names: what the numbers 0, 1, ... in the labels of npz files mean.
+        image_root: the folder that the file names of a CSV are relative to, or lie in; that of the CSV if None.
         plane: of the slices of DICOM series and NIfTI volumes: "acquired" (the default), "axial", "coronal" or
             "sagittal". This and all that follow are for the layouts "dicom" and "nifti" only.
         slices: "all" (the default), "every:N", "mask" or "largest-lesion".
@@ -123,6 +127,8 @@ def prepare(
                 name=name,
                 origin=origin,
                 overwrite=overwrite,
+                class_names=None if class_names is None else list(class_names),
+                image_root=image_root,
                 scans=scans,
             )
         )

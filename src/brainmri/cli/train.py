@@ -154,7 +154,7 @@ def default_folder(data: str, run: RunArguments, recipe: Recipe, seed: int) -> P
 
 
 PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
-PREPARATION += ["name", "origin"]
+PREPARATION += ["name", "origin", "class_names", "image_root"]
 # Flags of other programs that stand for more than another name of ours.
 ELSEWHERE = {
     **dict.fromkeys(

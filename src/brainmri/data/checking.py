@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 from tqdm import tqdm
 
+from brainmri.data.figshare_mat import mat_image
 from brainmri.data.layouts import NPZ_FILES, npz_images
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 from brainmri.io.decode import RejectedImage, pixel_hash
@@ -74,8 +75,10 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     files = [staged / f"{row:08d}" for row in range(len(table))]
     results: list[CheckedFile | str] = [NO_LABEL] * len(table)
     labelled = (table["label"] != "").tolist()
-    images = _npz_images(root, table) if layout == "npz" else _files(root, table)
-    jobs = ((row, partial(put_aside, read, files[row])) for row, read in images if labelled[row])
+    images = _npz_images(root, table) if layout == "npz" else _files(root, table, layout)
+    jobs = (
+        (row, partial(put_aside, read, files[row])) for row, read in images if labelled[row] or layout == "figshare-mat"
+    )
     with tqdm(total=len(table), desc="reading", unit="file", disable=None) as bar, warnings.catch_warnings():
         warnings.filterwarnings("ignore", module="PIL")  # about oddities inside files that are read all the same
         for row, result in in_threads(jobs):
@@ -112,9 +115,9 @@ def put_aside(read: Callable[[], CheckedImage], file: Path) -> CheckedFile | str
     )
 
 
-def _files(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable[[], CheckedImage]]]:
+def _files(root: Path, table: pd.DataFrame, layout: str) -> Iterator[tuple[int, Callable[[], CheckedImage]]]:
     for row, path in enumerate(table["path"]):
-        yield row, partial(read_image, root / path)
+        yield row, partial(mat_image if layout == "figshare-mat" else read_image, root / path)
 
 
 def _npz_images(root: Path, table: pd.DataFrame) -> Iterator[tuple[int, Callable[[], CheckedImage]]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-LAYOUTS = ("kaggle-4class", "kaggle-multimodal", "imagefolder", "npz", "csv", "dicom", "nifti")
+LAYOUTS = ("kaggle-4class", "kaggle-multimodal", "imagefolder", "npz", "csv", "figshare-mat", "dicom", "nifti")
 SCANS = ("dicom", "nifti")  # layouts whose files are series and volumes of many slices
 SITES = ("institution", "scanner", "none")  # what of a DICOM header becomes the site
 # What each scheme does, in the words of the data card.

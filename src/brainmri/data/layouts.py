@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import zipfile
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import IO
@@ -13,6 +13,7 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.constants import LAYOUTS, SCANS
+from brainmri.data.figshare_mat import is_matlab, mat_table
 from brainmri.data.scan_files import kinds_below
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
@@ -27,6 +28,7 @@ LOOKED_FOR = (
     "Training/<class>/* and Testing/<class>/* (kaggle-4class); "
     f'Healthy/* and Tumor/*, here or in "{MRI_FOLDER}" (kaggle-multimodal); '
     "train_data.npz and test_data.npz (npz); "
+    "MATLAB files of figshare 1512427, 1.mat and so on (figshare-mat); "
     "metadata.csv, or a single CSV, with the columns file_name and label (csv); "
     "folders of images, one for each class, or those in train/, validation/ and test/ (imagefolder); "
     "DICOM series (dicom) or NIfTI volumes (nifti) at any depth below folders of classes"
@@ -54,6 +56,11 @@ def detect_layout(source: Path) -> str:
         return "kaggle-multimodal"
     if find_label_csv(source):
         return "csv"
+    if any(
+        is_matlab(file)
+        for file in [*_entries(source), *(one for each in _folders(source).values() for one in _entries(each))]
+    ):
+        return "figshare-mat"
     folders = list(_folders(source).values())
     if _has_splits(source):
         folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in _entries(folder)]
@@ -67,11 +74,39 @@ def detect_layout(source: Path) -> str:
     raise ValueError(f"{source}: no layout fits. Looked for: {LOOKED_FOR}. Found: {_found(source)}")
 
 
-def read_layout(source: Path, layout: str) -> pd.DataFrame:
+def unwrapped(source: Path) -> Path:
+    """`source`, or what is in it where it holds exactly one folder, as `archive/Training/...` of a download does.
+
+    A folder that has a layout of its own is never looked into, and none below the third.
+    """
+    inner = source
+    for _ in range(3):
+        entries = _entries(inner) if inner.is_dir() else []
+        if len(entries) != 1 or not entries[0].is_dir() or _has_layout(inner):
+            return inner if inner == source or _has_layout(inner) else source
+        inner = entries[0]
+    return inner if _has_layout(inner) else source
+
+
+def _has_layout(folder: Path) -> bool:
+    try:
+        detect_layout(folder)
+    except ValueError:
+        return False
+    return True
+
+
+def read_layout(
+    source: Path, layout: str, *, class_names: Sequence[str] = (), image_root: Path | None = None
+) -> pd.DataFrame:
     """The table of all files of `source`; hidden files and those that operating systems leave behind are passed over.
 
     Files in class folders are all listed, whatever they are; images outside the class folders are listed with an
     empty label. `kaggle-multimodal` reads the MRI half only (see `left_out`).
+
+    Args:
+        class_names: of the layout npz: what the numbers 0, 1, ... in Y mean.
+        image_root: of the layout csv: the folder that its paths are relative to, or lie in; its own if None.
 
     Raises:
         ValueError: if `layout` is unknown or does not fit `source`, or a table or array in it is not as expected.
@@ -84,10 +119,15 @@ def read_layout(source: Path, layout: str) -> pd.DataFrame:
             "OUT, and give OUT"
         )
     if layout == "csv":
-        return read_label_csv(source)
+        return read_label_csv(source, image_root)
     _check_folder(source)
     if layout == "npz":
-        return read_npz_table(source)
+        return read_npz_table(source, class_names)
+    if layout == "figshare-mat":
+        table = mat_table(source, list_files(source))
+        if table.empty:
+            raise ValueError(f"{source} holds no MATLAB files (.mat), which the layout figshare-mat needs")
+        return table
     if layout == "kaggle-multimodal":
         rows = _multimodal_rows(source)
     elif layout == "kaggle-4class":
@@ -219,11 +259,11 @@ NPZ_FILES = ("train_data.npz", "test_data.npz")
 BINARY_CLASSES = ("notumor", "tumor")  # what 0 and 1 in Y mean
 
 
-def read_npz_table(source: Path) -> pd.DataFrame:
+def read_npz_table(source: Path, class_names: Sequence[str] = ()) -> pd.DataFrame:
     """The table of both files; the paths are like "train_data.npz#17".
 
-    Labels may be 0/1 (`BINARY_CLASSES`), one-hot over these two, or texts; with shape (N,) or (N, 1), or (N, 2) for
-    one-hot.
+    Labels may be texts, whole numbers from 0, or one-hot: (N,) or (N, 1), or (N, C) for one-hot. `class_names` say what
+    the numbers mean; without them 0 and 1 are `BINARY_CLASSES`, and others are unknown.
 
     Raises:
         ValueError: if a file or an array is missing, needs pickle, or has another shape or type than expected, or
@@ -242,7 +282,7 @@ def read_npz_table(source: Path) -> pd.DataFrame:
                 raise ValueError(f"{name}: X holds images of {shape[2]}x{shape[1]} pixels, which is too large")
             if dtype != np.uint8 and dtype.kind != "f":
                 raise ValueError(f"{name}: X holds {dtype}, expected uint8, or float from 0 to 1")
-        labels = _labels(source / name)
+        labels = _labels(source / name, class_names)
         if shape[0] != len(labels):
             raise ValueError(f"{name}: X has {shape[0]} images but Y has {len(labels)} labels")
         paths = [f"{name}#{row}" for row in range(len(labels))]
@@ -261,7 +301,7 @@ def npz_images(file: Path) -> Iterator[np.ndarray]:
             yield np.frombuffer(data, dtype).reshape(shape[1:])
 
 
-def _labels(file: Path) -> list[str]:
+def _labels(file: Path, class_names: Sequence[str]) -> list[str]:
     with _member(file, "Y") as (stream, shape, dtype):
         values = np.frombuffer(stream.read(int(np.prod(shape)) * dtype.itemsize), dtype).reshape(shape)
     if values.ndim == 2 and values.shape[1] == 1:
@@ -272,21 +312,26 @@ def _labels(file: Path) -> list[str]:
         return [str(value).strip() for value in values]
     if dtype.kind not in "buif" or values.ndim not in (1, 2):
         raise ValueError(
-            f"{file.name}: Y holds {dtype} of shape {shape}, expected N numbers, N texts, or (N, 2) one-hot"
+            f"{file.name}: Y holds {dtype} of shape {shape}, expected N numbers, N texts, or one-hot of shape (N, C)"
         )
+    names = class_names or BINARY_CLASSES
     if values.ndim == 2:
-        if values.shape[1] != len(BINARY_CLASSES) or not (np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all()):
+        if not (np.isin(values, (0, 1)).all() and (values.sum(1) == 1).all()):
+            raise ValueError(f"{file.name}: Y has the shape {shape} but is not one-hot: a row has not one 1 and else 0")
+        if values.shape[1] != len(names):
             raise ValueError(
-                f"{file.name}: Y has the shape {shape} but is not one-hot over {len(BINARY_CLASSES)} classes"
+                f"{file.name}: Y is one-hot over {values.shape[1]} classes, and the names of {len(names)} are known "
+                f"({', '.join(names)}): give one for each, in their order, with --class_names"
             )
         values = values.argmax(1)
-    if not np.isin(values, (0, 1)).all():
+    if not np.isin(values, range(len(names))).all():
         found = ", ".join(f"{value:g}" for value in np.unique(values)[:6])
+        known = ", ".join(f"{number} ({name})" for number, name in enumerate(names))
         raise ValueError(
-            f"{file.name}: Y holds the numbers {found}; names are known for 0 (notumor) and 1 (tumor) only: "
-            "save the class names as texts instead"
+            f"{file.name}: Y holds the numbers {found}; names are known for {known} only: "
+            "name the classes 0, 1, ... with --class_names, or save their names as texts"
         )
-    return [BINARY_CLASSES[int(value)] for value in values]
+    return [names[int(value)] for value in values]
 
 
 @contextmanager

@@ -11,6 +11,8 @@ import pandas as pd
 from numpy.typing import NDArray
 from scipy.ndimage import distance_transform_edt
 
+from brainmri.data.tables import delimiter
+
 Polygon = NDArray[np.float64]  # (K, 2): x to the right and y down, as shares of the image's sides
 
 
@@ -26,7 +28,7 @@ def read_polygons(path: Path) -> dict[str, list[Polygon]]:
         OSError: the file cannot be read.
     """
     try:
-        table = pd.read_csv(path, dtype=str, keep_default_na=False)
+        table = pd.read_csv(path, sep=delimiter(path), dtype=str, keep_default_na=False, encoding="utf-8-sig")
     except (pd.errors.ParserError, pd.errors.EmptyDataError, UnicodeDecodeError) as error:
         raise ValueError(f"{path}: not a CSV table ({error})") from error
     if missing := [name for name in ("path", "polygon") if name not in table]:
@@ -62,7 +64,8 @@ def read_polygon_table(file: Path | None, paths: pd.Series) -> pd.DataFrame | No
             f"{file}: none of its {len(found):,} images ({next(iter(found))!r}, ...) is in the source: a path must "
             "be relative to the source"
         )
-    table = pd.read_csv(file, dtype=str, keep_default_na=False)[["path", "polygon"]]
+    table = pd.read_csv(file, sep=delimiter(file), dtype=str, keep_default_na=False, encoding="utf-8-sig")
+    table = table[["path", "polygon"]]
     return table[table["path"].isin(paths)]
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterator
 from contextlib import suppress
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from brainmri.data.dataset import (
 )
 from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, find_groups
 from brainmri.data.duplicates.patients import group_patients
+from brainmri.data.figshare_mat import mat_outlines
 from brainmri.data.folder import (
     check_labels,
     check_output,
@@ -33,9 +35,9 @@ from brainmri.data.folder import (
     write_images,
     write_tables,
 )
-from brainmri.data.layouts import detect_layout, left_out, read_layout
+from brainmri.data.layouts import detect_layout, left_out, read_layout, unwrapped
 from brainmri.data.masks import beside, read_polygon_table
-from brainmri.data.provenance import all_simulated, check_origin
+from brainmri.data.provenance import all_simulated, check_origin, known_revision
 from brainmri.data.scan_options import ScanOptions
 from brainmri.data.scan_slices import draw_slices, settings_of
 from brainmri.data.scans import check_linkage, find_scans
@@ -69,6 +71,8 @@ def prepare(
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
+    class_names: list[str] | None = None,
+    image_root: Path | str | None = None,
     scans: ScanOptions | None = None,
 ) -> Path:
     """Write a prepared folder (see brainmri.data.dataset) and print a summary. The source is never changed.
@@ -88,6 +92,8 @@ def prepare(
         origin: where the images come from, one of brainmri.data.provenance.ORIGINS; not recorded if None, unless the
             source is a prepared folder that has it on record.
         overwrite: replace `out` if it is a prepared folder (or an empty one).
+        class_names: what the numbers 0, 1, ... of the layout `npz` mean.
+        image_root: the folder that the paths of the layout `csv` are relative to, or lie in; that of the CSV if None.
         scans: how DICOM series and NIfTI volumes are read; the defaults of `ScanOptions` if None.
 
     Returns:
@@ -101,7 +107,10 @@ def prepare(
     source, out = Path(source).resolve(), Path(out).resolve()
     check_output(out, overwrite)
     check_origin(origin)
+    given, source = source, unwrapped(source)
     layout = layout or detect_layout(source)
+    image_folder = None if image_root is None else Path(image_root)
+    _check_settings_of(layout, class_names, image_folder)
     if scans is not None and layout not in SCANS:
         raise ValueError(f"{source} has the layout {layout}; only {' and '.join(SCANS)} take the settings of scans")
     options = scans or ScanOptions()
@@ -114,8 +123,8 @@ def prepare(
         found = find_scans(source, layout, options, *files)
         table = found.table()
     else:
-        table = read_layout(source, layout)
-    root = source.parent if source.is_file() else source
+        table = read_layout(source, layout, class_names=class_names or (), image_root=image_folder)
+    root = (image_folder or (source.parent if source.is_file() else source)).resolve()
     _check_places(source, root, out, table)
     if sites is not None and found is None:
         table = add_sites(table, Path(sites))
@@ -125,11 +134,18 @@ def prepare(
     check_labels({*table["label"], options.lesion_label or "", options.no_lesion_label or ""} - {""})
     if groups is not None and found is None:
         table = add_groups(table, Path(groups))
-    drawn = None
+    drawn = known = None
     if found is None:
-        drawn = read_polygon_table(Path(outlines) if outlines else beside(source), table["path"])
-    print(f"{source.name}: layout {layout}, {len(table)} files" if found is None else found.sentence(layout))
-    for sentence in left_out(source, layout) if found is None else found.notes:
+        drawn = read_polygon_table(Path(outlines) if outlines else beside(given) or beside(source), table["path"])
+        if layout == "figshare-mat" and drawn is None:
+            drawn = mat_outlines(root, table["path"].tolist())
+        known = known_revision(table["path"])
+        print(f"{given.name}: layout {layout}, {len(table)} files" + f", in {source.name}" * (source != given))
+        notes = [*left_out(source, layout), *_notes(table, split, origin, known)]
+    else:
+        print(found.sentence(layout))
+        notes = found.notes
+    for sentence in notes:
         print(sentence)
     in_cache = out.is_relative_to(cache_folder().resolve())
     instead = "set BRAINMRI_CACHE" if in_cache else "choose another output folder"
@@ -162,7 +178,7 @@ def prepare(
         across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
         contradictory = _contradictory(grouped)
         info = DatasetInfo(
-            name=name or _name(source, holdout, steps),
+            name=name or _name(given, holdout, steps),
             fingerprint=fingerprint(result),
             layout=layout,
             simulated=simulated,
@@ -182,6 +198,7 @@ def prepare(
             leaky=across > 0,
             rejected=len(checked.rejected),
             outlined=0 if drawn is None else int(grouped["path"].isin(drawn["path"]).sum()),
+            known_as=known[1] if known else None,
             settings=settings,
         )
         write_images(folder / "new", result)
@@ -194,6 +211,27 @@ def prepare(
     _print_summary(info, checked.rejected, grouped)
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
     return out
+
+
+def _check_settings_of(layout: str, class_names: list[str] | None, image_root: Path | None) -> None:
+    """Raises ValueError for a setting that the layout has no use for."""
+    for flag, value, use in (("--class_names", class_names, "npz"), ("--image_root", image_root, "csv")):
+        if value is not None and layout != use:
+            raise ValueError(f"{flag} is for the layout {use}, and this source has the layout {layout}: leave it out")
+    if image_root is not None and not image_root.is_dir():
+        raise ValueError(f"--image_root {image_root}: no such folder")
+    if class_names is not None and len(set(class_names)) < max(2, len(class_names)):
+        raise ValueError(f"--class_names {' '.join(class_names)}: at least two names that differ are needed")
+
+
+def _notes(table: pd.DataFrame, split: str, origin: str | None, known: tuple[str, str] | None) -> Iterator[str]:
+    """What the user should know before the files are read."""
+    own = table.loc[table["source_split"] != "", "source_split"].value_counts(sort=False)
+    if len(own) and split in ("grouped", "oversample_then_split"):
+        parts = ", ".join(f"{count:,} {name}" for name, count in own.items())
+        yield f"Note: the source's own split ({parts}) is not used: --split source keeps its test part."
+    if known and origin is None:
+        yield f"Note: the files are called as those of {known[1]}. If they are: --origin {known[0]} records it."
 
 
 def _bytes_of(root: Path, table: pd.DataFrame) -> int | None:

@@ -20,6 +20,8 @@ SPLIT_NAMES = {
     "test": "test",
     "testing": "test",
 }
+DELIMITERS = (",", ";", "\t")  # the first of those that are as frequent
+LONGEST_HEADER = 2**16  # bytes
 SHOWN = 5  # how many rows an error message lists
 
 
@@ -41,10 +43,11 @@ def find_label_csv(folder: Path) -> Path | None:
     return fitting[0] if fitting else None
 
 
-def read_label_csv(source: Path) -> pd.DataFrame:
+def read_label_csv(source: Path, image_root: Path | None = None) -> pd.DataFrame:
     """The table of the layout `csv`. `source`: the CSV, or the folder that holds it.
 
-    Its columns are file_name (relative to the CSV's folder) and label, and, where wanted, split, group_id and site.
+    Its columns are file_name and label, and, where wanted, split, group_id and site. A file_name is relative to
+    `image_root`, or absolute and inside it; without one, relative to the CSV's folder.
 
     Raises:
         ValueError: if there is no such CSV, a column is missing, or a row is not usable (the first few are listed).
@@ -57,7 +60,7 @@ def read_label_csv(source: Path) -> pd.DataFrame:
     given = read_csv(file, ("file_name", "label"))
     table = pd.DataFrame(
         {
-            "path": given["file_name"].str.replace("\\", "/").str.removeprefix("./"),
+            "path": given["file_name"].str.replace("\\", "/").map(lambda name: _below(name, image_root)),
             "label": given["label"].str.strip(),
             "source_split": _optional(given, "split").str.casefold(),
             "group": _optional(given, "group_id"),
@@ -70,7 +73,8 @@ def read_label_csv(source: Path) -> pd.DataFrame:
     )
     table["source_split"] = table["source_split"].map({"": "", **SPLIT_NAMES})
     outside = [name for name in table["path"] if _leads_outside(name)]
-    _complain(file, outside, "file names that are not relative to the folder of the CSV")
+    where = "are not relative to the folder of the CSV (give the folder that they are in with --image_root)"
+    _complain(file, outside, f"file names that {where if image_root is None else f'do not lie in {image_root}'}")
     _complain(file, table["path"][table["path"].duplicated()], "file names that stand there more than once")
     return table[list(COLUMNS)].sort_values("path", ignore_index=True)
 
@@ -115,7 +119,7 @@ def read_csv(file: Path, required: Sequence[str]) -> pd.DataFrame:
     """
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
-            reader = csv.DictReader(stream, strict=True)
+            reader = csv.DictReader(stream, strict=True, delimiter=delimiter(file))
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is not a CSV table in UTF-8: {error}") from error
@@ -132,7 +136,24 @@ def read_csv(file: Path, required: Sequence[str]) -> pd.DataFrame:
 
 def _header(file: Path) -> list[str]:
     with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
-        return next(csv.reader(stream), [])
+        return next(csv.reader(stream, delimiter=delimiter(file)), [])
+
+
+def delimiter(file: Path) -> str:
+    """A comma, or the semicolon or tab that the first line has more of, as spreadsheets write it in many countries."""
+    with file.open("rb") as stream:
+        first = stream.readline(LONGEST_HEADER)
+    return max(DELIMITERS, key=lambda sign: first.count(sign.encode()))
+
+
+def _below(name: str, root: Path | None) -> str:
+    """A path as the table has it: relative to `root` where it is absolute and lies in it."""
+    if root is not None:
+        for folder in (str(root), str(root.absolute())):
+            above = folder.replace("\\", "/").rstrip("/") + "/"
+            if name.startswith(above):
+                return name.removeprefix(above)
+    return name.removeprefix("./")
 
 
 def _optional(given: pd.DataFrame, column: str) -> pd.Series:

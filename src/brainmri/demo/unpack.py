@@ -10,7 +10,7 @@ from brainmri.data.tables import SPLIT_NAMES
 from brainmri.io.archive import Archive, Member, open_archive
 from brainmri.io.decode import KINDS, check_image
 from brainmri.io.limits import LIMITS, Limits, UploadError
-from brainmri.io.open import NESTED, is_archive
+from brainmri.io.open import NESTED, NOT_UPLOADED, is_archive
 from brainmri.io.read import IMAGE_SUFFIXES
 from brainmri.io.sanitize import clean
 from brainmri.io.sniff import kind_of
@@ -76,7 +76,7 @@ def _usable(archive: Archive, member: Member, limits: Limits) -> bytes:
     try:
         data = archive.read(member, limits)
         kind = kind_of(data)
-        if kind in KINDS:
+        if kind in KINDS and kind not in NOT_UPLOADED:
             data = clean(kind, data)
             check_image(kind, data, limits)
             return data

@@ -120,8 +120,9 @@ class RationedBytes(io.BytesIO):
         return found
 
     def readinto(self, buffer: Any, /) -> int:
-        found = self.read(len(buffer))
-        buffer[: len(found)] = found
+        target = memoryview(buffer).cast("B")  # an array, say
+        found = self.read(len(target))
+        target[: len(found)] = found
         return len(found)
 
 

@@ -15,6 +15,9 @@ from brainmri.io.archive import Archive, Member, is_ignored, open_archive, shown
 from brainmri.io.limits import LIMITS, MAY_BE_UPLOADED, Limits, UploadError, megabytes
 from brainmri.io.sniff import TELLING, is_zip, kind_of, office_document
 
+# Kinds that are read from files of one's own only: what strangers send meets as few decoders as will do.
+NOT_UPLOADED = ("PPM", "JPEG 2000")
+
 
 class Slices(Protocol):
     """What is drawn from: one object for each way of storing slices."""
@@ -76,6 +79,8 @@ def open_bytes(data: bytes, limits: Limits = LIMITS) -> Upload:
         if office_document(data):
             raise UploadError(f"This is an Office document. {MAY_BE_UPLOADED}")
         raise UploadError("This is a ZIP file. Open it where many files are taken, or use one of its images.")
+    if kind in NOT_UPLOADED:
+        raise UploadError(f"This is a {kind} image. {MAY_BE_UPLOADED}")
     upload = Upload("NIfTI" if kind == "gzip" else kind, source_of(kind, data, limits))
     plane = upload.planes[0]
     upload.image(plane, upload.middle(plane))

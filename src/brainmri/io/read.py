@@ -12,17 +12,18 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
-from brainmri.io.decode import RejectedImage, _check_finite, upright_8_bit
-from brainmri.io.limits import MAX_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SIDE, MIN_SIDE, is_too_long
-from brainmri.io.sanitize import bare_jpeg
-from brainmri.io.sniff import is_dicom
+from brainmri.io.decode import KINDS, RejectedImage, read_image_file
+from brainmri.io.limits import MAX_BYTES, MAX_PIXELS, MAX_RATIO, MAX_SIDE, MIN_SIDE, Limits, UploadError, is_too_long
+from brainmri.io.sanitize import ORIENTATION, bare_jpeg, count_pages
+from brainmri.io.sniff import kind_of
+from brainmri.io.tiff import page_of
 
 # What is opened, by content. Formats that Pillow hands to another program (EPS) are left out on purpose.
 READ_FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "GIF", "WEBP", "PPM", "JPEG2000")
 IMAGE_SUFFIXES = frozenset(
     {".jpg", ".jpeg", ".jpe", ".jfif", ".png", ".tif", ".tiff", ".bmp", ".gif", ".webp", ".ppm", ".pgm", ".jp2"}
 )
-ORIENTATION = 0x0112  # the EXIF tag; 1 is upright, 2 to 8 are mirrors and turns
+LONGEST_WORDS = 200  # of a library; some quote what they read
 _opening = threading.Lock()  # warnings.catch_warnings is not safe between threads
 
 
@@ -32,7 +33,7 @@ class CheckedImage:
 
     image: upright, mode "L" or "RGB", 8 bits per channel. encoded: the bytes to write, which decode to exactly `image`
     and hold nothing else: a JPEG file's coded pixels where they are such an image, else a PNG. suffix: ".jpg" or
-    ".png", of `encoded`. format: of the file that was read ("JPEG", "DICOM", ...; "array"). size: its bytes.
+    ".png", of `encoded`. format: kind of the file that was read ("JPEG", "DICOM", ...; "array"). size: its bytes.
     """
 
     image: Image.Image
@@ -45,11 +46,9 @@ class CheckedImage:
 def read_image(path: Path) -> CheckedImage:
     """Read an image file; its format is told by content, whatever the suffix says.
 
-    Transparent parts are laid on black, which is the background of an MRI slice. Grey images of more than 8 bits and
-    float images are scaled linearly from their own minimum..maximum to 0..255: MRI intensities have no unit, 12-bit
-    values in a 16-bit file would be nearly black under a fixed scale, and percentiles would clip the brightest part,
-    which may be the lesion. (Of 16-bit *colour* Pillow gives the upper 8 bits.) EXIF turns are applied. A DICOM file of
-    one frame is drawn as the demo draws it, in its window; of the patient's data nothing is read.
+    It becomes the image that the demo and `brainmri predict` see too (`decode.read_image_file`): transparent parts on
+    black, which is the background of an MRI slice, more than 8 bits scaled from their robust range, EXIF turns
+    applied. A DICOM file of one frame is drawn in its window; of the patient's data nothing is read.
 
     Raises:
         RejectedImage: for a file that is missing, empty, no image, broken, cut off, animated or of several pages
@@ -68,7 +67,7 @@ def read_image(path: Path) -> CheckedImage:
         raise RejectedImage("empty file (zero bytes)")
     try:
         return _decode(data)
-    except RejectedImage:
+    except (RejectedImage, ImportError):  # a package is not installed as it should be
         raise
     except Exception as error:  # Pillow raises a dozen types for broken files, SyntaxError and struct.error among them
         raise RejectedImage(f"broken image file: {_words(error)}") from error
@@ -100,7 +99,8 @@ def check_array(values: np.ndarray) -> CheckedImage:
     if values.ndim == 3 and values.shape[2] == 1:
         values = values[:, :, 0]
     if values.dtype.kind == "f":
-        _check_finite(values)
+        if not np.isfinite(values).all():
+            raise RejectedImage("holds values that are no numbers (NaN) or infinite")
         low, high = float(values.min()), float(values.max())
         if low < 0 or high > 1:
             raise RejectedImage(f"float values from {low:g} to {high:g}: expected 0..1 (or uint8)")
@@ -112,28 +112,53 @@ def check_array(values: np.ndarray) -> CheckedImage:
     return CheckedImage(image, ".png", _png(image), "array", values.nbytes)
 
 
-def _decode(data: bytes) -> CheckedImage:
-    if is_dicom(data):
-        return _decode_dicom(data)
-    with _open(data) as file:
-        _check_size(*file.size)
-        frames = getattr(file, "n_frames", 1)  # formats of one image lack the attribute
-        if frames > 1 and file.format != "MPO":  # MPO: a JPEG photograph first, then previews of it
-            raise RejectedImage(f"{frames} frames or pages: save the one that is meant as a file of its own")
-        name = file.format or ""
-        upright = file.getexif().get(ORIENTATION, 1) not in range(2, 9)
-        file.load()
-        plain = upright and file.mode in ("L", "RGB") and not file.has_transparency_data
-        image = upright_8_bit(file)
-    image = Image.fromarray(np.array(image))  # without the notes of the file: profiles, texts, transparency
+def checked_png(image: Image.Image, form: str, size: int) -> CheckedImage:
+    """An image that was drawn from a file of the kind `form` and of `size` bytes.
+
+    Raises:
+        RejectedImage: if it is too large, too small or blank.
+    """
+    _check_size(*image.size)
     _check_not_blank(image)
-    bare = bare_jpeg(data, image) if plain and name in ("JPEG", "MPO") else None
-    return CheckedImage(image, ".jpg" if bare else ".png", bare or _png(image), name, len(data))
+    return CheckedImage(image, ".png", _png(image), form, size)
+
+
+def _decode(data: bytes) -> CheckedImage:
+    try:
+        kind = kind_of(data)
+    except UploadError as error:
+        raise RejectedImage(f"not an image that can be read ({', '.join(KINDS)})") from error
+    if kind == "DICOM":
+        return _decode_dicom(data)
+    if kind not in KINDS:
+        raise RejectedImage(f"a {kind} file, not an image ({', '.join(KINDS)})")
+    limits = Limits(file_bytes=MAX_BYTES, pixels=MAX_PIXELS)
+    plain = False
+    try:
+        if kind == "TIFF":
+            frames = count_pages(data, limits)
+            first = page_of(data, 0)
+            _check_size(first.width, first.length)
+        else:
+            with _open(data) as file:
+                _check_size(*file.size)
+                # Formats of one image lack the attribute; MPO is a JPEG photograph first, then previews of it.
+                frames = 1 if file.format == "MPO" else getattr(file, "n_frames", 1)
+                plain = kind == "JPEG" and file.getexif().get(ORIENTATION, 1) not in range(2, 9)
+                plain = plain and file.mode in ("L", "RGB")
+        if frames > 1:
+            raise RejectedImage(f"{frames} frames or pages: save the one that is meant as a file of its own")
+        image = read_image_file(kind, data, 0, limits)
+    except UploadError as error:
+        raise RejectedImage(str(error)) from error
+    _check_not_blank(image)
+    bare = bare_jpeg(data, image) if plain else None
+    return CheckedImage(image, ".jpg" if bare else ".png", bare or _png(image), kind, len(data))
 
 
 def _decode_dicom(data: bytes) -> CheckedImage:
     from brainmri.io.dicom import open_dicom  # late: it imports pydicom, and this module
-    from brainmri.io.limits import LIMITS, UploadError
+    from brainmri.io.limits import LIMITS
 
     try:
         frames = open_dicom(data, LIMITS)
@@ -164,7 +189,7 @@ def _words(error: Exception) -> str:
     """What is wrong with a file, without the address of an object in memory."""
     if isinstance(error, UnidentifiedImageError):
         return "it is no image"
-    return str(error) or type(error).__name__
+    return str(error)[:LONGEST_WORDS] or type(error).__name__
 
 
 def _check_size(width: int, height: int) -> None:

@@ -258,36 +258,48 @@ def count_pages(data: bytes, limits: Limits) -> int:
     Raises:
         UploadError: if it is broken, has too many pages or pixels, or points to more than it holds.
     """
-    order = "<" if data.startswith(b"II") else ">"
+    order = byte_order(data)
+    count = pointed = 0
+    for entries in directories(data):
+        count += 1
+        if count > limits.slices:
+            raise UploadError(f"This TIFF file has more than {limits.slices:,} pages. Save the pages that matter.")
+        for tag, kind, values, _ in entries:
+            pointed += SIZES.get(kind, 0) * values
+            if pointed > len(data) or (values > NUMBERS and kind not in TEXT_TYPES) or (tag == WIDTH and values != 1):
+                raise UploadError(BROKEN)
+        _check_page({tag: number(kind, value, order) for tag, kind, _, value in entries}, limits)
+    if not count:
+        raise UploadError(BROKEN)
+    return count
+
+
+def directories(data: bytes) -> Iterator[list[Entry]]:
+    """The entries of each page; those that a loop leads back to only once."""
+    order = byte_order(data)
     seen: set[int] = set()
-    pointed = 0
-    (place,) = _unpack(f"{order}L", data, 4)
+    (place,) = unpack(f"{order}L", data, 4)
     while place and place not in seen:
         seen.add(place)
-        if len(seen) > limits.slices:
-            raise UploadError(f"This TIFF file has more than {limits.slices:,} pages. Save the pages that matter.")
         entries = list(_entries(data, place, order))
-        for tag, kind, count, _ in entries:
-            pointed += SIZES.get(kind, 0) * count
-            if pointed > len(data) or (count > NUMBERS and kind not in TEXT_TYPES) or (tag == WIDTH and count != 1):
-                raise UploadError(BROKEN)
-        _check_page({tag: _number(kind, value, order) for tag, kind, _, value in entries}, limits)
-        (place,) = _unpack(f"{order}L", data, place + 2 + 12 * len(entries))
-    if not seen:
-        raise UploadError(BROKEN)
-    return len(seen)
+        yield entries
+        (place,) = unpack(f"{order}L", data, place + 2 + 12 * len(entries))
+
+
+def byte_order(data: bytes) -> str:
+    return "<" if data.startswith(b"II") else ">"
 
 
 def orientation(exif: bytes) -> int:
     """How a photograph is turned (EXIF, 1 to 8; 1: upright); 1 for an EXIF block that is broken or says nothing."""
     exif = exif.removeprefix(b"Exif\0\0")
-    order = "<" if exif.startswith(b"II") else ">"
+    order = byte_order(exif)
     try:
-        (place,) = _unpack(f"{order}L", exif, 4)
+        (place,) = unpack(f"{order}L", exif, 4)
         entries = list(_entries(exif, place, order))
     except UploadError:
         return 1
-    turns = [_number(kind, value, order) for tag, kind, _, value in entries if tag == ORIENTATION]
+    turns = [number(kind, value, order) for tag, kind, _, value in entries if tag == ORIENTATION]
     return turns[-1] if turns and turns[-1] in range(1, 9) else 1
 
 
@@ -322,19 +334,19 @@ def too_large(limits: Limits) -> UploadError:
 
 
 def _entries(data: bytes, place: int, order: str) -> Iterator[Entry]:
-    (count,) = _unpack(f"{order}H", data, place)
+    (count,) = unpack(f"{order}H", data, place)
     if not 0 < count <= ENTRIES:
         raise UploadError(BROKEN)
     for number in range(count):
-        yield _unpack(f"{order}HHL4s", data, place + 2 + 12 * number)  # type: ignore[misc]
+        yield unpack(f"{order}HHL4s", data, place + 2 + 12 * number)  # type: ignore[misc]
 
 
-def _number(kind: int, value: bytes, order: str) -> int:
+def number(kind: int, value: bytes, order: str) -> int:
     """A value that stands in the entry itself, as those of one SHORT or LONG do."""
-    return int(_unpack(f"{order}H" if kind == 3 else f"{order}L", value, 0)[0])
+    return int(unpack(f"{order}H" if kind == 3 else f"{order}L", value, 0)[0])
 
 
-def _unpack(form: str, data: bytes, place: int) -> tuple[int, ...]:
+def unpack(form: str, data: bytes, place: int) -> tuple[int, ...]:
     try:
         return struct.unpack_from(form, data, place)
     except struct.error:

@@ -15,6 +15,8 @@ BARE_DICOM = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|..\0\0)|\0[\x02\x08]\0.(?:
 # At 128, whatever stands in the preamble before it: DICOM files may begin as a TIFF file does, and pass for one.
 DICOM_PREFIX = b"DICM"
 TELLING = 132  # bytes by which DICOM and ZIP files are told
+JPEG_2000_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+NETPBM = re.compile(rb"P[1-6][\s#]")
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 OTHER_ARCHIVE = "an archive of a kind that is not opened; a ZIP file is"
 REFUSED = (
@@ -31,8 +33,6 @@ REFUSED = (
     (b"\xfd7zXZ\0", OTHER_ARCHIVE),
     (b"BZh", OTHER_ARCHIVE),
     (b"8BPS", "a Photoshop file"),
-    (b"\0\0\0\x0cjP  \r\n\x87\n", "a JPEG 2000 image"),
-    (b"\xff\x4f\xff\x51", "a JPEG 2000 image"),
     (b"\0\0\x01\0", "an icon"),
     (b"\x89HDF\r\n\x1a\n", "an HDF5 file"),
     (b"\x93NUMPY", "a NumPy array"),
@@ -46,7 +46,7 @@ MARKUP = (
 
 
 def kind_of(data: bytes) -> str:
-    """One of "PNG", "JPEG", "GIF", "WebP", "TIFF", "BMP", "DICOM", "NIfTI", "gzip" and "ZIP".
+    """One of "PNG", "JPEG", "GIF", "WebP", "TIFF", "BMP", "PPM", "JPEG 2000", "DICOM", "NIfTI", "gzip" and "ZIP".
 
     Raises:
         UploadError: for an empty file and for every other kind; says what may be uploaded.
@@ -71,6 +71,10 @@ def kind_of(data: bytes) -> str:
         return "TIFF"
     if data.startswith(b"BM") and int.from_bytes(data[14:18], "little") in BITMAP_HEADERS:
         return "BMP"
+    if NETPBM.match(data):
+        return "PPM"
+    if data.startswith(JPEG_2000_STARTS):
+        return "JPEG 2000"
     if data.startswith(NIFTI_SIZES + NIFTI_2_SIZES):
         return "NIfTI"
     if refused := _refused(data):

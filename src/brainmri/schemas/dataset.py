@@ -104,6 +104,7 @@ class DatasetInfo(DataSummary):
         groups_across_splits: number of groups that stand in more than one split.
         rejected: number of files of the source that could not be used.
         outlined: number of images with outlines of their tumours.
+        known_as: the public set, and its revision, whose files are called as those of the source; None where none is.
         settings: by what it was prepared.
     """
 
@@ -118,6 +119,7 @@ class DatasetInfo(DataSummary):
     groups_across_splits: int
     rejected: int
     outlined: int
+    known_as: str | None = None
     settings: PrepareSettings
 
     def summary(self) -> DataSummary:

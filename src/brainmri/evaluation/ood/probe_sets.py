@@ -23,7 +23,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from PIL import Image, ImageOps
 
-from brainmri.io.decode import stretched, upright_8_bit
+from brainmri.io.decode import upright_8_bit
+from brainmri.io.intensity import grey
 from brainmri.io.read import prepared_image
 
 if TYPE_CHECKING:
@@ -170,7 +171,7 @@ def _lfw(part: slice) -> list[Image.Image]:
 def _digits() -> list[Image.Image]:
     from sklearn.datasets import load_digits
 
-    return [stretched(image) for image in load_digits().images[:DIGITS]]
+    return [_stretched(image) for image in load_digits().images[:DIGITS]]
 
 
 def _gradio_photographs() -> list[Image.Image]:
@@ -189,7 +190,7 @@ def _drawings() -> list[Image.Image]:
 def _elevations() -> list[Image.Image]:
     places = (("topobathy.npz", "topo"), ("jacksboro_fault_dem.npz", "elevation"))
     folder = "mpl-data/sample_data"
-    return [stretched(np.load(_file("matplotlib", f"{folder}/{name}"))[key]) for name, key in places]
+    return [_stretched(np.load(_file("matplotlib", f"{folder}/{name}"))[key]) for name, key in places]
 
 
 def _dicom(names: tuple[str, ...]) -> list[Image.Image]:
@@ -215,13 +216,13 @@ def _dicom_image(path: str) -> Image.Image:
         frame = apply_color_lut(frame, scan)
     if frame.ndim == 3:
         return Image.fromarray((frame / (256 if frame.dtype == np.uint16 else 1)).astype(np.uint8))
-    image = stretched(apply_voi_lut(apply_modality_lut(frame, scan), scan))
+    image = _stretched(apply_voi_lut(apply_modality_lut(frame, scan), scan))
     return ImageOps.invert(image) if scan.PhotometricInterpretation == "MONOCHROME1" else image
 
 
 def _matplotlib_head() -> list[Image.Image]:
     with gzip.open(_file("matplotlib", "mpl-data/sample_data/s1045.ima.gz")) as file:
-        return [stretched(np.frombuffer(file.read(), np.uint16).reshape(256, 256))]
+        return [_stretched(np.frombuffer(file.read(), np.uint16).reshape(256, 256))]
 
 
 def _echo_planar() -> list[Image.Image]:
@@ -248,9 +249,14 @@ def _volume(path: Path) -> np.ndarray:
 
 def _slice(volume: np.ndarray, axis: int, position: int) -> Image.Image:
     """A slice with the front, or the top, of the head upwards, on a black square."""
-    image = stretched(np.rot90(np.moveaxis(volume, axis, 0)[position]))  # `take` would copy the volume
+    image = _stretched(np.rot90(np.moveaxis(volume, axis, 0)[position]))  # `take` would copy the volume
     side = max(image.size)
     return ImageOps.pad(image, (side, side), color=0)
+
+
+def _stretched(values: np.ndarray) -> Image.Image:
+    """Values (H, W) as a grey image, from their own minimum..maximum."""
+    return grey(values, float(values.min()), float(values.max()))
 
 
 def _grey(images: list[Image.Image]) -> list[Image.Image]:
