@@ -115,22 +115,6 @@ def _broken(kind: str) -> str:
     return f"This {kind} file is broken or cut off. Save it again, as PNG."
 
 
-def grey(values: np.ndarray, low: float, high: float) -> Image.Image:
-    """Values (H, W) as a grey image: `low` and below is 0, `high` and above 255, linear between; no number is 0.
-
-    All is 0 where `low` and `high` are the same.
-    """
-    scaled = values.astype(np.float64)
-    scaled -= low
-    if high > low:
-        scaled *= 255 / (high - low)
-    np.nan_to_num(scaled, copy=False, nan=0, posinf=255, neginf=0)
-    np.clip(scaled, 0, 255, out=scaled)
-    if high <= low:
-        scaled[:] = 0
-    return Image.fromarray(np.round(scaled, out=scaled).astype(np.uint8))
-
-
 def finite_range(values: np.ndarray) -> tuple[float, float] | None:
     """Smallest and largest finite value; None if there is none."""
     if values.dtype.kind == "f":

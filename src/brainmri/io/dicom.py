@@ -19,7 +19,8 @@ from pydicom.filereader import read_partial
 from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, get_decoder, pixel_array
 from pydicom.tag import Tag
 
-from brainmri.io.decode import BLANK, NO_NUMBERS, PLANE, TOO_SMALL, finite_range, grey, is_blank
+from brainmri.io.decode import BLANK, NO_NUMBERS, PLANE, TOO_SMALL, finite_range, is_blank
+from brainmri.io.intensity import grey
 from brainmri.io.limits import MIN_SIDE, Limits, RationedBytes, RationExceeded, UploadError, reading
 from brainmri.io.sanitize import check_size
 

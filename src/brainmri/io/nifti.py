@@ -12,7 +12,8 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from brainmri.io.decode import finite_range, grey
+from brainmri.io.decode import finite_range
+from brainmri.io.intensity import grey
 from brainmri.io.limits import (
     MAY_BE_UPLOADED,
     MIN_SIDE,
