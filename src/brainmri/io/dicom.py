@@ -1,27 +1,37 @@
-"""DICOM files. Only what tells how the pixels are stored is read; the patient's data never leave the file."""
+"""DICOM files. Only what tells how the pixels are stored and lie is read; the patient's data never leave the file."""
 
 from __future__ import annotations
 
-import io
 import logging
-import math
-import struct
 import warnings
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 import numpy as np
 from PIL import Image
 from pydicom import Dataset, uid
+from pydicom.dataelem import RawDataElement
 from pydicom.dataset import FileMetaDataset
-from pydicom.encaps import get_frame
-from pydicom.filereader import read_partial
-from pydicom.pixels import apply_color_lut, apply_modality_lut, apply_voi, get_decoder, pixel_array
 from pydicom.tag import Tag
 
-from brainmri.io.decode import BLANK, NO_NUMBERS, PLANE, TOO_SMALL, finite_range, is_blank
-from brainmri.io.intensity import grey
-from brainmri.io.limits import MIN_SIDE, Limits, RationedBytes, RationExceeded, UploadError, reading
+from brainmri.io.decode import BLANK, NO_NUMBERS, PLANE, TOO_SMALL, is_blank
+from brainmri.io.dicom_elements import BROKEN, UNDEFINED, Element, Reader
+from brainmri.io.dicom_header import (
+    SEGMENTED_PALETTE,
+    SOP_CLASS,
+    FrameHeader,
+    Header,
+    read_header,
+    tile,
+    tiles,
+)
+from brainmri.io.dicom_kinds import no_image
+from brainmri.io.dicom_pixels import EXPORT, Pixels, pixels_of
+from brainmri.io.dicom_stacks import planes_of
+from brainmri.io.geometry import View, square_size, view_of
+from brainmri.io.intensity import background_edge, counted, grey, head_range
+from brainmri.io.limits import MIN_SIDE, Limits, UploadError, is_too_long, reading
 from brainmri.io.sanitize import check_size
 
 # Beside the warnings, which `reading` silences at each call: another thread may put the filters back meanwhile.
@@ -31,99 +41,216 @@ logging.getLogger("pydicom").setLevel(logging.CRITICAL + 1)
 warnings.filterwarnings("ignore", module=r"pydicom\b")
 
 
-# All that is read. Segmented palettes are left out: a few bytes of one can stand for gigabytes.
-PALETTES = [f"{colour}PaletteColorLookupTable" for colour in ("Red", "Green", "Blue")]
-TABLES = ["ModalityLUTSequence", "VOILUTSequence", *(f"{palette}Data" for palette in PALETTES)]
-PIXELS = ["PixelData", "FloatPixelData", "DoubleFloatPixelData"]
+# All that pydicom gets: what tells how pixels are stored, and the pixels.
 LAYOUT = ["SamplesPerPixel", "PhotometricInterpretation", "PlanarConfiguration", "NumberOfFrames", "Rows", "Columns"]
 BITS = ["BitsAllocated", "BitsStored", "HighBit", "PixelRepresentation"]
-SCALES = ["RescaleSlope", "RescaleIntercept", "WindowCenter", "WindowWidth"]
-# Where the pixels lie in space. The series' identifier tells which files belong together, and is never given out.
-PLACES = ["ImageOrientationPatient", "ImagePositionPatient", "PixelSpacing", "SpacingBetweenSlices", "InstanceNumber"]
-PLACES += ["SeriesInstanceUID"]
-NAMES = [*LAYOUT, *BITS, *SCALES, *PLACES, *(f"{palette}Descriptor" for palette in PALETTES), *TABLES, *PIXELS]
-READ_TAGS = [Tag(name) for name in NAMES]
-TABLE_TAGS = {Tag(name) for name in TABLES}
-PIXEL_TAGS = {Tag(name) for name in PIXELS}
-PIXEL_REPRESENTATIONS = (
-    "OB",
-    "OW",
-    "OF",
-    "OD",
-    None,
-)  # not SQ, nor UN without a length: inside them, values are read and split
-UNDEFINED = 0xFFFFFFFF
-# Bytes of a value; a table of 65,536 16-bit values has 2**17. Others are those inside sequences, an icon's pixels say.
-LARGEST_VALUE, LARGEST_TABLE, LARGEST_OTHER = 4096, 2**18, 2**16
-READS = 100_000  # two or three for each element; 900 frames with a hundred elements each
-FRAGMENTS = 20_000  # of compressed pixels; each frame usually is one
-ITEM = b"\xfe\xff\x00\xe0"
-BROKEN = "This DICOM file is broken or cut off. Export it again, uncompressed, or save the image as PNG."
+PIXEL_TAGS = {Tag(name): kind for name, kind in {"PixelData": "OW", "FloatPixelData": "OF"}.items()}
+PIXEL_TAGS[Tag("DoubleFloatPixelData")] = "OD"
+LAYOUT_TAGS = {Tag(name) for name in (*LAYOUT, *BITS)}
+PIXEL_DATA = Tag("PixelData")
 NO_IMAGE = "This DICOM file holds no image (it may be a report, a plan or an index). Use an image file."
-EXPORT = "Export it uncompressed (Explicit VR Little Endian) or save the image as PNG."
+DEFLATED = f"This DICOM file is packed as a whole (deflated), which is not opened. {EXPORT}"
+SEGMENTED = f"This DICOM file keeps its colours in a segmented palette, which is not opened. {EXPORT}"
+NO_PALETTE = f"This DICOM file has colours by a palette that is missing or broken. {EXPORT}"
+MOSAIC = (
+    "This DICOM file is a Siemens mosaic (many slices in one image) that does not say how many slices it holds. "
+    "Use the NIfTI volume that dcm2niix makes of it."
+)
+# What is said about a scan that can be drawn.
+SEVERAL_AT_ONE_PLACE = "The series holds several images of a slice (time points, echoes, ...); all of them are used."
+GUESSED_MOSAIC = (
+    "The file is a Siemens mosaic that does not say how many slices it holds; they were told by its pixels."
+)
+ODD_PIXELS = "The file states a shape of its pixels that makes no sense; they are taken as square."
+KEPT_BYTES = 256 * 2**20  # of decoded frames, between the search for their range and the drawing
 
 
-@dataclass(frozen=True)
-class Place:
-    """Where a slice lies. Lengths are in mm, in the patient's system (to the left, the back and the top).
-
-    Attributes:
-        series: what tells the files of one series apart from others; "" where the file does not say it.
-        normal: of length 1, (3,); None where the file has no orientation.
-        position: of the first pixel, (3,), or None.
-        pixels: distance between rows and between columns, or None.
-        between: distance between slices that the file states, or None.
-        number: in the series, or None.
-    """
-
-    series: str = field(repr=False)
-    normal: tuple[float, ...] | None
-    position: tuple[float, ...] | None
-    pixels: tuple[float, float] | None
-    between: float | None
-    number: int | None
+Tally = tuple[np.ndarray, np.ndarray]  # different values, and how many pixels have each
 
 
 @dataclass(frozen=True)
 class Frames:
-    """The frames of a DICOM file, decoded when they are asked for. dataset: of `READ_TAGS` only."""
+    """The slices of a DICOM file, decoded when they are asked for.
 
-    dataset: Dataset = field(repr=False)
-    count: int
+    Attributes:
+        planes: plane -> the frames (or tiles of a mosaic) to show, in their order.
+        side: of a mosaic: tiles beside each other; 0 for other files.
+        notes: what there is to say about the file.
+    """
+
+    pixels: Pixels = field(repr=False)
+    header: Header = field(repr=False)
+    planes: dict[str, tuple[int, ...]]
+    side: int
+    notes: tuple[str, ...]
+    limits: Limits
 
     @property
     def counts(self) -> dict[str, int]:
-        return {PLANE: self.count}
+        return {plane: len(frames) for plane, frames in self.planes.items()}
+
+    @property
+    def count(self) -> int:
+        """Slices in all."""
+        return sum(self.counts.values())
+
+    @property
+    def size(self) -> int:
+        """Bytes of its pixels, as they are stored."""
+        return sum(len(self.pixels.dataset[tag].value) for tag in PIXEL_TAGS if tag in self.pixels.dataset)
 
     def draw(self, plane: str, index: int) -> Image.Image:
-        """In the window that the file names, else from darkest to brightest; colours as RGB."""
-        image = self.frame(index)
+        """In the window that the file names, else in the range of its head; colours as RGB.
+
+        As radiologists look at it, where the file says how it lies; pixels are square.
+        """
+        image = self.slice(plane, index)
         if self.count == 1 and is_blank(image):
             raise UploadError(BLANK)
         return image
 
-    def frame(self, index: int) -> Image.Image:
-        """As `draw`, also where all pixels are the same, as in the first and last slices of a series."""
-        with reading(BROKEN):
-            return _image(_frame(self.dataset, index, self.count), self.dataset)
+    def slice(self, plane: str, index: int, levels: Levels | None = None) -> Image.Image:
+        """As `draw`, also where all pixels are the same, as in the first and last slices of a series.
 
-    def place(self) -> Place:
-        """Where the frames lie, as far as the file says so in its top level (enhanced files do not)."""
+        levels: of the series that the file belongs to, in the place of the file's own.
+        """
         with reading(BROKEN):
-            orientation, position, pixels = (
-                _numbers(self.dataset.get(name), length)
-                for name, length in (("ImageOrientationPatient", 6), ("ImagePositionPatient", 3), ("PixelSpacing", 2))
-            )
-            between = _first(self.dataset.get("SpacingBetweenSlices"))
-            number = _first(self.dataset.get("InstanceNumber"))
-            return Place(
-                series=str(self.dataset.get("SeriesInstanceUID") or ""),
-                normal=_normal(orientation) if orientation else None,
-                position=position,
-                pixels=(pixels[0], pixels[1]) if pixels and min(pixels) > 0 else None,
-                between=between if between and between > 0 else None,
-                number=None if number is None else int(number),
-            )
+            frame = self.planes[plane][index]
+            header = self.header_of(frame)
+            view = view_of(header.orientation) if header.orientation else None
+            image = self._image(self.values(frame), header, view, levels or self.levels)
+            rows, columns = header.stretch
+            if view and view.transposed:
+                rows, columns = columns, rows
+            size = square_size(*image.size, columns, rows)
+            if size == image.size or _too_large(size, self.limits):
+                return image
+            return image.resize(size, Image.Resampling.BILINEAR)
+
+    def place(self) -> FrameHeader:
+        """Where the first slice lies."""
+        return self.header_of(next(iter(self.planes.values()))[0])
+
+    def spacing(self, plane: str) -> tuple[float, float, float | None] | None:
+        """The distances (mm) between columns, rows and slices as they are shown; None where the file does not say it.
+
+        The last is that of the positions, else what the file states.
+        """
+        headers = [self.header_of(frame) for frame in self.planes[plane]]
+        return shown_spacing(headers[0], distance(headers) if not self.side else None)
+
+    def header_of(self, frame: int) -> FrameHeader:
+        return self.header.frames[0 if self.side else frame]
+
+    def values(self, frame: int) -> np.ndarray:
+        """Stored values (H, W), or colours (H, W, 3)."""
+        if frame in self._kept:
+            return self._kept[frame]
+        if self.side:
+            return tile(self.pixels.frame(0), self.side, frame)
+        return self.pixels.frame(frame)
+
+    def scaled(self, values: np.ndarray, header: FrameHeader) -> np.ndarray:
+        """Stored values, of any shape, on the scale that the file names (the modality's)."""
+        if self.header.modality and values.dtype.kind in "iu":
+            return self.header.modality(values).astype(np.float64)
+        return values.astype(np.float64) * header.slope + header.intercept
+
+    def tally(self) -> Tally:
+        """The scaled values of all slices but padding, for their range."""
+        found, kept = [], 0
+        for frames in self.planes.values():
+            for frame in frames:
+                values = self.values(frame)
+                kept += values.nbytes
+                if kept <= KEPT_BYTES:
+                    self._kept[frame] = values
+                if values.ndim == 2:
+                    different, numbers = _counted(values[~self._is_padding(values)])
+                    found.append((self.scaled(different, self.header_of(frame)), numbers))
+        return merged(found)
+
+    @cached_property
+    def levels(self) -> Levels:
+        return Levels(lambda: [self.tally()])
+
+    @cached_property
+    def _kept(self) -> dict[int, np.ndarray]:
+        return {}
+
+    def _is_padding(self, values: np.ndarray) -> np.ndarray:
+        if self.header.padding is None:
+            return np.zeros(values.shape, bool)
+        low, high = self.header.padding
+        return (values >= low) & (values <= high)
+
+    def _image(self, stored: np.ndarray, header: FrameHeader, view: View | None, levels: Levels) -> Image.Image:
+        stored = np.ascontiguousarray(view.turn(stored)) if view else stored
+        kind = self.pixels.dataset.PhotometricInterpretation
+        if stored.ndim == 3:
+            return Image.fromarray((stored >> max(0, self.pixels.bits - 8)).clip(0, 255).astype(np.uint8))
+        if kind == "PALETTE COLOR":
+            if not self.header.palette:
+                raise UploadError(NO_PALETTE)
+            return Image.fromarray(np.stack([part.levels(stored) for part in self.header.palette], -1))
+        values = self.scaled(stored, header)
+        padding = self._is_padding(stored)
+        if not np.isfinite(values[~padding]).all():
+            raise UploadError(NO_NUMBERS)
+        image = self._grey(values, values[~padding], header, levels)
+        if kind == "MONOCHROME1":
+            image = image.point(lambda value: 255 - value)
+        if padding.any():
+            image.paste(0, mask=Image.fromarray(padding))
+        return image
+
+    def _grey(self, values: np.ndarray, shown: np.ndarray, header: FrameHeader, levels: Levels) -> Image.Image:
+        """By the file's table, else in its window, else in the range of the head."""
+        if shown.size and self.header.voi:
+            entries = self.header.voi(values)
+            if entries.min() < entries.max():
+                return grey(entries, *self.header.voi.ends)
+        if shown.size and header.window and header.window.shows(shown):
+            return header.window.image(values)
+        return grey(values, *(levels.range or (0.0, 0.0)))
+
+
+def distance(headers: Sequence[FrameHeader]) -> float | None:
+    """Between slices (mm), by their positions; None where not all of them are known."""
+    view = view_of(headers[0].orientation) if headers[0].orientation else None
+    steps = [abs(step) for step in np.diff([view.along(one.position) for one in headers if view and one.position])]
+    known = view and all(one.position for one in headers) and steps and np.median(steps) > 0
+    return float(np.median(steps)) if known else None
+
+
+def shown_spacing(header: FrameHeader, between: float | None) -> tuple[float, float, float | None] | None:
+    """As `Frames.spacing`, of slices that are `between` apart, or as far as the header states."""
+    if header.pixels is None:
+        return None
+    rows, columns = header.pixels
+    view = view_of(header.orientation) if header.orientation else None
+    return (*((rows, columns) if view and view.transposed else (columns, rows)), between or header.between)
+
+
+class Levels:
+    """What is drawn black and white in all slices of some files; looked for when it is asked for the first time."""
+
+    def __init__(self, tallies: Callable[[], Iterable[Tally]]) -> None:
+        self._tallies = tallies
+
+    @cached_property
+    def range(self) -> tuple[float, float] | None:
+        values, numbers = merged(list(self._tallies()))
+        return head_range(values, numbers) if len(values) else None
+
+
+def merged(found: Sequence[Tally]) -> Tally:
+    """The values of several frames together."""
+    if not found:
+        return np.empty(0), np.empty(0, np.int64)
+    values, places = np.unique(np.concatenate([values for values, _ in found]), return_inverse=True)
+    numbers = np.bincount(places, np.concatenate([numbers for _, numbers in found]), len(values))
+    return values, numbers.astype(np.int64)
 
 
 def open_dicom(data: bytes, limits: Limits) -> Frames:
@@ -133,154 +260,94 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
         UploadError: if it is broken, holds no image, is too large or too small, or compressed in a way that the
             installed packages do not decode.
     """
-    if uid.DeflatedExplicitVRLittleEndian.encode() in data:  # pydicom would unpack it whatever its size
-        raise UploadError(f"This DICOM file is packed as a whole (deflated), which is not opened. {EXPORT}")
     with reading(BROKEN):
-        dataset = _read(data)
-        if not any(name in dataset for name in PIXELS):
+        reader = Reader(data)
+        found = _top_level(reader)
+        if reader.syntax == uid.DeflatedExplicitVRLittleEndian:
+            raise UploadError(DEFLATED)
+        if refused := no_image(reader.word(found[SOP_CLASS]) if SOP_CLASS in found else ""):
+            raise UploadError(refused)
+        if not found.keys() & PIXEL_TAGS.keys():
             raise UploadError(NO_IMAGE)
+        dataset = _dataset(reader, found)
         count = int(dataset.get("NumberOfFrames") or 1)
         rows, columns = int(dataset.Rows), int(dataset.Columns)
         samples = int(dataset.get("SamplesPerPixel") or 1)
         if count < 1 or min(rows, columns, samples) < 1:
             raise UploadError(BROKEN)
+        if dataset.PhotometricInterpretation == "PALETTE COLOR" and SEGMENTED_PALETTE in found:
+            raise UploadError(SEGMENTED)
     if count > limits.slices:
         raise UploadError(f"This DICOM file has more than {limits.slices:,} frames. Export the ones that matter.")
     check_size(columns, rows, limits, samples)
     if min(rows, columns) < MIN_SIDE:
         raise UploadError(TOO_SMALL)
-    _check_compression(dataset)
-    return Frames(dataset, count)
+    pixels = pixels_of(dataset, count)
+    with reading(BROKEN):
+        header = read_header(reader, found, count, signed=bool(dataset.get("PixelRepresentation")))
+        notes = _odd_pixels(header, columns, rows, limits)
+        if header.mosaic is not None:
+            return _mosaic(pixels, header, notes, limits)
+        planes, more = planes_of(header.frames, pixels)
+        return Frames(pixels, header, planes, 0, (*notes, *more), limits)
 
 
-def _read(data: bytes) -> Dataset:
-    """The elements of `READ_TAGS`.
+def _top_level(reader: Reader) -> dict[int, Element]:
+    found: dict[int, Element] = {}
+    for element in reader.elements(reader.start(), len(reader.data)):
+        found.setdefault(element.tag, element)
+        if element.tag in PIXEL_TAGS:
+            break
+    return found
 
-    No single value is read that is larger than its kind may be, the pixels apart: readers split long values into
-    objects, and the values inside sequences are read too.
-    """
-    file = RationedBytes(data, largest_read=LARGEST_OTHER, reads=READS)
 
-    def check(tag: int, representation: str | None, length: int) -> bool:
-        plain = representation in PIXEL_REPRESENTATIONS or (representation == "UN" and length != UNDEFINED)
-        if tag in PIXEL_TAGS and plain:
-            file.largest_read = None
-            return False
-        file.largest_read = LARGEST_TABLE if tag in TABLE_TAGS else LARGEST_OTHER
-        if tag in READ_TAGS and tag not in TABLE_TAGS and LARGEST_VALUE < length != UNDEFINED:
-            raise RationExceeded
-        return False
-
-    found = read_partial(file, stop_when=check, force=data[128:132] != b"DICM", specific_tags=list(READ_TAGS))
-    dataset = Dataset()  # without the file that pydicom keeps
-    dataset.update({element.tag: element for element in found.elements() if element.tag in READ_TAGS})
-    implicit, little = found.original_encoding
-    dataset.set_original_encoding(implicit, little)
-    plain = uid.ExplicitVRLittleEndian if little else uid.ExplicitVRBigEndian
+def _dataset(reader: Reader, found: dict[int, Element]) -> Dataset:
+    """What pydicom needs to decode the pixels."""
+    dataset = Dataset()
+    for tag, element in found.items():
+        if tag in LAYOUT_TAGS or tag in PIXEL_TAGS:
+            value = reader.data[element.start : element.stop] if tag in PIXEL_TAGS else reader.raw(element)
+            vr = element.vr if element.vr != "UN" else PIXEL_TAGS.get(Tag(tag))
+            if tag == PIXEL_DATA:
+                vr = "OB" if element.undefined else "OW"
+            length = UNDEFINED if element.undefined else len(value)
+            dataset[Tag(tag)] = RawDataElement(Tag(tag), vr, length, value, 0, vr is None, reader.little)
+    dataset.set_original_encoding(reader.implicit, reader.little)
     dataset.file_meta = FileMetaDataset()
-    dataset.file_meta.TransferSyntaxUID = found.file_meta.get("TransferSyntaxUID") or (
-        uid.ImplicitVRLittleEndian if implicit else plain
-    )
+    dataset.file_meta.TransferSyntaxUID = uid.UID(reader.syntax)
     return dataset
 
 
-def _check_compression(dataset: Dataset) -> None:
-    with reading(f"This DICOM file is stored in a way that is not known here. {EXPORT}"):
-        syntax = dataset.file_meta.TransferSyntaxUID
-        decoder = get_decoder(syntax)
-        deep_jpeg = syntax == uid.JPEGExtended12Bit and dataset.BitsStored != 8
-    if deep_jpeg or not decoder.is_available:
-        raise UploadError(f"This DICOM file is compressed as {syntax.name}, which is not decoded here. {EXPORT}")
-    if syntax.is_encapsulated and dataset.PixelData.count(ITEM) > FRAGMENTS:
-        raise UploadError(BROKEN)
+def _odd_pixels(header: Header, columns: int, rows: int, limits: Limits) -> tuple[str, ...]:
+    for frame in header.frames:
+        size = square_size(columns, rows, frame.stretch[1], frame.stretch[0])
+        if size != (columns, rows) and _too_large(size, limits):
+            return (ODD_PIXELS,)
+    return ()
 
 
-def _frame(dataset: Dataset, index: int, count: int) -> np.ndarray:
-    """The values of a frame: (H, W), or (H, W, 3) as RGB."""
-    syntax = dataset.file_meta.TransferSyntaxUID
-    if syntax.is_encapsulated:
-        packed = get_frame(dataset.PixelData, index, number_of_frames=count)
-        if syntax == uid.RLELossless:
-            _check_runs(packed, dataset.Rows * dataset.Columns)
-        else:
-            _check_packed_image(packed, (dataset.Columns, dataset.Rows))
-    values = pixel_array(dataset, index=index)
-    if dataset.PhotometricInterpretation == "PALETTE COLOR":
-        values = apply_color_lut(values, dataset)
-    return values
+def _too_large(size: tuple[int, int], limits: Limits) -> bool:
+    return is_too_long(*size) or size[0] * size[1] > limits.pixels
 
 
-def _check_packed_image(packed: bytes, size: tuple[int, int]) -> None:
-    """A compressed frame has a size of its own, and could have the EXIF notes of a photograph, which Pillow follows."""
-    if b"Exif\0\0" in packed:
-        raise UploadError(BROKEN)
-    with Image.open(io.BytesIO(packed), formats=("JPEG", "JPEG2000")) as file:
-        if file.size != size:
-            raise UploadError(BROKEN)
+def _mosaic(pixels: Pixels, header: Header, notes: tuple[str, ...], limits: Limits) -> Frames:
+    values = pixels.frame(0)
+    side, count = tiles(values, header.mosaic or 0, background_edge(values)) if values.ndim == 2 else (0, 0)
+    if not count or min(values.shape) // side < MIN_SIDE:
+        raise UploadError(MOSAIC)
+    view = view_of(header.frames[0].orientation) if header.frames[0].orientation else None
+    order = range(count)
+    if view and header.frames[0].orientation and view.along(_normal(header.frames[0].orientation)) < 0:
+        order = range(count - 1, -1, -1)
+    planes = {view.plane if view else PLANE: tuple(order)}
+    return Frames(pixels, header, planes, side, notes if header.mosaic else (*notes, GUESSED_MOSAIC), limits)
 
 
-def _check_runs(packed: bytes, length: int) -> None:
-    """Each segment of a run-length encoded frame gives `length` bytes, and a padding byte at most.
-
-    pydicom unpacks a segment before it looks at its length.
-    """
-    count, *offsets = struct.unpack("<16L", packed[:64])
-    ends = [*offsets[1:count], len(packed)]
-    for start, end in zip(offsets[:count], ends, strict=True):
-        unpacked = 0
-        while start < end and unpacked <= length + 1:
-            head = packed[start]
-            unpacked += head + 1 if head < 128 else 257 - head if head > 128 else 0
-            start += head + 2 if head < 128 else 2 if head > 128 else 1
-        if unpacked > length + 1:
-            raise UploadError(BROKEN)
+def _normal(orientation: Sequence[float]) -> list[float]:
+    return [float(one) for one in np.cross(orientation[:3], orientation[3:])]
 
 
-def _image(values: np.ndarray, dataset: Dataset) -> Image.Image:
-    if values.ndim == 3:
-        bits = int(dataset.BitsStored) if dataset.PhotometricInterpretation != "PALETTE COLOR" else 8 * values.itemsize
-        return Image.fromarray((values >> max(0, bits - 8)).clip(0, 255).astype(np.uint8))
-    values = apply_modality_lut(values, dataset)
-    if not np.isfinite(values).all():
-        raise UploadError(NO_NUMBERS)
-    if dataset.get("VOILUTSequence") and values.dtype.kind in "iu":
-        values = apply_voi(values, dataset)
-    darkest, brightest = finite_range(values) or (0.0, 0.0)
-    low, high = _window(dataset) or (darkest, brightest)
-    if max(low, darkest) >= min(high, brightest):  # a window that shows nothing
-        low, high = darkest, brightest
-    image = grey(values, low, high)
-    inverted = dataset.PhotometricInterpretation == "MONOCHROME1"
-    return image.point(lambda value: 255 - value) if inverted else image
-
-
-def _window(dataset: Dataset) -> tuple[float, float] | None:
-    """What is drawn black and white (DICOM PS3.3 C.11.2.1.2; a sigmoid as its tangent); None if no usable one is named,
-    or a table instead."""
-    centre, width = (_first(dataset.get(name)) for name in ("WindowCenter", "WindowWidth"))
-    if dataset.get("VOILUTSequence") or centre is None or width is None or not math.isfinite(centre) or not width > 1:
-        return None
-    return centre - 0.5 - (width - 1) / 2, centre - 0.5 + (width - 1) / 2
-
-
-def _first(value: Any) -> float | None:
-    """Of several windows, the first."""
-    if value is None or value == "":
-        return None
-    return float(value) if isinstance(value, (int, float, str)) else float(value[0]) if len(value) else None
-
-
-def _numbers(value: Any, length: int) -> tuple[float, ...] | None:
-    """So many finite numbers, or None."""
-    try:
-        found = tuple(float(one) for one in value)
-    except (TypeError, ValueError):
-        return None
-    return found if len(found) == length and all(map(math.isfinite, found)) else None
-
-
-def _normal(orientation: tuple[float, ...]) -> tuple[float, ...] | None:
-    """The direction in which slices of this orientation follow each other."""
-    normal = np.cross(orientation[:3], orientation[3:])
-    length = float(np.linalg.norm(normal))
-    return tuple(float(one) for one in normal / length) if length > 0.5 else None
+def _counted(values: np.ndarray) -> Tally:
+    if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
+        return counted(values)
+    return np.unique(values[np.isfinite(values)], return_counts=True)

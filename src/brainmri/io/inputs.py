@@ -151,7 +151,7 @@ def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
         if part is None:
             order.append(Input(name, "", (read,)))
             continue
-        key = (str(Path(name).parent), part.place.series)
+        key = (str(Path(name).parent), part.series)
         if key not in series:
             order.append(key)
         series[key].append(part)
@@ -176,10 +176,10 @@ def _part_of_series(name: str, read: Read, limits: Limits) -> Part | None:
 
     try:
         frames = open_dicom(read(), limits)
-        place = frames.place()
     except UploadError:
         return None
-    return Part(name, read, place) if frames.count == 1 and place.series else None
+    series = frames.header.series
+    return Part(name, read, frames.place(), series, frames.header.number) if frames.count == 1 and series else None
 
 
 def read_scan(path: Path | str) -> Scan:

@@ -68,6 +68,12 @@ def head_range(values: np.ndarray, numbers: np.ndarray | None = None) -> tuple[f
     return float(ordered[0]), float(ordered[-1])
 
 
+def background_edge(values: np.ndarray) -> float:
+    """The value up to which there is background around a head."""
+    dark, bright = np.percentile(values, (DARK, BRIGHT))
+    return float(dark + HEAD * (bright - dark))
+
+
 def counted(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Integers of at most 16 bits -> the different values, ascending, and how many pixels have each."""
     width = 8 * values.dtype.itemsize

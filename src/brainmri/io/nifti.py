@@ -5,6 +5,7 @@ from __future__ import annotations
 import gzip
 import io
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -12,8 +13,8 @@ import nibabel
 import numpy as np
 from PIL import Image
 
-from brainmri.io.decode import finite_range
-from brainmri.io.intensity import grey
+from brainmri.io.geometry import PLANES, square_size
+from brainmri.io.intensity import background_edge, grey, head_range
 from brainmri.io.limits import (
     MAY_BE_UPLOADED,
     MIN_SIDE,
@@ -28,21 +29,39 @@ from brainmri.io.sanitize import TOO_LONG, too_large
 from brainmri.io.sniff import NIFTI_2_SIZES, NIFTI_SIZES
 
 AXES = {"axial": 2, "coronal": 1, "sagittal": 0}  # of a volume whose axes run to the right, front and top
-BRIGHTEST, DARKEST = 99.9, 0.1  # percentiles of the volume that become white and black
-SAMPLE = 2_000_000  # voxels that the percentiles are taken from
 LARGEST_OFFSET = 16 * 2**20  # bytes between header and values, where extensions stand
-LARGEST_RATIO = 20  # of the voxel's sides: 10 mm slices of 0.5 mm pixels
+LARGEST_RATIO = 100  # of the voxel's sides: slices of 10 mm with pixels of 0.1 mm
+UNLIKE = 1.1  # ratio of voxel sides from which one of them is called the coarsest
+THIN, WHOLE_HEAD = 60.0, 150.0  # mm: a stack that is so thin in one direction and so wide in both others
+# Of the largest cross-section of the head, in the smallest: through a slab it hardly changes, through a head it does.
+TAPERED = 0.6
 STEP = 2**20
 BROKEN = "This NIfTI file is broken or cut off. Save it again as .nii.gz."
-NO_PLACE = (
-    "This NIfTI file does not say how it lies in space (its affine or its voxel sizes make no sense). "
-    "Save it again with a program that writes them."
+BLANK = "Every voxel of this volume is the same. Use one that shows something."
+NO_NUMBERS = "This volume holds no numbers at all (only NaN or infinite values). Use another one."
+TOO_FAR = "The values of this volume are too far apart, or too close, to be drawn. Rescale them."
+# What is said about a volume that can be drawn.
+NO_SIZES = "The file does not say how large its voxels are; they are taken as cubes."
+NO_DIRECTIONS = "The file does not say which side is left; it is drawn as its voxels are stored."
+FALSE_SIZES = (
+    "The distance between slices that the file states cannot be true: so few slices at this distance do not span the "
+    "head that they show. They are drawn in the proportions of a head."
+)
+SEVERAL_VOLUMES = "The file holds several volumes; the first of them is used."
+BLANK_VOLUMES = (
+    "The file holds several volumes, of which the first are blank; the first one that shows something is used."
 )
 
 
 @dataclass(frozen=True)
 class Volume:
-    """voxels: (X, Y, Z), axes to the right, front and top; as stored. sizes: mm. low, high: scaled values."""
+    """A volume whose axes run to the right, front and top.
+
+    Attributes:
+        voxels: (X, Y, Z), as stored. sizes: of a voxel, mm. known: whether each of them is.
+        low, high: scaled values that are drawn black and white.
+        planes: those that can be drawn, the acquired one first. notes: what there is to say about the file.
+    """
 
     voxels: np.ndarray
     sizes: tuple[float, float, float]
@@ -51,6 +70,17 @@ class Volume:
     low: float
     high: float
     planes: tuple[str, ...]
+    known: tuple[bool, bool, bool] = (True, True, True)
+    notes: tuple[str, ...] = ()
+
+    @property
+    def spacing(self) -> tuple[float, float, float | None] | None:
+        """Distances (mm) between columns, rows and slices of the first plane, as far as the file says the truth."""
+        through = AXES[self.planes[0]]
+        across, down = (axis for axis in range(3) if axis != through)
+        if not (self.known[across] and self.known[down]):
+            return None
+        return self.sizes[across], self.sizes[down], self.sizes[through] if self.known[through] else None
 
     @property
     def counts(self) -> dict[str, int]:
@@ -70,14 +100,13 @@ class Volume:
 
     def square(self, plane: str) -> tuple[int, int]:
         """Columns and rows of the image of a slice, its pixels as large as the voxel's finer side."""
-        inside = [axis for axis in range(3) if axis != AXES[plane]]
-        fine = min(self.sizes[axis] for axis in inside)
-        columns, rows = (max(1, round(self.voxels.shape[axis] * self.sizes[axis] / fine)) for axis in inside)
-        return columns, rows
+        across, down = (axis for axis in range(3) if axis != AXES[plane])
+        shape = self.voxels.shape
+        return square_size(shape[across], shape[down], self.sizes[across], self.sizes[down])
 
 
 def open_volume(data: bytes, limits: Limits) -> Volume:
-    """A NIfTI file (1 or 2, packed by gzip or not); of several volumes, the first.
+    """A NIfTI file (1 or 2, packed by gzip or not); of several volumes, the first one that is not blank.
 
     Only the header is unpacked at first, and then no more than it declares.
 
@@ -89,9 +118,10 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
         file: Any = gzip.GzipFile(fileobj=RationedBytes(data)) if packed else io.BytesIO(data)
         header = _header(file)
         shape, kind = _shape(header), header.get_data_dtype()
+        several = math.prod(int(side) for side in header.get_data_shape()[3:])
         slope, intercept = header.get_slope_inter()
         offset = int(header["vox_offset"])
-        affine = header.get_best_affine()
+        order, sizes, known, notes = _orientation(header, shape)
     if kind.kind not in "iuf" or kind.itemsize > 8:
         raise UploadError("This NIfTI file holds colours or complex numbers. Use one that holds plain intensities.")
     count = math.prod(shape)
@@ -105,22 +135,36 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
         raise UploadError(f"This volume has more than {limits.slices:,} slices along one axis. Crop it.")
     if not header.sizeof_hdr <= offset <= LARGEST_OFFSET:
         raise UploadError(BROKEN)
-    order, sizes = _orientation(affine)
+    slope, intercept = slope or 1.0, intercept or 0.0
+    skip = offset - file.tell() if packed else offset
     with reading(BROKEN):
-        flat = _values(file, data, packed, offset - file.tell() if packed else offset, kind, count)
+        for number in range(min(several, max(1, limits.volume_bytes // size))):
+            flat = _values(file, data, packed, skip if not packed or number == 0 else 0, kind, count)
+            skip += size
+            if found := _levels(flat, slope, intercept):
+                break
+        else:
+            raise UploadError(BLANK)
+        notes += (BLANK_VOLUMES,) * (number > 0) + (SEVERAL_VOLUMES,) * (several > 1 and number == 0)
         voxels = nibabel.orientations.apply_orientation(flat.reshape(shape, order="F"), order)
-        low, high = _levels(flat, slope or 1.0, intercept or 0.0)
-    planes = tuple(plane for plane, axis in AXES.items() if min(np.delete(voxels.shape, axis)) >= MIN_SIDE)
+        true = _true_sizes(voxels, sizes)
+        if true != sizes:
+            through = next(axis for axis in range(3) if true[axis] != sizes[axis])
+            sizes, notes = true, (*notes, FALSE_SIZES)
+            known = (known[0] and through != 0, known[1] and through != 1, known[2] and through != 2)
+    planes = [plane for plane, axis in AXES.items() if min(np.delete(voxels.shape, axis)) >= MIN_SIDE]
     if not planes:
         raise UploadError(
             f"This volume is too small: slices of {MIN_SIDE} x {MIN_SIDE} voxels are needed. Use a larger one."
         )
-    volume = Volume(voxels, sizes, slope or 1.0, intercept or 0.0, low, high, planes)
-    if any(math.prod(volume.square(plane)) > limits.pixels for plane in planes):
-        raise too_large(limits)
+    first = acquired(sizes, voxels.shape)
+    planes.sort(key=lambda plane: plane != first)
+    volume = Volume(voxels, sizes, slope, intercept, *found, tuple(planes), known, notes)
     drawn = tuple(plane for plane in planes if not is_too_long(*volume.square(plane)))
     if not drawn:
         raise UploadError(TOO_LONG)
+    if any(math.prod(volume.square(plane)) > limits.pixels for plane in drawn):
+        raise too_large(limits)
     return replace(volume, planes=drawn)
 
 
@@ -148,15 +192,97 @@ def _shape(header: Any) -> tuple[int, int, int]:
     return columns, rows, slices
 
 
-def _orientation(affine: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]]:
-    """How to turn the axes to the right, front and top, and the voxel's sides (mm) after that."""
-    with reading(NO_PLACE):
-        sizes = nibabel.affines.voxel_sizes(affine)
-        order = nibabel.io_orientation(affine)
-        turned = [float(sizes[axis]) for axis in np.argsort(order[:, 0])]
-        if np.isnan(order).any() or not 0 < max(turned) <= LARGEST_RATIO * min(turned) < math.inf:
-            raise UploadError(NO_PLACE)
+Orientation = tuple[np.ndarray, tuple[float, float, float], tuple[bool, bool, bool], tuple[str, ...]]
+
+
+def _orientation(header: Any, shape: tuple[int, int, int]) -> Orientation:
+    """How to turn the axes to the right, front and top; the voxel's sides (mm) after that, and whether each is known.
+
+    By the sform, else by the qform, else by the sizes alone: the first of them that can be true. Sizes that are missing
+    become those of the others.
+    """
+    header = header.copy()
+    stated = np.abs(np.asarray(header["pixdim"][1:4], np.float64))
+    good = np.isfinite(stated) & (stated > 0)
+    header["pixdim"][1:4] = np.where(good, stated, stated[good].min() if good.any() else 1.0)
+    # A slice has no thickness that matters.
+    missing = np.array([not good[axis] and shape[axis] > 1 for axis in range(3)])
+    codes = int(header["sform_code"]), int(header["qform_code"])
+    if codes[1] < 0 or not np.isfinite([float(header[f"quatern_{part}"]) for part in "bcd"]).all():
+        codes = codes[0], 0
+    for affine, lacks, notes in (
+        (header.get_sform() if codes[0] > 0 else None, np.zeros(3, bool), ()),
+        (header.get_qform() if codes[1] > 0 else None, missing, ()),
+        (header.get_base_affine(), missing, (NO_DIRECTIONS,)),
+    ):
+        if affine is not None and (found := _turn(affine)):
+            order, sizes = found
+            known = ~lacks[np.argsort(order[:, 0])]
+            return (
+                order,
+                sizes,
+                (bool(known[0]), bool(known[1]), bool(known[2])),
+                (*notes, *((NO_SIZES,) if lacks.any() else ())),
+            )
+    order = nibabel.io_orientation(np.eye(4))
+    return order, (1.0, 1.0, 1.0), (False, False, False), (NO_DIRECTIONS, NO_SIZES)
+
+
+def _turn(affine: np.ndarray) -> tuple[np.ndarray, tuple[float, float, float]] | None:
+    """How to turn the axes, and the voxel's sides after that; None if they cannot be true."""
+    if not np.isfinite(affine).all():
+        return None
+    sizes = nibabel.affines.voxel_sizes(affine)
+    if not 0 < max(sizes) <= LARGEST_RATIO * min(sizes) < math.inf:
+        return None
+    order = nibabel.io_orientation(affine)
+    if np.isnan(order).any():
+        return None
+    turned = [float(sizes[axis]) for axis in np.argsort(order[:, 0])]
     return order, (turned[0], turned[1], turned[2])
+
+
+def acquired(sizes: Sequence[float], shape: Sequence[int]) -> str:
+    """The plane in which a volume was acquired, most likely.
+
+    It lies across the voxels' longest side. Where they are (nearly) cubes, it is the one with less than half as many
+    slices as the others have; else axial.
+
+    Args:
+        sizes: of a voxel, to the right, front and top. shape: voxels in these directions.
+    """
+    for values, most in ((sizes, UNLIKE), ([1 / count for count in shape], 2)):
+        longest = int(np.argmax(values))
+        if values[longest] >= most * sorted(values)[1]:
+            return PLANES[longest]
+    return "axial"
+
+
+def _true_sizes(voxels: np.ndarray, sizes: tuple[float, float, float]) -> tuple[float, float, float]:
+    """The sides of a voxel, one of them changed where it cannot be true.
+
+    Few slices that are as thin as their pixels are small, and yet go from one end of a head towards the other: then the
+    head is taken as long in that direction as it is in the others.
+    """
+    extents = [size * count for size, count in zip(sizes, voxels.shape, strict=True)]
+    through = int(np.argmin(extents))
+    others = [axis for axis in range(3) if axis != through]
+    is_cube = max(sizes) < 1.5 * min(sizes)
+    if not is_cube or extents[through] > THIN or min(extents[axis] for axis in others) < WHOLE_HEAD:
+        return sizes
+    if voxels.shape[through] < MIN_SIDE:
+        return sizes
+    steps = tuple(slice(None) if axis == through else slice(None, None, 2) for axis in range(3))
+    values = np.nan_to_num(voxels[steps].astype(np.float32))
+    head = values > background_edge(values)
+    areas = head.sum(axis=tuple(others))
+    if areas[[0, -1]].min() > TAPERED * areas.max():
+        return sizes
+    lengths = [2 * sizes[axis] * head.any(axis=tuple({0, 1, 2} - {axis})).sum() for axis in others]
+    shown = max(1, int((areas > 0.02 * areas.max()).sum()))
+    changed = list(sizes)
+    changed[through] = float(np.mean(lengths)) / shown
+    return changed[0], changed[1], changed[2]
 
 
 def _values(file: Any, data: bytes, packed: bool, skip: int, kind: np.dtype, count: int) -> np.ndarray:
@@ -182,18 +308,14 @@ def _some(file: Any, most: int) -> bytes:
     return found
 
 
-def _levels(flat: np.ndarray, slope: float, intercept: float) -> tuple[float, float]:
-    """The scaled values that are drawn black and white: robust percentiles, or the extremes where they are equal."""
-    sample = flat[:: 1 + len(flat) // SAMPLE].astype(np.float64)
-    sample = sample[np.isfinite(sample)]
-    found = tuple(np.percentile(sample, (DARKEST, BRIGHTEST))) if sample.size else None
-    if found is None or found[0] == found[1]:
-        found = finite_range(flat)
+def _levels(flat: np.ndarray, slope: float, intercept: float) -> tuple[float, float] | None:
+    """The scaled values that are drawn black and white; None if all are the same."""
+    found = head_range(flat if slope > 0 else -flat.astype(np.float64))
     if found is None:
-        raise UploadError("This volume holds no numbers at all (only NaN or infinite values). Use another one.")
-    if found[0] == found[1]:
-        raise UploadError("Every voxel of this volume is the same. Use one that shows something.")
-    low, high = sorted(float(value) * slope + intercept for value in found)
-    if not math.isfinite(255 / (high - low)) or not math.isfinite(high - low):
-        raise UploadError("The values of this volume are too far apart, or too close, to be drawn. Rescale them.")
+        if flat.dtype.kind == "f" and not np.isfinite(flat).any():
+            raise UploadError(NO_NUMBERS)
+        return None
+    low, high = (value * abs(slope) + intercept for value in found)
+    if not math.isfinite(high - low) or not math.isfinite(255 / (high - low)):
+        raise UploadError(TOO_FAR)
     return low, high

@@ -139,7 +139,8 @@ def _decode_dicom(data: bytes) -> CheckedImage:
         frames = open_dicom(data, LIMITS)
         if frames.count > 1:
             raise RejectedImage(f"{frames.count} frames in a DICOM file: save the one that is meant as an image")
-        image = frames.draw("slice", 0)
+        (plane,) = frames.counts
+        image = frames.draw(plane, 0)
     except UploadError as error:
         raise RejectedImage(str(error)) from error
     return CheckedImage(image, ".png", _png(image), "DICOM", len(data))

@@ -5,10 +5,11 @@ Only what tells how slices look and lie is read. A scan never holds a name, a da
 
 from __future__ import annotations
 
-import math
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -16,16 +17,17 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainmri.io.decode import PLANE
+from brainmri.io.geometry import same_direction, view_of
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import NESTED, Slices, source_of
 from brainmri.io.sniff import kind_of, office_document
 
 if TYPE_CHECKING:
-    from brainmri.io.dicom import Frames, Place
+    from brainmri.io.dicom import Frames, Levels, Tally
+    from brainmri.io.dicom_header import FrameHeader
+    from brainmri.io.nifti import Volume
 
-PLANES = ("sagittal", "coronal", "axial")  # whose normals run along x, y and z
-LARGEST_RATIO = 20  # of the sides of a pixel; a file that states more is wrong, and drawn as it is
-UNLIKE = 1.1  # ratio of voxel sides from which one of them is called the coarsest
+KEPT_BYTES = 256 * 2**20  # of the files of a series, between the search for their range and the drawing
 Read = Callable[[], bytes]  # the bytes of a file here, or of a member of an archive; raises UploadError
 
 
@@ -38,13 +40,17 @@ class Scan:
         planes: those that can be drawn, the acquired one first: "axial", "coronal" and "sagittal" of a volume, the one
             of a series, or "slice" where nobody says which it is.
         spacing: distances (mm) between the columns, the rows and the slices of the first plane, as they were acquired.
-            None where the file does not say so; the last is None for a single slice of unknown thickness.
+            None where the file does not say so; the last is None for a single slice of unknown thickness, and where
+            what the file says cannot be true.
+        notes: what there is to say about the scan, a sentence each: a header that cannot be true, say. Never a text of
+            the file.
     """
 
     kind: str
     planes: tuple[str, ...]
     spacing: tuple[float, float, float | None] | None
     source: Slices = field(repr=False)
+    notes: tuple[str, ...] = ()
 
     def count(self, plane: str | None = None) -> int:
         """How many slices a plane has; of the first plane, unless another one is named."""
@@ -86,30 +92,8 @@ class Scan:
 
 
 @dataclass(frozen=True)
-class Stretched:
-    """Slices whose pixels are made square. rows, columns: distances between them (mm)."""
-
-    inner: Slices
-    plane: str
-    rows: float
-    columns: float
-
-    @property
-    def counts(self) -> dict[str, int]:
-        (count,) = self.inner.counts.values()
-        return {self.plane: count}
-
-    def draw(self, plane: str, index: int) -> Image.Image:
-        (inner,) = self.inner.counts
-        image = self.inner.draw(inner, index)
-        fine = min(self.rows, self.columns)
-        size = round(image.width * self.columns / fine), round(image.height * self.rows / fine)
-        return image if size == image.size else image.resize(size, Image.Resampling.BILINEAR)
-
-
-@dataclass(frozen=True)
 class Stack:
-    """One slice from each of several files, read when it is asked for."""
+    """The image in each of several files, read when it is asked for."""
 
     reads: Sequence[Read]
     limits: Limits
@@ -120,23 +104,69 @@ class Stack:
 
     def draw(self, plane: str, index: int) -> Image.Image:
         data = self.reads[index]()
-        kind = kind_of(data)
-        if kind == "DICOM":
-            from brainmri.io.dicom import open_dicom
-
-            return open_dicom(data, self.limits).frame(0)
-        source = source_of(kind, data, self.limits)
+        source = source_of(kind_of(data), data, self.limits)
         (plane,) = source.counts
         return source.draw(plane, 0)
 
 
 @dataclass(frozen=True)
 class Part:
-    """A file of a series that was looked at. name: to sort by where the file does not say where it lies."""
+    """A file of a series that was looked at.
+
+    Attributes:
+        name: to sort by where the file does not say where it lies. place: of its slice.
+        series: what tells its series apart from others. number: in it, or None.
+    """
 
     name: str
     read: Read = field(repr=False)
-    place: Place = field(repr=False)
+    place: FrameHeader = field(repr=False)
+    series: str = field(repr=False)
+    number: int | None
+
+
+@dataclass(frozen=True)
+class Series:
+    """The slices of a DICOM series of single frames, read when they are asked for, and drawn in one range."""
+
+    plane: str
+    parts: Sequence[Part]
+    limits: Limits
+
+    @property
+    def counts(self) -> dict[str, int]:
+        return {self.plane: len(self.parts)}
+
+    def draw(self, plane: str, index: int) -> Image.Image:
+        file = self._kept.get(index) or self._open(index)
+        (plane,) = file.counts
+        return file.slice(plane, 0, self._levels)
+
+    def _open(self, index: int) -> Frames:
+        from brainmri.io.dicom import open_dicom
+
+        return open_dicom(self.parts[index].read(), self.limits)
+
+    @cached_property
+    def _levels(self) -> Levels:
+        from brainmri.io.dicom import Levels
+
+        return Levels(self._tallies)
+
+    def _tallies(self) -> Iterator[Tally]:
+        """Of each file that can be read; a broken one is told where it is drawn."""
+        kept = 0
+        for index in range(len(self.parts)):
+            with suppress(UploadError):
+                file = self._open(index)
+                yield file.tally()
+                kept += file.size
+                if kept <= KEPT_BYTES:
+                    self._kept[index] = file
+
+    @cached_property
+    def _kept(self) -> dict[int, Frames]:
+        return {}
 
 
 def open_file(read: Read, limits: Limits = LOCAL) -> Scan:
@@ -164,73 +194,42 @@ def open_file(read: Read, limits: Limits = LOCAL) -> Scan:
 
 
 def _one_dicom(frames: Frames) -> Scan:
-    place = frames.place()
-    return _square(frames, _plane(place.normal) if frames.count == 1 else PLANE, place.pixels, place.between)
+    planes = tuple(frames.counts)
+    return Scan("DICOM", planes, frames.spacing(planes[0]), frames, frames.notes)
 
 
-def _square(inner: Slices, plane: str, pixels: tuple[float, float] | None, between: float | None) -> Scan:
-    """DICOM slices under the name of their plane. pixels: as of `Place`; between: distance of the slices, or None."""
-    if pixels is None or max(pixels) > LARGEST_RATIO * min(pixels):
-        return Scan("DICOM", (plane,), None, Stretched(inner, plane, 1, 1))
-    rows, columns = pixels
-    return Scan("DICOM", (plane,), (columns, rows, between), Stretched(inner, plane, rows, columns))
-
-
-def _volume(volume: object) -> Scan:
-    from brainmri.io.nifti import AXES, Volume
-
-    assert isinstance(volume, Volume)
-    planes = sorted(volume.planes, key=lambda plane: plane != acquired(volume.sizes, volume.voxels.shape))
-    across, down = (axis for axis in range(3) if axis != AXES[planes[0]])
-    sizes = volume.sizes
-    return Scan("NIfTI", tuple(planes), (sizes[across], sizes[down], sizes[AXES[planes[0]]]), volume)
-
-
-def acquired(sizes: Sequence[float], shape: Sequence[int]) -> str:
-    """The plane in which a volume was acquired, most likely.
-
-    It lies across the voxels' longest side. Where they are (nearly) cubes, it is the one with less than half as many
-    slices as the others have, as in files that state a wrong distance between slices; else axial.
-
-    Args:
-        sizes: of a voxel, to the right, front and top. shape: voxels in these directions.
-    """
-    for values, most in ((sizes, UNLIKE), ([1 / count for count in shape], 2)):
-        longest = int(np.argmax(values))
-        if values[longest] >= most * sorted(values)[1]:
-            return PLANES[longest]
-    return "axial"
+def _volume(volume: Volume) -> Scan:
+    return Scan("NIfTI", volume.planes, volume.spacing, volume, volume.notes)
 
 
 def open_series(parts: Sequence[Part], limits: Limits = LOCAL) -> tuple[Scan, list[Part]]:
     """The files of a DICOM series of single frames as one scan, and the files in the order of its slices.
 
-    They are sorted by their position along the common normal; where that is not known of all, by their number; else by
-    their names.
+    They are sorted by their position along their common normal, to the patient's right, front or top; where that is not
+    known of all, by their number; else by their names.
     """
-    normals = [part.place.normal for part in parts]
-    first = normals[0]
-    common = first is not None and all(normal is not None and math.dist(first, normal) < 0.01 for normal in normals)
-    positions = [part.place.position for part in parts]
-    along = [float(np.dot(first, position)) for position in positions if common and position]  # type: ignore[arg-type]
+    from brainmri.io.dicom import SEVERAL_AT_ONE_PLACE, distance, shown_spacing
+    from brainmri.io.dicom_stacks import SAME_PLACE
+
+    first = parts[0].place
+    view = view_of(first.orientation) if first.orientation else None
+    common = view and all(same_direction(first.orientation, part.place.orientation) for part in parts)
+    along = [view.along(part.place.position) for part in parts if view and common and part.place.position]
+    numbers = [part.number for part in parts]
+    order: list[int]
     if len(along) == len(parts):
-        order = sorted(range(len(parts)), key=lambda k: (along[k], parts[k].place.number or 0, natural(parts[k].name)))
+        keys = [(along[k], parts[k].place.moment, numbers[k] or 0, natural(parts[k].name)) for k in range(len(parts))]
+        order = sorted(range(len(parts)), key=keys.__getitem__)
     else:
-        numbers = [part.place.number for part in parts]
         known = None not in numbers and len(set(numbers)) == len(parts)
         order = sorted(range(len(parts)), key=lambda k: (numbers[k] if known else 0, natural(parts[k].name)))
     ordered = [parts[k] for k in order]
-    plane = _plane(first) if common else PLANE
-    stack = Stack([part.read for part in ordered], limits)
-    pixels = ordered[0].place.pixels if len({part.place.pixels for part in ordered}) == 1 else None
-    steps = np.diff(sorted(along)) if len(along) == len(parts) else np.empty(0)
-    between = float(np.median(steps)) if len(steps) and np.median(steps) > 0 else ordered[0].place.between
-    return _square(stack, plane, pixels, between), ordered
-
-
-def _plane(normal: tuple[float, ...] | None) -> str:
-    """The plane that slices of this normal are nearest to."""
-    return PLANE if normal is None else PLANES[int(np.argmax(np.abs(normal)))]
+    plane = view.plane if view and common else PLANE
+    alike = len({part.place.pixels for part in ordered}) == 1
+    spacing = shown_spacing(ordered[0].place, distance([part.place for part in ordered])) if alike else None
+    together = len(parts) > 1 and len(along) == len(parts) and bool((np.diff(sorted(along)) < SAME_PLACE).any())
+    notes = (SEVERAL_AT_ONE_PLACE,) if together else ()
+    return Scan("DICOM", (plane,), spacing, Series(plane, ordered, limits), notes), ordered
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:
