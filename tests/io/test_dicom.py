@@ -21,7 +21,8 @@ EVEN = np.linspace(0, 255, RAMP.size)
 
 
 def pixels(data: bytes, index: int = 0) -> np.ndarray:
-    return np.asarray(open_bytes(data).image("slice", index)).astype(int)
+    upload = open_bytes(data)
+    return np.asarray(upload.image(upload.planes[0], index)).astype(int)
 
 
 def shipped(name: str) -> Path:
@@ -30,11 +31,11 @@ def shipped(name: str) -> Path:
     return Path(str(path))
 
 
-def test_without_a_window_from_darkest_to_brightest():
+def test_without_a_window_from_dark_to_bright():
     upload = open_bytes(dicom())
     assert (upload.kind, upload.planes, upload.slices("slice")) == ("DICOM", ("slice",), 1)
     assert upload.image("slice", 0).mode == "L"
-    assert np.abs(pixels(dicom()).ravel() - EVEN).max() <= 1
+    assert np.abs(pixels(dicom()).ravel() - EVEN).max() <= 2  # the darkest and brightest half percent are cut off
 
 
 def test_monochrome1_is_inverted():
@@ -67,7 +68,7 @@ def test_a_useless_window_is_not_used(window):
 
 
 def test_signed_values():
-    assert np.abs(pixels(dicom((RAMP.astype(int) - 30_000).astype(np.int16))).ravel() - EVEN).max() <= 1
+    assert np.abs(pixels(dicom((RAMP.astype(int) - 30_000).astype(np.int16))).ravel() - EVEN).max() <= 2
 
 
 def test_colours():
@@ -110,8 +111,9 @@ def test_without_preamble_and_meta(implicit):
 )
 def test_compressed_files_that_pydicom_ships(name):
     upload = open_upload(shipped(name))
-    values = pixel_array(shipped(name), index=upload.middle("slice"))
-    found = np.asarray(upload.image("slice", upload.middle("slice")))
+    (plane,) = upload.planes
+    values = pixel_array(shipped(name), index=upload.middle(plane))
+    found = np.asarray(upload.image(plane, upload.middle(plane)))
     assert found.shape == values.shape
     assert np.corrcoef(found.ravel(), values.ravel())[0, 1] > 0.6  # a window clips
 
@@ -119,11 +121,9 @@ def test_compressed_files_that_pydicom_ships(name):
 @pytest.mark.parametrize(
     ("name", "words"),
     [
-        ("MR_small_jpeg_ls_lossless.dcm", "compressed as JPEG-LS Lossless Image Compression.*Export it uncompressed"),
-        ("JPGExtended.dcm", "compressed as JPEG Extended.*Export it uncompressed"),
         ("image_dfl.dcm", "deflated.*Export it uncompressed"),
-        ("rtplan.dcm", "holds no image"),
-        ("test-SR.dcm", "holds no image"),
+        ("rtplan.dcm", "radiotherapy plan or its record, no image"),
+        ("test-SR.dcm", "a report .structured text, no image."),
         ("MR_truncated.dcm", "broken or cut off"),
     ],
 )

@@ -170,9 +170,12 @@ class Frames:
                     found.append((self.scaled(different, self.header_of(frame)), numbers))
         return merged(found)
 
+    def _tallies(self) -> list[Tally]:
+        return [self.tally()]
+
     @cached_property
     def levels(self) -> Levels:
-        return Levels(lambda: [self.tally()])
+        return Levels(self._tallies)
 
     @cached_property
     def _kept(self) -> dict[int, np.ndarray]:
@@ -265,7 +268,7 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
         found = _top_level(reader)
         if reader.syntax == uid.DeflatedExplicitVRLittleEndian:
             raise UploadError(DEFLATED)
-        if refused := no_image(reader.word(found[SOP_CLASS]) if SOP_CLASS in found else ""):
+        if refused := no_image(reader.word(found[SOP_CLASS]) if SOP_CLASS in found else reader.sop_class):
             raise UploadError(refused)
         if not found.keys() & PIXEL_TAGS.keys():
             raise UploadError(NO_IMAGE)
@@ -308,8 +311,8 @@ def _dataset(reader: Reader, found: dict[int, Element]) -> Dataset:
         if tag in LAYOUT_TAGS or tag in PIXEL_TAGS:
             value = reader.data[element.start : element.stop] if tag in PIXEL_TAGS else reader.raw(element)
             vr = element.vr if element.vr != "UN" else PIXEL_TAGS.get(Tag(tag))
-            if tag == PIXEL_DATA:
-                vr = "OB" if element.undefined else "OW"
+            if tag == PIXEL_DATA and vr is None:
+                vr = "OW"
             length = UNDEFINED if element.undefined else len(value)
             dataset[Tag(tag)] = RawDataElement(Tag(tag), vr, length, value, 0, vr is None, reader.little)
     dataset.set_original_encoding(reader.implicit, reader.little)

@@ -20,7 +20,7 @@ STEPS = 2_000_000  # elements of one file; the largest enhanced files have a few
 LARGEST_VALUE = 4096  # bytes of a number or a word; longer ones are not read
 UNDEFINED = 0xFFFFFFFF
 ITEM, ITEM_END, SEQUENCE_END = 0xFFFEE000, 0xFFFEE00D, 0xFFFEE0DD
-SYNTAX, META = 0x00020010, 0x0002
+SYNTAX, STORED_CLASS = 0x00020010, 0x00020002
 LONG = (b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV")
 TYPES = {"US": "u2", "SS": "i2", "UL": "u4", "SL": "i4", "FL": "f4", "FD": "f8"}
 BROKEN = "This DICOM file is broken or cut off. Export it again, uncompressed, or save the image as PNG."
@@ -41,12 +41,17 @@ class Element:
 
 @dataclass
 class Reader:
-    """A DICOM file, read from front to back. implicit, little, syntax: how its data set is stored."""
+    """A DICOM file, read from front to back.
+
+    Attributes:
+        implicit, little, syntax: how its data set is stored. sop_class: what it is by its own header, "" without one.
+    """
 
     data: bytes = field(repr=False)
     implicit: bool = True
     little: bool = True
     syntax: str = uid.ImplicitVRLittleEndian
+    sop_class: str = ""
     _steps: int = STEPS
 
     def start(self) -> int:
@@ -54,8 +59,11 @@ class Reader:
         data, at, stated = self.data, 132 * (self.data[128:132] == b"DICM"), ""
         while data[at : at + 2] == b"\x02\0":
             tag, _, length, after, _ = self._head(at, implicit=not data[at + 4 : at + 6].isupper())
+            value = data[after : after + min(length, 64)].decode("latin-1").rstrip("\0 ")
             if tag == SYNTAX:
-                stated = data[after : after + min(length, 64)].decode("latin-1").rstrip("\0 ")
+                stated = value
+            elif tag == STORED_CLASS:
+                self.sop_class = value
             at = after + length
         capitals = data[at + 4 : at + 6]
         self.implicit = not (capitals.isalpha() and capitals.isupper())

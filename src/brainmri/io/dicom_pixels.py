@@ -18,6 +18,10 @@ from brainmri.io.limits import UploadError, reading
 from brainmri.io.sanitize import SCANS
 
 EXPORT = "Export it uncompressed (Explicit VR Little Endian) or save the image as PNG."
+UNUSUAL_JPEG2000 = (
+    "This DICOM file is compressed as JPEG 2000, and is broken or of a kind that needs pylibjpeg. Install it "
+    '(pip install "brainmri[medical]"), or export the file uncompressed (Explicit VR Little Endian).'
+)
 VIDEO = "This DICOM file holds a video. Use a series or single frames."
 FRAGMENTS = 20_000  # of compressed pixels; each frame usually is one
 ITEM = b"\xfe\xff\x00\xe0"
@@ -88,9 +92,19 @@ class Pixels:
         if syntax.is_encapsulated:
             packed = get_frame(self.dataset.PixelData, index, number_of_frames=self.count)
             _check_frame(packed, self.dataset, syntax)
-        values: np.ndarray = pixel_array(self.dataset, index=index)
+        values = self._decoded(index)
         is_grey = values.ndim == 2 and values.dtype.kind in "iu" and int(self.dataset.BitsAllocated) > 1
         return self._own_bits(values) if is_grey else values
+
+    def _decoded(self, index: int) -> np.ndarray:
+        syntax = self.dataset.file_meta.TransferSyntaxUID
+        try:
+            values: np.ndarray = pixel_array(self.dataset, index=index)
+        except Exception:  # as many types as there are decoders
+            if syntax in uid.JPEG2000TransferSyntaxes and not _has_pylibjpeg(syntax):
+                raise UploadError(UNUSUAL_JPEG2000) from None
+            raise
+        return values
 
     def _own_bits(self, values: np.ndarray) -> np.ndarray:
         """Without the bits above and below those stored, in which old files keep overlays."""

@@ -41,7 +41,7 @@ BLANK = "Every voxel of this volume is the same. Use one that shows something."
 NO_NUMBERS = "This volume holds no numbers at all (only NaN or infinite values). Use another one."
 TOO_FAR = "The values of this volume are too far apart, or too close, to be drawn. Rescale them."
 # What is said about a volume that can be drawn.
-NO_SIZES = "The file does not say how large its voxels are; they are taken as cubes."
+NO_SIZES = "The file does not say how large its voxels are; sides that are missing are taken as the smallest other one."
 NO_DIRECTIONS = "The file does not say which side is left; it is drawn as its voxels are stored."
 FALSE_SIZES = (
     "The distance between slices that the file states cannot be true: so few slices at this distance do not span the "
@@ -157,7 +157,8 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
         raise UploadError(
             f"This volume is too small: slices of {MIN_SIDE} x {MIN_SIDE} voxels are needed. Use a larger one."
         )
-    first = acquired(sizes, voxels.shape)
+    # Where one size alone is missing, it is that between slices.
+    first = PLANES[known.index(False)] if known.count(False) == 1 else acquired(sizes, voxels.shape)
     planes.sort(key=lambda plane: plane != first)
     volume = Volume(voxels, sizes, slope, intercept, *found, tuple(planes), known, notes)
     drawn = tuple(plane for plane in planes if not is_too_long(*volume.square(plane)))
