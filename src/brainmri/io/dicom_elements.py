@@ -16,6 +16,7 @@ from pydicom import uid
 
 from brainmri.io.limits import UploadError
 
+PIXELS = 0x7FE0  # the group of the pixels; where they are cut off, their decoder says so
 STEPS = 2_000_000  # elements of one file; the largest enhanced files have a few hundred for each of a thousand frames
 LARGEST_VALUE = 4096  # bytes of a number or a word; longer ones are not read
 UNDEFINED = 0xFFFFFFFF
@@ -81,6 +82,8 @@ class Reader:
                 return
             undefined = length == UNDEFINED
             after = self._behind(at, implied or vr == "UN") if undefined else at + length
+            if after > len(self.data) and tag >> 16 != PIXELS:
+                raise UploadError(BROKEN)
             yield Element(tag, vr, at, after - 8 if undefined else min(after, stop), undefined, implied or vr == "UN")
             at = after
 

@@ -13,7 +13,8 @@ import numpy as np
 from PIL import Image
 
 BLACK = 0.5  # percentile of all values but padding that becomes black
-WHITE = 99.5  # percentile of the head that becomes white
+# Of the head, what is cut off as white: this share, but in a small image a few pixels at least, up to a larger share.
+SPARED, SPARED_PIXELS, SPARED_MOST = 0.001, 8, 0.005
 # What is brighter than this share of the way between two percentiles of all values counts as head (as FSL's BET does).
 HEAD, DARK, BRIGHT = 0.1, 2.0, 98.0
 # A negative lowest value is padding where the next one is further from it than this share of the rest.
@@ -62,7 +63,7 @@ def head_range(values: np.ndarray, numbers: np.ndarray | None = None) -> tuple[f
         edge = math.floor(edge)
     with np.errstate(over="ignore"):  # searched for as the type of the values, which are not copied then
         head = max(start, int(np.searchsorted(ordered, ordered.dtype.type(edge), "right")))
-    whitest = _percentile(ordered, upto, start if head == len(ordered) else head, WHITE)
+    whitest = _white(ordered, upto, start if head == len(ordered) else head)
     if darkest < whitest:
         return darkest, whitest
     return float(ordered[0]), float(ordered[-1])
@@ -107,15 +108,26 @@ def _after_padding(ordered: np.ndarray, upto: np.ndarray | None) -> int:
     if ordered[0] >= 0:
         return 0
     start = int(np.searchsorted(ordered, ordered[0], "right"))
-    most = _percentile(ordered, upto, start, WHITE)
+    most = _white(ordered, upto, start)
     following = float(ordered[start])
     return start if following - float(ordered[0]) > GAP * (most - following) else 0
 
 
+def _white(ordered: np.ndarray, upto: np.ndarray | None, start: int) -> float:
+    """The value that becomes white, of those from `start` on."""
+    spared = min(max(SPARED, SPARED_PIXELS / _count(ordered, upto, start)), SPARED_MOST)
+    return _percentile(ordered, upto, start, 100 * (1 - spared))
+
+
+def _count(ordered: np.ndarray, upto: np.ndarray | None, start: int) -> int:
+    """Pixels from `start` on."""
+    return len(ordered) - start if upto is None else int(upto[-1]) - (int(upto[start - 1]) if start else 0)
+
+
 def _percentile(ordered: np.ndarray, upto: np.ndarray | None, start: int, percent: float) -> float:
     """One of the values from `start` on: that at or below which `percent` of these pixels are."""
-    before = start if upto is None else int(upto[start - 1]) if start else 0
-    count = (len(ordered) if upto is None else int(upto[-1])) - before
+    count = _count(ordered, upto, start)
+    before = start if upto is None else int(upto[-1]) - count
     rank = max(1, int(np.ceil(percent / 100 * count - CLOSE)))
     place = before + rank - 1 if upto is None else int(np.searchsorted(upto, before + rank))
     return float(ordered[place])
