@@ -84,7 +84,8 @@ def test_frames_are_slices():
     upload = open_bytes(dicom(frames, frames=5))
     assert (upload.slices("slice"), upload.middle("slice")) == (5, 2)
     for number in range(5):
-        assert np.array_equal(upload.image("slice", number), open_bytes(dicom(frames[number])).image("slice", 0))
+        alone = pixels(dicom(frames[number]))  # in a range of its own
+        assert np.abs(np.asarray(upload.image("slice", number)).astype(int) - alone).max() <= 2
 
 
 @pytest.mark.parametrize("syntax", [ImplicitVRLittleEndian, ExplicitVRBigEndian, RLELossless])
