@@ -161,7 +161,8 @@ class Frames:
         found, kept = [], 0
         for frames in self.planes.values():
             for frame in frames:
-                values = self.values(frame)
+                with reading(BROKEN):
+                    values = self.values(frame)
                 kept += values.nbytes
                 if kept <= KEPT_BYTES:
                     self._kept[frame] = values
@@ -265,9 +266,10 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
     """
     with reading(BROKEN):
         reader = Reader(data)
-        found = _top_level(reader)
+        start = reader.start()
         if reader.syntax == uid.DeflatedExplicitVRLittleEndian:
             raise UploadError(DEFLATED)
+        found = _top_level(reader, start)
         if refused := no_image(reader.word(found[SOP_CLASS]) if SOP_CLASS in found else reader.sop_class):
             raise UploadError(refused)
         if not found.keys() & PIXEL_TAGS.keys():
@@ -295,9 +297,9 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
         return Frames(pixels, header, planes, 0, (*notes, *more), limits)
 
 
-def _top_level(reader: Reader) -> dict[int, Element]:
+def _top_level(reader: Reader, start: int) -> dict[int, Element]:
     found: dict[int, Element] = {}
-    for element in reader.elements(reader.start(), len(reader.data)):
+    for element in reader.elements(start, len(reader.data)):
         found.setdefault(element.tag, element)
         if element.tag in PIXEL_TAGS:
             break
