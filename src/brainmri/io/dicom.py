@@ -157,22 +157,18 @@ class Frames:
         return values.astype(np.float64) * header.slope + header.intercept
 
     def tally(self) -> Tally:
-        """The scaled values of all slices but padding, for their range.
-
-        Raises:
-            UploadError: if one of them is broken.
-        """
+        """The scaled values of all slices but padding, for their range."""
         found, kept = [], 0
-        with reading(BROKEN):
-            for frames in self.planes.values():
-                for frame in frames:
+        for frames in self.planes.values():
+            for frame in frames:
+                with reading(BROKEN):
                     values = self.values(frame)
-                    kept += values.nbytes
-                    if kept <= KEPT_BYTES:
-                        self._kept[frame] = values
-                    if values.ndim == 2:
-                        different, numbers = _counted(values[~self._is_padding(values)])
-                        found.append((self.scaled(different, self.header_of(frame)), numbers))
+                kept += values.nbytes
+                if kept <= KEPT_BYTES:
+                    self._kept[frame] = values
+                if values.ndim == 2:
+                    different, numbers = _counted(values[~self._is_padding(values)])
+                    found.append((self.scaled(different, self.header_of(frame)), numbers))
         return merged(found)
 
     def _tallies(self) -> list[Tally]:
@@ -270,9 +266,10 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
     """
     with reading(BROKEN):
         reader = Reader(data)
-        found = _top_level(reader)
+        start = reader.start()
         if reader.syntax == uid.DeflatedExplicitVRLittleEndian:
             raise UploadError(DEFLATED)
+        found = _top_level(reader, start)
         if refused := no_image(reader.word(found[SOP_CLASS]) if SOP_CLASS in found else reader.sop_class):
             raise UploadError(refused)
         if not found.keys() & PIXEL_TAGS.keys():
@@ -300,9 +297,9 @@ def open_dicom(data: bytes, limits: Limits) -> Frames:
         return Frames(pixels, header, planes, 0, (*notes, *more), limits)
 
 
-def _top_level(reader: Reader) -> dict[int, Element]:
+def _top_level(reader: Reader, start: int) -> dict[int, Element]:
     found: dict[int, Element] = {}
-    for element in reader.elements(reader.start(), len(reader.data)):
+    for element in reader.elements(start, len(reader.data)):
         found.setdefault(element.tag, element)
         if element.tag in PIXEL_TAGS:
             break
