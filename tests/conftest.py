@@ -82,6 +82,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     """
     from brainmri.metrics.calibration import uncertainty_record
     from brainmri.metrics.classification import evaluate_predictions
+    from brainmri.metrics.patients import SliceTable, choose_pooling, patient_scores
     from brainmri.models.introspect import resolve
     from brainmri.recipe import recipe_names
     from brainmri.schemas import write
@@ -101,10 +102,17 @@ def make_run(tmp_path: Path) -> MakeRun:
         }
         (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
         uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
+        tables = {
+            split: SliceTable(y, p, groups, [str(k) for k in range(len(y))], "group")
+            for split, (y, p, groups) in splits.items()
+        }
+        pooling = choose_pooling(tables["validation"], classes)
+        uncertainty = uncertainty.model_copy(update={"pooling": pooling})
         figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
         scores = {split: figures.as_json() for split, figures in figures.items()}
         result = {**result_of_example(classes, seed), **scores, "train": None}
-        result |= {key: uncertainty.as_json()[key] for key in ("calibration", "conformal", "ood")}
+        result |= {key: uncertainty.as_json()[key] for key in ("calibration", "conformal", "ood", "pooling")}
+        result["patients"] = patient_scores(tables["test"], classes, pooling, None).as_json()
         for key, value in changes.items():
             *parents, last = key.split("__")
             place = result

@@ -15,10 +15,12 @@ Writes three tables into one folder:
                    folder are not). prediction_set: plausible classes with ; between them, {} for none, empty where the
                    model has no conformal thresholds. out_of_distribution: true where the image is too far from those
                    of the training, so that the rest of its row should not be used.
-  patients.csv     a row for each volume, series and patient of --groups: patient,predicted,tumour_probability (the mean
-                   over slices that are not out of distribution),interval_low,interval_high (95 % of those slices lie
-                   between),slices,out_of_distribution (how many),most_suspicious (plane and number of a slice, or its
-                   file where each has its own)
+  patients.csv     a row for each volume, series and patient of --groups: patient,predicted,p_CLASS...,
+                   tumour_probability (of the slices that are not out of distribution, by the rule in pooling, which was
+                   chosen on the validation split of the run),pooling,threshold,tumour (true above the threshold),
+                   interval_low,interval_high (95 % of those slices lie between),slices,out_of_distribution (how many),
+                   most_suspicious (plane and number of a slice, or its file where each has its own),carried_by (the
+                   slices of the largest shares in the answer)
   rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same,
                    and the exit status is 1 only where there is none
 
@@ -44,8 +46,6 @@ if TYPE_CHECKING:
     from brainmri.io.inputs import Input, Rejected, Slice
 
 PREDICTIONS, PATIENTS, REJECTED = "predictions.csv", "patients.csv", "rejected.csv"
-PATIENT_COLUMNS = ["patient", "predicted", "tumour_probability", "interval_low", "interval_high", "slices"]
-PATIENT_COLUMNS += ["out_of_distribution", "most_suspicious"]
 SHOWN = 10  # rows on the terminal
 
 
@@ -175,7 +175,7 @@ def _write(model: LoadedModel, inputs: list[Input], batch_size: int, file: Path)
             counts["outside"] += bool(one.out_of_distribution)
             if one.patient:
                 patients[one.patient].append(one)
-    _write_patients(patients, file.parent / PATIENTS)
+    _write_patients(patients, model, file.parent / PATIENTS)
     return counts | {"patients": len(patients)}
 
 
@@ -187,22 +187,15 @@ def _slices(inputs: list[Input]) -> Iterator[Slice | Rejected]:
         yield from one.slices()
 
 
-def _write_patients(patients: dict[str, list[Prediction]], file: Path) -> None:
-    from brainmri.evaluation.inference import patient_prediction
+def _write_patients(patients: dict[str, list[Prediction]], model: LoadedModel, file: Path) -> None:
+    from brainmri.evaluation.pooling import patient_columns, patient_prediction, patient_row
 
     with file.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(PATIENT_COLUMNS)
+        table = csv.DictWriter(stream, patient_columns(model.classes), lineterminator="\n")
+        table.writeheader()
         for patient, predictions in patients.items():
-            found = patient_prediction(predictions)
-            low, high = found.interval or (None, None)
-            first = found.slices.iloc[0]
-            outside = sum(bool(one.out_of_distribution) for one in predictions)
-            values = [found.label, found.tumour_probability, low, high, len(predictions)]
-            values.append(None if found.out_of_distribution is None else outside)
-            one_file = len({one.path for one in predictions}) == 1
-            values.append(f"{first['plane']} {first['slice']}" if one_file else first["path"])
-            table.writerow([patient, *map(_text, values)])
+            row = patient_row(patient, patient_prediction(predictions, model.pooling))
+            table.writerow({name: _text(value) for name, value in row.items()})
 
 
 def _text(value: Any) -> str:

@@ -18,9 +18,11 @@ from brainmri.schemas.figures import (
     Detection,
     Environment,
     OODRecord,
+    PatientScores,
     Scores,
     Uncertainty,
 )
+from brainmri.schemas.pooling import Pooling
 
 RESULT, UNCERTAINTY = "result.json", "uncertainty.json"
 
@@ -99,6 +101,8 @@ class RunResult(Record):
         model_sha256: of `model.safetensors`; None where there is no one model (pooled folds).
         test, validation, train: None where the split was not scored.
         detection: None unless one class means "no tumour".
+        patients: of the test split, by patient. pooling: how a patient's slices become one answer, as in
+            `uncertainty.json`. None in the file of an earlier version.
         baselines: of the test split (the key in the file is `floors`).
     """
 
@@ -123,6 +127,8 @@ class RunResult(Record):
     validation: Scores | None
     train: Scores | None
     detection: Detection | None = None
+    patients: PatientScores | None = None
+    pooling: Pooling | None = None
     calibration: Calibration | None
     conformal: Conformal | None
     ood: OODRecord | None
