@@ -92,6 +92,13 @@ def patient_prediction(predictions: Sequence[Prediction], pooling: Pooling | Non
     )
 
 
+def slice_names(slices: pd.DataFrame) -> list[str]:
+    """What each of a patient's slices is called: plane and number, or its file where there are several."""
+    if slices["path"].nunique() > 1:
+        return list(slices["path"])
+    return [f"{plane} {number}" for plane, number in zip(slices["plane"], slices["slice"], strict=True)]
+
+
 def patient_columns(classes: Sequence[str]) -> list[str]:
     """The columns of patients.csv."""
     return [
@@ -104,9 +111,7 @@ def patient_row(patient: str, found: PatientPrediction) -> dict[str, Any]:
     """A row of patients.csv; `carried_by` is text: the slices of the largest shares, with ; between them."""
     low, high = found.interval or (None, None)
     table = found.slices
-    one_file = table["path"].nunique() == 1
-    names = [f"{plane} {number}" for plane, number in zip(table["plane"], table["slice"], strict=True)]
-    names = names if one_file else table["path"].tolist()
+    names = slice_names(table)
     shares = table["share"].to_numpy()
     carrying = [k for k in np.argsort(-shares, kind="stable")[:CARRYING] if shares[k] >= LEAST_SHARE]
     outside = None if found.out_of_distribution is None else int(table["out_of_distribution"].sum())

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from brainmri.data.dataset import class_without_tumour
 from brainmri.metrics.bootstrap import auroc_bootstrap, group_bootstrap
 from brainmri.metrics.detection import SPECIFICITY, operating_point
-from brainmri.metrics.pooling import DEFAULT, MEAN, MIN_PATIENTS, best, compare, fit_learned, pool, pool_classes
+from brainmri.metrics.pooling import DEFAULT, MEAN, MIN_PATIENTS, best, compare, fit_learned, pool_classes
 from brainmri.schemas import OperatingPoint, PatientScores, Pooling, PoolingRule, TumourThreshold, Unit
 
 PATIENTS = {"patient": "patients", "group": "groups"}
@@ -97,7 +97,7 @@ def choose_pooling(validation: SliceTable, classes: list[str]) -> Pooling:
             reason = f"By {by_whom}, no rule is better than the default by more than the standard error."
         else:
             reason = f"By {by_whom}, it tells the two apart best, by more than the standard error."
-    healthy = [one for one, has in zip(tumour, ill, strict=True) if not has]
+    healthy = [one for one, has in zip(found.slices, ill, strict=True) if not has]
     return Pooling(
         rule=rule,
         default=DEFAULT.name,
@@ -108,8 +108,8 @@ def choose_pooling(validation: SliceTable, classes: list[str]) -> Pooling:
         others=others,
         comparison=comparison,
         specificity_on_validation=SPECIFICITY,
-        threshold=_threshold(healthy, rule),
-        threshold_of_mean=_threshold(healthy, MEAN),
+        threshold=_threshold(healthy, negative, rule),
+        threshold_of_mean=_threshold(healthy, negative, MEAN),
         threshold_patients=len(healthy),
         threshold_slices=float(np.median([len(one) for one in healthy])) if healthy else None,
     )
@@ -175,11 +175,12 @@ def _patients(table: SliceTable, negative: int | None) -> _Patients:
     return _Patients(ids.tolist(), np.array(labels), slices, left_out)
 
 
-def _threshold(healthy: Sequence[NDArray[np.float64]], rule: PoolingRule) -> float | None:
+def _threshold(healthy: Sequence[NDArray[np.float64]], negative: int, rule: PoolingRule) -> float | None:
     """The tumour probability that 95 % of these patients do not exceed; None without any."""
     if not healthy:
         return None
-    return float(np.quantile([pool(one, rule)[0] for one in healthy], SPECIFICITY, method="higher"))
+    scores = [1 - pool_classes(one, negative, rule)[0][negative] for one in healthy]  # to the last bit as `_point`
+    return float(np.quantile(scores, SPECIFICITY, method="higher"))
 
 
 def _point(
