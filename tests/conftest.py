@@ -46,6 +46,12 @@ def example_predictions(classes: list[str], n: int, seed: int) -> tuple[np.ndarr
     return labels, powers / powers.sum(axis=1, keepdims=True), [f"g{i // 4:05d}" for i in range(n)]
 
 
+def example_patients(labels: np.ndarray) -> list[str]:
+    """A patient for every four images of one class."""
+    place = (labels[:, None] == labels[None, :]).cumsum(axis=1).diagonal()
+    return [f"p{label}-{number // 4}" for label, number in zip(labels, place, strict=True)]
+
+
 @pytest.fixture
 def reject_record() -> dict[str, Any]:
     """An OOD detector's part of `uncertainty.json`, with two OOD test sets and one that is absent."""
@@ -103,8 +109,8 @@ def make_run(tmp_path: Path) -> MakeRun:
         (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
         uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
         tables = {
-            split: SliceTable(y, p, groups, [str(k) for k in range(len(y))], "group")
-            for split, (y, p, groups) in splits.items()
+            split: SliceTable(y, p, example_patients(y), [str(k) for k in range(len(y))], "patient")
+            for split, (y, p, _) in splits.items()
         }
         pooling = choose_pooling(tables["validation"], classes)
         uncertainty = uncertainty.model_copy(update={"pooling": pooling})

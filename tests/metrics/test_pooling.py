@@ -7,7 +7,7 @@ from sklearn.metrics import roc_auc_score
 
 from brainmri.metrics.bootstrap import auroc_bootstrap, auroc_resamples
 from brainmri.metrics.patients import SliceTable, choose_pooling, patient_scores
-from brainmri.metrics.pooling import DEFAULT, RULES, best, compare, fit_learned, pool, pool_classes
+from brainmri.metrics.pooling import DEFAULT, FEATURES, RULES, best, compare, fit_learned, pool, pool_classes
 from brainmri.schemas import PoolingRule, PoolingScore, TumourThreshold
 
 CLASSES = ["glioma", "notumor", "pituitary"]
@@ -15,7 +15,7 @@ PLAIN = [PoolingRule(name=name) for name in RULES if name != "learned"]
 LEARNED = PoolingRule(
     name="learned",
     intercept=-1.0,
-    coefficients=dict(most_suspicious=0.5, top_10_percent=0.0, top_25_percent=0.0, top_50_percent=0.0, all=1.5),
+    coefficients=dict.fromkeys(FEATURES, 0.0) | {"most_suspicious": 0.5, "all": 1.5},
 )
 
 
@@ -36,7 +36,7 @@ def table(patients: list[np.ndarray], ill: np.ndarray, **changes) -> SliceTable:
     owner = np.repeat(np.arange(len(patients)), [len(one) for one in patients])
     labels = np.where(ill[owner] & (tumour > 0.4), 0, 1)
     values = np.stack([0.8 * tumour, 1 - tumour, 0.2 * tumour], axis=1)
-    content = dict(labels=labels, probabilities=values, patients=[f"p{k}" for k in owner], unit="patient")
+    content = {"labels": labels, "probabilities": values, "patients": [f"p{k}" for k in owner], "unit": "patient"}
     return SliceTable(**content | {"images": [str(k) for k in range(len(tumour))]} | changes)
 
 
