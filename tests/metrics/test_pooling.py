@@ -115,8 +115,13 @@ def test_validation_chooses(lesion: int, good: set[str], bad: str) -> None:
     else:  # any rule tells them apart
         assert chosen.rule == DEFAULT
         assert "no rule is better than the default" in chosen.reason
-    healthy = [pool(one, chosen.rule)[0] for one, has in zip(patients, ill, strict=True) if not has]
-    assert chosen.threshold == pytest.approx(np.quantile(healthy, 0.95, method="higher"), abs=1e-12)
+    scores = np.array([pool(one, chosen.rule)[0] for one in patients])
+    low = np.quantile(scores[~ill], 0.95, method="higher")
+    next_one = scores[ill & (scores > low + 1e-12)].min()
+    assert low <= chosen.threshold < next_one
+    assert np.log(chosen.threshold / (1 - chosen.threshold)) == pytest.approx(
+        np.log([low / (1 - low), next_one / (1 - next_one)]).mean()
+    )
     assert chosen.threshold_patients == 30
     assert chosen.threshold_slices == 40
 
@@ -204,3 +209,12 @@ def test_the_area_is_resampled_by_group_and_paired() -> None:
     tied = auroc_resamples([0.5, 0.5, 0.5, 0.5], [True, True, False, False], ["a", "b", "c", "d"])
     assert set(tied[~np.isnan(tied)]) == {0.5}
     assert auroc_bootstrap([0.1, 0.9, 0.8], [False, True, True], ["a", "b", "c"]) is None
+
+
+def test_a_threshold_of_few_healthy_patients_stays_away_from_them() -> None:
+    """Four patients of next to nothing: the fifth may well be a little higher."""
+    ill = np.array([False] * 4 + [True] * 11)
+    patients = [np.full(6, 1e-5 * (k + 1)) for k in range(4)] + [np.full(6, 0.99)] * 11
+    chosen = choose_pooling(table(patients, ill), CLASSES)
+    assert chosen.chosen_on is None
+    assert 1e-2 < chosen.threshold < 0.5

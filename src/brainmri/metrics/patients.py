@@ -7,11 +7,12 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
+from scipy.special import expit
 
 from brainmri.data.dataset import class_without_tumour
 from brainmri.metrics.bootstrap import auroc_bootstrap, group_bootstrap
 from brainmri.metrics.detection import SPECIFICITY, operating_point
-from brainmri.metrics.pooling import DEFAULT, MEAN, MIN_PATIENTS, best, compare, fit_learned, pool_classes
+from brainmri.metrics.pooling import DEFAULT, MEAN, MIN_PATIENTS, best, compare, fit_learned, log_odds, pool_classes
 from brainmri.schemas import OperatingPoint, PatientScores, Pooling, PoolingRule, TumourThreshold, Unit
 
 PATIENTS = {"patient": "patients", "group": "groups"}
@@ -97,7 +98,7 @@ def choose_pooling(validation: SliceTable, classes: list[str]) -> Pooling:
             reason = f"By {by_whom}, no rule is better than the default by more than the standard error."
         else:
             reason = f"By {by_whom}, it tells the two apart best, by more than the standard error."
-    healthy = [one for one, has in zip(found.slices, ill, strict=True) if not has]
+    healthy = [len(one) for one, has in zip(found.slices, ill, strict=True) if not has]
     return Pooling(
         rule=rule,
         default=DEFAULT.name,
@@ -108,10 +109,10 @@ def choose_pooling(validation: SliceTable, classes: list[str]) -> Pooling:
         others=others,
         comparison=comparison,
         specificity_on_validation=SPECIFICITY,
-        threshold=_threshold(healthy, negative, rule),
-        threshold_of_mean=_threshold(healthy, negative, MEAN),
+        threshold=_threshold(found, negative, rule),
+        threshold_of_mean=_threshold(found, negative, MEAN),
         threshold_patients=len(healthy),
-        threshold_slices=float(np.median([len(one) for one in healthy])) if healthy else None,
+        threshold_slices=float(np.median(healthy)) if healthy else None,
     )
 
 
@@ -175,12 +176,21 @@ def _patients(table: SliceTable, negative: int | None) -> _Patients:
     return _Patients(ids.tolist(), np.array(labels), slices, left_out)
 
 
-def _threshold(healthy: Sequence[NDArray[np.float64]], negative: int, rule: PoolingRule) -> float | None:
-    """The tumour probability that 95 % of these patients do not exceed; None without any."""
-    if not healthy:
+def _threshold(patients: _Patients, negative: int, rule: PoolingRule) -> float | None:
+    """A tumour probability that 95 % of the patients without a tumour do not exceed; None without any.
+
+    It lies in the middle, by log-odds, between theirs and the next patient's with a tumour: where the two kinds are far
+    apart and those without a tumour are few, a threshold right at theirs would call every new one a little above ill.
+    """
+    ill = patients.labels != negative
+    if ill.all():
         return None
-    scores = [1 - pool_classes(one, negative, rule)[0][negative] for one in healthy]  # to the last bit as `_point`
-    return float(np.quantile(scores, SPECIFICITY, method="higher"))
+    scores = np.array([1 - pool_classes(one, negative, rule)[0][negative] for one in patients.slices])
+    low = float(np.quantile(scores[~ill], SPECIFICITY, method="higher"))
+    above = scores[ill & (scores > low)]
+    if not len(above):
+        return low
+    return max(low, float(expit(log_odds(np.array([low, above.min()])).mean())))
 
 
 def _point(

@@ -60,7 +60,7 @@ def pool(tumour: NDArray[np.float64], rule: PoolingRule) -> tuple[float, NDArray
     if rule.name == "learned":
         assert rule.intercept is not None and rule.coefficients is not None
         slope = sum(rule.coefficients.values())
-        return float(expit(rule.intercept + slope * (shares @ _log_odds(tumour)))), shares
+        return float(expit(rule.intercept + slope * (shares @ log_odds(tumour)))), shares
     return float(shares @ tumour), shares
 
 
@@ -174,12 +174,13 @@ def _first(n: int, count: int) -> NDArray[np.float64]:
     return np.where(np.arange(n) < count, 1 / count, 0.0)
 
 
-def _log_odds(tumour: NDArray[np.float64]) -> NDArray[np.float64]:
+def log_odds(tumour: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of probabilities, which are taken for at least a millionth and at most 1 - that."""
     return np.asarray(logit(np.clip(tumour, CERTAIN, 1 - CERTAIN)))
 
 
 def _features(tumour: NDArray[np.float64]) -> NDArray[np.float64]:
-    ordered = -np.sort(-_log_odds(tumour))
+    ordered = -np.sort(-log_odds(tumour))
     return np.array([ordered[: _count(len(ordered), share)].mean() for share in FEATURES.values()])
 
 

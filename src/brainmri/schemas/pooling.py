@@ -53,7 +53,8 @@ class Pooling(Record):
         tumours, others: numbers of validation patients with and without a tumour that have several distinct slices.
         comparison: of every rule on those patients; empty where there are too few.
         specificity_on_validation: share of validation patients without a tumour that must not be called one.
-        threshold: a patient with a higher tumour probability is called one with a tumour; None without such patients.
+        threshold: a patient with a higher tumour probability is called one with a tumour; between the probability that
+            this share of them do not exceed and the next one of a patient with a tumour. None without such patients.
         threshold_of_mean: the same for the rule "mean", to compare with. threshold_patients: that set it.
         threshold_slices: the median of their numbers of distinct slices.
     """
