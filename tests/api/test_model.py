@@ -121,9 +121,9 @@ def test_a_scan_is_pooled(model: brainmri.LoadedModel, tmp_path: Path) -> None:
     assert sorted(table["slice"]) == list(range(6))
     counted = table[~table["out_of_distribution"]] if not found.out_of_distribution else table
     assert counted["tumour_probability"].is_monotonic_decreasing
-    # Too few patients of the tiny set have several slices and no tumour, so that the default pools: the first quarter.
-    assert found.pooling == model.pooling.rule.name == "top_25_percent"
-    first = counted.head(math.ceil(len(counted) / 4))
+    # Too few patients of the tiny set have several slices and no tumour, so that the default pools: the first half.
+    assert found.pooling == model.pooling.rule.name == "top_50_percent"
+    first = counted.head(math.ceil(len(counted) / 2))
     assert found.tumour_probability == pytest.approx(first["tumour_probability"].mean())
     assert table["share"].sum() == pytest.approx(1)
     assert first["share"].tolist() == pytest.approx([1 / len(first)] * len(first))

@@ -167,5 +167,5 @@ def test_the_slices_that_carry_an_answer_are_shown(trained: Trained, tmp_path: P
     order = sorted(answers, key=lambda one: -float(answers[one]["tumour_probability"]))
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert [heading.replace("&lt;", "<").replace("&gt;", ">") for heading in headings[:2]] == order
-    assert "share 33.3 %" in page or "share 50.0 %" in page or "share 100.0 %" in page
+    assert re.search(r"share [1-9][\d.]+ %", page)
     assert run_here("predict.py", *arguments[:2], "--show", tmp_path / "shown").returncode == 2  # of other inputs

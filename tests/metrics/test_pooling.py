@@ -81,7 +81,7 @@ def test_learned_pooling_follows_the_log_odds_and_never_falls_with_suspicion() -
 
 def test_classes_share_the_tumour_probability_as_the_carrying_slices_say() -> None:
     values = np.array([[0.7, 0.2, 0.1], [0.0, 1.0, 0.0], [0.0, 0.9, 0.1], [0.1, 0.9, 0.0]])
-    found, shares = pool_classes(values, 1, DEFAULT)
+    found, shares = pool_classes(values, 1, PoolingRule(name="top_25_percent"))
     assert (found.tolist(), shares.tolist()) == (pytest.approx([0.7, 0.2, 0.1]), [1, 0, 0, 0])
     assert pool_classes(values, 1, PLAIN[0])[0] == pytest.approx(values.mean(axis=0))
     assert pool_classes(values, None, PLAIN[0])[0] == pytest.approx(values.mean(axis=0))

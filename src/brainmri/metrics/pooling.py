@@ -27,7 +27,9 @@ from brainmri.schemas import PoolingRule, PoolingScore
 TOP = {"mean": 1.0, "top_50_percent": 0.5, "top_25_percent": 0.25, "top_10_percent": 0.1}  # shares of the slices
 COUNTED = {"top_3": 3, "max": 1}  # slices
 RULES = (*TOP, *COUNTED, "noisy_or", "learned")
-DEFAULT = PoolingRule(name="top_25_percent")
+# The half, since a network that sees heads from elsewhere takes a fifth of their healthy slices for a tumour, and the
+# mean misses tumours that fill a third of a head: seen on 47 whole scans by which no rule of any run is chosen.
+DEFAULT = PoolingRule(name="top_50_percent")
 MEAN = PoolingRule(name="mean")
 FEATURES = {"most_suspicious": 0.0, "top_10_percent": 0.1, "top_25_percent": 0.25, "top_50_percent": 0.5, "all": 1.0}
 MIN_PATIENTS = 10  # with a tumour, and without one, by whom a rule is chosen
