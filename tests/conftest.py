@@ -46,6 +46,12 @@ def example_predictions(classes: list[str], n: int, seed: int) -> tuple[np.ndarr
     return labels, powers / powers.sum(axis=1, keepdims=True), [f"g{i // 4:05d}" for i in range(n)]
 
 
+def example_patients(labels: np.ndarray) -> list[str]:
+    """A patient for every four images of one class."""
+    place = (labels[:, None] == labels[None, :]).cumsum(axis=1).diagonal()
+    return [f"p{label}-{number // 4}" for label, number in zip(labels, place, strict=True)]
+
+
 @pytest.fixture
 def reject_record() -> dict[str, Any]:
     """An OOD detector's part of `uncertainty.json`, with two OOD test sets and one that is absent."""
@@ -82,6 +88,7 @@ def make_run(tmp_path: Path) -> MakeRun:
     """
     from brainmri.metrics.calibration import uncertainty_record
     from brainmri.metrics.classification import evaluate_predictions
+    from brainmri.metrics.patients import SliceTable, choose_pooling, patient_scores
     from brainmri.models.introspect import resolve
     from brainmri.recipe import recipe_names
     from brainmri.schemas import write
@@ -101,10 +108,17 @@ def make_run(tmp_path: Path) -> MakeRun:
         }
         (val_y, val_p, _), (test_y, test_p, test_groups) = splits.values()
         uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, classes, test_groups=test_groups)
+        tables = {
+            split: SliceTable(y, p, example_patients(y), [str(k) for k in range(len(y))], "patient")
+            for split, (y, p, _) in splits.items()
+        }
+        pooling = choose_pooling(tables["validation"], classes)
+        uncertainty = uncertainty.model_copy(update={"pooling": pooling})
         figures = {split: evaluate_predictions(y, p, groups, classes) for split, (y, p, groups) in splits.items()}
         scores = {split: figures.as_json() for split, figures in figures.items()}
         result = {**result_of_example(classes, seed), **scores, "train": None}
-        result |= {key: uncertainty.as_json()[key] for key in ("calibration", "conformal", "ood")}
+        result |= {key: uncertainty.as_json()[key] for key in ("calibration", "conformal", "ood", "pooling")}
+        result["patients"] = patient_scores(tables["test"], classes, pooling, None).as_json()
         for key, value in changes.items():
             *parents, last = key.split("__")
             place = result

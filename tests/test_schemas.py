@@ -30,7 +30,17 @@ from .demo.conftest import Edit, network, run  # noqa: F401
 DESIGN = {
     *("schema_version", "arch", "protocol", "seed", "split_seed", "fold", "weights", "normalize", "command", "created"),
     *("data", "parameters", "training", "test", "validation", "train", "calibration", "conformal", "ood", "floors"),
-    *("environment", "recipe_title", "source", "published", "detection", "model_sha256", "sites"),
+    *(
+        "environment",
+        "recipe_title",
+        "source",
+        "published",
+        "detection",
+        "patients",
+        "pooling",
+        "model_sha256",
+        "sites",
+    ),
 }
 
 

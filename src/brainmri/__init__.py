@@ -20,8 +20,9 @@ if TYPE_CHECKING:
     from brainmri.audit.api import audit
     from brainmri.data.dataset import PreparedData as Dataset
     from brainmri.evaluation.evaluate import Evaluation
-    from brainmri.evaluation.inference import PatientPrediction, Prediction
+    from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.model import LoadedModel, load_model
+    from brainmri.evaluation.pooling import PatientPrediction
     from brainmri.io.inputs import read_scan
     from brainmri.io.scan import Scan
     from brainmri.schemas import AuditReport
@@ -47,7 +48,7 @@ _HOMES = {
     "Dataset": "brainmri.data.dataset:PreparedData",
     "Evaluation": "brainmri.evaluation.evaluate:Evaluation",
     "LoadedModel": "brainmri.evaluation.model:LoadedModel",
-    "PatientPrediction": "brainmri.evaluation.inference:PatientPrediction",
+    "PatientPrediction": "brainmri.evaluation.pooling:PatientPrediction",
     "Prediction": "brainmri.evaluation.inference:Prediction",
     "Scan": "brainmri.io.scan:Scan",
     "audit": "brainmri.audit:",  # the room, which can be called; importing it sets this very name

@@ -10,6 +10,21 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from brainmri.schemas import DataSummary, Published, RunResult, TrainingPart
 
+POOLING = {
+    "mean": "the mean of all slices",
+    "top_50_percent": "the mean of the most suspicious half of the slices",
+    "top_25_percent": "the mean of the most suspicious quarter of the slices",
+    "top_10_percent": "the mean of the most suspicious tenth of the slices",
+    "top_3": "the mean of the three most suspicious slices",
+    "max": "the most suspicious slice",
+    "noisy_or": "noisy-or, as if slices erred independently",
+    "learned": "a logistic regression on the slices, learnt on validation patients",
+}
+PATIENT_UNIT = {
+    "patient": "The patient of every image is known.",
+    "group": "Not every image has a known patient, so that groups stand for patients: images that are alike, as far as "
+    "that can be told. A group may hold several patients, and a patient may stand in several groups.",
+}
 BASELINES = {
     "majority": "Always the most frequent class",
     "nearest_neighbour": "Nearest training image (64x64 pixels)",
@@ -61,6 +76,11 @@ def with_interval(share: float | None, bounds: list[float] | None) -> str:
 def interval(bounds: list[float] | None) -> str:
     """Two shares in 0..1 as text: "[94.1, 96.9]", in percent; nothing for None."""
     return "" if bounds is None else f"[{100 * bounds[0]:.1f}, {100 * bounds[1]:.1f}]"
+
+
+def bounds(values: list[float] | None) -> str:
+    """Two numbers as text: "[0.941, 0.969]"; nothing for None."""
+    return "" if values is None else f"[{values[0]:.3f}, {values[1]:.3f}]"
 
 
 def duration(seconds: float | None) -> str:

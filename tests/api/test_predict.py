@@ -1,6 +1,7 @@
 """`brainmri predict`: three tables, from files, folders, ZIP files, series and volumes."""
 
 import csv
+import re
 from pathlib import Path
 
 import pandas as pd
@@ -47,6 +48,16 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
         assert set(row["prediction_set"].split(";")) <= {*classes, "{}"}
 
     (patient,) = rows(out.parent / "patients.csv")
+    assert list(patient) == [
+        *("patient", "predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
+        *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "most_suspicious", "carried_by"),
+    ]
+    record = read_result(trained.run).pooling
+    assert (patient["pooling"], float(patient["threshold"])) == (record.rule.name, pytest.approx(record.threshold))
+    assert patient["tumour"] == str(float(patient["tumour_probability"]) > record.threshold).lower()
+    shares = dict(one.removesuffix(" %)").split(" (") for one in patient["carried_by"].split(";"))
+    assert set(shares) <= {row["path"] for row in found}
+    assert sum(map(int, shares.values())) == pytest.approx(100, abs=2)
     assert (patient["patient"], patient["slices"]) == (str(tmp_path / "in" / "series"), "6")
     of_series = [row for row in found if row["patient"]]
     assert patient["most_suspicious"] in {row["path"] for row in of_series}
@@ -133,3 +144,28 @@ def test_a_mistake_is_one_sentence(trained: Trained, arguments: list[str], says:
     assert done.stderr.startswith("error: ")
     assert says in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+def test_the_slices_that_carry_an_answer_are_shown(trained: Trained, tmp_path: Path) -> None:
+    """Of a volume, a series and patients whose images lie in files of their own; nothing of another is drawn."""
+    write_series(tmp_path / "in" / "series", volume())
+    names = [path.relative_to(trained.data).as_posix() for path in sorted((trained.data / "test").rglob("*.png"))]
+    (tmp_path / "groups.csv").write_text("file_name,group_id\n" + "".join(f"{name},<p0>\n" for name in names[:9]))
+    arguments = [trained.run, trained.data, tmp_path / "in", "--groups", tmp_path / "groups.csv"]
+    arguments += ["--out", tmp_path / "out" / "p.csv", "--show", tmp_path / "shown"]
+    done = run_here("predict.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    page = (tmp_path / "shown" / "patients.html").read_text(encoding="utf-8")
+    assert f"The slices that carry each answer: {tmp_path / 'shown' / 'patients.html'}" in done.stdout
+    assert "&lt;p0&gt;" in page
+    pictures = re.findall(r'<img src="(slices/[\d-]+\.jpg)"', page)
+    assert len(pictures) == len(set(pictures)) == 12  # six of each
+    assert sorted(pictures) == sorted(
+        file.relative_to(tmp_path / "shown").as_posix() for file in (tmp_path / "shown" / "slices").iterdir()
+    )
+    answers = {row["patient"]: row for row in rows(tmp_path / "out" / "patients.csv")}
+    order = sorted(answers, key=lambda one: -float(answers[one]["tumour_probability"]))
+    headings = re.findall(r"<h2>(.*?)</h2>", page)
+    assert [heading.replace("&lt;", "<").replace("&gt;", ">") for heading in headings[:2]] == order
+    assert re.search(r"share [1-9][\d.]+ %", page)
+    assert run_here("predict.py", *arguments[:2], "--show", tmp_path / "shown").returncode == 2  # of other inputs

@@ -36,6 +36,7 @@ def test_card_reads_as_a_whole(make_run):
         "# ResNet-50, all weights trained",
         "## Use",
         "## Results on the test split",
+        "### One answer for a patient",
         "## What it refuses",
         "## Data",
         "## Training",
@@ -46,6 +47,8 @@ def test_card_reads_as_a_whole(make_run):
     assert re.search(r"\| \*\*this network\*\* \| \*\*\d\d\.\d % \[\d\d\.\d, \d\d\.\d\]\*\* \|", text)
     assert "| baseline: Nearest training image (64x64 pixels) | 82.3 % |" in text
     assert re.search(r"^\| glioma( \| \d\d\.\d %){3} \| 0\.\d{3} \| \d+ \|$", text, flags=re.MULTILINE)
+    assert re.search(r"^\| patients, pooled \| \d+ \| \d+\.\d % \[\d+\.\d, \d+\.\d\] \| ", text, flags=re.MULTILINE)
+    assert "the mean of the most suspicious half of the slices" in text
     assert "No group stands in more than one split" in text
     assert text.count("not a medical device") == 1
     assert "timm/resnet50.tv_in1k@4f1d sha256:0123abcd" in text

@@ -11,7 +11,6 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-import pandas as pd
 
 from brainmri.cli.command import call, log_to_terminal
 
@@ -26,9 +25,8 @@ def main() -> None:
     from brainmri.environment import keep_freed_memory, use_cpu_well
     from brainmri.evaluation.inference import read_predictions
     from brainmri.evaluation.ood.fit import fit_ood_detector
-    from brainmri.metrics.calibration import uncertainty_record
     from brainmri.models.load import load_classifier, load_processor
-    from brainmri.runs.finalize import write_run
+    from brainmri.runs.finalize import measure, scored_split, write_run
     from brainmri.schemas import EARLIER_ARRAYS, EARLIER_UNCERTAINTY, read_result
 
     log_to_terminal()
@@ -41,16 +39,16 @@ def main() -> None:
     keep_freed_memory()
     use_cpu_well()
     ood = fit_ood_detector(run, load_classifier(str(run)), load_processor(str(run)), data)
-    splits = [read_predictions(run / "predictions.csv", split, data.classes) for split in ("validation", "test")]
-    (val_y, val_p), (test_y, test_p) = (map(np.array, split) for split in splits)
-    table = pd.read_csv(run / "predictions.csv", dtype=str, keep_default_na=False)
-    groups = table.loc[table["split"] == "test", "group_id"].tolist()
-    uncertainty = uncertainty_record(val_y, val_p, test_y, test_p, data.classes, test_groups=groups, ood=ood)
-    parts = {key: getattr(uncertainty, key) for key in ("calibration", "conformal", "ood")}
-    write_run(run, result.model_copy(update=parts), uncertainty)
+    splits = {
+        split: scored_split(data, split, np.array(read_predictions(run / "predictions.csv", split, data.classes)[1]))
+        for split in ("validation", "test")
+    }
+    measured = measure(splits, data.classes, ood)
+    parts = {key: getattr(measured.uncertainty, key) for key in ("calibration", "conformal", "ood", "pooling")}
+    write_run(run, result.model_copy(update=parts | {"patients": measured.patients}), measured.uncertainty)
     for earlier in (EARLIER_UNCERTAINTY, EARLIER_ARRAYS):  # which nothing reads any more
         (run / earlier).unlink(missing_ok=True)
-    print(f"{run / 'uncertainty.json'}: {uncertainty.ood_reason or 'written'}; {run / 'report.html'} shows it")
+    print(f"{run / 'uncertainty.json'}: {measured.uncertainty.ood_reason or 'written'}; {run / 'report.html'} shows it")
 
 
 if __name__ == "__main__":

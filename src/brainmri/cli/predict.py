@@ -15,10 +15,12 @@ Writes three tables into one folder:
                    folder are not). prediction_set: plausible classes with ; between them, {} for none, empty where the
                    model has no conformal thresholds. out_of_distribution: true where the image is too far from those
                    of the training, so that the rest of its row should not be used.
-  patients.csv     a row for each volume, series and patient of --groups: patient,predicted,tumour_probability (the mean
-                   over slices that are not out of distribution),interval_low,interval_high (95 % of those slices lie
-                   between),slices,out_of_distribution (how many),most_suspicious (plane and number of a slice, or its
-                   file where each has its own)
+  patients.csv     a row for each volume, series and patient of --groups: patient,predicted,p_CLASS...,
+                   tumour_probability (of the slices that are not out of distribution, by the rule in pooling, which was
+                   chosen on the validation split of the run),pooling,threshold,tumour (true above the threshold),
+                   interval_low,interval_high (95 % of those slices lie between),slices,out_of_distribution (how many),
+                   most_suspicious (plane and number of a slice, or its file where each has its own),carried_by (the
+                   slices of the largest shares in the answer)
   rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same,
                    and the exit status is 1 only where there is none
 
@@ -41,11 +43,10 @@ from brainmri.cli.command import Parser, add_trust_remote_code, smaller_batches
 if TYPE_CHECKING:
     from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.model import LoadedModel
+    from brainmri.evaluation.pooling import PatientPrediction
     from brainmri.io.inputs import Input, Rejected, Slice
 
 PREDICTIONS, PATIENTS, REJECTED = "predictions.csv", "patients.csv", "rejected.csv"
-PATIENT_COLUMNS = ["patient", "predicted", "tumour_probability", "interval_low", "interval_high", "slices"]
-PATIENT_COLUMNS += ["out_of_distribution", "most_suspicious"]
 SHOWN = 10  # rows on the terminal
 
 
@@ -66,6 +67,12 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="CSV file_name,group_id of known patients, so that their images are pooled in patients.csv too; file_name "
         "is as in the column path, or relative to an INPUT",
+    )
+    parser.add_argument(
+        "--show",
+        type=Path,
+        metavar="DIR",
+        help="write DIR/patients.html: each patient's answer with pictures of the slices that carry it",
     )
     parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
     parser.add_argument("--overwrite", action="store_true", help="replace these files if they are of other inputs")
@@ -90,6 +97,7 @@ def main() -> int:
     from brainmri.evaluation.scored import weights_digest
     from brainmri.files import default_output, digest, output
     from brainmri.io.inputs import existing, found_inputs
+    from brainmri.reporting.patient_page import write_patient_page
 
     places = [existing(place) for place in arguments.inputs]
     use_cpu_well()
@@ -108,8 +116,16 @@ def main() -> int:
     ):
         if arguments.groups:
             found = with_patients(found, places, arguments.groups)
-        counts = _write(model, found, arguments.batch_size, new / out.name)
+        counts, answers = _write(model, found, arguments.batch_size, new / out.name)
+        if arguments.show:
+            with (
+                writing(arguments.show),
+                output(arguments.show, "predict", inputs, part="patients", overwrite=arguments.overwrite) as shown,
+            ):
+                write_patient_page(shown, model.name, answers, found)
     _tell(out, counts)
+    if arguments.show:
+        print(f"The slices that carry each answer: {arguments.show / 'patients.html'}")
     return 0 if counts["images"] else 1
 
 
@@ -146,8 +162,12 @@ def _state(place: Path) -> list[list[Any]]:
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
-def _write(model: LoadedModel, inputs: list[Input], batch_size: int, file: Path) -> dict[str, int]:
+def _write(
+    model: LoadedModel, inputs: list[Input], batch_size: int, file: Path
+) -> tuple[dict[str, int], dict[str, PatientPrediction]]:
     """Write the three tables, and return how many images, patients, images out of distribution and rejected there are.
+
+    Returns also the answer of each patient.
 
     Only the predictions of patients are kept in memory.
     """
@@ -175,8 +195,8 @@ def _write(model: LoadedModel, inputs: list[Input], batch_size: int, file: Path)
             counts["outside"] += bool(one.out_of_distribution)
             if one.patient:
                 patients[one.patient].append(one)
-    _write_patients(patients, file.parent / PATIENTS)
-    return counts | {"patients": len(patients)}
+    answers = _write_patients(patients, model, file.parent / PATIENTS)
+    return counts | {"patients": len(patients)}, answers
 
 
 def _slices(inputs: list[Input]) -> Iterator[Slice | Rejected]:
@@ -187,22 +207,21 @@ def _slices(inputs: list[Input]) -> Iterator[Slice | Rejected]:
         yield from one.slices()
 
 
-def _write_patients(patients: dict[str, list[Prediction]], file: Path) -> None:
-    from brainmri.evaluation.inference import patient_prediction
+def _write_patients(
+    patients: dict[str, list[Prediction]], model: LoadedModel, file: Path
+) -> dict[str, PatientPrediction]:
+    """Write patients.csv, and return the answer of each patient."""
+    from brainmri.evaluation.pooling import patient_columns, patient_prediction, patient_row
 
     with file.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.writer(stream, lineterminator="\n")
-        table.writerow(PATIENT_COLUMNS)
+        table = csv.DictWriter(stream, patient_columns(model.classes), lineterminator="\n")
+        table.writeheader()
+        found = {}
         for patient, predictions in patients.items():
-            found = patient_prediction(predictions)
-            low, high = found.interval or (None, None)
-            first = found.slices.iloc[0]
-            outside = sum(bool(one.out_of_distribution) for one in predictions)
-            values = [found.label, found.tumour_probability, low, high, len(predictions)]
-            values.append(None if found.out_of_distribution is None else outside)
-            one_file = len({one.path for one in predictions}) == 1
-            values.append(f"{first['plane']} {first['slice']}" if one_file else first["path"])
-            table.writerow([patient, *map(_text, values)])
+            found[patient] = patient_prediction(predictions, model.pooling)
+            row = patient_row(patient, found[patient])
+            table.writerow({name: _text(value) for name, value in row.items()})
+    return found
 
 
 def _text(value: Any) -> str:

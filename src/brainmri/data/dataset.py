@@ -14,7 +14,7 @@ import pandas as pd
 
 from brainmri.data.masks import Polygon, read_polygons
 from brainmri.errors import did_you_mean, paths_like, reading
-from brainmri.schemas import DatasetInfo, read
+from brainmri.schemas import DatasetInfo, Unit, read
 
 if TYPE_CHECKING:
     from datasets import DatasetDict
@@ -48,6 +48,11 @@ class PreparedData:
     def rows(self, split: str) -> np.ndarray:
         """Positions in `index` of the images of `split`, int64."""
         return np.flatnonzero(self.index["split"].to_numpy() == split)
+
+    def patient_unit(self) -> Unit:
+        """What a group is: a "patient" where the source named that of every image, else a "group"."""
+        images = sum(number for counts in self.info.counts.values() for number in counts.values())
+        return "patient" if self.info.simulated or self.info.settings.images_with_given_group >= images else "group"
 
     def outlines(self) -> dict[str, list[Polygon]]:
         """The outlines of tumours, by `source`; none where the folder has no `outlines.csv`."""

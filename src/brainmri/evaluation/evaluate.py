@@ -23,6 +23,7 @@ from brainmri.files import digest
 from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
 from brainmri.metrics.detection import detection_at
+from brainmri.metrics.patients import SliceTable, patient_scores
 from brainmri.schemas import (
     Baselines,
     Calibration,
@@ -105,6 +106,8 @@ def evaluate(
     missing = [name for name in match.classes if not scores.per_class[name].support]
     fitted = subject.uncertainty.calibration if subject.uncertainty else None
     calibrated = match.scored(apply_temperature(own, fitted.temperature)) if fitted else None
+    pooling = subject.uncertainty.pooling if subject.uncertainty else None
+    found = _detection(subject.result, labels, probabilities, index, match.classes)
     stand = relation(subject.result, data, split)
     own_test = stand.own_data and split == "test" and not left_out
     contents = EvaluationResult(
@@ -124,7 +127,21 @@ def evaluate(
         left_out=left_out,
         scores=sensitivity_only(scores) if missing else scores,
         missing_reason=_missing_reason(missing) if missing else None,
-        detection=_detection(subject.result, labels, probabilities, index, match.classes),
+        detection=found,
+        patients=patient_scores(
+            SliceTable(
+                labels,
+                probabilities if calibrated is None else calibrated,
+                groups,
+                index["duplicate_id"].tolist(),
+                data.patient_unit(),
+                answered.rejected,
+            ),
+            match.classes,
+            pooling,
+            found,
+        ),
+        pooling=pooling,
         calibration=_calibration(fitted, scores, labels, calibrated, index, match.classes),
         calibration_reason=None if fitted else "No temperature was stored with what is scored.",
         ood=None if answered.rejected is None else rejection(answered.rejected, correct, groups),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from PIL import Image
 from scipy.special import softmax
 
-from brainmri.data.dataset import class_without_tumour
 from brainmri.errors import reading
 from brainmri.evaluation.ood.features import see
 from brainmri.io.decode import upright_8_bit
@@ -138,59 +137,6 @@ def prediction_of(
         coverage=1 - conformal.alpha if conformal else None,
         ood_threshold=detector.threshold if detector else None,
         milliseconds=milliseconds,
-    )
-
-
-@dataclass(frozen=True)
-class PatientPrediction:
-    """What a model says of all slices of a scan.
-
-    Slices that are out of distribution do not count, unless all are.
-
-    Attributes:
-        label: the class with the highest mean probability.
-        probabilities: of each class, the mean over the slices that count, 0..1. In a whole volume a small tumour fills
-            few slices and moves the mean little: look at the first rows of `slices`.
-        tumour_probability: 1 - that of the class without a tumour, 0..1; None for a model that has no such class.
-        interval: the tumour probabilities between which 95 % of the slices that count lie. It says how much the slices
-            differ, not how sure the mean is: slices of one patient are alike. None where tumour_probability is.
-        out_of_distribution: whether all slices are; None for a model without an OOD detector.
-        slices: a row for each slice, the most suspicious first (those out of distribution last): the columns of
-            predictions.csv and tumour_probability.
-    """
-
-    label: str
-    probabilities: dict[str, float]
-    tumour_probability: float | None
-    interval: tuple[float, float] | None
-    out_of_distribution: bool | None
-    slices: pd.DataFrame = field(repr=False, compare=False)
-
-
-def patient_prediction(predictions: Sequence[Prediction]) -> PatientPrediction:
-    """Pool the slices of one scan (at least one), all by the same model."""
-    classes = list(predictions[0].probabilities)
-    table = pd.DataFrame([row_of(one) for one in predictions])
-    outside = np.array([bool(one.out_of_distribution) for one in predictions])
-    counted = table[~outside] if not outside.all() else table
-    means = {name: float(counted[f"p_{name}"].mean()) for name in classes}
-    without = class_without_tumour(classes)
-    tumour, interval = None, None
-    order = np.arange(len(table))
-    if without is not None:
-        suspicion = 1 - table[f"p_{without}"]
-        tumour = 1 - means[without]
-        low, high = np.quantile(suspicion[counted.index], [0.025, 0.975])
-        interval = (float(low), float(high))
-        order = np.lexsort((-suspicion, outside))
-        table["tumour_probability"] = suspicion
-    return PatientPrediction(
-        label=max(means, key=lambda name: means[name]),
-        probabilities=means,
-        tumour_probability=tumour,
-        interval=interval,
-        out_of_distribution=None if predictions[0].out_of_distribution is None else bool(outside.all()),
-        slices=table.iloc[order].reset_index(drop=True),
     )
 
 

@@ -12,8 +12,9 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.evaluation.inference import PatientPrediction, Prediction, infer, patient_prediction, prediction_of
+from brainmri.evaluation.inference import Prediction, infer, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.evaluation.pooling import PatientPrediction, patient_prediction
 from brainmri.files import sha256
 from brainmri.io.inputs import Rejected, Slice, found_inputs, read_scan, scan_and_files
 from brainmri.io.scan import Scan
@@ -21,6 +22,7 @@ from brainmri.models.introspect import on_hub
 from brainmri.models.load import class_names, load_classifier, load_processor
 from brainmri.schemas import (
     EARLIER_UNCERTAINTY,
+    Pooling,
     RunResult,
     Uncertainty,
     read_record,
@@ -71,6 +73,11 @@ class LoadedModel:
         """A class is in the prediction set where 1 - its uncalibrated probability is at most this; None without one."""
         conformal = self.uncertainty.conformal if self.uncertainty else None
         return conformal.threshold if conformal else None
+
+    @property
+    def pooling(self) -> Pooling | None:
+        """How the slices of a patient become one answer, as was chosen on the validation split; None without one."""
+        return self.uncertainty.pooling if self.uncertainty else None
 
     def predict(self, image: str | Path | Image.Image | NDArray[np.uint8]) -> Prediction:
         """Classify one image.
@@ -153,7 +160,7 @@ class LoadedModel:
         yield from self._of_batch(waiting)
 
     def predict_scan(self, scan: str | Path | Scan, batch_size: int = BATCH) -> PatientPrediction:
-        """Classify every slice of a scan, in the plane that it was acquired in, and pool them.
+        """Classify every slice of a scan, in the plane that it was acquired in, and pool them by the model's `pooling`.
 
         Args:
             scan: a volume (NIfTI), a folder with the files of one series or with the slices of one scan as images, a
@@ -165,12 +172,12 @@ class LoadedModel:
         Example:
             >>> study = model.predict_scan("series_folder/")
             >>> study.label, study.tumour_probability, study.interval
-            >>> study.slices.head()   # the most suspicious slices
+            >>> study.pooling, study.tumour, study.slices[["slice", "tumour_probability", "share"]].head()
         """
         name = "" if isinstance(scan, Scan) else str(scan)
         opened, files = (scan, [""] * len(scan)) if isinstance(scan, Scan) else scan_and_files(scan)
         found = self.predict_slices(_slices(opened, files, name), batch_size)
-        return patient_prediction([one for one in found if isinstance(one, Prediction)])
+        return patient_prediction([one for one in found if isinstance(one, Prediction)], self.pooling)
 
     def _of_batch(self, batch: list[Slice | Rejected]) -> Iterator[Prediction | Rejected]:
         images = [one.image for one in batch if isinstance(one, Slice)]

@@ -11,7 +11,10 @@ from brainmri.evaluation.run_warnings import start_of_training, warnings_of
 from brainmri.schemas import RunResult
 from brainmri.wording import (
     DASH,
+    PATIENT_UNIT,
+    POOLING,
     baseline_rows,
+    bounds,
     change,
     duration,
     epochs,
@@ -55,7 +58,8 @@ def _templates(packages: tuple[str, ...]) -> jinja2.Environment:
         lstrip_blocks=True,
     )
     environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, epochs=epochs)
-    environment.globals["change"] = change
+    environment.filters["bounds"] = bounds
+    environment.globals.update(change=change, pooling_rule=POOLING.__getitem__, patient_unit=PATIENT_UNIT.__getitem__)
     return environment
 
 

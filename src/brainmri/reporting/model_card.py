@@ -10,7 +10,18 @@ from typing import TYPE_CHECKING, Any
 from brainmri.data.provenance import ORIGINS
 from brainmri.reporting.html import shown
 from brainmri.schemas import DataSummary, RunResult, read_result
-from brainmri.wording import change, data_title, duration, epochs, interval, number, percent
+from brainmri.wording import (
+    PATIENT_UNIT,
+    POOLING,
+    bounds,
+    change,
+    data_title,
+    duration,
+    epochs,
+    interval,
+    number,
+    percent,
+)
 
 if TYPE_CHECKING:
     import jinja2
@@ -107,8 +118,9 @@ def card_templates() -> jinja2.Environment:
         keep_trailing_newline=True,
     )
     environment.filters.update(percent=percent, duration=duration, number=number, interval=interval, epochs=epochs)
+    environment.filters["bounds"] = bounds
     environment.filters["cell"] = _cell
-    environment.globals["change"] = change
+    environment.globals.update(change=change, pooling_rule=POOLING.__getitem__, patient_unit=PATIENT_UNIT.__getitem__)
     return environment
 
 

@@ -11,14 +11,17 @@ from brainmri.evaluation.inference import read_predictions, write_predictions
 from brainmri.reporting import plots
 from brainmri.reporting.html import embedded_figures, shown, write_page
 from brainmri.reporting.robustness_report import read_study
-from brainmri.schemas import EvaluationResult, MapsResult, read, read_result, read_uncertainty, write
+from brainmri.schemas import EvaluationResult, MapsResult, PatientScores, read, read_result, read_uncertainty, write
 from brainmri.wording import (
     BASELINES,
     DASH,
+    POOLING,
     RESEARCH_ONLY,
     SINGLE_SLICES,
+    bounds,
     data_title,
     interval,
+    number,
     percent,
     with_interval,
 )
@@ -163,6 +166,7 @@ def summary(contents: EvaluationResult, out: Path) -> str:
             lines.append(f"  {'tumours found':44s} {percent(found.sensitivity)} {interval(found.sensitivity_ci95)}")
         if found.specificity is not None:
             lines.append(f"  {'others left alone':44s} {percent(found.specificity)} {interval(found.specificity_ci95)}")
+    lines += _of_patients(contents.patients)
     if refused := contents.ood:
         kept = f"accuracy on the others {percent(refused.kept_accuracy)} {interval(refused.kept_accuracy_ci95)}"
         lines.append(f"  {'refused by its OOD detector':44s} {percent(refused.rejected)}, {kept}")
@@ -170,6 +174,24 @@ def summary(contents: EvaluationResult, out: Path) -> str:
     lines += [contents.relation, *filter(None, [contents.missing_reason])]
     lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents.warnings]
     return "\n".join([*lines, f"Everything is in {out}: open {out / 'evaluation.html'}"])
+
+
+def _of_patients(scores: PatientScores | None) -> list[str]:
+    """Sensitivity, specificity and AUROC by patient, in lines; without a threshold by the likeliest class alone."""
+    if scores is None or (point := scores.pooled) is None:
+        return []
+    unit, by = f"{scores.unit}s", "" if scores.threshold is not None else ", by the likeliest class"
+    found, left = point.sensitivity, point.specificity
+    if scores.threshold is None:
+        found, left = point.sensitivity_of_likeliest, point.specificity_of_likeliest
+    lines = [f"By {scores.unit} ({scores.n:,}; {POOLING[scores.rule]}{by}):"]
+    if found is not None:
+        lines.append(f"  {unit + ' with a tumour found':44s} {percent(found)} {interval(point.sensitivity_ci95)}")
+    if left is not None:
+        lines.append(f"  {f'other {unit} left alone':44s} {percent(left)} {interval(point.specificity_ci95)}")
+    if point.auroc is not None:
+        lines.append(f"  {'AUROC':44s} {number(point.auroc)} {bounds(point.auroc_ci95)}")
+    return lines
 
 
 def _data_title(contents: EvaluationResult) -> str:

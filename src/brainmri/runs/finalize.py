@@ -19,9 +19,10 @@ from brainmri.evaluation.baselines import cached_baselines, streamed_baselines
 from brainmri.evaluation.inference import predictions_table, write_predictions
 from brainmri.evaluation.ood.fit import fit_ood_detector
 from brainmri.files import finishing, sha256
-from brainmri.metrics.calibration import uncertainty_record
+from brainmri.metrics.calibration import apply_temperature, uncertainty_record
 from brainmri.metrics.classification import evaluate_predictions
 from brainmri.metrics.detection import detection
+from brainmri.metrics.patients import SliceTable, choose_pooling, patient_scores
 from brainmri.models.introspect import resolve
 from brainmri.models.load import save_model
 from brainmri.models.preprocessing import image_processor
@@ -36,10 +37,12 @@ from brainmri.schemas import (
     Detection,
     OODRecord,
     Parameters,
+    PatientScores,
     RunResult,
     Scores,
     TrainingPart,
     Uncertainty,
+    Unit,
     write,
     write_result,
 )
@@ -81,20 +84,30 @@ class ScoredSplit:
         labels: (N,) class numbers.
         probabilities: (N, C), uncalibrated.
         groups, sites: (N,) group ids, and where each image comes from ("" if not known).
+        images: (N,) `duplicate_id`: copies of one image share it. unit: what a group is.
     """
 
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     groups: list[str]
     sites: list[str]
+    images: list[str]
+    unit: Unit
+
+    def slice_table(self, temperature: float) -> SliceTable:
+        """What is measured by patient: calibrated, as `predict` pools them."""
+        return SliceTable(
+            self.labels, apply_temperature(self.probabilities, temperature), self.groups, self.images, self.unit
+        )
 
 
 @dataclass(frozen=True)
 class Measured:
-    """What follows from the predictions of a run. scores: of each split."""
+    """What follows from the predictions of a run. scores: of each split. patients: of the test split."""
 
     scores: dict[str, Scores]
     detection: Detection | None
+    patients: PatientScores
     uncertainty: Uncertainty
 
 
@@ -120,7 +133,7 @@ def finalize(
             for split in ("validation", "test")
         ]
         write_predictions(pd.concat(tables), run_dir / "predictions.csv")
-        splits = {split: _scored(data, split, values) for split, values in trained.probabilities.items()}
+        splits = {split: scored_split(data, split, values) for split, values in trained.probabilities.items()}
         measured = measure(splits, data.classes, ood)
         result = _result(run_dir, trained, plan, data, fold, history, measured)
         (run_dir / "figures").mkdir(exist_ok=True)
@@ -133,32 +146,39 @@ def finalize(
 def measure(splits: dict[str, ScoredSplit], classes: list[str], ood: OODRecord | str) -> Measured:
     """Every figure of `validation` and `test`, and the scores of further splits.
 
+    Everything is chosen on `validation`, the pooling of a patient's slices too.
+
     ood: the detector's record, or why there is none.
     """
     validation, test = splits["validation"], splits["test"]
+    found = detection(
+        validation.labels,
+        validation.probabilities,
+        test.labels,
+        test.probabilities,
+        test.groups,
+        test.sites,
+        classes,
+    )
+    uncertainty = uncertainty_record(
+        validation.labels,
+        validation.probabilities,
+        test.labels,
+        test.probabilities,
+        classes,
+        test_groups=test.groups,
+        ood=ood,
+    )
+    temperature = uncertainty.calibration.temperature if uncertainty.calibration else 1.0
+    pooling = choose_pooling(validation.slice_table(temperature), classes)
     return Measured(
         scores={
             name: evaluate_predictions(split.labels, split.probabilities, split.groups, classes)
             for name, split in splits.items()
         },
-        detection=detection(
-            validation.labels,
-            validation.probabilities,
-            test.labels,
-            test.probabilities,
-            test.groups,
-            test.sites,
-            classes,
-        ),
-        uncertainty=uncertainty_record(
-            validation.labels,
-            validation.probabilities,
-            test.labels,
-            test.probabilities,
-            classes,
-            test_groups=test.groups,
-            ood=ood,
-        ),
+        detection=found,
+        patients=patient_scores(test.slice_table(temperature), classes, pooling, found),
+        uncertainty=uncertainty.model_copy(update={"pooling": pooling}),
     )
 
 
@@ -176,10 +196,18 @@ def write_run(run_dir: Path, result: RunResult, uncertainty: Uncertainty) -> Non
         write_card(run_dir)
 
 
-def _scored(data: PreparedData, split: str, probabilities: NDArray[np.float64]) -> ScoredSplit:
+def scored_split(data: PreparedData, split: str, probabilities: NDArray[np.float64]) -> ScoredSplit:
+    """What a model said of the images of a split, in the order of the index."""
     rows = data.rows(split)
     table = data.index.iloc[rows]
-    return ScoredSplit(data.labels(rows), probabilities, table["group_id"].tolist(), table["site"].tolist())
+    return ScoredSplit(
+        data.labels(rows),
+        probabilities,
+        table["group_id"].tolist(),
+        table["site"].tolist(),
+        table["duplicate_id"].tolist(),
+        data.patient_unit(),
+    )
 
 
 def _result(
@@ -215,6 +243,8 @@ def _result(
         validation=measured.scores["validation"],
         train=measured.scores.get("train"),
         detection=measured.detection,
+        patients=measured.patients,
+        pooling=uncertainty.pooling,
         calibration=uncertainty.calibration,
         conformal=uncertainty.conformal,
         ood=uncertainty.ood,

@@ -12,7 +12,7 @@ from brainmri.data.dataset import PreparedData
 from brainmri.data.folds import Folds
 from brainmri.evaluation.inference import read_predictions, write_predictions
 from brainmri.runs.finalize import ScoredSplit, measure, write_run
-from brainmri.schemas import Baselines, RunResult, Scores, read_result
+from brainmri.schemas import Baselines, RunResult, Scores, Unit, read_result
 from brainmri.wording import BASELINES
 
 SUMS = ("time_to_converge_s", "training_only_s")
@@ -40,7 +40,7 @@ def pool(run_dir: Path, folders: list[Path], data: PreparedData, folds: Folds) -
     """
     results = [read_result(folder) for folder in folders]
     first = results[0]
-    sites = dict(zip(data.index["file_name"], data.index["site"], strict=True))
+    index = data.index.set_index("file_name")
     classes = first.data.classes
     pooled = pd.concat(
         [pd.read_csv(folder / "predictions.csv", dtype=str, keep_default_na=False) for folder in folders]
@@ -50,11 +50,9 @@ def pool(run_dir: Path, folders: list[Path], data: PreparedData, folds: Folds) -
     history = [pd.read_csv(folder / "history.csv").assign(fold=number) for number, folder in enumerate(folders)]
     means = pd.concat(history).groupby(["stage", "epoch"], as_index=False).mean().drop(columns="fold")
     means.to_csv(run_dir / "history.csv", index=False, float_format="%.9g", lineterminator="\n")
-    measured = measure(
-        {split: _pooled_split(run_dir, split, classes, pooled, sites) for split in ("validation", "test")},
-        classes,
-        POOLED,
-    )
+    unit = data.patient_unit()
+    splits = {split: _pooled_split(run_dir, split, classes, pooled, index, unit) for split in ("validation", "test")}
+    measured = measure(splits, classes, POOLED)
     uncertainty = measured.uncertainty
     data_part = {
         "counts": _counts(results),
@@ -73,6 +71,8 @@ def pool(run_dir: Path, folders: list[Path], data: PreparedData, folds: Folds) -
             "train": None,
             "sites": _sites(results, folds),
             "detection": measured.detection,
+            "patients": measured.patients,
+            "pooling": uncertainty.pooling,
             "calibration": uncertainty.calibration,
             "conformal": uncertainty.conformal,
             "ood": uncertainty.ood,
@@ -85,11 +85,19 @@ def pool(run_dir: Path, folders: list[Path], data: PreparedData, folds: Folds) -
 
 
 def _pooled_split(
-    run_dir: Path, split: str, classes: list[str], pooled: pd.DataFrame, sites: dict[str, str]
+    run_dir: Path, split: str, classes: list[str], pooled: pd.DataFrame, index: pd.DataFrame, unit: Unit
 ) -> ScoredSplit:
     labels, probabilities = map(np.array, read_predictions(run_dir / "predictions.csv", split, classes))
     rows = pooled[pooled["split"] == split]
-    return ScoredSplit(labels, probabilities, rows["group_id"].tolist(), rows["file_name"].map(sites).tolist())
+    known = index.loc[rows["file_name"]]
+    return ScoredSplit(
+        labels,
+        probabilities,
+        rows["group_id"].tolist(),
+        known["site"].tolist(),
+        known["duplicate_id"].tolist(),
+        unit,
+    )
 
 
 def _sites(results: list[RunResult], folds: Folds) -> dict[str, Scores] | None:

@@ -58,6 +58,7 @@ from brainmri.schemas.figures import (
     OODRecord,
     OODTestResult,
     OperatingPoint,
+    PatientScores,
     Rejection,
     Scores,
     TestRejection,
@@ -74,6 +75,7 @@ from brainmri.schemas.manifests import (
     RunSettings,
     SealedFile,
 )
+from brainmri.schemas.pooling import Pooling, PoolingRule, PoolingScore, Unit
 from brainmri.schemas.result import (
     DataPart,
     Parameters,
@@ -123,6 +125,10 @@ __all__ = [
     "OODTestResult",
     "OperatingPoint",
     "Parameters",
+    "PatientScores",
+    "Pooling",
+    "PoolingRule",
+    "PoolingScore",
     "PrepareSettings",
     "Published",
     "Randomisation",
@@ -153,6 +159,7 @@ __all__ = [
     "TraitAccuracy",
     "TumourThreshold",
     "Uncertainty",
+    "Unit",
     "ValidationRejection",
     "WorstGroups",
     "as_record",

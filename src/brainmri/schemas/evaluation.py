@@ -8,7 +8,8 @@ from pydantic import Field
 
 from brainmri.schemas.base import Interval, Record
 from brainmri.schemas.dataset import DataSummary
-from brainmri.schemas.figures import Baselines, Detection, Environment, Rejection, Scores, Share
+from brainmri.schemas.figures import Baselines, Detection, Environment, PatientScores, Rejection, Scores, Share
+from brainmri.schemas.pooling import Pooling
 
 
 class TrainedOn(Record):
@@ -79,6 +80,8 @@ class EvaluationResult(ScoredModelAndData):
         data_classes: what each label was scored as; None where the model does not know it.
         scores: as in `result.json`, without what missing classes make meaningless; missing_reason: why, in a sentence.
         detection: with the threshold of the run; None for what has none.
+        patients: by patient, pooled as the run says, or by the default rule; None in the file of an earlier version.
+        pooling: of the run, chosen on its own validation split; None for what has none.
         calibration, ood: None where nothing was stored with the model, with the reason beside it.
         baselines: of the scored split (the key in the file is `floors`).
     """
@@ -90,6 +93,8 @@ class EvaluationResult(ScoredModelAndData):
     scores: Scores
     missing_reason: str | None
     detection: Detection | None
+    patients: PatientScores | None = None
+    pooling: Pooling | None = None
     calibration: CalibrationEffect | None
     calibration_reason: str | None
     ood: Rejection | None

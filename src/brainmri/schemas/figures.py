@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Literal
 
 from pydantic import Field
 
 from brainmri.schemas.base import Interval, Record
-
-Share = Annotated[float, Field(ge=0, le=1)]
+from brainmri.schemas.pooling import Pooling, Share, Unit
 
 
 class ClassScores(Record):
@@ -61,7 +60,7 @@ class OperatingPoint(Record):
         sensitivity: share of the tumours that are called one, specificity: of the others that are not; with intervals.
             None without such images.
         sensitivity_of_likeliest, specificity_of_likeliest: the same without a threshold, by the likeliest class.
-        auroc: of these tumours against all images without one, 0..1.
+        auroc: of these tumours against all images without one, 0..1; in a `PatientScores` with its interval.
     """
 
     tumours: int | None = None
@@ -73,6 +72,7 @@ class OperatingPoint(Record):
     sensitivity_of_likeliest: Share | None = None
     specificity_of_likeliest: Share | None = None
     auroc: Share | None = None
+    auroc_ci95: Interval | None = None
 
 
 class TumourThreshold(Record):
@@ -98,6 +98,41 @@ class Detection(TumourThreshold):
 
     all: OperatingPoint
     sites: dict[str, OperatingPoint]
+
+
+class PatientScores(Record):
+    """Figures by patient: one answer for all slices that a patient has among the scored images.
+
+    A patient has a tumour where any of its images has one; its class is then the most frequent class of those. Copies
+    of one image (mirrored, encoded again) count once.
+
+    Attributes:
+        unit: "patient", or "group" where not every image has a known patient: groups are found from the images then.
+        n: number of patients. several: of those with several distinct slices. median_slices: of a patient, distinct.
+        left_out: slices that are out of distribution, which did not count (unless all of a patient's are); None where
+            that was not looked into.
+        rule: how slices are pooled. threshold: above which tumour probability a patient is called one with a tumour,
+            set on the validation split of the run; None without one.
+        accuracy: share of the patients whose likeliest class is right. recall_per_class: by class; None without
+            patients of it.
+        slices: every image by itself, at the threshold for slices. mean: patients by the mean over their slices.
+            pooled: patients by the rule; both at thresholds for patients. Numbers are of images in `slices`, and of
+            patients in the others. None where no class means "no tumour".
+    """
+
+    unit: Unit
+    n: int
+    several: int
+    median_slices: float
+    left_out: int | None
+    rule: str
+    threshold: Share | None
+    accuracy: Share
+    accuracy_ci95: Interval | None
+    recall_per_class: dict[str, Share | None]
+    slices: OperatingPoint | None
+    mean: OperatingPoint | None
+    pooled: OperatingPoint | None
 
 
 class Calibration(Record):
@@ -229,6 +264,7 @@ class Uncertainty(Record):
     Attributes:
         classes: the label names, in the order of the model's outputs.
         conformal, ood: None where there is none, with the reason in `conformal_reason` and `ood_reason`.
+        pooling: of a patient's slices; None in the file of an earlier version.
     """
 
     schema_version: Literal[2] = 2
@@ -238,6 +274,7 @@ class Uncertainty(Record):
     conformal_reason: str | None
     ood: OODRecord | None
     ood_reason: str | None
+    pooling: Pooling | None = None
 
 
 class Baselines(Record):

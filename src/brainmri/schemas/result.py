@@ -18,9 +18,11 @@ from brainmri.schemas.figures import (
     Detection,
     Environment,
     OODRecord,
+    PatientScores,
     Scores,
     Uncertainty,
 )
+from brainmri.schemas.pooling import Pooling
 
 RESULT, UNCERTAINTY = "result.json", "uncertainty.json"
 
@@ -104,6 +106,8 @@ class RunResult(Record):
         sites: the test figures of each site, by the network that was trained without it; None unless the run is a
             cross-validation over sites.
         detection: None unless one class means "no tumour".
+        patients: of the test split, by patient. pooling: how a patient's slices become one answer, as in
+            `uncertainty.json`. None in the file of an earlier version.
         baselines: of the test split (the key in the file is `floors`).
     """
 
@@ -129,6 +133,8 @@ class RunResult(Record):
     train: Scores | None
     sites: dict[str, Scores] | None = None
     detection: Detection | None = None
+    patients: PatientScores | None = None
+    pooling: Pooling | None = None
     calibration: Calibration | None
     conformal: Conformal | None
     ood: OODRecord | None
