@@ -6,7 +6,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from brainmri.metrics.calibration import apply_temperature
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import read_result
 
 from ..scripts import run_here
