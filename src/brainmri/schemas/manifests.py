@@ -156,6 +156,7 @@ class PredictProgress(Record):
     Attributes:
         inputs: files, volumes and series that are done. slices: of the next one, that are done too.
         sizes: bytes of each table up to there, by file name.
+        open: of each patient of whom slices are to come, how many rows of the table are theirs.
         finished: whether all are done, so that the tables only have to be moved to their place.
     """
 
@@ -163,4 +164,5 @@ class PredictProgress(Record):
     inputs: int = 0
     slices: int = 0
     sizes: dict[str, int] = {}
+    open: dict[str, int] = {}
     finished: bool = False
