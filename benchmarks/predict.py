@@ -26,7 +26,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from benchmarks.timing import comparison, in_turns
+from benchmarks.timing import Way, comparison, in_turns
 from brainmri.cli.command import Parser, call
 from brainmri.files import default_output, digest, output
 from brainmri.schemas import json_text
@@ -98,7 +98,7 @@ def measure(place: str, files: list[str], rounds: int, threads: int) -> dict[str
         answers[OURS] = list(ours.predict_many(files))
 
     with TemporaryDirectory() as scratch:
-        ways = {
+        ways: dict[str, Way] = {
             PIPELINE: lambda: by_pipeline,
             OURS: lambda: by_ours,
             COMMAND: partial(_command, place, files, Path(scratch)),

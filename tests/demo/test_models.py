@@ -18,12 +18,12 @@ from brainmri.evaluation.inference import infer
 from brainmri.evaluation.model import load_model
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.io.decode import RejectedImage
-from brainmri.metrics.probabilities import apply_temperature
-from brainmri.models.sessions import ONNX_FILE
 from brainmri.metrics.conformal import prediction_sets
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.models.load import load_classifier, load_processor
 from brainmri.models.onnx import export_classifier
 from brainmri.models.preprocessing import image_processor
+from brainmri.models.sessions import ONNX_FILE
 
 from ..conftest import CLASSES
 from .conftest import SIDE, Edit, save_network, slices

@@ -76,7 +76,7 @@ def parse_arguments() -> argparse.Namespace:
         "--backend",
         choices=("onnx", "torch"),
         help="what computes: ONNX Runtime, on the CPU, or torch (default: torch where there is a GPU, else onnx). Their "
-        "probabilities differ by less than 0.00001. The ONNX file of a network is written once into the cache",
+        "probabilities differ by less than 0.00001. The network's ONNX file is written once, into the cache",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace these files if they are of another model, inputs or settings"
@@ -188,6 +188,7 @@ def _classify(model: LoadedModel, inputs: list[Input], batch_size: int, tables: 
 
     from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.prediction_tables import Done
+    from brainmri.io.inputs import Rejected
 
     first = tables.progress.inputs
     if first or tables.progress.slices:
@@ -199,7 +200,7 @@ def _classify(model: LoadedModel, inputs: list[Input], batch_size: int, tables: 
             elif isinstance(one, Done):
                 tables.done(one, inputs[one.number].patient)
                 bar.update()
-            else:
+            elif isinstance(one, Rejected):
                 tables.reject(one)
     tables.finished = True
 

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from importlib import metadata
 from pathlib import Path
 from shutil import copy
-from typing import TYPE_CHECKING, Literal, cast
+from typing import TYPE_CHECKING, Literal, Protocol, cast
 
 import numpy as np
 from filelock import FileLock
@@ -33,8 +33,9 @@ if TYPE_CHECKING:
     from onnxruntime import InferenceSession
     from transformers import BaseImageProcessor, PreTrainedModel
 
-    from brainmri.evaluation.model import LoadedModel
+    from brainmri.evaluation.ood.detector import OODDetector
     from brainmri.models.onnx import LogitsAndFeatures
+    from brainmri.schemas import RunResult
 
 logger = logging.getLogger(__name__)
 BackendName = Literal["onnx", "torch"]
@@ -44,6 +45,29 @@ Run = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.floa
 CLOSE = 1e-5  # of the probabilities by ONNX Runtime to those by torch, else torch is taken
 WEIGHTS = ("*.safetensors", "*.bin")
 SETTINGS = ("config.json", "preprocessor_config.json")
+
+
+class Opened(Protocol):
+    """What a backend asks of a `LoadedModel`."""
+
+    @property
+    def classes(self) -> list[str]: ...
+    @property
+    def network(self) -> PreTrainedModel: ...
+    @property
+    def processor(self) -> BaseImageProcessor: ...
+    @property
+    def digest(self) -> str: ...
+    @property
+    def folder(self) -> Path | None: ...
+    @property
+    def repository(self) -> str | None: ...
+    @property
+    def revision(self) -> str | None: ...
+    @property
+    def result(self) -> RunResult | None: ...
+    @property
+    def ood_detector(self) -> OODDetector | None: ...
 
 
 @dataclass(frozen=True)
@@ -89,7 +113,7 @@ def stored_network(key: str) -> tuple[StoredNetwork, Backend] | None:
     return stored, _onnx_backend(session, _outputs(stored.layer), NumpyPreprocessing(stored.pixels))
 
 
-def onnx_backend(opened: LoadedModel) -> Backend:
+def onnx_backend(opened: Opened) -> Backend:
     """A network by ONNX Runtime; its file is written into the cache, which takes some seconds.
 
     Raises:
@@ -149,7 +173,7 @@ def _onnx_backend(session: InferenceSession, outputs: list[str], pixels: NumpyPr
     return Backend("onnx", lambda images: run(pixels(images)), workers=cpu_threads())
 
 
-def by_onnx_runtime(opened: LoadedModel, size: tuple[int, int], threads: int) -> Run:
+def by_onnx_runtime(opened: Opened, size: tuple[int, int], threads: int) -> Run:
     """The network as an ONNX file: the published one beside the model, or one that is written once into the cache.
 
     Either is compared with torch, so that a file of other weights or versions is not used.
@@ -167,7 +191,7 @@ def by_onnx_runtime(opened: LoadedModel, size: tuple[int, int], threads: int) ->
     return _runs(_session(opened, network, size, threads), network.outputs)
 
 
-def by_torch(opened: LoadedModel, lock: threading.Lock) -> Run:
+def by_torch(opened: Opened, lock: threading.Lock) -> Run:
     """The network itself, for one call at a time: `lock` is held while it runs, as its features are seen by a hook."""
     import torch
 
@@ -183,7 +207,7 @@ def by_torch(opened: LoadedModel, lock: threading.Lock) -> Run:
     return run
 
 
-def _session(opened: LoadedModel, network: LogitsAndFeatures, size: tuple[int, int], threads: int) -> InferenceSession:
+def _session(opened: Opened, network: LogitsAndFeatures, size: tuple[int, int], threads: int) -> InferenceSession:
     """Of the published ONNX file beside the model, else that of the cache, else a new one there."""
     if published := _fitting(_published(opened), network, size, threads):
         return published
@@ -236,7 +260,7 @@ def _fitting(
     return session if fits else None
 
 
-def _published(opened: LoadedModel) -> Path | None:
+def _published(opened: Opened) -> Path | None:
     """The ONNX file that a publication of this project has beside the model."""
     from brainmri.models.sessions import ONNX_FILE
 

@@ -29,7 +29,7 @@ from brainmri.evaluation.inference import PatientPrediction, Prediction, patient
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.files import digest, sha256
 from brainmri.io.decode import upright_8_bit
-from brainmri.io.inputs import Rejected, Slice, found_inputs, read_scan, scan_and_files
+from brainmri.io.inputs import Slice, found_inputs, read_scan, scan_and_files
 from brainmri.io.scan import Scan
 from brainmri.metrics.baselines import global_statistics
 from brainmri.metrics.probabilities import softmax
@@ -205,9 +205,7 @@ class LoadedModel:
                 elif errors == "raise":
                     raise ValueError(f"{found.path}: {found.reason}")
 
-    def predict_slices(
-        self, slices: Iterable[Slice | Other], batch_size: int = BATCH
-    ) -> Iterator[Prediction | Other]:
+    def predict_slices(self, slices: Iterable[Slice | Other], batch_size: int = BATCH) -> Iterator[Prediction | Other]:
         """Classify slices of files, in their order; whatever else is among them passes through in its place.
 
         While some are read, others are classified. A few batches are in memory at once.

@@ -74,9 +74,7 @@ class PredictionTables:
                     with file.open("r+b") as whole:
                         whole.truncate(before)
                 mode = "a" if before else "w"
-                self._files[name] = stream = opened.enter_context(
-                    file.open(mode, BUFFER, encoding="utf-8", newline="")
-                )
+                self._files[name] = stream = opened.enter_context(file.open(mode, BUFFER, encoding="utf-8", newline=""))
                 if not before:
                     csv.writer(stream, lineterminator="\n").writerow(columns)
             self._reopen()
@@ -172,8 +170,8 @@ def unfinished_tables(out: Path, inputs: str, names: Sequence[str], *, overwrite
     others = [other for other in out.glob(f"{UNFINISHED}{COMMAND}-*/{PROGRESS}") if other.parent != folder]
     if others and not overwrite:
         raise ValueError(
-            f"{out} holds unfinished predictions of another model, other inputs or settings: finish them by the command "
-            "that began them, give another --out, or --overwrite to drop them"
+            f"{out} holds unfinished predictions of another model, other inputs or settings: finish them by the "
+            "command that began them, give another --out, or --overwrite to drop them"
         )
     if not (folder / PROGRESS).is_file():
         if made_before(out, COMMAND, inputs) and not overwrite:

@@ -49,7 +49,9 @@ class NumpyPreprocessing:
     def tables(self) -> NDArray[np.float32]:
         """(3, 256): what each level of red, green and blue becomes."""
         factor = np.float32(self.settings.factor)
-        mean, std = (np.array(values, np.float32)[:, None] / factor for values in (self.settings.mean, self.settings.std))
+        mean, std = (
+            np.array(values, np.float32)[:, None] / factor for values in (self.settings.mean, self.settings.std)
+        )
         return (np.arange(256, dtype=np.float32) - mean) / std
 
     def __call__(self, images: list[Image.Image]) -> NDArray[np.float32]:
@@ -109,9 +111,7 @@ def _settings(
     r, g, b = mean
     x, y, z = std
     return NumpyPreprocessing(
-        PixelSettings(
-            height=height, width=width, resampling=resampling, factor=factor, mean=(r, g, b), std=(x, y, z)
-        )
+        PixelSettings(height=height, width=width, resampling=resampling, factor=factor, mean=(r, g, b), std=(x, y, z))
     )
 
 
@@ -165,5 +165,5 @@ def _weights(before: int, after: int) -> tuple[NDArray[np.int64], NDArray[np.int
     bits = 0
     while bits < MOST_BITS and int(0.5 + weights.max() * (1 << (bits + 1))) < 1 << WEIGHT_BITS:
         bits += 1
-    weights = np.floor(0.5 + weights * (1 << bits)).astype(np.int32)
-    return starts, weights[:, weights.any(axis=0)], bits
+    whole = np.floor(0.5 + weights * (1 << bits)).astype(np.int32)
+    return starts, whole[:, whole.any(axis=0)], bits

@@ -163,6 +163,6 @@ class PredictProgress(Record):
     schema_version: Literal[1] = 1
     inputs: int = 0
     slices: int = 0
-    sizes: dict[str, int] = {}
-    open: dict[str, int] = {}
+    sizes: dict[str, int] = Field(default_factory=dict)
+    open: dict[str, int] = Field(default_factory=dict)
     finished: bool = False
