@@ -21,9 +21,9 @@ Writes three tables into one folder:
                    file where each has its own)
   rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same
 
-After a stop or a kill the same command goes on where it was; until it is done, the tables grow in a hidden folder beside
-their place. The exit status is 0 where all was classified, 1 where something was rejected (or nothing is there), 2 for a
-mistake in the arguments, and 130 or 143 after Ctrl-C or SIGTERM.
+After a stop or a kill the same command goes on where it was; until it is done, the tables grow in a hidden folder
+beside their place. The exit status is 0 where all was classified, 1 where something was rejected, 2 for a mistake in
+the arguments, and 130 or 143 after Ctrl-C or SIGTERM.
 
 Research software: nothing here is a diagnosis.
 """
@@ -75,8 +75,8 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument(
         "--backend",
         choices=("onnx", "torch"),
-        help="what computes: ONNX Runtime, on the CPU, or torch (default: torch where there is a GPU, else onnx). Their "
-        "probabilities differ by less than 0.00001. The network's ONNX file is written once, into the cache",
+        help="what computes: ONNX Runtime, on the CPU, or torch (default: torch where there is a GPU, else onnx). "
+        "Their probabilities differ by less than 0.00001. The ONNX file of a network is written once, into the cache",
     )
     parser.add_argument(
         "--overwrite", action="store_true", help="replace these files if they are of another model, inputs or settings"
