@@ -151,6 +151,12 @@ def output(
         record_output(out, command, inputs, files, part=part)
 
 
+def made_before(out: Path, command: str, inputs: str, *, part: str = "all") -> bool:
+    """Whether `command` made this part of these inputs there, and all of its files still stand there."""
+    made = _read(out).of(command).get(part)
+    return made is not None and made.inputs == inputs and all((out / name).is_file() for name in made.files)
+
+
 def record_output(out: Path, command: str, inputs: str, files: list[str], *, part: str = "all") -> None:
     """Write into `made.json` of `out` that `command` made `files` there, as this part; its other parts stay."""
     record = _read(out)

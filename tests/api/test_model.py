@@ -11,7 +11,7 @@ import pytest
 from PIL import Image
 
 import brainmri
-from brainmri.metrics.calibration import apply_temperature
+from brainmri.metrics.probabilities import apply_temperature
 
 from .conftest import Trained
 from .series import volume, write_series

@@ -1,13 +1,22 @@
 """`brainmri predict`: three tables, from files, folders, ZIP files, series and volumes."""
 
 import csv
+import os
 import re
+import shutil
+import subprocess
+import sys
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pandas as pd
 import pytest
 
-from brainmri.metrics.calibration import apply_temperature
+from brainmri.evaluation.backend import Backend
+from brainmri.evaluation.inference import Prediction
+from brainmri.evaluation.model import LoadedModel
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import read_result
 
 from ..scripts import run_here
@@ -25,7 +34,7 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     (tmp_path / "in" / "notes.txt").write_text("no image")
     out = tmp_path / "out" / "found.csv"
     done = run_here("predict.py", trained.run, trained.data / "test", tmp_path / "in", "--out", out)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # one was rejected
     found = rows(out)
     classes = ["glioma", "meningioma", "notumor", "pituitary"]
     assert list(found[0]) == [
@@ -78,7 +87,7 @@ def test_images_of_one_patient_are_pooled(trained: Trained, tmp_path: Path) -> N
     table.write_text("file_name,group_id\n" + "".join(f"{name},p{k % 2}\n" for k, name in enumerate(names[:5])))
     arguments = [trained.run, trained.data, "--groups", table, "--out", tmp_path / "out" / "p.csv"]
     done = run_here("predict.py", *arguments)
-    assert done.returncode == 0, done.stderr
+    assert done.returncode == 1, done.stderr  # index.csv and others are no images
     found = {row["path"]: row["patient"] for row in rows(tmp_path / "out" / "p.csv")}
     assert [found[str(trained.data / name)] for name in names[:6]] == ["p0", "p1", "p0", "p1", "p0", ""]
     assert {row["patient"]: row["slices"] for row in rows(tmp_path / "out" / "patients.csv")} == {"p0": "3", "p1": "2"}
@@ -98,7 +107,11 @@ def test_files_of_others_are_not_overwritten(trained: Trained, tmp_path: Path) -
     again = run_here("predict.py", trained.run, image, "--out", out)
     assert again.returncode == 0, again.stderr
     first = out.read_text()
-    assert run_here("predict.py", trained.run, image, "--out", out).returncode == 0  # the same once more
+    same = run_here("predict.py", trained.run, image, "--out", out)
+    assert (same.returncode, same.stdout.partition("\n")[0]) == (
+        0,
+        "These predictions are there already; --overwrite makes them again.",
+    )
     refused = run_here("predict.py", trained.run, other, "--out", out)
     assert refused.returncode == 2
     assert "holds what was made of other inputs" in refused.stderr
@@ -169,3 +182,141 @@ def test_the_slices_that_carry_an_answer_are_shown(trained: Trained, tmp_path: P
     assert [heading.replace("&lt;", "<").replace("&gt;", ">") for heading in headings[:2]] == order
     assert re.search(r"share [1-9][\d.]+ %", page)
     assert run_here("predict.py", *arguments[:2], "--show", tmp_path / "shown").returncode == 2  # of other inputs
+
+
+class Killed(BaseException):
+    """In the place of SIGKILL: nothing catches it."""
+
+
+@pytest.fixture
+def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
+    """killed_after(N): the command is killed at its Nth batch; the list counts the images that are classified."""
+
+    classify = LoadedModel._classify
+
+    def arrange(batches: int) -> list[int]:
+        counted: list[int] = []
+
+        def counting(self: LoadedModel, images: list, backend: Backend) -> list[Prediction]:
+            if len(counted) == batches:
+                raise Killed
+            counted.append(len(images))
+            return classify(self, images, backend)
+
+        monkeypatch.setattr(LoadedModel, "_classify", counting)
+        monkeypatch.setattr("brainmri.evaluation.prediction_tables.SAVE_S", 0.0)
+        return counted
+
+    return arrange
+
+
+@pytest.mark.parametrize("batches", [1, 4, 7])
+def test_after_a_kill_the_same_command_goes_on(
+    trained: Trained, tmp_path: Path, killed_after: Callable[[int], list[int]], batches: int
+) -> None:
+    source = tmp_path / "in"
+    write_series(source / "a series", volume())
+    names = sorted((trained.data / "test").rglob("*.png"))[:12]
+    for number, path in enumerate(names):
+        shutil.copy(path, source / f"{number:02}.png")
+    (source / "05b.txt").write_text("no image")
+    groups = tmp_path / "groups.csv"  # whose images lie far from each other
+    groups.write_text("file_name,group_id\n" + "".join(f"{k:02}.png,p{k % 2}\n" for k in range(12)))
+    arguments = [trained.run, source, "--groups", groups, "--batch_size", "2", "--out"]
+    assert run_here("predict.py", *arguments, tmp_path / "one" / "p.csv").returncode == 1
+    killed_after(batches)
+    with pytest.raises(Killed):
+        run_here("predict.py", *arguments, tmp_path / "two" / "p.csv")
+    assert not (tmp_path / "two" / "p.csv").exists()  # no table that looks whole
+    (unfinished,) = (tmp_path / "two").iterdir()
+    written = len(rows(unfinished / "p.csv"))
+    classified = killed_after(1000)
+    again = run_here("predict.py", *arguments, tmp_path / "two" / "p.csv")
+    assert again.returncode == 1
+    assert sum(classified) == 12 + 6 - written
+    assert written >= 2 * (batches - 1) - 2  # what was in the hands of the threads is not lost by more than that
+    for name in ("p.csv", "patients.csv", "rejected.csv"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    assert sorted(file.name for file in (tmp_path / "two").iterdir()) == sorted(
+        file.name for file in (tmp_path / "one").iterdir()
+    )
+    assert classified  # and once all is there, nothing is classified any more
+    del classified[:]
+    assert run_here("predict.py", *arguments, tmp_path / "two" / "p.csv").returncode == 1
+    assert not classified
+
+
+def test_what_was_not_finished_is_not_mixed_with_other_inputs(
+    trained: Trained, tmp_path: Path, killed_after: Callable[[int], list[int]]
+) -> None:
+    out = tmp_path / "out" / "p.csv"
+    killed_after(2)
+    arguments = [trained.run, trained.data / "test", "--batch_size", "2", "--out", out]
+    with pytest.raises(Killed):
+        run_here("predict.py", *arguments)
+    classified = killed_after(1000)
+    for changed in ([trained.run, trained.data / "validation", "--out", out], [*arguments, "--backend", "torch"]):
+        refused = run_here("predict.py", *changed)
+        assert refused.returncode == 2
+        assert "holds unfinished predictions of another model, other inputs or settings" in refused.stderr
+    assert run_here("predict.py", *arguments[:2], "--backend", "torch", "--out", out, "--overwrite").returncode == 0
+    assert sum(classified) == len(rows(out))
+    assert {file.name for file in out.parent.iterdir()} == {"p.csv", "patients.csv", "rejected.csv", "made.json"}
+
+
+def test_a_kill_between_the_moves_loses_nothing(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    out = tmp_path / "out" / "p.csv"
+    arguments = [trained.run, trained.data / "test", "--out", out]
+    with monkeypatch.context() as patched:
+
+        def killed(*_: object) -> None:
+            raise Killed
+
+        patched.setattr("brainmri.evaluation.prediction_tables.record_output", killed)
+        with pytest.raises(Killed):
+            run_here("predict.py", *arguments)
+    monkeypatch.setattr(LoadedModel, "_classify", None)
+    assert run_here("predict.py", *arguments).returncode == 0
+    assert len(rows(out)) > 10
+    assert {file.name for file in out.parent.iterdir()} == {"p.csv", "patients.csv", "rejected.csv", "made.json"}
+
+
+def test_an_empty_folder_is_a_mistake(trained: Trained, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    done = run_here("predict.py", trained.run, tmp_path / "empty", "--out", tmp_path / "out" / "p.csv")
+    assert (done.returncode, done.stderr) == (2, f"error: {tmp_path / 'empty'}: no files there\n")
+    assert not (tmp_path / "out").exists()
+
+
+@pytest.mark.integration
+def test_a_process_that_is_killed_goes_on(trained: Trained, tmp_path: Path, cache: Path) -> None:
+    """With SIGKILL, and without torch, whose import alone takes longer than classifying some hundred slices."""
+    source = tmp_path / "in"
+    source.mkdir()
+    files = sorted((trained.data / "test").rglob("*.png"))
+    for number in range(1000):
+        (source / f"{number:04}.png").symlink_to(files[number % len(files)])
+    run_here("predict.py", trained.run, files[0], "--out", tmp_path / "first" / "p.csv")  # writes the ONNX file
+    code = "import sys; from brainmri.cli import predict; from brainmri.cli.command import call\n"
+    code += (
+        "def main():\n    status = predict.main()\n    assert 'torch' not in sys.modules\n    return status\ncall(main)"
+    )
+    command = [sys.executable, "-c", code, str(trained.run), str(source), "--out"]
+    environment = os.environ | {"BRAINMRI_CACHE": str(cache), "OMP_NUM_THREADS": "2"}
+    whole = subprocess.run([*command, tmp_path / "one" / "p.csv"], env=environment, capture_output=True, text=True)
+    assert whole.returncode == 0, whole.stderr
+    with subprocess.Popen(
+        [*command, tmp_path / "two" / "p.csv"], env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        while not list((tmp_path / "two").glob(".brainmri-*/progress.json")) and process.poll() is None:
+            time.sleep(0.005)
+        process.kill()
+    if process.returncode == 0:
+        pytest.skip("this machine is done before it can be killed")
+    done = subprocess.run([*command, tmp_path / "two" / "p.csv"], env=environment, capture_output=True, text=True)
+    assert done.returncode == 0, done.stderr
+    assert "Going on after" in done.stdout
+    for name in ("p.csv", "patients.csv", "rejected.csv"):
+        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()

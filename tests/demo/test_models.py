@@ -17,13 +17,13 @@ from brainmri.demo.response import card, mapped
 from brainmri.evaluation.inference import infer
 from brainmri.evaluation.model import load_model
 from brainmri.evaluation.ood.detector import OODDetector
-from brainmri.hub.checks import ONNX_FILE
 from brainmri.io.decode import RejectedImage
-from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.conformal import prediction_sets
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.models.load import load_classifier, load_processor
 from brainmri.models.onnx import export_classifier
 from brainmri.models.preprocessing import image_processor
+from brainmri.models.sessions import ONNX_FILE
 
 from ..conftest import CLASSES
 from .conftest import SIDE, Edit, save_network, slices
@@ -128,8 +128,8 @@ def test_a_network_that_onnx_cannot_express_is_run_by_torch(run: Edit, monkeypat
     images = of_every_mode()
     folder = run()
     expected = open_models([str(folder)])[0].judge(images)
-    monkeypatch.setattr("brainmri.demo.onnx_backend.export_classifier", fail)
-    monkeypatch.setattr("brainmri.demo.onnx_backend._fitting", lambda *_: None)
+    monkeypatch.setattr("brainmri.models.onnx.export_classifier", fail)
+    monkeypatch.setattr("brainmri.evaluation.backend._fitting", lambda *_: None)
     (model,) = open_models([str(folder)])
     assert model.backend == "torch (ONNX cannot express it)"
     for one, same in zip(model.judge(images), expected, strict=True):

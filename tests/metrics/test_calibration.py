@@ -3,8 +3,9 @@ import json
 import numpy as np
 import pytest
 
-from brainmri.metrics.calibration import apply_temperature, fit_temperature, uncertainty_record
+from brainmri.metrics.calibration import fit_temperature, uncertainty_record
 from brainmri.metrics.conformal import conformal_threshold, prediction_sets
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import OODRecord
 
 

@@ -19,7 +19,7 @@ COMMANDS = {
     "export": "write a model as ONNX, OpenVINO or torch.export, checked against torch",
     "publish": "publish a run, a data set, the results or the demo on the Hugging Face Hub",
 }
-CONTINUES = {"train", "publish"}  # given again after a stop, they go on
+CONTINUES = {"train", "predict", "publish"}  # given again after a stop, they go on
 
 
 def run(command: str) -> NoReturn:

@@ -21,8 +21,11 @@ Writes three tables into one folder:
                    interval_low,interval_high (95 % of those slices lie between),slices,out_of_distribution (how many),
                    most_suspicious (plane and number of a slice, or its file where each has its own),carried_by (the
                    slices of the largest shares in the answer)
-  rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same,
-                   and the exit status is 1 only where there is none
+  rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same
+
+After a stop or a kill the same command goes on where it was; until it is done, the tables grow in a hidden folder
+beside their place. The exit status is 0 where all was classified, 1 where something was rejected, 2 for a mistake in
+the arguments, and 130 or 143 after Ctrl-C or SIGTERM.
 
 Research software: nothing here is a diagnosis.
 """
@@ -31,22 +34,24 @@ from __future__ import annotations
 
 import argparse
 import csv
-from collections import Counter, defaultdict
+import sys
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from shutil import which
 from typing import TYPE_CHECKING, Any
 
-from brainmri.cli.command import Parser, add_trust_remote_code, smaller_batches
+from brainmri.cli.command import Parser, add_trust_remote_code, log_to_terminal, smaller_batches
 
 if TYPE_CHECKING:
-    from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.model import LoadedModel
-    from brainmri.evaluation.pooling import PatientPrediction
+    from brainmri.evaluation.prediction_tables import Done, PredictionTables
     from brainmri.io.inputs import Input, Rejected, Slice
 
-PREDICTIONS, PATIENTS, REJECTED = "predictions.csv", "patients.csv", "rejected.csv"
+PREDICTIONS = "predictions.csv"
+OTHERS = ("patients.csv", "rejected.csv")
 SHOWN = 10  # rows on the terminal
 
 
@@ -74,59 +79,101 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="write DIR/patients.html: each patient's answer with pictures of the slices that carry it",
     )
-    parser.add_argument("--batch_size", "--batch-size", type=int, default=32, help="images at once (default: 32)")
-    parser.add_argument("--overwrite", action="store_true", help="replace these files if they are of other inputs")
+    parser.add_argument("--batch_size", "--batch-size", type=int, default=16, help="images at once (default: 16)")
+    parser.add_argument(
+        "--backend",
+        choices=("onnx", "torch"),
+        help="what computes: ONNX Runtime, on the CPU, or torch (default: torch where there is a GPU, else onnx). "
+        "Their probabilities differ by less than 0.00001. The ONNX file of a network is written once, into the cache",
+    )
+    parser.add_argument(
+        "--overwrite", action="store_true", help="replace these files if they are of another model, inputs or settings"
+    )
     add_trust_remote_code(parser)
     arguments = parser.parse_args()
     if arguments.batch_size < 1:
         raise ValueError(f"--batch_size {arguments.batch_size}: at least 1 is needed")
-    if arguments.out and (arguments.out.suffix.lower() != ".csv" or arguments.out.name in (PATIENTS, REJECTED)):
-        raise ValueError(f"--out {arguments.out}: a name that ends in .csv, other than {PATIENTS} and {REJECTED}")
+    if arguments.out and (arguments.out.suffix.lower() != ".csv" or arguments.out.name in OTHERS):
+        raise ValueError(f"--out {arguments.out}: a name that ends in .csv, other than {' and '.join(OTHERS)}")
     return arguments
 
 
 def main() -> int:
     arguments = parse_arguments()
+    log_to_terminal()
 
     # Imported late, so that --help and a mistake in the arguments do not wait for everything.
-    import torch
-
-    from brainmri.environment import use_cpu_well
+    from brainmri.environment import keep_freed_memory, use_cpu_well
     from brainmri.errors import advising, writing
     from brainmri.evaluation.model import load_model
-    from brainmri.evaluation.scored import weights_digest
-    from brainmri.files import default_output, digest, output
+    from brainmri.evaluation.prediction_tables import PredictionTables, unfinished_tables
+    from brainmri.files import default_output, digest, digest_of_files, output
     from brainmri.io.inputs import existing, found_inputs
-    from brainmri.reporting.patient_page import write_patient_page
 
     places = [existing(place) for place in arguments.inputs]
-    use_cpu_well()
-    device = "cuda" if torch.cuda.is_available() else "cpu"
-    model = load_model(arguments.model, device=device, trust_remote_code=arguments.trust_remote_code)
+    keep_freed_memory()
+    device = "cuda" if arguments.backend != "onnx" and _has_gpu() else "cpu"
+    model = load_model(
+        arguments.model,
+        device=device,
+        trust_remote_code=arguments.trust_remote_code,
+        backend=arguments.backend,
+    )
+    if "torch" in sys.modules:
+        use_cpu_well()
     inputs = digest(
-        weights_digest(model), [_state(place) for place in places], str(arguments.out and arguments.out.name)
+        model.answers_digest,
+        model.wanted,
+        [_state(place) for place in places],
+        digest_of_files(arguments.groups) if arguments.groups else None,
+        arguments.out and arguments.out.name,
     )
     out = arguments.out or default_output(Path("predictions"), places[0].resolve().stem, inputs) / PREDICTIONS
-    names = [out.name, PATIENTS, REJECTED]
+    names = [out.name, *OTHERS]
     with (
         advising(smaller_batches(arguments.batch_size)),
         writing(out.parent),
-        output(out.parent, "predict", inputs, overwrite=arguments.overwrite, names=names) as new,
         found_inputs(places) as found,
     ):
+        if not found:
+            raise ValueError(f"{', '.join(map(str, places))}: no files there")
         if arguments.groups:
             found = with_patients(found, places, arguments.groups)
-        counts, answers = _write(model, found, arguments.batch_size, new / out.name)
+        with unfinished_tables(out.parent, inputs, names, overwrite=arguments.overwrite) as folder:
+            if folder is None:
+                print("These predictions are there already; --overwrite makes them again.")
+            else:
+                patients = [one.patient for one in found]
+                with PredictionTables(folder, out.name, model.classes, patients, model.pooling) as tables:
+                    _classify(model, found, arguments.batch_size, tables)
         if arguments.show:
             with (
                 writing(arguments.show),
                 output(arguments.show, "predict", inputs, part="patients", overwrite=arguments.overwrite) as shown,
             ):
-                write_patient_page(shown, model.name, answers, found)
-    _tell(out, counts)
+                _show(model, out, found, shown)
+    status = _tell(out)
     if arguments.show:
         print(f"The slices that carry each answer: {arguments.show / 'patients.html'}")
-    return 0 if counts["images"] else 1
+    return status
+
+
+def _show(model: LoadedModel, predictions: Path, inputs: list[Input], folder: Path) -> None:
+    from brainmri.evaluation.pooling import patient_prediction
+    from brainmri.evaluation.prediction_tables import patients_of
+    from brainmri.reporting.patient_page import write_patient_page
+
+    answers = {name: patient_prediction(rows, model.pooling) for name, rows in patients_of(predictions).items()}
+    write_patient_page(folder, model.name, answers, inputs)
+
+
+def _has_gpu() -> bool:
+    """Whether torch can use a GPU; it is imported, which takes seconds, only where there is a driver."""
+    if which("nvidia-smi") is None:
+        return False
+    import torch
+
+    return torch.cuda.is_available()
 
 
 def with_patients(inputs: list[Input], places: list[Path], file: Path) -> list[Input]:
@@ -162,91 +209,65 @@ def _state(place: Path) -> list[list[Any]]:
     return [[str(file), file.stat().st_size, file.stat().st_mtime_ns] for file in files]
 
 
-def _write(
-    model: LoadedModel, inputs: list[Input], batch_size: int, file: Path
-) -> tuple[dict[str, int], dict[str, PatientPrediction]]:
-    """Write the three tables, and return how many images, patients, images out of distribution and rejected there are.
-
-    Returns also the answer of each patient.
-
-    Only the predictions of patients are kept in memory.
-    """
-    from brainmri.evaluation.inference import Prediction, row_of
-
-    patients: dict[str, list[Prediction]] = defaultdict(list)
-    counts = dict.fromkeys(("images", "outside", "rejected"), 0)
-    with (
-        file.open("w", encoding="utf-8", newline="") as of_predictions,
-        (file.parent / REJECTED).open("w", encoding="utf-8", newline="") as of_rejected,
-    ):
-        columns = ["path", "plane", "slice", "patient", "predicted", *(f"p_{name}" for name in model.classes)]
-        columns += ["prediction_set", "out_of_distribution", "ood_score"]
-        table = csv.DictWriter(of_predictions, columns, lineterminator="\n")
-        rejected = csv.writer(of_rejected, lineterminator="\n")
-        table.writeheader()
-        rejected.writerow(["path", "reason"])
-        for one in model.predict_slices(_slices(inputs), batch_size):
-            if not isinstance(one, Prediction):
-                rejected.writerow([one.path, one.reason])
-                counts["rejected"] += 1
-                continue
-            table.writerow({name: _text(value) for name, value in row_of(one).items()})
-            counts["images"] += 1
-            counts["outside"] += bool(one.out_of_distribution)
-            if one.patient:
-                patients[one.patient].append(one)
-    answers = _write_patients(patients, model, file.parent / PATIENTS)
-    return counts | {"patients": len(patients)}, answers
-
-
-def _slices(inputs: list[Input]) -> Iterator[Slice | Rejected]:
-    """All slices, with a bar that counts files (and series)."""
+def _classify(model: LoadedModel, inputs: list[Input], batch_size: int, tables: PredictionTables) -> None:
+    """Write the rows of all inputs that are not done yet, with a bar that counts files, volumes and series."""
     from tqdm.auto import tqdm
 
-    for one in tqdm(inputs, desc="predicting", unit="file", disable=None):
-        yield from one.slices()
+    from brainmri.evaluation.inference import Prediction
+    from brainmri.evaluation.prediction_tables import Done
+    from brainmri.io.inputs import Rejected
+
+    first = tables.progress.inputs
+    if first or tables.progress.slices:
+        print(f"Going on after {first:,} of {len(inputs):,} files, volumes and series")
+    with tqdm(total=len(inputs), initial=first, desc="predicting", unit="file", disable=None) as bar:
+        for one in model.predict_slices(_slices(inputs, first, tables.progress.slices), batch_size):
+            if isinstance(one, Prediction):
+                tables.add(one)
+            elif isinstance(one, Done):
+                tables.done(one, inputs[one.number].patient)
+                bar.update()
+            elif isinstance(one, Rejected):
+                tables.reject(one)
+    tables.finished = True
 
 
-def _write_patients(
-    patients: dict[str, list[Prediction]], model: LoadedModel, file: Path
-) -> dict[str, PatientPrediction]:
-    """Write patients.csv, and return the answer of each patient."""
-    from brainmri.evaluation.pooling import patient_columns, patient_prediction, patient_row
+def _slices(inputs: list[Input], first: int, done: int) -> Iterator[Slice | Rejected | Done]:
+    """All slices from the input `first` on, of which some are done already."""
+    from brainmri.evaluation.prediction_tables import Done
 
-    with file.open("w", encoding="utf-8", newline="") as stream:
-        table = csv.DictWriter(stream, patient_columns(model.classes), lineterminator="\n")
-        table.writeheader()
-        found = {}
-        for patient, predictions in patients.items():
-            found[patient] = patient_prediction(predictions, model.pooling)
-            row = patient_row(patient, found[patient])
-            table.writerow({name: _text(value) for name, value in row.items()})
-    return found
+    for number in range(first, len(inputs)):
+        yield from islice(inputs[number].slices(), done if number == first else 0, None)
+        yield Done(number)
 
 
-def _text(value: Any) -> str:
-    """A cell of a table: 9 significant digits, true and false, nothing for None."""
-    if value is None:
-        return ""
-    if isinstance(value, bool):
-        return str(value).lower()
-    return f"{value:.9g}" if isinstance(value, float) else str(value)
-
-
-def _tell(out: Path, counts: dict[str, int]) -> None:
+def _tell(out: Path) -> int:
+    """Say what stands in the tables, and return the exit status."""
+    images = outside = 0
     with out.open(encoding="utf-8", newline="") as file:
-        for row in islice(csv.DictReader(file), SHOWN):
-            where = f" ({row['plane']} {row['slice']})" if row["patient"] else ""
-            share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
-            outside = ", OUT OF DISTRIBUTION" if row["out_of_distribution"] == "true" else ""
-            print(f"{row['path']}{where}: {row['predicted']} {share}{outside}")
-    if counts["images"] > SHOWN:
-        print(f"... and {counts['images'] - SHOWN:,} more")
-    if counts["rejected"]:
-        with (out.parent / REJECTED).open(encoding="utf-8", newline="") as file:
-            for row in islice(csv.DictReader(file), SHOWN):
-                print(f"rejected {row['path']}: {row['reason']}")
-    told = [f"{counts['images']:,} images classified", f"{counts['outside']:,} out of distribution"]
-    told += [f"{counts['patients']:,} volumes and series"] * bool(counts["patients"])
-    told += [f"{counts['rejected']:,} rejected" + f" (reasons in {out.parent / REJECTED})" * bool(counts["rejected"])]
+        for row in csv.DictReader(file):
+            images += 1
+            outside += row["out_of_distribution"] == "true"
+            if images <= SHOWN:
+                where = f" ({row['plane']} {row['slice']})" if row["patient"] else ""
+                share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
+                unlike = ", OUT OF DISTRIBUTION" if row["out_of_distribution"] == "true" else ""
+                print(f"{row['path']}{where}: {row['predicted']} {share}{unlike}")
+    if images > SHOWN:
+        print(f"... and {images - SHOWN:,} more")
+    patients, rejected = (_count(out.parent / name, show) for name, show in zip(OTHERS, (False, True), strict=True))
+    told = [f"{images:,} images classified", f"{outside:,} out of distribution"]
+    told += [f"{patients:,} volumes, series and patients"] * bool(patients)
+    told += [f"{rejected:,} rejected" + f" (reasons in {out.parent / OTHERS[1]})" * bool(rejected)]
     print(f"{', '.join(told)}. Wrote {out}")
+    return 1 if rejected or not images else 0
+
+
+def _count(file: Path, show: bool) -> int:
+    """Rows of a table. show: whether the first are told as rejected."""
+    count = 0
+    with file.open(encoding="utf-8", newline="") as stream:
+        for count, row in enumerate(csv.DictReader(stream), 1):
+            if show and count <= SHOWN:
+                print(f"rejected {row['path']}: {row['reason']}")
+    return count

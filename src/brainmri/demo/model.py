@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import torch
     from transformers import BaseImageProcessor
 
-    from brainmri.demo.onnx_backend import Run
+    from brainmri.evaluation.backend import Run
     from brainmri.evaluation.explain.grad_cam import TargetLayer
     from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.model import LoadedModel
@@ -89,7 +89,7 @@ class DemoModel:
             return
         import torch
 
-        from brainmri.demo.onnx_backend import by_onnx_runtime, by_torch
+        from brainmri.evaluation.backend import by_onnx_runtime, by_torch
         from brainmri.evaluation.model import load_model
 
         torch.set_num_threads(1)
@@ -173,10 +173,9 @@ class DemoModel:
         return prepared
 
     def _judged(self, image: Image.Image) -> Prediction:
-        from scipy.special import softmax
-
         from brainmri.evaluation.inference import prediction_of
         from brainmri.metrics.baselines import global_statistics
+        from brainmri.metrics.probabilities import softmax
 
         started = time.perf_counter()
         upright = upright_8_bit(image)
@@ -186,7 +185,7 @@ class DemoModel:
         if rule is not None and features is not None:
             distance = float(rule.score(features, global_statistics(upright)[None])[0])
         milliseconds = 1000 * (time.perf_counter() - started)
-        plain = softmax(logits[0].astype(np.float64))
+        plain = softmax(logits)[0]
         return prediction_of(plain, distance, self.classes, self.uncertainty, rule, milliseconds)
 
 

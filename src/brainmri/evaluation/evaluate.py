@@ -20,10 +20,10 @@ from brainmri.evaluation.inference import predictions_table
 from brainmri.evaluation.ood.fit import rejection
 from brainmri.evaluation.run_warnings import training_warnings
 from brainmri.files import digest
-from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
 from brainmri.metrics.detection import detection_at
 from brainmri.metrics.patients import SliceTable, patient_scores
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import (
     Baselines,
     Calibration,

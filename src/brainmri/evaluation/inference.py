@@ -8,18 +8,16 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-import pandas as pd
 from numpy.typing import NDArray
 from PIL import Image
-from scipy.special import softmax
 
 from brainmri.errors import reading
-from brainmri.evaluation.ood.features import see
 from brainmri.io.decode import upright_8_bit
-from brainmri.metrics.calibration import apply_temperature
 from brainmri.metrics.conformal import prediction_sets
+from brainmri.metrics.probabilities import apply_temperature, softmax
 
 if TYPE_CHECKING:
+    import pandas as pd
     from transformers import BaseImageProcessor, PreTrainedModel
 
     from brainmri.evaluation.ood.detector import OODDetector
@@ -55,9 +53,11 @@ def infer(
         RejectedImage: for an image of more than 8 bits that is blank.
         AttributeError: if the model has no layer that is called as the rule says, so that the rule is another model's.
     """
+    from brainmri.evaluation.ood.features import see  # late: it imports torch
+
     upright = (upright_8_bit(image) for image in images)
     seen = see(upright, model, processor, rule.layer if rule else None, batch_size=batch_size)
-    probabilities = np.asarray(softmax(seen.logits, axis=1))
+    probabilities = softmax(seen.logits)
     if rule is None:
         return Inference(probabilities)
     scores = rule.score(seen.features, seen.statistics)
@@ -185,6 +185,8 @@ def read_predictions(path: Path, split: str, classes: list[str]) -> tuple[list[i
     Raises:
         ValueError: no rows of the split, a class of `classes` has no column, or a label is not in `classes`.
     """
+    import pandas as pd
+
     # Labels stay text: a class may be called "1" or "NA".
     with reading(path):
         table = pd.read_csv(path, dtype={"split": str, "label": str}, keep_default_na=False)

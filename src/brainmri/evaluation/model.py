@@ -2,24 +2,37 @@
 
 from __future__ import annotations
 
+import logging
+import threading
 import time
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass, field, replace
+from functools import cache, cached_property, partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, TypeVar
 
 import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.evaluation.inference import Prediction, infer, prediction_of
+from brainmri.evaluation.backend import (
+    Backend,
+    BackendName,
+    model_digest,
+    onnx_backend,
+    stored_network,
+    torch_backend,
+)
+from brainmri.evaluation.inference import Prediction, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
-from brainmri.evaluation.pooling import PatientPrediction, patient_prediction
-from brainmri.files import sha256
-from brainmri.io.inputs import Rejected, Slice, found_inputs, read_scan, scan_and_files
+from brainmri.files import digest, sha256
+from brainmri.io.decode import upright_8_bit
+from brainmri.io.inputs import Slice, found_inputs, read_scan, scan_and_files
 from brainmri.io.scan import Scan
-from brainmri.models.introspect import on_hub
-from brainmri.models.load import class_names, load_classifier, load_processor
+from brainmri.metrics.baselines import global_statistics
+from brainmri.metrics.probabilities import softmax
 from brainmri.schemas import (
     EARLIER_UNCERTAINTY,
     Pooling,
@@ -32,9 +45,16 @@ from brainmri.schemas import (
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
+    from brainmri.evaluation.pooling import PatientPrediction
+
+    Parts = tuple[PreTrainedModel, BaseImageProcessor]
+
+logger = logging.getLogger(__name__)
 Record = tuple[RunResult | None, Uncertainty | None, OODDetector | None]
 NO_RECORD: Record = (None, None, None)
-BATCH = 32
+BATCH = 16  # images; more of them leave the caches of a processor
+PIXELS = 2**22  # of the images of one batch, and four times as many of those that wait
+Other = TypeVar("Other")
 
 
 @dataclass(frozen=True)
@@ -43,24 +63,72 @@ class LoadedModel:
 
     Attributes:
         name: for every figure and text.
-        network: in evaluation mode; from pixels (B, 3, H, W), as `processor` makes them, to logits (B, C).
-        processor: its image processor, from images of 8 bits to `pixel_values`.
         classes: the C names of its outputs, in their order.
+        network: in evaluation mode; from pixels (B, 3, H, W), as `processor` makes them, to logits (B, C).
+        processor: its image processor, from images of 8 bits to `pixel_values`. Both are loaded when they are first
+            asked for, where predictions do not need them.
+        backend: how it computes predictions: "onnx" or "torch".
         folder: where it lies; None for the Hub, where it is `repository` at `revision` (None: the newest).
         result, uncertainty: `result.json` and `uncertainty.json` of a run of this project, else None.
         ood_detector: of that run, or None.
+        digest: of all that its logits depend on.
     """
 
     name: str
-    network: PreTrainedModel
-    processor: BaseImageProcessor
     classes: list[str]
+    parts: Callable[[], Parts] = field(repr=False, compare=False)
+    digest: str = field(repr=False)
+    wanted: BackendName = field(repr=False)
     folder: Path | None = None
     repository: str | None = None
     revision: str | None = None
     result: RunResult | None = None
     uncertainty: Uncertainty | None = None
     ood_detector: OODDetector | None = None
+    stored: Backend | None = field(default=None, repr=False, compare=False)
+    _lock: Any = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
+
+    @property
+    def network(self) -> PreTrainedModel:
+        return self.parts()[0]
+
+    @property
+    def processor(self) -> BaseImageProcessor:
+        return self.parts()[1]
+
+    @property
+    def backend(self) -> BackendName:
+        return self._many.name
+
+    @property
+    def answers_digest(self) -> str:
+        """Of all that its predictions depend on: equal digests, equal predictions."""
+        return digest(self.digest, self.uncertainty.as_json() if self.uncertainty else None)
+
+    @property
+    def _many(self) -> Backend:
+        """What computes many predictions: the ONNX file is written for them, if it is not there."""
+        with self._lock:
+            return self.stored or self._written
+
+    @property
+    def _one(self) -> Backend:
+        """What computes a single one, without writing a file."""
+        with self._lock:
+            return self.stored or self.__dict__.get("_written") or self._torch
+
+    @cached_property
+    def _written(self) -> Backend:
+        if self.wanted == "onnx":
+            try:
+                return onnx_backend(self)
+            except ValueError as reason:
+                logger.info("%s is run by torch: %s", self.name, reason)
+        return self._torch
+
+    @cached_property
+    def _torch(self) -> Backend:
+        return torch_backend(*self.parts(), self.ood_detector.layer if self.ood_detector else None)
 
     @property
     def temperature(self) -> float | None:
@@ -106,10 +174,10 @@ class LoadedModel:
                 opened = scan.image()
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
-            return replace(self._classify([opened])[0], path=str(image), plane=scan.planes[0], slice=0)
+            return replace(self._classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
         if isinstance(image, np.ndarray):
             image = _from_array(image)
-        return self._classify([image])[0]
+        return self._classify([upright_8_bit(image)], self._one)[0]
 
     def predict_many(
         self, paths: Iterable[str | Path], batch_size: int = BATCH, *, errors: Literal["raise", "skip"] = "raise"
@@ -145,19 +213,24 @@ class LoadedModel:
                 elif errors == "raise":
                     raise ValueError(f"{found.path}: {found.reason}")
 
-    def predict_slices(
-        self, slices: Iterable[Slice | Rejected], batch_size: int = BATCH
-    ) -> Iterator[Prediction | Rejected]:
-        """Classify slices of files, in their order; what was rejected passes through in its place."""
-        waiting: list[Slice | Rejected] = []
-        images = 0
-        for one in slices:
-            waiting.append(one)
-            images += isinstance(one, Slice)
-            if images == batch_size:
-                yield from self._of_batch(waiting)
-                waiting, images = [], 0
-        yield from self._of_batch(waiting)
+    def predict_slices(self, slices: Iterable[Slice | Other], batch_size: int = BATCH) -> Iterator[Prediction | Other]:
+        """Classify slices of files, in their order; whatever else is among them passes through in its place.
+
+        While some are read, others are classified. A few batches are in memory at once.
+        """
+        backend = self._many
+        with ThreadPoolExecutor(backend.workers) as pool:
+            waiting: deque[tuple[Future[list[Prediction | Other]], int]] = deque()
+            try:
+                for batch, pixels in _batches(slices, batch_size):
+                    waiting.append((pool.submit(self._of_batch, batch, backend), pixels))
+                    while len(waiting) > 2 * backend.workers or sum(size for _, size in waiting) > 4 * PIXELS:
+                        yield from waiting.popleft()[0].result()
+                while waiting:
+                    yield from waiting.popleft()[0].result()
+            finally:
+                for future, _ in waiting:
+                    future.cancel()
 
     def predict_scan(self, scan: str | Path | Scan, batch_size: int = BATCH) -> PatientPrediction:
         """Classify every slice of a scan, in the plane that it was acquired in, and pool them by the model's `pooling`.
@@ -174,35 +247,52 @@ class LoadedModel:
             >>> study.label, study.tumour_probability, study.interval
             >>> study.pooling, study.tumour, study.slices[["slice", "tumour_probability", "share"]].head()
         """
+        from brainmri.evaluation.pooling import patient_prediction  # late: single slices need no pandas
+
         name = "" if isinstance(scan, Scan) else str(scan)
         opened, files = (scan, [""] * len(scan)) if isinstance(scan, Scan) else scan_and_files(scan)
         found = self.predict_slices(_slices(opened, files, name), batch_size)
         return patient_prediction([one for one in found if isinstance(one, Prediction)], self.pooling)
 
-    def _of_batch(self, batch: list[Slice | Rejected]) -> Iterator[Prediction | Rejected]:
+    def _of_batch(self, batch: list[Slice | Other], backend: Backend) -> list[Prediction | Other]:
         images = [one.image for one in batch if isinstance(one, Slice)]
-        predictions = iter(self._classify(images) if images else [])
-        for one in batch:
-            if isinstance(one, Rejected):
-                yield one
-            else:
-                yield replace(next(predictions), path=one.path, plane=one.plane, slice=one.index, patient=one.patient)
+        predictions = iter(self._classify(images, backend) if images else [])
+        return [
+            replace(next(predictions), path=one.path, plane=one.plane, slice=one.index, patient=one.patient)
+            if isinstance(one, Slice)
+            else one
+            for one in batch
+        ]
 
-    def _classify(self, images: list[Image.Image]) -> list[Prediction]:
+    def _classify(self, images: list[Image.Image], backend: Backend) -> list[Prediction]:
+        """The predictions of images "L" or "RGB", upright."""
         started = time.perf_counter()
-        found = infer(images, self.network, self.processor, self.ood_detector, batch_size=len(images))
+        logits, features = backend.run(images)
+        probabilities = softmax(logits)
+        scores: list[float | None] = [None] * len(images)
+        if self.ood_detector is not None and features is not None:
+            statistics = np.stack([global_statistics(image) for image in images])
+            scores = self.ood_detector.score(features, statistics).tolist()
         milliseconds = 1000 * (time.perf_counter() - started) / len(images)
         return [
-            prediction_of(
-                found.probabilities[k],
-                None if found.scores is None else float(found.scores[k]),
-                self.classes,
-                self.uncertainty,
-                self.ood_detector,
-                milliseconds,
-            )
-            for k in range(len(images))
+            prediction_of(plain, score, self.classes, self.uncertainty, self.ood_detector, milliseconds)
+            for plain, score in zip(probabilities, scores, strict=True)
         ]
+
+
+def _batches(slices: Iterable[Slice | Other], size: int) -> Iterator[tuple[list[Slice | Other], int]]:
+    """As many slices as a batch holds, or fewer large ones, with what lies between them; and their pixels."""
+    batch: list[Slice | Other] = []
+    images = pixels = 0
+    for one in slices:
+        batch.append(one)
+        if isinstance(one, Slice):
+            images, pixels = images + 1, pixels + one.image.width * one.image.height
+        if images == size or pixels >= PIXELS or len(batch) == 4 * size:
+            yield batch, pixels
+            batch, images, pixels = [], 0, 0
+    if batch:
+        yield batch, pixels
 
 
 def _slices(scan: Scan, files: list[str], patient: str) -> Iterator[Slice]:
@@ -230,7 +320,13 @@ def _from_array(values: NDArray[Any]) -> Image.Image:
     return Image.fromarray(np.ascontiguousarray(values))
 
 
-def load_model(place: str | Path, *, device: str = "cpu", trust_remote_code: bool = False) -> LoadedModel:
+def load_model(
+    place: str | Path,
+    *,
+    device: str = "cpu",
+    trust_remote_code: bool = False,
+    backend: BackendName | None = None,
+) -> LoadedModel:
     """Load a trained model with its image processor, temperature, conformal thresholds and OOD detector.
 
     Args:
@@ -239,6 +335,9 @@ def load_model(place: str | Path, *, device: str = "cpu", trust_remote_code: boo
             conformal thresholds or OOD detector.
         device: where it computes: "cpu", "cuda", ...
         trust_remote_code: execute code that comes with the model; networks of this project need none.
+        backend: what computes predictions: "onnx" (ONNX Runtime, on the CPU only; the first prediction of many images
+            writes the network as an ONNX file into the cache, which takes some seconds, once) or "torch". None takes
+            "onnx" on the CPU. Their probabilities differ by less than 0.00001.
 
     Raises:
         ValueError: if there is no such thing, it cannot be used, or it does not tell classes apart.
@@ -249,40 +348,62 @@ def load_model(place: str | Path, *, device: str = "cpu", trust_remote_code: boo
         >>> model = brainmri.load_model("runs/NAME")
         >>> model.classes, model.temperature
     """
+    if backend == "onnx" and device != "cpu":
+        raise ValueError(f'backend "onnx" computes on the CPU, and the device is {device}')
+    wanted: BackendName = backend or ("onnx" if device == "cpu" else "torch")
     place = str(place)
     path = Path(place)
     if path.is_dir():
         if not (path / "config.json").is_file():
             raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
-        parts = _parts(place, None, device, trust_remote_code)
+        parts = cache(partial(_parts, place, None, device, trust_remote_code))
+        key = digest(model_digest(path), trust_remote_code)
+        stored = stored_network(key) if wanted == "onnx" else None
+        classes = stored[0].classes if stored else _class_names(parts)
         result, uncertainty, detector = _record(path)
         name = result.title if result else path.resolve().name
-        return LoadedModel(name, *parts, folder=path, result=result, uncertainty=uncertainty, ood_detector=detector)
-    if path.exists():
+        found = LoadedModel(name, classes, parts, key, wanted, folder=path)
+    elif path.exists():
         raise ValueError(f"{place} is a file: give the folder of a run or of a saved model")
-    repository, revision = on_hub(_repository(place))
-    parts = _parts(repository, revision, device, trust_remote_code)
-    result, uncertainty, detector = _record_on_hub(repository, revision)
-    return LoadedModel(
-        place,
-        *parts,
-        repository=repository,
-        revision=revision,
+    else:
+        from huggingface_hub import hf_hub_download
+
+        from brainmri.models.introspect import on_hub
+
+        repository, revision = on_hub(_repository(place))
+        parts = cache(partial(_parts, repository, revision, device, trust_remote_code))
+        classes = _class_names(parts)
+        result, uncertainty, detector = _record_on_hub(repository, revision)
+        snapshot = Path(hf_hub_download(repository, "config.json", revision=revision)).parent
+        key = digest(model_digest(snapshot), trust_remote_code)
+        stored = stored_network(key) if wanted == "onnx" else None
+        found = LoadedModel(place, classes, parts, key, wanted, repository=repository, revision=revision)
+    if stored and stored[0].layer != (detector.layer if detector else None):
+        stored = None  # of the time before this OOD detector
+    return replace(
+        found,
         result=result,
         uncertainty=uncertainty,
         ood_detector=detector,
+        stored=stored[1] if stored else None,
     )
 
 
-def _parts(
-    place: str, revision: str | None, device: str, trust_remote_code: bool
-) -> tuple[PreTrainedModel, BaseImageProcessor, list[str]]:
+def _class_names(parts: Callable[[], Parts]) -> list[str]:
+    from brainmri.models.load import class_names
+
+    return class_names(parts()[0])
+
+
+def _parts(place: str, revision: str | None, device: str, trust_remote_code: bool) -> Parts:
+    from brainmri.models.load import class_names, load_classifier, load_processor
+
     model = load_classifier(place, revision, trust_remote_code=trust_remote_code)
     processor = load_processor(place, revision, trust_remote_code=trust_remote_code)
     classes = class_names(model)
     if len(classes) < 2 or model.config.problem_type == "multi_label_classification":
         raise ValueError(f"{place}: its outputs ({', '.join(classes[:8])}) are not the probabilities of classes")
-    return model.to(device), processor, classes  # type: ignore[arg-type]
+    return model.to(device), processor  # type: ignore[arg-type]
 
 
 def _record(folder: Path) -> Record:

@@ -99,14 +99,6 @@ def slice_names(slices: pd.DataFrame) -> list[str]:
     return [f"{plane} {number}" for plane, number in zip(slices["plane"], slices["slice"], strict=True)]
 
 
-def patient_columns(classes: Sequence[str]) -> list[str]:
-    """The columns of patients.csv."""
-    return [
-        *("patient", "predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
-        *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "most_suspicious", "carried_by"),
-    ]
-
-
 def patient_row(patient: str, found: PatientPrediction) -> dict[str, Any]:
     """A row of patients.csv; `carried_by` is text: the slices of the largest shares, with ; between them."""
     low, high = found.interval or (None, None)

@@ -11,7 +11,6 @@ from brainmri.hub.leak_scan import TEXT_SUFFIXES, leaks
 
 RepoType = Literal["model", "dataset", "space"]
 MARK = "brainmri"  # a tag in the metadata of every card; repositories without it are somebody else's
-ONNX_FILE = "onnx/model.onnx"  # where a published model has it, beside its weights
 
 
 class PublishError(ValueError):

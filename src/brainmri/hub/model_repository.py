@@ -11,10 +11,11 @@ import pandas as pd
 import yaml
 
 from brainmri.data.folder import NUMBERED
-from brainmri.hub.checks import ONNX_FILE, Publication, PublishError, check_licence
+from brainmri.hub.checks import Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
 from brainmri.models.load import check_timm, load_classifier
 from brainmri.models.onnx import export_classifier
+from brainmri.models.sessions import ONNX_FILE
 from brainmri.reporting.model_card import known_licence, write_card
 from brainmri.reporting.run_report import write_report
 from brainmri.schemas import EARLIER_UNCERTAINTY, json_text, read_result, uncertainty_file

@@ -9,7 +9,8 @@ from pathlib import Path
 
 import yaml
 
-from brainmri.hub.checks import MARK, ONNX_FILE, Publication, PublishError
+from brainmri.hub.checks import MARK, Publication, PublishError
+from brainmri.models.sessions import ONNX_FILE
 from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 
 PYTHON = "3.12"  # what ZeroGPU runs

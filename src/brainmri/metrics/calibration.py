@@ -14,6 +14,7 @@ from scipy.optimize import minimize_scalar
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.metrics.classification import checked_predictions, cross_entropy, expected_calibration_error
 from brainmri.metrics.conformal import ALPHA, conformal_threshold, prediction_sets
+from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import Calibration, Conformal, OODRecord, Uncertainty
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
@@ -83,16 +84,6 @@ def uncertainty_record(
         ood=None if isinstance(ood, str) else ood,
         ood_reason=ood if isinstance(ood, str) else None,
     )
-
-
-def apply_temperature(probabilities: NDArray[np.float64], temperature: float) -> NDArray[np.float64]:
-    """softmax(logits / temperature), from the probabilities (N, C) themselves (clipped at 1e-12).
-
-    A temperature above 1 makes the probabilities less extreme; the most probable class stays the same.
-    """
-    scaled = np.log(np.maximum(probabilities, 1e-12)) / temperature
-    powers = np.exp(scaled - scaled.max(axis=1, keepdims=True))
-    return np.asarray(powers / powers.sum(axis=1, keepdims=True))
 
 
 def fit_temperature(labels: NDArray[np.int64], probabilities: NDArray[np.float64]) -> float:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from brainmri.models.layers import features_of
+from brainmri.models.sessions import onnx_session
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -94,20 +95,6 @@ def export_classifier(model: PreTrainedModel, size: tuple[int, int], path: Path,
         raise ValueError(
             f"{path.name}: the outputs of ONNX Runtime differ from torch's by {difference:.1g} of the largest"
         )
-
-
-def onnx_session(path: Path, threads: int = 0) -> InferenceSession:
-    """An ONNX file, ready to run on the CPU.
-
-    threads: of one call; 0 lets ONNX Runtime choose. They sleep between the calls instead of spinning, so that an idle
-    program takes no time, and several at work do not take each other's.
-    """
-    import onnxruntime
-
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    return onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
 
 
 @torch.inference_mode()

@@ -248,8 +248,8 @@ def reliability(
         title: should name the data set and split.
         calibrated: (N, C) after scaling, where the temperature belongs to finer classes that were then added up.
     """
-    from brainmri.metrics.calibration import apply_temperature
     from brainmri.metrics.classification import calibration_bins, expected_calibration_error
+    from brainmri.metrics.probabilities import apply_temperature
 
     y, p = np.asarray(labels, dtype=np.int64), np.asarray(probabilities, dtype=np.float64)
     variants = [("as predicted", p, VERMILION, "o")]

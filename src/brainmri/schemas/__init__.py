@@ -71,9 +71,12 @@ from brainmri.schemas.manifests import (
     DataFacts,
     Made,
     MadePart,
+    PixelSettings,
+    PredictProgress,
     RunManifest,
     RunSettings,
     SealedFile,
+    StoredNetwork,
 )
 from brainmri.schemas.pooling import Pooling, PoolingRule, PoolingScore, Unit
 from brainmri.schemas.result import (
@@ -126,9 +129,11 @@ __all__ = [
     "OperatingPoint",
     "Parameters",
     "PatientScores",
+    "PixelSettings",
     "Pooling",
     "PoolingRule",
     "PoolingScore",
+    "PredictProgress",
     "PrepareSettings",
     "Published",
     "Randomisation",
@@ -150,6 +155,7 @@ __all__ = [
     "SharedImages",
     "Shortcuts",
     "SimulatedImages",
+    "StoredNetwork",
     "TensorSpec",
     "TestRejection",
     "ThresholdGroups",

@@ -1,4 +1,5 @@
-"""What proves that files belong together: `run.json`, `manifest.json` of a checkpoint, and `made.json`."""
+"""What proves that files belong together: `run.json`, `manifest.json` of a checkpoint, `made.json`; and what stands in
+caches and unfinished outputs."""
 
 from __future__ import annotations
 
@@ -116,3 +117,53 @@ class Made(Record, extra="allow"):
     def of(self, command: str) -> dict[str, MadePart]:
         """What a command made, by part; nothing where it made nothing."""
         return (self.__pydantic_extra__ or {}).get(command, {})
+
+
+class PixelSettings(Record):
+    """What an image processor does: squash to one size, bilinear with antialiasing, then (x * factor - mean) / std.
+
+    Attributes:
+        height, width: of what the network gets.
+        resampling: whose arithmetic: Pillow's, or that of torchvision on 8 bits, which differs by a level here and
+            there.
+        factor, mean, std: of the formula, with x in 0..255; mean and std for red, green and blue.
+    """
+
+    height: int
+    width: int
+    resampling: Literal["pillow", "torchvision"]
+    factor: float
+    mean: tuple[float, float, float]
+    std: tuple[float, float, float]
+
+
+class StoredNetwork(Record):
+    """What lies beside the ONNX file of a network in the cache.
+
+    Attributes:
+        classes: the names of its outputs, in their order.
+        layer: whose input its second output, the features, is; None without an OOD detector.
+    """
+
+    schema_version: Literal[1] = 1
+    classes: list[str]
+    layer: str | None
+    pixels: PixelSettings
+
+
+class PredictProgress(Record):
+    """How far the unfinished tables of `brainmri predict` have come.
+
+    Attributes:
+        inputs: files, volumes and series that are done. slices: of the next one, that are done too.
+        sizes: bytes of each table up to there, by file name.
+        open: of each patient of whom slices are to come, how many rows of the table are theirs.
+        finished: whether all are done, so that the tables only have to be moved to their place.
+    """
+
+    schema_version: Literal[1] = 1
+    inputs: int = 0
+    slices: int = 0
+    sizes: dict[str, int] = Field(default_factory=dict)
+    open: dict[str, int] = Field(default_factory=dict)
+    finished: bool = False
