@@ -36,7 +36,7 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -220,8 +220,9 @@ def _classify(model: LoadedModel, inputs: list[Input], batch_size: int, tables: 
     first = tables.progress.inputs
     if first or tables.progress.slices:
         print(f"Going on after {first:,} of {len(inputs):,} files, volumes and series")
+    notes: Counter[str] = Counter()
     with tqdm(total=len(inputs), initial=first, desc="predicting", unit="file", disable=None) as bar:
-        for one in model.predict_slices(_slices(inputs, first, tables.progress.slices), batch_size):
+        for one in model.predict_slices(_slices(inputs, first, tables.progress.slices, notes), batch_size):
             if isinstance(one, Prediction):
                 tables.add(one)
             elif isinstance(one, Done):
@@ -230,14 +231,20 @@ def _classify(model: LoadedModel, inputs: list[Input], batch_size: int, tables: 
             elif isinstance(one, Rejected):
                 tables.reject(one)
     tables.finished = True
+    for sentence, scans in notes.most_common():
+        print(f"Note, on {scans:,} of {len(inputs):,} files, volumes and series: {sentence}")
 
 
-def _slices(inputs: list[Input], first: int, done: int) -> Iterator[Slice | Rejected | Done]:
-    """All slices from the input `first` on, of which some are done already."""
+def _slices(inputs: list[Input], first: int, done: int, notes: Counter[str]) -> Iterator[Slice | Rejected | Done]:
+    """All slices from the input `first` on, of which some are done already. notes: counts what scans say."""
     from brainmri.evaluation.prediction_tables import Done
+    from brainmri.io.inputs import Slice
 
     for number in range(first, len(inputs)):
-        yield from islice(inputs[number].slices(), done if number == first else 0, None)
+        for one in islice(inputs[number].slices(), done if number == first else 0, None):
+            if isinstance(one, Slice):
+                notes.update(one.notes)
+            yield one
         yield Done(number)
 
 
@@ -255,19 +262,39 @@ def _tell(out: Path) -> int:
                 print(f"{row['path']}{where}: {row['predicted']} {share}{unlike}")
     if images > SHOWN:
         print(f"... and {images - SHOWN:,} more")
-    patients, rejected = (_count(out.parent / name, show) for name, show in zip(OTHERS, (False, True), strict=True))
+    patients, rejected = (_count(out.parent / name, tell) for name, tell in zip(OTHERS, TOLD, strict=True))
     told = [f"{images:,} images classified", f"{outside:,} out of distribution"]
     told += [f"{patients:,} volumes, series and patients"] * bool(patients)
     told += [f"{rejected:,} rejected" + f" (reasons in {out.parent / OTHERS[1]})" * bool(rejected)]
-    print(f"{', '.join(told)}. Wrote {out}")
+    written = f"{out} and {OTHERS[0]} beside it" if patients else str(out)
+    print(f"{', '.join(told)}. Wrote {written}")
     return 1 if rejected or not images else 0
 
 
-def _count(file: Path, show: bool) -> int:
-    """Rows of a table. show: whether the first are told as rejected."""
+def _count(file: Path, tell: Callable[[dict[str, str]], str]) -> int:
+    """Rows of a table, of which the first are told."""
     count = 0
     with file.open(encoding="utf-8", newline="") as stream:
         for count, row in enumerate(csv.DictReader(stream), 1):
-            if show and count <= SHOWN:
-                print(f"rejected {row['path']}: {row['reason']}")
+            if count <= SHOWN:
+                print(tell(row))
     return count
+
+
+def _patient(row: dict[str, str]) -> str:
+    """What is said of a volume, series or patient."""
+    share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
+    told = [f"=> {row['patient']}: {row['predicted']} {share}"]
+    if row["tumour_probability"]:
+        against = f" (threshold {100 * float(row['threshold']):.1f} %)" if row["threshold"] else ""
+        told.append(f"any tumour {100 * float(row['tumour_probability']):.1f} %{against}")
+    if row["out_of_distribution"]:
+        told.append(f"{row['out_of_distribution']} of {row['slices']} slices OUT OF DISTRIBUTION")
+    return ", ".join([*told, f"look first at {row['most_suspicious']}"])
+
+
+def _rejected(row: dict[str, str]) -> str:
+    return f"rejected {row['path']}: {row['reason']}"
+
+
+TOLD = (_patient, _rejected)  # how the rows of `OTHERS` are told

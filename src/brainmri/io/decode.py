@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -13,6 +14,7 @@ from PIL import Image, ImageOps, UnidentifiedImageError
 from brainmri.io.deep import Deep, range_of, read_deep
 from brainmri.io.limits import MIN_SIDE, Limits, RationedBytes, UploadError, reading
 from brainmri.io.sanitize import ORIENTATION, check_size, clean, count_pages, too_large
+from brainmri.io.sniff import kind_of
 from brainmri.io.tiff import PHOTOMETRIC, WHITE_IS_ZERO, page_of
 
 KINDS = ("PNG", "JPEG", "TIFF", "BMP", "WebP", "GIF", "PPM", "JPEG 2000")
@@ -62,8 +64,10 @@ class Pages:
             return read_image_file("TIFF", self.data, index, self.limits, lambda: self.range)
 
 
-def open_image(kind: str, data: bytes, limits: Limits) -> Still | Pages:
-    """`kind`: as `sniff.kind_of` gives it. Of a moving image, the first frame.
+def open_image(
+    kind: str, data: bytes, limits: Limits, shared: Callable[[], tuple[float, float]] | None = None
+) -> Still | Pages:
+    """`kind`: as `sniff.kind_of` gives it. Of a moving image, the first frame. shared: as of `read_image_file`.
 
     Raises:
         UploadError: if it is broken, too large, too small, or a single image that is blank.
@@ -72,10 +76,27 @@ def open_image(kind: str, data: bytes, limits: Limits) -> Still | Pages:
     if count > 1:
         return Pages(data, count, limits)
     with reading(_broken(kind)):
-        image = read_image_file(kind, data, 0, limits)
+        image = read_image_file(kind, data, 0, limits, shared)
     if is_blank(image):
         raise UploadError(BLANK)
     return Still(image)
+
+
+def shared_range(files: Iterable[bytes], count: int, limits: Limits) -> tuple[float, float]:
+    """The values that are drawn black and white of images of more than 8 bits, of which each is a slice of one scan.
+
+    Args:
+        files: `count` image files. Those that are broken, or have 8 bits, are left out.
+    """
+
+    def deep() -> Iterator[Deep]:
+        for data in files:
+            kind = kind_of(data)
+            with suppress(UploadError), reading(_broken(kind)):
+                if kind in KINDS and (found := read_deep(kind, clean(kind, data), 0, limits)):
+                    yield found
+
+    return range_of(deep(), count)
 
 
 def check_image(kind: str, data: bytes, limits: Limits) -> None:

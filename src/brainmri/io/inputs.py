@@ -38,6 +38,7 @@ class Slice:
         index: in the plane, from 0.
         patient: what it shares with the other slices of its series or volume; "" for an image on its own.
         image: upright, mode "L" or "RGB", square pixels.
+        notes: of its scan (`Scan.notes`), with the first slice only.
     """
 
     path: str
@@ -45,6 +46,7 @@ class Slice:
     index: int
     patient: str
     image: Image.Image = field(repr=False)
+    notes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,10 +83,12 @@ class Input:
         if isinstance(scan, Rejected):
             yield scan
             return
-        plane = scan.planes[0]
+        plane, notes = scan.planes[0], scan.notes
         for index, path in enumerate(self.files(scan)):
+            patient = self.patient or path * (len(scan) > 1)
             try:
-                yield Slice(path, plane, index, self.patient or path * (len(scan) > 1), scan.image(plane, index))
+                yield Slice(path, plane, index, patient, scan.image(plane, index), notes)
+                notes = ()
             except UploadError as error:
                 where = "" if self.parts or len(scan) == 1 else f"slice {index}: "
                 yield Rejected(path, where + str(error))
@@ -226,6 +230,8 @@ def scan_and_files(path: Path | str) -> tuple[Scan, list[str]]:
     if len(scans) > 1 or (scans and images):
         more = f" and {len(images)} images" if images else ""
         raise ValueError(f"{path}: it holds {len(scans)} series or volumes{more}; give the file or folder of one scan")
+    if len(folders := {Path(name).parent for _, name in images}) > 1:
+        raise ValueError(f"{path}: it holds images in {len(folders)} folders; give the folder of one scan")
     if scans:
         return scans[0]
     if not images:

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.io.decode import PLANE
+from brainmri.io.decode import KINDS, PLANE, open_image, shared_range
 from brainmri.io.geometry import same_direction, view_of
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import NESTED, Slices, source_of
@@ -93,7 +93,7 @@ class Scan:
 
 @dataclass(frozen=True)
 class Stack:
-    """The image in each of several files, read when it is asked for."""
+    """The image in each of several files, read when it is asked for; those of more than 8 bits all in one range."""
 
     reads: Sequence[Read]
     limits: Limits
@@ -102,9 +102,16 @@ class Stack:
     def counts(self) -> dict[str, int]:
         return {PLANE: len(self.reads)}
 
+    @cached_property
+    def range(self) -> tuple[float, float]:
+        """The values that are drawn black and white."""
+        return shared_range((read() for read in self.reads), len(self.reads), self.limits)
+
     def draw(self, plane: str, index: int) -> Image.Image:
         data = self.reads[index]()
-        source = source_of(kind_of(data), data, self.limits)
+        kind = kind_of(data)
+        in_range = kind in KINDS and open_image(kind, data, self.limits, lambda: self.range)
+        source = in_range or source_of(kind, data, self.limits)
         (plane,) = source.counts
         return source.draw(plane, 0)
 
