@@ -101,17 +101,23 @@ def check_output(
     if not there:
         return
     earlier = _read(out).of(command)
+    another = "another --out" if names is None else "an --out in another folder"
     if not earlier:
         which = "something" if names is None else ", ".join(sorted(there))
         raise ValueError(
-            f"{out} holds {which} that this command did not make: give another --out, or --overwrite to replace the "
-            "files of the same names in it"
+            f"{_shown(out)} holds {which} that this command did not make: give {another}, or --overwrite to "
+            "replace the files of the same names in it"
         )
     if other := [part for part, inputs in parts.items() if part in earlier and earlier[part].inputs != inputs]:
         raise ValueError(
-            f"{out} holds what was made of other inputs ({', '.join(other)}): give another --out, or --overwrite to "
-            "replace it"
+            f"{_shown(out)} holds what was made of other inputs ({', '.join(sorted(there) if names else other)}): give "
+            f"{another}, or --overwrite to replace it"
         )
+
+
+def _shown(out: Path) -> str:
+    """A folder as a message names it."""
+    return "the folder of --out" if out == Path() else str(out)
 
 
 @contextmanager

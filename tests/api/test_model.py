@@ -59,7 +59,8 @@ def test_a_file_an_image_and_an_array_are_one(model: brainmri.LoadedModel, train
 @pytest.mark.parametrize(
     ("array", "says"),
     [
-        (np.zeros((8, 8)), r"an array float64 of shape \(8, 8\): uint8 \(H, W\), or \(H, W, 3\) as RGB, is needed"),
+        (np.zeros((8, 8)), "every value of the array is the same"),
+        (np.zeros((8, 8, 3)), r"an array float64 of shape \(8, 8, 3\): one slice of numbers \(H, W\), or uint8"),
         (np.zeros((3, 8, 8), np.uint8), r"of shape \(3, 8, 8\)"),
         (np.zeros((0, 8), np.uint8), "holds no pixels"),
     ],
@@ -67,6 +68,26 @@ def test_a_file_an_image_and_an_array_are_one(model: brainmri.LoadedModel, train
 def test_other_arrays_are_refused(model: brainmri.LoadedModel, array: np.ndarray, says: str) -> None:
     with pytest.raises(ValueError, match=says):
         model.predict(array)
+
+
+def test_an_array_of_more_than_8_bits_is_seen_as_its_file_would_be(model: brainmri.LoadedModel, tmp_path: Path) -> None:
+    deep = np.random.default_rng(0).integers(0, 4000, (40, 40)).astype(np.uint16)
+    Image.fromarray(deep).save(tmp_path / "deep.png")
+    expected = model.predict(tmp_path / "deep.png").probabilities
+    for values in (deep, deep[:, :, None], deep.astype(np.float32) * 7):
+        assert model.predict(values).probabilities == pytest.approx(expected, abs=1e-6)
+
+
+def test_many_images_are_for_predict_many(model: brainmri.LoadedModel, trained: Trained) -> None:
+    file = str(sorted((trained.data / "test").rglob("*.png"))[0])
+    assert [one.path for one in model.predict_many(file)] == [file]
+    with pytest.raises(TypeError, match="not list; predict_many takes many"):
+        model.predict([file])  # type: ignore[arg-type]
+
+
+def test_a_folder_of_runs_names_them(trained: Trained) -> None:
+    with pytest.raises(ValueError, match=r"no config.json, .*; did you mean .*run\?"):
+        brainmri.load_model(trained.run.parent)
 
 
 def test_folders_and_zip_files_are_gone_through(model: brainmri.LoadedModel, trained: Trained, tmp_path: Path) -> None:

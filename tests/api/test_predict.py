@@ -114,7 +114,8 @@ def test_files_of_others_are_not_overwritten(trained: Trained, tmp_path: Path) -
     )
     refused = run_here("predict.py", trained.run, other, "--out", out)
     assert refused.returncode == 2
-    assert "holds what was made of other inputs" in refused.stderr
+    assert "holds what was made of other inputs (patients.csv, predictions.csv, rejected.csv)" in refused.stderr
+    assert "give an --out in another folder" in refused.stderr
     assert out.read_text() == first
     assert run_here("predict.py", trained.run, other, "--out", out, "--overwrite").returncode == 0
     assert rows(out)[0]["path"] == str(other)

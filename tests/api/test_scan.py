@@ -59,7 +59,22 @@ def test_images_of_a_folder_are_slices_in_the_order_of_their_numbers(tmp_path: P
     assert means == sorted(means)
 
 
+def test_images_of_16_bits_in_one_folder_have_one_range(tmp_path: Path) -> None:
+    values = np.linspace(0, 4000, 40 * 40).reshape(40, 40)
+    for number, share in enumerate((1.0, 0.25)):
+        Image.fromarray((values * share).astype(np.uint16)).save(tmp_path / f"{number}.png")
+    scan = brainmri.read_scan(tmp_path)
+    bright, dark = (scan.slice(index=k).max() for k in range(2))
+    assert bright == 255
+    assert 55 < dark < 75
+
+
 def test_what_cannot_be_one_scan_is_told(tmp_path: Path) -> None:
+    for label in ("glioma", "healthy"):
+        (tmp_path / "set" / label).mkdir(parents=True)
+        Image.fromarray(np.eye(40, dtype=np.uint8) * 255).save(tmp_path / "set" / label / "a.png")
+    with pytest.raises(ValueError, match="set: it holds images in 2 folders; give the folder of one scan"):
+        brainmri.read_scan(tmp_path / "set")
     write_series(tmp_path / "two", volume())
     write_series(tmp_path / "two" / "more", volume())
     with pytest.raises(ValueError, match=r"two: it holds 2 series or volumes; give the file or folder of one scan"):

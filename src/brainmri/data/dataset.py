@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -40,8 +40,8 @@ class PreparedData:
     """
 
     root: Path
-    index: pd.DataFrame
-    info: DatasetInfo
+    index: pd.DataFrame = field(repr=False)
+    info: DatasetInfo = field(repr=False)
     classes: list[str]
     streamed: bool = False
 

@@ -30,6 +30,7 @@ from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.files import digest, sha256
 from brainmri.io.decode import upright_8_bit
 from brainmri.io.inputs import Slice, found_inputs, read_scan, scan_and_files
+from brainmri.io.intensity import grey, head_range
 from brainmri.io.scan import Scan
 from brainmri.metrics.baselines import global_statistics
 from brainmri.metrics.probabilities import softmax
@@ -82,9 +83,9 @@ class LoadedModel:
     folder: Path | None = None
     repository: str | None = None
     revision: str | None = None
-    result: RunResult | None = None
-    uncertainty: Uncertainty | None = None
-    ood_detector: OODDetector | None = None
+    result: RunResult | None = field(default=None, repr=False)
+    uncertainty: Uncertainty | None = field(default=None, repr=False)
+    ood_detector: OODDetector | None = field(default=None, repr=False)
     stored: Backend | None = field(default=None, repr=False, compare=False)
     _lock: Any = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
@@ -152,8 +153,8 @@ class LoadedModel:
 
         Args:
             image: a file that holds one slice (PNG, JPEG, TIFF, BMP, WebP, GIF, DICOM), a Pillow image of any mode, or
-                an array uint8 (H, W) or (H, W, 3), RGB. Images of more than 8 bits are scaled from their darkest to
-                their brightest value; transparent parts are laid on black.
+                an array: (H, W) of any numbers, or uint8 (H, W, 3), RGB. What has more than 8 bits is scaled from the
+                robust range of the head; transparent parts are laid on black.
 
         Raises:
             ValueError: if a file cannot be read or holds several slices, or an array is of another type or shape.
@@ -177,10 +178,19 @@ class LoadedModel:
             return replace(self._classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
         if isinstance(image, np.ndarray):
             image = _from_array(image)
+        if not isinstance(image, Image.Image):
+            raise TypeError(
+                f"predict takes one image (a path, a Pillow image or an array), not {type(image).__name__}; "
+                "predict_many takes many"
+            )
         return self._classify([upright_8_bit(image)], self._one)[0]
 
     def predict_many(
-        self, paths: Iterable[str | Path], batch_size: int = BATCH, *, errors: Literal["raise", "skip"] = "raise"
+        self,
+        paths: str | Path | Iterable[str | Path],
+        batch_size: int = BATCH,
+        *,
+        errors: Literal["raise", "skip"] = "raise",
     ) -> Iterator[Prediction]:
         """Classify the slices of many files, in the order of `paths`, one batch in memory at a time.
 
@@ -188,7 +198,7 @@ class LoadedModel:
         acquired plane is classified. Each prediction says which `path`, `plane` and `slice` it is of.
 
         Args:
-            paths: files, folders and ZIP files.
+            paths: files, folders and ZIP files; one of them may stand by itself.
             batch_size: images in one forward pass.
             errors: "raise" stops at the first file that cannot be used, after the predictions for those before it;
                 "skip" goes on with the next. `brainmri predict` lists the reasons in rejected.csv.
@@ -201,6 +211,8 @@ class LoadedModel:
             >>> for found in model.predict_many(["slices/", "more.zip"], errors="skip"):
             ...     print(found.path, found.label)
         """
+        if isinstance(paths, (str, Path)):
+            paths = [paths]
         if batch_size < 1 or errors not in ("raise", "skip"):
             raise ValueError(f'batch_size {batch_size}, errors {errors!r}: 1 or more, and "raise" or "skip"')
         return self._predict_many(list(paths), batch_size, errors)
@@ -311,13 +323,22 @@ def _slices(scan: Scan, files: list[str], patient: str) -> Iterator[Slice]:
 
 
 def _from_array(values: NDArray[Any]) -> Image.Image:
-    if values.dtype != np.uint8 or not (values.ndim == 2 or (values.ndim == 3 and values.shape[2] == 3)):
+    if values.ndim == 3 and values.shape[2] == 1:
+        values = values[:, :, 0]
+    colours = values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 3
+    if values.dtype.kind not in "buif" or not (values.ndim == 2 or colours):
         raise ValueError(
-            f"an array {values.dtype} of shape {values.shape}: uint8 (H, W), or (H, W, 3) as RGB, is needed"
+            f"an array {values.dtype} of shape {values.shape}: one slice of numbers (H, W), or uint8 (H, W, 3) as RGB, "
+            "is needed"
         )
     if 0 in values.shape:
         raise ValueError(f"an array of shape {values.shape} holds no pixels")
-    return Image.fromarray(np.ascontiguousarray(values))
+    if values.dtype == np.uint8:
+        return Image.fromarray(np.ascontiguousarray(values))
+    levels = head_range(values)
+    if levels is None:
+        raise ValueError("every value of the array is the same, or no number: there is nothing to see")
+    return grey(values, *levels)
 
 
 def load_model(
@@ -355,7 +376,11 @@ def load_model(
     path = Path(place)
     if path.is_dir():
         if not (path / "config.json").is_file():
-            raise ValueError(f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model")
+            runs = sorted(str(inner.parent) for inner in path.glob("*/config.json"))
+            raise ValueError(
+                f"{place}: no config.json, so it is neither a finished run nor a folder of a saved model"
+                + (f"; did you mean {' or '.join(runs[:3])}?" if runs else "")
+            )
         parts = cache(partial(_parts, place, None, device, trust_remote_code))
         key = digest(model_digest(path), trust_remote_code)
         stored = stored_network(key) if wanted == "onnx" else None
