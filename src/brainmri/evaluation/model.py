@@ -25,12 +25,12 @@ from brainmri.evaluation.backend import (
     stored_network,
     torch_backend,
 )
+from brainmri.evaluation.batches import PIXELS, batches, from_array, slices_of
 from brainmri.evaluation.inference import Prediction, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.files import digest, sha256
 from brainmri.io.decode import upright_8_bit
 from brainmri.io.inputs import Slice, found_inputs, read_scan, scan_and_files
-from brainmri.io.intensity import grey, head_range
 from brainmri.io.scan import Scan
 from brainmri.metrics.baselines import global_statistics
 from brainmri.metrics.probabilities import softmax
@@ -54,7 +54,6 @@ logger = logging.getLogger(__name__)
 Record = tuple[RunResult | None, Uncertainty | None, OODDetector | None]
 NO_RECORD: Record = (None, None, None)
 BATCH = 16  # images; more of them leave the caches of a processor
-PIXELS = 2**22  # of the images of one batch, and four times as many of those that wait
 Other = TypeVar("Other")
 
 
@@ -177,7 +176,7 @@ class LoadedModel:
                 raise ValueError(f"{image}: {error}") from error
             return replace(self._classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
         if isinstance(image, np.ndarray):
-            image = _from_array(image)
+            image = from_array(image)
         if not isinstance(image, Image.Image):
             raise TypeError(
                 f"predict takes one image (a path, a Pillow image or an array), not {type(image).__name__}; "
@@ -234,7 +233,7 @@ class LoadedModel:
         with ThreadPoolExecutor(backend.workers) as pool:
             waiting: deque[tuple[Future[list[Prediction | Other]], int]] = deque()
             try:
-                for batch, pixels in _batches(slices, batch_size):
+                for batch, pixels in batches(slices, batch_size):
                     waiting.append((pool.submit(self._of_batch, batch, backend), pixels))
                     while len(waiting) > 2 * backend.workers or sum(size for _, size in waiting) > 4 * PIXELS:
                         yield from waiting.popleft()[0].result()
@@ -263,7 +262,7 @@ class LoadedModel:
 
         name = "" if isinstance(scan, Scan) else str(scan)
         opened, files = (scan, [""] * len(scan)) if isinstance(scan, Scan) else scan_and_files(scan)
-        found = self.predict_slices(_slices(opened, files, name), batch_size)
+        found = self.predict_slices(slices_of(opened, files, name), batch_size)
         return patient_prediction([one for one in found if isinstance(one, Prediction)], self.pooling)
 
     def _of_batch(self, batch: list[Slice | Other], backend: Backend) -> list[Prediction | Other]:
@@ -290,55 +289,6 @@ class LoadedModel:
             prediction_of(plain, score, self.classes, self.uncertainty, self.ood_detector, milliseconds)
             for plain, score in zip(probabilities, scores, strict=True)
         ]
-
-
-def _batches(slices: Iterable[Slice | Other], size: int) -> Iterator[tuple[list[Slice | Other], int]]:
-    """As many slices as a batch holds, or fewer large ones, with what lies between them; and their pixels."""
-    batch: list[Slice | Other] = []
-    images = pixels = 0
-    for one in slices:
-        batch.append(one)
-        if isinstance(one, Slice):
-            images, pixels = images + 1, pixels + one.image.width * one.image.height
-        if images == size or pixels >= PIXELS or len(batch) == 4 * size:
-            yield batch, pixels
-            batch, images, pixels = [], 0, 0
-    if batch:
-        yield batch, pixels
-
-
-def _slices(scan: Scan, files: list[str], patient: str) -> Iterator[Slice]:
-    """All slices of the first plane.
-
-    Raises:
-        ValueError: for the first that is broken; names its file.
-    """
-    plane = scan.planes[0]
-    for index, file in enumerate(files):
-        try:
-            image = scan.image(plane, index)
-        except ValueError as error:
-            raise ValueError(f"{file or 'slice ' + str(index)}: {error}") from error
-        yield Slice(file, plane, index, patient, image)
-
-
-def _from_array(values: NDArray[Any]) -> Image.Image:
-    if values.ndim == 3 and values.shape[2] == 1:
-        values = values[:, :, 0]
-    colours = values.dtype == np.uint8 and values.ndim == 3 and values.shape[2] == 3
-    if values.dtype.kind not in "buif" or not (values.ndim == 2 or colours):
-        raise ValueError(
-            f"an array {values.dtype} of shape {values.shape}: one slice of numbers (H, W), or uint8 (H, W, 3) as RGB, "
-            "is needed"
-        )
-    if 0 in values.shape:
-        raise ValueError(f"an array of shape {values.shape} holds no pixels")
-    if values.dtype == np.uint8:
-        return Image.fromarray(np.ascontiguousarray(values))
-    levels = head_range(values)
-    if levels is None:
-        raise ValueError("every value of the array is the same, or no number: there is nothing to see")
-    return grey(values, *levels)
 
 
 def load_model(
