@@ -278,6 +278,8 @@ def _count(file: Path, tell: Callable[[dict[str, str]], str]) -> int:
         for count, row in enumerate(csv.DictReader(stream), 1):
             if count <= SHOWN:
                 print(tell(row))
+    if count > SHOWN:
+        print(f"... and {count - SHOWN:,} more in {file.name}")
     return count
 
 

@@ -17,6 +17,7 @@ import logging
 import os
 import re
 import shlex
+import sys
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,10 +203,11 @@ def parse(arguments: list[str] | None = None) -> tuple[RunArguments, dict[str, A
     Raises:
         ValueError: for an unknown flag, which says what was probably meant, or a value that a flag does not take.
     """
+    program = sys.argv[0] if sys.argv[0] == "brainmri train" else "train.py"
     settings: dict[str, Any] = {
-        "prog": "train.py",
+        "prog": program,
         "description": "Train one recipe and write its run folder.",
-        "usage": "train.py --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] "
+        "usage": f"{program} --arch NAME [--data_dir DIR | --dataset_name OWNER/NAME] [--output_dir DIR] "
         "[any flag below]",
         "elsewhere": {flag: text.format(flag) for flag, text in ELSEWHERE.items()},
     }
