@@ -84,7 +84,7 @@ def measure(place: str, files: list[str], rounds: int, threads: int) -> dict[str
     """Seconds of each way for all of `files`, and the ratios to the pipeline of what ours takes for each image."""
     from transformers import pipeline
 
-    from brainmri.evaluation.model import load_model
+    from brainmri.evaluation.load import load_model
 
     usual = pipeline("image-classification", model=place, device="cpu")
     ours = load_model(place)

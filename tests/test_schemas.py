@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from brainmri.evaluation.model import load_model
+from brainmri.evaluation.load import load_model
 from brainmri.evaluation.ood.detector import ARRAYS, OODDetector
 from brainmri.reporting.run_report import write_report
 from brainmri.schemas import (

@@ -21,7 +21,8 @@ if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData as Dataset
     from brainmri.evaluation.evaluate import Evaluation
     from brainmri.evaluation.inference import Prediction
-    from brainmri.evaluation.model import LoadedModel, load_model
+    from brainmri.evaluation.load import load_model
+    from brainmri.evaluation.model import LoadedModel
     from brainmri.evaluation.pooling import PatientPrediction
     from brainmri.io.inputs import read_scan
     from brainmri.io.scan import Scan
@@ -53,7 +54,7 @@ _HOMES = {
     "Scan": "brainmri.io.scan:Scan",
     "audit": "brainmri.audit:",  # the room, which can be called; importing it sets this very name
     "evaluate": "brainmri.api:evaluate",
-    "load_model": "brainmri.evaluation.model:load_model",
+    "load_model": "brainmri.evaluation.load:load_model",
     "prepare": "brainmri.api:prepare",
     "read_scan": "brainmri.io.inputs:read_scan",
 }

@@ -15,7 +15,7 @@ from brainmri.demo.model import DemoModel, known_models, open_models
 from brainmri.demo.pages.classify import answer_page
 from brainmri.demo.response import card, mapped
 from brainmri.evaluation.inference import infer
-from brainmri.evaluation.model import load_model
+from brainmri.evaluation.load import load_model
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.io.decode import RejectedImage
 from brainmri.metrics.conformal import prediction_sets

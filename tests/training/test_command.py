@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from brainmri.cli.train import default_folder
-from brainmri.evaluation.model import load_model
+from brainmri.evaluation.load import load_model
 from brainmri.models.introspect import resolve
 from brainmri.runs.finalize import NOT_ASKED
 from brainmri.training.arguments import RunArguments

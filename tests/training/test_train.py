@@ -18,7 +18,7 @@ from safetensors.numpy import load_file, save_file
 
 from brainmri.data.dataset import open_prepared
 from brainmri.evaluation.baselines import compute_baselines
-from brainmri.evaluation.model import load_model
+from brainmri.evaluation.load import load_model
 from brainmri.metrics.classification import evaluate_predictions
 
 from .conftest import ROOT, TINY, Train, result_of

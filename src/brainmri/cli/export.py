@@ -63,7 +63,7 @@ def main() -> None:
 
     # Imported late, so that --help and a mistake in the arguments do not wait for everything.
     from brainmri.errors import writing
-    from brainmri.evaluation.model import load_model
+    from brainmri.evaluation.load import load_model
     from brainmri.evaluation.scored import weights_digest
     from brainmri.files import check_output, default_output, output
     from brainmri.models.export import check_installed, export_model

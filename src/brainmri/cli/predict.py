@@ -105,7 +105,7 @@ def main() -> int:
     # Imported late, so that --help and a mistake in the arguments do not wait for everything.
     from brainmri.environment import keep_freed_memory, use_cpu_well
     from brainmri.errors import advising, writing
-    from brainmri.evaluation.model import load_model
+    from brainmri.evaluation.load import load_model
     from brainmri.evaluation.prediction_tables import PredictionTables, unfinished_tables
     from brainmri.files import default_output, digest, digest_of_files, output
     from brainmri.io.inputs import existing, found_inputs

@@ -90,7 +90,7 @@ class DemoModel:
         import torch
 
         from brainmri.evaluation.backend import by_onnx_runtime, by_torch
-        from brainmri.evaluation.model import load_model
+        from brainmri.evaluation.load import load_model
 
         torch.set_num_threads(1)
         with _cannot_be_opened(self.place):

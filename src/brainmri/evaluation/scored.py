@@ -18,7 +18,8 @@ from tqdm.auto import tqdm
 
 from brainmri.data.tables import read_csv
 from brainmri.evaluation.inference import Inference, infer
-from brainmri.evaluation.model import LoadedModel, load_model
+from brainmri.evaluation.load import load_model
+from brainmri.evaluation.model import LoadedModel
 from brainmri.evaluation.ood.fit import images
 from brainmri.files import digest, digest_of_files
 

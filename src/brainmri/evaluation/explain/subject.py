@@ -15,7 +15,7 @@ from transformers import BaseImageProcessor, PreTrainedModel
 from brainmri.data.dataset import open_prepared
 from brainmri.data.phantom.generate import CLASSES, draw_slices, draw_subject
 from brainmri.errors import did_you_mean, paths_like, reading
-from brainmri.evaluation.model import load_model
+from brainmri.evaluation.load import load_model
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.io.decode import RejectedImage
 from brainmri.io.read import read_image
