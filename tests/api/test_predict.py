@@ -163,9 +163,10 @@ def test_a_mistake_is_one_sentence(trained: Trained, arguments: list[str], says:
 def test_the_slices_that_carry_an_answer_are_shown(trained: Trained, tmp_path: Path) -> None:
     """Of a volume, a series and patients whose images lie in files of their own; nothing of another is drawn."""
     write_series(tmp_path / "in" / "series", volume())
-    names = [path.relative_to(trained.data).as_posix() for path in sorted((trained.data / "test").rglob("*.png"))]
+    images = trained.data / "test"
+    names = [path.relative_to(images).as_posix() for path in sorted(images.rglob("*.png"))]
     (tmp_path / "groups.csv").write_text("file_name,group_id\n" + "".join(f"{name},<p0>\n" for name in names[:9]))
-    arguments = [trained.run, trained.data, tmp_path / "in", "--groups", tmp_path / "groups.csv"]
+    arguments = [trained.run, images, tmp_path / "in", "--groups", tmp_path / "groups.csv"]
     arguments += ["--out", tmp_path / "out" / "p.csv", "--show", tmp_path / "shown"]
     done = run_here("predict.py", *arguments)
     assert done.returncode == 0, done.stderr
@@ -297,7 +298,7 @@ def test_a_process_that_is_killed_goes_on(trained: Trained, tmp_path: Path, cach
     source = tmp_path / "in"
     source.mkdir()
     files = sorted((trained.data / "test").rglob("*.png"))
-    for number in range(1000):
+    for number in range(3000):
         (source / f"{number:04}.png").symlink_to(files[number % len(files)])
     run_here("predict.py", trained.run, files[0], "--out", tmp_path / "first" / "p.csv")  # writes the ONNX file
     code = "import sys; from brainmri.cli import predict; from brainmri.cli.command import call\n"

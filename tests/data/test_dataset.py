@@ -48,7 +48,7 @@ def test_load_prepared_keeps_groups_and_label_names(data: PreparedData) -> None:
 
 
 def test_an_unfinished_or_damaged_folder_is_refused(data: PreparedData, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"prepare_data\.py"):
+    with pytest.raises(ValueError, match=r"brainmri prepare_data"):
         open_prepared(tmp_path)
     for name in ("index.csv", "dataset.json"):
         (tmp_path / name).write_bytes((data.root / name).read_bytes())

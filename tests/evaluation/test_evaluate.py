@@ -400,7 +400,7 @@ def test_what_cannot_be_scored_is_told(
     text = index.read_text()
     try:
         index.write_text(text.replace(",test,", ",train,"))
-        with pytest.raises(ValueError, match=r"has no image in --split test; images: train .*, test 0"):
+        with pytest.raises(ValueError, match=r"has no image in the split test; images: train .*, test 0"):
             evaluate(run, "--data", phantom, "--out", tmp_path / "new")
     finally:
         index.write_text(text)

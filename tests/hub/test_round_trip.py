@@ -149,7 +149,7 @@ def test_a_stranger_gets_the_probabilities_of_the_run_and_the_snippets_of_the_ca
     for place in published.runs:
         card = published.hub.files("model", place)["README.md"].decode()
         found = re.findall(r"```python\n(.*?)```", card, flags=re.DOTALL)
-        assert len(found) == (4 if place == TIMM else 3)
+        assert len(found) == (5 if place == TIMM else 4)
         snippets += found
     printed = stranger(published, tmp_path, "\n".join([STRANGER, *snippets, CLASSIFY]), json.dumps(asked))
     found = json.loads(printed.splitlines()[-1])
