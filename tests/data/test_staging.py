@@ -89,6 +89,7 @@ def test_source_and_output_inside_each_other(source, tmp_path):
         prepare(source, inside / "prepared")
 
 
+@pytest.mark.integration
 def test_killed_run_leaves_no_output_and_the_next_one_works(tmp_path, out):
     source = tmp_path / "source"
     deep = save(noise(1, (400, 400)).astype(np.uint16), source / "a" / "0.png").read_bytes()  # slow to encode anew

@@ -125,6 +125,7 @@ def test_minutes_are_written_as_minutes(tmp_path, drawn, shortest):
     assert any(label.endswith("M") for label in map(Text.get_text, parameters.get_xticklabels()))
 
 
+@pytest.mark.integration
 def test_twenty_five_equal_systems_stay_legible(tmp_path, drawn):
     systems = [{**SYSTEMS[0], "recipe": f"a_recipe_of_a_long_name_{k}", "minutes": 20.0 + k} for k in range(25)]
     write_comparison_figures(table_of(systems), tmp_path)
@@ -146,6 +147,7 @@ def test_times_of_two_machines_are_told_apart_and_no_one_is_the_fastest(tmp_path
         assert [text.get_text() for text in figure.legends[0].get_texts()] == ["2 cores, fp32", "a GPU, bf16"]
 
 
+@pytest.mark.integration
 def test_every_test_set_has_its_own_files_and_says_what_it_is(tmp_path, drawn):
     splits = [
         SPLIT,

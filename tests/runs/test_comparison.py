@@ -306,6 +306,7 @@ def compare(*arguments, cwd):
     return subprocess.run(command, cwd=cwd, capture_output=True, text=True, encoding="utf-8", env=environment)
 
 
+@pytest.mark.integration
 def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     make_run("runs/one", test__accuracy=0.123456789)
     make_run("runs/two", seed=2)

@@ -23,6 +23,8 @@ from brainmri.metrics.classification import evaluate_predictions
 
 from .conftest import ROOT, TINY, Train, result_of
 
+pytestmark = pytest.mark.integration  # each looks at a real training, or starts one
+
 RUN_FILES = [
     "run.json",
     *("README.md", "config.json", "history.csv", "model.safetensors", "predictions.csv", "preprocessor_config.json"),
@@ -137,7 +139,6 @@ def test_the_run_has_a_rule_that_refuses_photographs_and_keeps_slices(finished: 
         )
 
 
-@pytest.mark.integration
 @pytest.mark.parametrize("ranks", [2, pytest.param(4, marks=pytest.mark.slow)])
 def test_several_ranks_train_as_one_process_does(
     ranks: int, train: Train, finished: Path, phantom: Path, tmp_path: Path
@@ -164,7 +165,6 @@ def test_several_ranks_train_as_one_process_does(
     assert done.stdout.count("Everything is in") == 1  # only the main process writes
 
 
-@pytest.mark.integration
 def test_a_killed_run_resumes_to_the_same_end(
     train_here: Train,
     finished: Path,

@@ -170,6 +170,7 @@ def run(make_run: MakeRun, phantom: Path) -> Path:  # noqa: F811
     return folder
 
 
+@pytest.mark.integration
 def test_the_command_on_a_run_fills_its_folder_and_its_report(
     run: Path,
     phantom: Path,  # noqa: F811
