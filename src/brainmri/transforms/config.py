@@ -11,7 +11,12 @@ INTENSITY = (
     *("border", "border_x", "border_y", "border_grey", "overlay", "overlay_kind"),
     *("levels", "levels_of", "lesion", "lesion_of", "lesion_x", "lesion_y", "half"),
 )
-PARAMETERS = GEOMETRIC + INTENSITY  # what the uniform numbers of a sample decide, in their order
+CONTRAST = (
+    *("curve", "curve_over", "curve_white", "curve_0", "curve_1", "curve_2", "curve_3", "curve_4"),
+    *("convolution", "kernel_reach", "kernel_share", *(f"kernel_{k}" for k in range(9))),
+    *("lesion_changed", "lesion_level", "lesion_texture", "lesion_rim", "lesion_halo", "lesion_edge"),
+)
+PARAMETERS = GEOMETRIC + INTENSITY + CONTRAST  # what the uniform numbers of a sample decide, in their order
 PARAMETER_COUNT = len(PARAMETERS)
 ABOVE_ONE = ("rotation_degrees", "zoom_in", "bias_field", "gamma", "sharpen")  # widths that may be
 # What hides the source of an image, chosen on tumours from sources that training lacked (docs/LOG.md, 2026-11-26).
@@ -50,6 +55,11 @@ class Augmentation:
     deviation, as a share of white. jpeg, border, overlay: probabilities of a coarse JPEG, of a frame of one grey, and
     of text at the edges.
 
+    What gives it the contrast of another sequence (`brainmri.transforms.contrast`): tissue_contrast: probability of a
+    random curve over its levels or their ranks. random_convolution: probability of a mixture with a random 3 x 3
+    convolution. lesion_contrast: probability that an outlined tumour, its own or a pasted one, gets another level
+    (`brainmri.transforms.lesion_contrast`).
+
     What takes something from other training images (`brainmri.transforms.copy_paste`): histogram_matching: probability
     of the intensities of another image. copy_paste: probability that an image without a tumour gets one, and
     hemisphere_mirroring: that one half of a head is replaced by the mirrored other one; both need outlines.
@@ -76,6 +86,9 @@ class Augmentation:
     histogram_matching: float = 0.0
     copy_paste: float = 0.0
     hemisphere_mirroring: float = 0.0
+    tissue_contrast: float = 0.0
+    random_convolution: float = 0.0
+    lesion_contrast: float = 0.0
 
     def __post_init__(self) -> None:
         for name, width in vars(self).items():
