@@ -19,6 +19,8 @@ CONTRAST = (
 PARAMETERS = GEOMETRIC + INTENSITY + CONTRAST  # what the uniform numbers of a sample decide, in their order
 PARAMETER_COUNT = len(PARAMETERS)
 ABOVE_ONE = ("rotation_degrees", "zoom_in", "bias_field", "gamma", "sharpen")  # widths that may be
+# What changes an image as it is read in every epoch, by the outlines and the images of the whole training part.
+AS_READ = ("histogram_matching", "copy_paste", "hemisphere_mirroring", "lesion_contrast")
 # What hides the source of an image, chosen on tumours from sources that training lacked (docs/LOG.md, 2026-11-26).
 DOMAIN_RANDOMIZATION = {
     "rotation_degrees": 20.0,
@@ -99,6 +101,11 @@ class Augmentation:
         for name in ("zoom_out", "stretch"):
             if getattr(self, name) == 1:
                 raise ValueError(f"augmentation.{name} is 1, which leaves nothing of an image: expected less")
+
+    @property
+    def as_read(self) -> list[str]:
+        """Those of `AS_READ` that are asked for."""
+        return [name for name in AS_READ if getattr(self, name)]
 
     def __bool__(self) -> bool:
         return self != Augmentation()
