@@ -194,10 +194,9 @@ class Recipe(Strict):
             raise ValueError("mixing needs images, and cached_views keeps features only")
         if views > 1 and not self.augmentations():
             raise ValueError("cached_views above 1 would repeat the same view: this recipe augments nothing")
-        magnitudes = self.augmentations()
-        if views and (magnitudes.histogram_matching or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
+        if views and (changing := self.augmentations().as_read):
             raise ValueError(
-                "histogram_matching, copy_paste and hemisphere_mirroring change images as they are read in every epoch"
+                f"{', '.join(changing)}: images change as they are read in every epoch, with cached_views not"
             )
         if self.duplicate_aware_sampling and (self.oversample or views):
             raise ValueError(

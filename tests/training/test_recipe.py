@@ -273,7 +273,7 @@ def test_neutralizing_adds_its_widths_and_a_recipes_own_win() -> None:
         **plain.augmentation,
         "jpeg": 0.5,
     }
-    with pytest.raises(ValueError, match="histogram_matching, copy_paste and hemisphere_mirroring"):
+    with pytest.raises(ValueError, match="histogram_matching, copy_paste, hemisphere_mirroring: images change"):
         resolve("efficientnet_lite0_frozen", overrides=["domain_randomization=true"])
 
 

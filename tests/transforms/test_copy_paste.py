@@ -133,3 +133,17 @@ def test_batches_carry_the_new_labels_and_do_not_depend_on_who_reads_them() -> N
         np.testing.assert_array_equal(part[name], whole[name][[5, 2]])
     plain = SliceBatches(pixels, rows, np.array(labels))
     np.testing.assert_array_equal(plain.__getitems__(range(8))["labels"], labels)
+
+
+@pytest.mark.parametrize("healthy", [HEALTHY, None])
+def test_an_outlined_tumour_gets_another_level_where_it_is_and_its_label_stays(healthy: int | None) -> None:
+    """Without a class of healthy images too: nothing is given or taken then."""
+    pixels = cache(*[head(60, tumour=True)] * 6)
+    rows, labels = np.arange(6), np.array([GLIOMA] * 6)
+    outlines = {row: [SQUARE] for row in range(5)}  # the last one has none
+    changed = CopyPaste(pixels, rows, labels, Augmentation(lesion_contrast=1.0), outlines, healthy)
+    batch = SliceBatches(pixels, rows, labels, 7, exchange=changed).__getitems__(range(6))
+    before = SliceBatches(pixels, rows, labels).__getitems__(range(6))["pixel_values"]
+    different = [bool((batch["pixel_values"][k] != before[k]).any()) for k in range(6)]
+    assert different == [True] * 5 + [False]
+    assert (batch["labels"] == GLIOMA).all()

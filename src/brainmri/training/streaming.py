@@ -197,8 +197,7 @@ def check_streaming(run: RunArguments, recipe: Recipe, given: dict[str, Any]) ->
     Raises:
         ValueError: naming the flag or the override of the recipe that makes them go.
     """
-    magnitudes = recipe.augmentations()
-    taken = [name for name in ("histogram_matching", "copy_paste", "hemisphere_mirroring") if getattr(magnitudes, name)]
+    taken = recipe.augmentations().as_read
     views = [number for number, stage in enumerate(recipe.stages) if stage.cached_views]
     persistent = (recipe.training_arguments | given).get("dataloader_persistent_workers")
     refused = [
@@ -210,7 +209,7 @@ def check_streaming(run: RunArguments, recipe: Recipe, given: dict[str, Any]) ->
         ),
         (
             taken,
-            f"{', '.join(taken)} take something from another training image",
+            f"{', '.join(taken)} need outlines or other training images",
             " ".join(["--recipe", *(f"augmentation.{name}=0" for name in taken)]),
         ),
         (

@@ -37,7 +37,7 @@ logger = logging.getLogger(__name__)
 def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyPaste | None:
     """What the recipe's training images take from each other; None if nothing."""
     magnitudes = recipe.augmentations()
-    if not (magnitudes.histogram_matching or magnitudes.copy_paste or magnitudes.hemisphere_mirroring):
+    if not magnitudes.as_read:
         return None
     rows = data.rows("train")
     known = data.outlines()
@@ -48,7 +48,9 @@ def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyP
     }
     name = class_without_tumour(data.classes)
     if (magnitudes.copy_paste or magnitudes.hemisphere_mirroring) and not (found and name):
-        logger.info("The data has no outlines (prepare_data.py --outlines): no tumour is given or taken.")
+        logger.info("The data has no outlines (prepare_data --outlines): no tumour is given or taken.")
+    if magnitudes.lesion_contrast and not found:
+        logger.info("The data has no outlines (prepare_data --outlines): no tumour gets another contrast.")
     healthy = data.classes.index(name) if name else None
     return CopyPaste(pixels, rows, data.labels(rows), magnitudes, found, healthy)
 

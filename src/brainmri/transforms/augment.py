@@ -12,7 +12,8 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from brainmri.transforms.config import GEOMETRIC, INTENSITY, PARAMETERS, Augmentation
+from brainmri.transforms.config import CONTRAST, GEOMETRIC, INTENSITY, PARAMETERS, Augmentation
+from brainmri.transforms.contrast import change_contrast
 from brainmri.transforms.intensity import change_intensity
 
 PIECE = 8  # images at once on a CPU: more leave its cache, and take twice the time from 224 pixels on
@@ -21,11 +22,12 @@ PIECE = 8  # images at once on a CPU: more leave its cache, and take twice the t
 def random_parameters(rows: int, seed: int, epoch: int) -> np.ndarray:
     """Uniform numbers in [0, 1) for one epoch: float32, shape (rows, DRAWS).
 
-    Two streams, so that an image moves as it did before there was anything but moves.
+    Three streams, so that an image changes as it did before there were intensities, and contrasts.
     """
     moves = np.random.default_rng([seed, epoch]).random((rows, len(GEOMETRIC)), dtype=np.float32)
     looks = np.random.default_rng([seed, epoch, 2]).random((rows, len(INTENSITY)), dtype=np.float32)
-    return np.concatenate([moves, looks], axis=1)
+    contrasts = np.random.default_rng([seed, epoch, 3]).random((rows, len(CONTRAST)), dtype=np.float32)
+    return np.concatenate([moves, looks, contrasts], axis=1)
 
 
 def augment(pixels: torch.Tensor, uniform: torch.Tensor, magnitudes: Augmentation) -> torch.Tensor:
@@ -73,4 +75,4 @@ def _transformed(pixels: torch.Tensor, uniform: torch.Tensor, magnitudes: Augmen
         moved.mul_(1 + magnitudes.brightness * signed[:, 6, None, None, None])
     if magnitudes.contrast or magnitudes.brightness:
         moved.clamp_(0, 255)
-    return change_intensity(moved, numbers, magnitudes)
+    return change_intensity(change_contrast(moved, numbers, magnitudes), numbers, magnitudes)

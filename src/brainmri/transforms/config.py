@@ -11,9 +11,16 @@ INTENSITY = (
     *("border", "border_x", "border_y", "border_grey", "overlay", "overlay_kind"),
     *("levels", "levels_of", "lesion", "lesion_of", "lesion_x", "lesion_y", "half"),
 )
-PARAMETERS = GEOMETRIC + INTENSITY  # what the uniform numbers of a sample decide, in their order
+CONTRAST = (
+    *("curve", "curve_over", "curve_white", "curve_0", "curve_1", "curve_2", "curve_3", "curve_4"),
+    *("convolution", "kernel_reach", "kernel_share", *(f"kernel_{k}" for k in range(9))),
+    *("lesion_changed", "lesion_level", "lesion_texture", "lesion_rim", "lesion_halo", "lesion_edge"),
+)
+PARAMETERS = GEOMETRIC + INTENSITY + CONTRAST  # what the uniform numbers of a sample decide, in their order
 PARAMETER_COUNT = len(PARAMETERS)
 ABOVE_ONE = ("rotation_degrees", "zoom_in", "bias_field", "gamma", "sharpen")  # widths that may be
+# What changes an image as it is read in every epoch, by the outlines and the images of the whole training part.
+AS_READ = ("histogram_matching", "copy_paste", "hemisphere_mirroring", "lesion_contrast")
 # What hides the source of an image, chosen on tumours from sources that training lacked (docs/LOG.md, 2026-11-26).
 DOMAIN_RANDOMIZATION = {
     "rotation_degrees": 20.0,
@@ -50,6 +57,11 @@ class Augmentation:
     deviation, as a share of white. jpeg, border, overlay: probabilities of a coarse JPEG, of a frame of one grey, and
     of text at the edges.
 
+    What gives it the contrast of another sequence (`brainmri.transforms.contrast`): tissue_contrast: probability of a
+    random curve over its levels or their ranks. random_convolution: probability of a mixture with a random 3 x 3
+    convolution. lesion_contrast: probability that an outlined tumour, its own or a pasted one, gets another level
+    (`brainmri.transforms.lesion_contrast`).
+
     What takes something from other training images (`brainmri.transforms.copy_paste`): histogram_matching: probability
     of the intensities of another image. copy_paste: probability that an image without a tumour gets one, and
     hemisphere_mirroring: that one half of a head is replaced by the mirrored other one; both need outlines.
@@ -76,6 +88,9 @@ class Augmentation:
     histogram_matching: float = 0.0
     copy_paste: float = 0.0
     hemisphere_mirroring: float = 0.0
+    tissue_contrast: float = 0.0
+    random_convolution: float = 0.0
+    lesion_contrast: float = 0.0
 
     def __post_init__(self) -> None:
         for name, width in vars(self).items():
@@ -86,6 +101,11 @@ class Augmentation:
         for name in ("zoom_out", "stretch"):
             if getattr(self, name) == 1:
                 raise ValueError(f"augmentation.{name} is 1, which leaves nothing of an image: expected less")
+
+    @property
+    def as_read(self) -> list[str]:
+        """Those of `AS_READ` that are asked for."""
+        return [name for name in AS_READ if getattr(self, name)]
 
     def __bool__(self) -> bool:
         return self != Augmentation()

@@ -17,6 +17,7 @@ from brainmri.data.masks import Polygon, polygon_mask
 from brainmri.data.pixel_cache import PixelCache
 from brainmri.data.standardize import BACKGROUND, head_box
 from brainmri.transforms.config import PARAMETERS, Augmentation
+from brainmri.transforms.lesion_contrast import recontrast
 
 Slice = NDArray[np.uint8]  # (C, S, S)
 SYMMETRIC = 0.75  # correlation of a head's halves, 64 x 64, from which on it is seen from the front or from above
@@ -68,15 +69,27 @@ class CopyPaste:
                 shift = (numbers["lesion_x"] - 0.5, numbers["lesion_y"] - 0.5)
                 new = paste_tumour(pixels[place], cache.read(np.array([donor]))[0], self.outlines[donor], shift)
                 if new is not None:
-                    pixels[place], labels[place] = new, self.label_of[donor]
+                    pixels[place], labels[place] = new[0], self.label_of[donor]
+                    self._recontrasted(pixels, place, new[1], numbers)
             elif self.donors and numbers["half"] < self.magnitudes.hemisphere_mirroring:
                 left = numbers["half"] < self.magnitudes.hemisphere_mirroring / 2
                 pixels[place], labels[place] = self._mirrored(pixels[place], row, int(labels[place]), left)
+            elif row in self.outlines:
+                mask = polygon_mask(list(self.outlines[row]), pixels.shape[-1])
+                self._recontrasted(pixels, place, mask, numbers)
             if self.shares is not None and numbers["levels"] < self.magnitudes.histogram_matching:
                 other = self.shares[int(numbers["levels_of"] * len(self.shares))]
                 share = numbers["levels"] / self.magnitudes.histogram_matching
                 pixels[place] = match_histogram(pixels[place][0], other, share)[pixels[place]]
         return pixels, labels
+
+    def _recontrasted(
+        self, pixels: NDArray[np.uint8], place: int, mask: NDArray[np.bool_], numbers: Mapping[str, float]
+    ) -> None:
+        if numbers["lesion_changed"] < self.magnitudes.lesion_contrast:
+            new = recontrast(pixels[place], mask, numbers)
+            if new is not None:
+                pixels[place] = new
 
     def _mirrored(self, image: Slice, row: int, label: int, left: bool) -> tuple[Slice, int]:
         """A half of the head and its mirror image, where the head is symmetric and what it then shows is known."""
@@ -110,8 +123,10 @@ def cumulated(image: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.cumsum(counts) / max(counts.sum(), 1)
 
 
-def paste_tumour(image: Slice, donor: Slice, polygons: Sequence[Polygon], shift: tuple[float, float]) -> Slice | None:
-    """`image` (C, S, S) with the tumour of `donor`, at about the place in the head that it has there.
+def paste_tumour(
+    image: Slice, donor: Slice, polygons: Sequence[Polygon], shift: tuple[float, float]
+) -> tuple[Slice, NDArray[np.bool_]] | None:
+    """`image` (C, S, S) with the tumour of `donor`, at about the place in the head that it has there; and where it is.
 
     shift: x and y away from that place, -0.5..0.5 for a fifth of the head either way. The tumour gets the size that
     fits the head, and stands out from what is around it as it did. None where it would not lie in the head.
@@ -141,7 +156,7 @@ def paste_tumour(image: Slice, donor: Slice, polygons: Sequence[Polygon], shift:
         return None
     alpha = gaussian_filter(close.astype(np.float32), side / 150)
     blended = (1 - alpha) * image + alpha * tumour[: len(image)] * (around_here / around_there)
-    return np.asarray(blended.clip(0, 255).round().astype(np.uint8))
+    return np.asarray(blended.clip(0, 255).round().astype(np.uint8)), placed
 
 
 def symmetry_axis(image: NDArray[np.uint8]) -> int | None:
