@@ -99,6 +99,41 @@ def test_images_of_one_patient_are_pooled(trained: Trained, tmp_path: Path) -> N
     )
 
 
+def test_series_of_one_patient_are_pooled_by_a_file_or_their_folder(trained: Trained, tmp_path: Path) -> None:
+    for name in ("one", "two"):
+        write_series(tmp_path / "in" / name, volume())
+    (last,) = sorted((tmp_path / "in" / "two").iterdir())[-1:]
+    table = tmp_path / "patients.csv"
+    table.write_text(f"file_name,group_id\none,p\n{last.relative_to(tmp_path / 'in').as_posix()},p\n")
+    arguments = [trained.run, tmp_path / "in", "--groups", table, "--out", tmp_path / "out" / "p.csv"]
+    done = run_here("predict.py", *arguments)
+    assert done.returncode == 0, done.stderr
+    (patient,) = rows(tmp_path / "out" / "patients.csv")
+    assert (patient["patient"], patient["slices"]) == ("p", "12")
+    table.write_text(f"file_name,group_id\ntwo,p\n{last.relative_to(tmp_path / 'in').as_posix()},q\n")
+    refused = run_here("predict.py", *arguments, "--overwrite")
+    assert refused.returncode == 2
+    assert "are of one series, and of two patients" in refused.stderr
+
+
+@pytest.mark.integration
+def test_the_same_command_waits_for_another_one(trained: Trained, tmp_path: Path, cache: Path) -> None:
+    source = tmp_path / "in"
+    source.mkdir()
+    files = sorted((trained.data / "test").rglob("*.png"))
+    for number in range(1500):
+        (source / f"{number:04}.png").symlink_to(files[number % len(files)])
+    command = [sys.executable, "-m", "brainmri", "predict", trained.run, source, "--out", tmp_path / "out" / "p.csv"]
+    environment = os.environ | {"BRAINMRI_CACHE": str(cache)}
+    both = [
+        subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    said = [one.communicate() for one in both]
+    assert [one.returncode for one in both] == [0, 0, 0], said
+    assert len(rows(tmp_path / "out" / "p.csv")) == 1500
+
+
 def test_files_of_others_are_not_overwritten(trained: Trained, tmp_path: Path) -> None:
     image = sorted((trained.data / "test").rglob("*.png"))[0]
     other = sorted((trained.data / "test").rglob("*.png"))[1]

@@ -8,13 +8,15 @@ from pathlib import Path
 
 import nibabel
 import numpy as np
+import pandas as pd
 import pydicom
 import pytest
+from PIL import Image
 
 from brainmri import prepare, read_scan
 from brainmri.data.duplicates.patients import group_patients
 from brainmri.data.pseudonyms import pseudonym, read_key
-from brainmri.data.scan_files import find_nifti
+from brainmri.data.scan_files import AGAIN, find_nifti
 from brainmri.data.scan_options import ScanOptions, spread
 from brainmri.data.scan_tables import ByScan, Namer
 from brainmri.io.limits import Limits, UploadError
@@ -180,3 +182,43 @@ def test_one_broken_file_of_a_series_costs_its_own_slice_only(tmp_path: Path) ->
         with suppress(UploadError):
             drawn.append(scan.slice("axial", index))
     assert len(drawn) == 3
+
+
+@pytest.mark.parametrize("place", ["glioma/overview.png", "notumor/overview.png"])
+def test_an_image_beside_series_does_not_make_slices_of_their_own_of_them(place: str, tmp_path: Path) -> None:
+    """Their names would stand in tables, and patients on both sides of a split."""
+    source = dicom_source(tmp_path / "in", patients=3, slices=2)
+    Image.fromarray(head(0, 1)[0].astype(np.uint8)).save(source / place)
+    with pytest.raises(
+        ValueError, match=r"holds images beside scans: prepare_data --layout dicom reads the DICOM or NIfTI files"
+    ):
+        prepare(source, tmp_path / "out")
+    data = prepare(source, tmp_path / "out", layout="dicom")
+    assert (data.info.groups, data.info.rejected) == (6, 1)
+    assert not (data.index["source"].str.contains("person") | data.index["source"].str.contains("overview")).any()
+
+
+def test_masks_are_no_scans(tmp_path: Path) -> None:
+    source = nifti_source(tmp_path / "in", patients=3)
+    data = prepare(source, tmp_path / "out")
+    assert data.info.groups == 6
+    rejected = pd.read_csv(tmp_path / "out" / "rejected.csv")
+    assert rejected["reason"].str.startswith("The volume holds a few whole numbers only, as a mask").sum() == 3
+    assert "as a mask" in read_scan(source / "glioma" / "g0" / "T1_Mask.nii.gz").notes[-1]
+    assert not any("as a mask" in note for note in read_scan(source / "glioma" / "g0" / "T1.nii.gz").notes)
+
+
+def test_the_whole_one_of_two_copies_of_a_slice_is_taken(tmp_path: Path) -> None:
+    source = dicom_source(tmp_path / "in", patients=3, slices=3)
+    whole = source / "glioma" / "person0" / "t1" / "IM001"
+    (whole.parent / "A_BROKEN").write_bytes(whole.read_bytes()[:-800])
+    data = prepare(source, tmp_path / "out", id_key=None)
+    assert len(data.index) == 18
+    (reason,) = pd.read_csv(tmp_path / "out" / "rejected.csv")["reason"]
+    assert reason == AGAIN
+
+
+def test_the_linkage_is_for_its_owner_alone(tmp_path: Path) -> None:
+    source = dicom_source(tmp_path / "in", patients=3, slices=2)
+    prepare(source, tmp_path / "out", linkage=tmp_path / "link.csv")
+    assert (tmp_path / "link.csv").stat().st_mode & 0o077 == 0

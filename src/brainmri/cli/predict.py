@@ -70,8 +70,8 @@ def parse_arguments() -> argparse.Namespace:
         "--groups",
         type=Path,
         metavar="FILE",
-        help="CSV file_name,group_id of known patients, so that their images are pooled in patients.csv too; file_name "
-        "is as in the column path, or relative to an INPUT",
+        help="CSV file_name,group_id of known patients, so that their images, series and volumes are pooled in "
+        "patients.csv; file_name is a file as in the column path, or the folder of a series, or relative to an INPUT",
     )
     parser.add_argument(
         "--show",
@@ -192,10 +192,15 @@ def with_patients(inputs: list[Input], places: list[Path], file: Path) -> list[I
     unused = set(patients)
     found = []
     for one in inputs:
-        path = Path(one.path)
-        own = [path.as_posix(), *(path.relative_to(place).as_posix() for place in places if place in path.parents)]
+        files = [
+            Path(name) for name in dict.fromkeys([one.path, *(part.name for part in one.parts), one.patient]) if name
+        ]
+        own = [path.as_posix() for path in files]
+        own += [path.relative_to(place).as_posix() for path in files for place in places if place in path.parents]
         known = [name for name in own if name in patients]
         unused -= set(known)
+        if len({patients[name] for name in known}) > 1:
+            raise ValueError(f"{file}: {known[0]} and {known[1]} are of one series, and of two patients")
         found.append(replace(one, patient=patients[known[0]]) if known else one)
     if unused:
         first = min(unused)

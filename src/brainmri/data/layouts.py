@@ -14,7 +14,7 @@ import pandas as pd
 
 from brainmri.data.constants import LAYOUTS, SCANS
 from brainmri.data.figshare_mat import is_matlab, mat_table
-from brainmri.data.scan_files import kinds_below
+from brainmri.data.scan_files import kinds_below, scans_prevail
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
 from brainmri.io.read import IMAGE_SUFFIXES
@@ -64,9 +64,14 @@ def detect_layout(source: Path) -> str:
     folders = list(_folders(source).values())
     if _has_splits(source):
         folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in _entries(folder)]
-    if any(_holds_images(folder) for folder in folders if folder.is_dir()):
-        return "imagefolder"
     scans = kinds_below(source)
+    if any(_holds_images(folder) for folder in folders if folder.is_dir()):
+        if scans and scans_prevail(source):
+            raise ValueError(
+                f"{source} holds images beside scans: prepare_data --layout {' or '.join(sorted(scans))} reads the DICOM "
+                "or NIfTI files, --layout imagefolder takes each file for a slice of its own"
+            )
+        return "imagefolder"
     if len(scans) > 1:
         raise ValueError(f"{source} holds both DICOM and NIfTI files: say with --layout which of them is read")
     if scans:

@@ -159,6 +159,8 @@ def prepare(
         _check_classes(checked, table)
         simulated, known_origin = _provenance(root, checked, origin)
         grouped = _with_groups(checked) if found is None else _with_patients(checked)
+        if found is not None:
+            _tell_joined(checked, grouped)
         result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
         if steps:
             result = standardize_files(result, steps, drawn)
@@ -208,6 +210,7 @@ def prepare(
         install(folder / "new", out, overwrite)
     if found is not None and options.linkage is not None:
         replace_text(options.linkage, found.linkage.to_csv(index=False, lineterminator="\n"))
+        options.linkage.chmod(0o600)  # it names patients
     _print_summary(info, checked.rejected, grouped)
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
     return out
@@ -316,6 +319,12 @@ def _with_patients(checked: Checked) -> pd.DataFrame:
         duplicate_id=[f"p{number:05d}" for number in places],
         group_id=group_patients(checked.thumbnails, checked.usable["group"].tolist(), scans.tolist()),
     )
+
+
+def _tell_joined(checked: Checked, grouped: pd.DataFrame) -> None:
+    before, after = checked.usable["group"].nunique(), grouped["group_id"].nunique()
+    if after < before:
+        print(f"Note: {before} patients are {after} groups, as half of the slices of a scan or more are another's too.")
 
 
 def _contradictory(grouped: pd.DataFrame) -> list[list[str]]:

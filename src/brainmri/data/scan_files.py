@@ -17,6 +17,7 @@ from brainmri.io.limits import LOCAL, UploadError
 from brainmri.io.mask import Mask, read_grid, read_mask
 from brainmri.io.open import beginning, read_file
 from brainmri.io.patient_header import PatientHeader, read_patient_header
+from brainmri.io.read import IMAGE_SUFFIXES
 from brainmri.io.scan import Part, Scan, natural, open_file, open_series
 from brainmri.io.sniff import NIFTI_2_SIZES, NIFTI_SIZES, is_dicom, kind_of
 
@@ -101,6 +102,18 @@ def kinds_below(source: Path, most: int = 200) -> set[str]:
     return found
 
 
+def scans_prevail(source: Path, most: int = 200) -> bool:
+    """Whether DICOM and NIfTI files are no fewer than the images beside them, among the first files below a folder."""
+    scans = images = 0
+    for path in files_below(source)[0][:most]:
+        first = beginning(source / path)
+        if is_dicom(first) or (first.startswith(NIFTI_STARTS) and path.casefold().endswith(SUFFIXES)):
+            scans += 1
+        else:
+            images += PurePosixPath(path).suffix.casefold() in IMAGE_SUFFIXES
+    return scans >= images
+
+
 def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str) -> Listing:
     """The series among `files`, wherever their files lie, and every file of several frames on its own.
 
@@ -109,7 +122,7 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
     """
     found = Listing()
     parts: dict[tuple[str, str], list[tuple[str, Part, PatientHeader]]] = defaultdict(list)
-    seen: set[tuple[str, str]] = set()
+    seen: dict[tuple[str, str], int] = {}  # where a slice stands in its list
     others: set[str] = set()
     for path in tqdm(files, desc="looking at files", unit="file", disable=None):
         read = partial(read_file, source / path, LOCAL.file_bytes)
@@ -120,15 +133,22 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
             continue
         if header.localizer:
             found.rejected.append((path, LOCALIZER))
-        elif series is not None and not any(_fits(text, series) for text in header.descriptions):
+            continue
+        if series is not None and not any(_fits(text, series) for text in header.descriptions):
             others.add(header.series or path)
-        elif part is None or not header.series:
+            continue
+        if part is None or not header.series:
             found.scans.append(_one(path, read, header, site))
-        elif header.instance and (header.series, header.instance) in seen:
-            found.rejected.append((path, AGAIN))
+            continue
+        rows = parts[header.series, header.patient]
+        same = seen.setdefault((header.series, header.instance), len(rows)) if header.instance else len(rows)
+        if same == len(rows):
+            rows.append((path, part, header))
+        elif (source / path).stat().st_size > (source / rows[same][0]).stat().st_size:  # the other one was cut off
+            found.rejected.append((rows[same][0], AGAIN))
+            rows[same] = (path, part, header)
         else:
-            seen.add((header.series, header.instance))
-            parts[header.series, header.patient].append((path, part, header))
+            found.rejected.append((path, AGAIN))
     found.scans += [_series(rows, site) for rows in parts.values()]
     found.left_out = len(others)
     return found

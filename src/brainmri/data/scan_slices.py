@@ -22,6 +22,7 @@ from brainmri.data.standardize import SOLID
 from brainmri.io.geometry import PLANES
 from brainmri.io.limits import UploadError
 from brainmri.io.mask import Mask
+from brainmri.io.nifti import LIKE_A_MASK
 from brainmri.io.read import CheckedImage, check_array
 from brainmri.io.scan import Scan
 from brainmri.schemas import ScanSettings
@@ -125,6 +126,8 @@ def _jobs(
             scan = named.files.open()
             plane = _plane(scan, options.plane)
             mask = named.files.mask() if named.files.mask else None
+            if LIKE_A_MASK in scan.notes:
+                raise UploadError(f"{LIKE_A_MASK} With --masks it tells where the lesions of a scan are.")
             chosen = _chosen(named, scan, plane, mask, options, found)
         except UploadError as error:
             found.rejected.append((named.name, str(error)))

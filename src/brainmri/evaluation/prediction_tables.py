@@ -12,9 +12,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any
 
-from brainmri.data.storage import alone
+from brainmri.data.storage import alone, cache_folder
 from brainmri.evaluation.inference import Prediction, row_of
-from brainmri.files import UNFINISHED, check_output, made_before, record_output, replace_text
+from brainmri.files import UNFINISHED, check_output, digest, made_before, record_output, replace_text
 from brainmri.io.inputs import Rejected
 from brainmri.schemas import PredictProgress, json_text, read
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 COMMAND = "predict"
 PATIENTS, REJECTED = "patients.csv", "rejected.csv"
-PROGRESS, LOCK = "progress.json", "lock"
+PROGRESS = "progress.json"
 SAVE_S = 1.0  # seconds of work that a kill may cost
 BUFFER = 2**20  # bytes of a table in memory
 
@@ -194,14 +194,16 @@ def unfinished_tables(out: Path, inputs: str, names: Sequence[str], *, overwrite
             return
         check_output(out, COMMAND, {"all": inputs}, overwrite=overwrite, names=names)
     fresh = not out.exists()
-    folder.mkdir(parents=True, exist_ok=True)
-    with alone(folder / LOCK, f"Waiting for the same command, which is writing into {out} at this moment"):
+    lock = cache_folder() / "locks" / f"{COMMAND}-{digest(str(out.resolve()), inputs)}.lock"
+    lock.parent.mkdir(parents=True, exist_ok=True)
+    with alone(lock, f"Waiting for the same command, which is writing into {out} at this moment"):
         if not (folder / PROGRESS).is_file() and made_before(out, COMMAND, inputs) and not overwrite:
             shutil.rmtree(folder, ignore_errors=True)  # the other one has finished meanwhile
             yield None
             return
+        folder.mkdir(parents=True, exist_ok=True)
         for other in others:
-            shutil.rmtree(other.parent)
+            shutil.rmtree(other.parent, ignore_errors=True)
         if _saved(folder).finished:  # a kill came while they were moved
             _move(folder, out, inputs, names)
             yield None

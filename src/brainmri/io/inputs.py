@@ -83,6 +83,12 @@ class Input:
         if isinstance(scan, Rejected):
             yield scan
             return
+        if scan.kind == "NIfTI":
+            from brainmri.io.nifti import LIKE_A_MASK
+
+            if LIKE_A_MASK in scan.notes:
+                yield Rejected(self.path, LIKE_A_MASK)
+                return
         plane, notes = scan.planes[0], scan.notes
         for index, path in enumerate(self.files(scan)):
             patient = self.patient or path * (len(scan) > 1)

@@ -48,6 +48,9 @@ FALSE_SIZES = (
     "head that they show. They are drawn in the proportions of a head."
 )
 SEVERAL_VOLUMES = "The file holds several volumes; the first of them is used."
+LABELS = 12  # different whole numbers that a mask of labels holds, at most
+LIKE_A_MASK = "The volume holds a few whole numbers only, as a mask of lesions does, and no scan."
+SAMPLE = 2_000_000  # voxels that are looked at
 BLANK_VOLUMES = (
     "The file holds several volumes, of which the first are blank; the first one that shows something is used."
 )
@@ -146,6 +149,7 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
         else:
             raise UploadError(BLANK)
         notes += (BLANK_VOLUMES,) * (number > 0) + (SEVERAL_VOLUMES,) * (several > 1 and number == 0)
+        notes += (LIKE_A_MASK,) * _is_like_a_mask(flat)
         voxels = nibabel.orientations.apply_orientation(flat.reshape(shape, order="F"), order)
         true = _true_sizes(voxels, sizes)
         if true != sizes:
@@ -167,6 +171,15 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
     if any(math.prod(volume.square(plane)) > limits.pixels for plane in drawn):
         raise too_large(limits)
     return replace(volume, planes=drawn)
+
+
+def _is_like_a_mask(flat: np.ndarray) -> bool:
+    """Whether the values are a few whole numbers only."""
+    for step in (1 + len(flat) // 10_000, 1 + len(flat) // SAMPLE):  # a scan is told by the first
+        values = np.unique(flat[::step])
+        if len(values) > LABELS or not np.isfinite(values).all() or (values != np.round(values)).any():
+            return False
+    return True
 
 
 def _header(file: Any) -> Any:
