@@ -67,9 +67,10 @@ def detect_layout(source: Path) -> str:
     scans = kinds_below(source)
     if any(_holds_images(folder) for folder in folders if folder.is_dir()):
         if scans and scans_prevail(source):
+            kinds = " or ".join(sorted(scans))
             raise ValueError(
-                f"{source} holds images beside scans: prepare_data --layout {' or '.join(sorted(scans))} reads the DICOM "
-                "or NIfTI files, --layout imagefolder takes each file for a slice of its own"
+                f"{source} holds images beside scans: prepare_data --layout {kinds} reads the DICOM or NIfTI files, "
+                "--layout imagefolder takes each file for a slice of its own"
             )
         return "imagefolder"
     if len(scans) > 1:
