@@ -109,7 +109,8 @@ class DemoModel:
                 self.network = by_onnx_runtime(opened, (wide[2], wide[3]), self._threads)
                 self.backend = "ONNX Runtime"
             except ValueError as reason:
-                self.network = by_torch(opened, self._torch)
+                layer = opened.ood_detector.layer if opened.ood_detector else None
+                self.network = by_torch(opened.network, layer, self._torch)
                 self.backend = f"torch ({reason})"
 
     @property

@@ -102,7 +102,7 @@ def model_digest(folder: Path) -> str:
 
 def stored_network(key: str) -> tuple[StoredNetwork, Backend] | None:
     """The network that was stored under a key, without torch; None where there is none that can be used."""
-    from brainmri.models.sessions import onnx_session
+    from brainmri.models.sessions import onnx_session, output_names
 
     try:
         stored = read(_settings_file(key), StoredNetwork)
@@ -110,7 +110,7 @@ def stored_network(key: str) -> tuple[StoredNetwork, Backend] | None:
     except Exception as error:  # not there, broken; those of ONNX Runtime share no class. It is written again then
         logger.debug("No ONNX file in the cache: %s", error)
         return None
-    return stored, _onnx_backend(session, _outputs(stored.layer), NumpyPreprocessing(stored.pixels))
+    return stored, _onnx_backend(session, output_names(stored.layer), NumpyPreprocessing(stored.pixels))
 
 
 def onnx_backend(opened: Opened) -> Backend:
@@ -145,26 +145,18 @@ def onnx_backend(opened: Opened) -> Backend:
 
 
 def torch_backend(network: PreTrainedModel, processor: BaseImageProcessor, layer: str | None) -> Backend:
-    """The network itself, for one call at a time, as its features are seen by a hook."""
-    import torch
+    """The network itself, for one call at a time."""
+    run = by_torch(network, layer, threading.Lock())
+    own = numpy_preprocessing(processor)
 
-    from brainmri.models.onnx import LogitsAndFeatures
+    def pixels(images: list[Image.Image]) -> NDArray[np.float32]:
+        if own:
+            return own(images)
+        prepared = processor(images=[image.convert("RGB") for image in images], return_tensors="pt")
+        found: NDArray[np.float32] = prepared["pixel_values"].numpy()
+        return found
 
-    lock = threading.Lock()
-    with_features = LogitsAndFeatures(network, layer)
-    pixels = numpy_preprocessing(processor)
-
-    def run(images: list[Image.Image]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
-        inputs = (
-            torch.from_numpy(pixels(images))
-            if pixels
-            else processor(images=[image.convert("RGB") for image in images], return_tensors="pt")["pixel_values"]
-        )
-        with lock, torch.inference_mode():
-            logits, *features = (output.float().cpu().numpy() for output in with_features(inputs.to(network.device)))
-        return logits, features[0] if features else None
-
-    return Backend("torch", run, workers=1)
+    return Backend("torch", lambda images: run(pixels(images)), workers=1)
 
 
 def _onnx_backend(session: InferenceSession, outputs: list[str], pixels: NumpyPreprocessing) -> Backend:
@@ -191,17 +183,18 @@ def by_onnx_runtime(opened: Opened, size: tuple[int, int], threads: int) -> Run:
     return _runs(_session(opened, network, size, threads), network.outputs)
 
 
-def by_torch(opened: Opened, lock: threading.Lock) -> Run:
+def by_torch(network: PreTrainedModel, layer: str | None, lock: threading.Lock) -> Run:
     """The network itself, for one call at a time: `lock` is held while it runs, as its features are seen by a hook."""
     import torch
 
     from brainmri.models.onnx import LogitsAndFeatures
 
-    network = LogitsAndFeatures(opened.network, opened.ood_detector.layer if opened.ood_detector else None)
+    with_features = LogitsAndFeatures(network, layer)
 
     def run(pixels: NDArray[np.float32]) -> tuple[NDArray[np.float32], NDArray[np.float32] | None]:
+        inputs = torch.from_numpy(pixels)
         with lock, torch.inference_mode():
-            logits, *features = (output.numpy() for output in network(torch.from_numpy(pixels)))
+            logits, *features = (output.float().cpu().numpy() for output in with_features(inputs.to(network.device)))
         return logits, features[0] if features else None
 
     return run
@@ -275,10 +268,6 @@ def _published(opened: Opened) -> Path | None:
         return Path(hf_hub_download(cast(str, opened.repository), ONNX_FILE, revision=opened.revision))
     except EntryNotFoundError:
         return None
-
-
-def _outputs(layer: str | None) -> list[str]:
-    return ["logits", "features"] if layer else ["logits"]
 
 
 def _onnx_file(key: str) -> Path:

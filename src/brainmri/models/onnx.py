@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 import torch
 
 from brainmri.models.layers import features_of
-from brainmri.models.sessions import onnx_session
+from brainmri.models.sessions import onnx_session, output_names
 
 if TYPE_CHECKING:
     from onnxruntime import InferenceSession
@@ -38,7 +38,7 @@ class LogitsAndFeatures(torch.nn.Module):
     @property
     def outputs(self) -> list[str]:
         """The names of what it gives."""
-        return ["logits", "features"] if self.layer else ["logits"]
+        return output_names(self.layer)
 
 
 def export_onnx(

@@ -11,6 +11,11 @@ if TYPE_CHECKING:
 ONNX_FILE = "onnx/model.onnx"  # where a published model has it, beside its weights
 
 
+def output_names(layer: str | None) -> list[str]:
+    """Of the ONNX file of a classifier; with the name of a layer it has a second one, what enters that layer."""
+    return ["logits", "features"] if layer else ["logits"]
+
+
 def onnx_session(path: Path, threads: int = 0) -> InferenceSession:
     """An ONNX file, ready to run on the CPU.
 
