@@ -37,6 +37,11 @@ def test_the_page_of_the_demo_stands_before_torch_is_imported() -> None:
     assert not (HEAVY | more) - GRADIO & imported_by("-c", page)
 
 
+def test_plain_images_are_read_without_the_libraries_of_scans() -> None:
+    code = "import brainmri.io.inputs, brainmri.data.layouts, brainmri.evaluation.load"
+    assert not {"nibabel", "pydicom", "h5py", "torch", "transformers"} & imported_by("-c", code)
+
+
 def imported_by(*arguments: str) -> set[str]:
     """The modules that `python ARGUMENTS` imports, which ends well and, asked for help, gives it."""
     command = [sys.executable, "-X", "importtime", *arguments]

@@ -18,7 +18,7 @@ from filelock import FileLock, Timeout
 
 from brainmri.data.constants import SCHEMES
 from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
-from brainmri.data.layouts import list_files
+from brainmri.data.listing import list_files
 from brainmri.data.provenance import ORIGINS
 from brainmri.schemas import DatasetInfo, ScanSettings, json_text
 

@@ -14,7 +14,8 @@ import pandas as pd
 
 from brainmri.data.constants import LAYOUTS, SCANS
 from brainmri.data.figshare_mat import is_matlab, mat_table
-from brainmri.data.scan_files import kinds_below, scans_prevail
+from brainmri.data.listing import entries, list_files
+from brainmri.data.scan_files import kinds_below
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
 from brainmri.io.read import IMAGE_SUFFIXES
@@ -23,7 +24,6 @@ KAGGLE_SPLITS = {"training": "train", "testing": "test"}
 MRI_FOLDER = "Brain Tumor MRI images"
 CT_FOLDER = "Brain Tumor CT scan Images"
 TUMOR_CLASSES = ("glioma", "meningioma", "pituitary")  # in the file names of kaggle-multimodal
-SYSTEM_FILES = frozenset({"thumbs.db", "ehthumbs.db", "desktop.ini", "__macosx"})
 LOOKED_FOR = (
     "Training/<class>/* and Testing/<class>/* (kaggle-4class); "
     f'Healthy/* and Tumor/*, here or in "{MRI_FOLDER}" (kaggle-multimodal); '
@@ -58,25 +58,25 @@ def detect_layout(source: Path) -> str:
         return "csv"
     if any(
         is_matlab(file)
-        for file in [*_entries(source), *(one for each in _folders(source).values() for one in _entries(each))]
+        for file in [*entries(source), *(one for each in _folders(source).values() for one in entries(each))]
     ):
         return "figshare-mat"
     folders = list(_folders(source).values())
     if _has_splits(source):
-        folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in _entries(folder)]
-    scans = kinds_below(source)
+        folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in entries(folder)]
+    kinds = kinds_below(source)
+    scans = sorted(set(kinds) & set(SCANS))
     if any(_holds_images(folder) for folder in folders if folder.is_dir()):
-        if scans and scans_prevail(source):
-            kinds = " or ".join(sorted(scans))
+        if scans and kinds["dicom"] + kinds["nifti"] >= kinds["image"]:
             raise ValueError(
-                f"{source} holds images beside scans: prepare_data --layout {kinds} reads the DICOM or NIfTI files, "
-                "--layout imagefolder takes each file for a slice of its own"
+                f"{source} holds images beside scans: prepare_data --layout {' or '.join(scans)} reads the DICOM or "
+                "NIfTI files, --layout imagefolder takes each file for a slice of its own"
             )
         return "imagefolder"
     if len(scans) > 1:
         raise ValueError(f"{source} holds both DICOM and NIfTI files: say with --layout which of them is read")
     if scans:
-        return scans.pop()
+        return scans[0]
     raise ValueError(f"{source}: no layout fits. Looked for: {LOOKED_FOR}. Found: {_found(source)}")
 
 
@@ -87,10 +87,10 @@ def unwrapped(source: Path) -> Path:
     """
     inner = source
     for _ in range(3):
-        entries = _entries(inner) if inner.is_dir() else []
-        if len(entries) != 1 or not entries[0].is_dir() or _has_layout(inner):
+        inside = entries(inner) if inner.is_dir() else []
+        if len(inside) != 1 or not inside[0].is_dir() or _has_layout(inner):
             return inner if inner == source or _has_layout(inner) else source
-        inner = entries[0]
+        inner = inside[0]
     return inner if _has_layout(inner) else source
 
 
@@ -159,27 +159,6 @@ def left_out(source: Path, layout: str) -> list[str]:
     ]
 
 
-def list_files(folder: Path) -> list[Path]:
-    """All files below `folder`, links followed, hidden and system files passed over, in a fixed order."""
-    return list(_walk(folder, ()))
-
-
-def _walk(folder: Path, above: tuple[Path, ...]) -> Iterator[Path]:
-    here = folder.resolve()
-    if here in above:
-        return  # a link that leads back to a folder above it
-    for entry in _entries(folder):
-        if entry.is_dir():
-            yield from _walk(entry, (*above, here))
-        else:
-            yield entry
-
-
-def _entries(folder: Path) -> list[Path]:
-    shown = (entry for entry in folder.iterdir() if not entry.name.startswith("."))
-    return sorted((entry for entry in shown if entry.name.casefold() not in SYSTEM_FILES), key=lambda entry: entry.name)
-
-
 def _folder_rows(source: Path, splits: Mapping[str, str]) -> list[tuple[str, str, str]]:
     """`splits`: names (case-folded) of the folders above the class folders; empty if there are none above."""
     rows = []
@@ -227,20 +206,20 @@ def _mri_folder(source: Path) -> Path | None:
 
 def _folders(folder: Path) -> dict[str, Path]:
     """The folders in `folder` by their names without regard to case."""
-    return {entry.name.casefold(): entry for entry in _entries(folder) if entry.is_dir()}
+    return {entry.name.casefold(): entry for entry in entries(folder) if entry.is_dir()}
 
 
 def _has_splits(source: Path) -> bool:
     """Whether a training folder with class folders in it stands at the top."""
     return any(
-        SPLIT_NAMES.get(folder.name.casefold()) == "train" and any(inner.is_dir() for inner in _entries(folder))
-        for folder in _entries(source)
+        SPLIT_NAMES.get(folder.name.casefold()) == "train" and any(inner.is_dir() for inner in entries(folder))
+        for folder in entries(source)
         if folder.is_dir()
     )
 
 
 def _holds_images(folder: Path) -> bool:
-    return any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in _entries(folder))
+    return any(entry.suffix.lower() in IMAGE_SUFFIXES for entry in entries(folder))
 
 
 def _check_folder(source: Path) -> None:
@@ -251,10 +230,10 @@ def _check_folder(source: Path) -> None:
 
 
 def _found(source: Path) -> str:
-    entries = _entries(source)
-    folders = [f"{entry.name}/" for entry in entries if entry.is_dir()]
-    files = [entry.name for entry in entries if not entry.is_dir()]
-    if not entries:
+    inside = entries(source)
+    folders = [f"{entry.name}/" for entry in inside if entry.is_dir()]
+    files = [entry.name for entry in inside if not entry.is_dir()]
+    if not inside:
         return "an empty folder"
     listed = ", ".join(folders[:8] + files[:4])
     more = ", ..." if len(folders) > 8 or len(files) > 4 else ""

@@ -159,8 +159,6 @@ def prepare(
         _check_classes(checked, table)
         simulated, known_origin = _provenance(root, checked, origin)
         grouped = _with_groups(checked) if found is None else _with_patients(checked)
-        if found is not None:
-            _tell_joined(checked, grouped)
         result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
         if steps:
             result = standardize_files(result, steps, drawn)
@@ -315,16 +313,12 @@ def _with_patients(checked: Checked) -> pd.DataFrame:
     """Slices of scans: the group is the patient, and only equal pixels are the same image."""
     scans = checked.usable["path"].str.partition("#")[0]
     places = pd.factorize(checked.usable["pixels"])[0]
-    return checked.usable.assign(
-        duplicate_id=[f"p{number:05d}" for number in places],
-        group_id=group_patients(checked.thumbnails, checked.usable["group"].tolist(), scans.tolist()),
-    )
-
-
-def _tell_joined(checked: Checked, grouped: pd.DataFrame) -> None:
-    before, after = checked.usable["group"].nunique(), grouped["group_id"].nunique()
+    given = checked.usable["group"].tolist()
+    groups = group_patients(checked.thumbnails, given, scans.tolist())
+    before, after = len(set(given)), len(set(groups))
     if after < before:
         print(f"Note: {before} patients are {after} groups, as half of the slices of a scan or more are another's too.")
+    return checked.usable.assign(duplicate_id=[f"p{number:05d}" for number in places], group_id=groups)
 
 
 def _contradictory(grouped: pd.DataFrame) -> list[list[str]]:

@@ -2,24 +2,27 @@
 
 from __future__ import annotations
 
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from functools import partial
 from pathlib import Path, PurePosixPath
+from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
+from brainmri.data.listing import list_files
 from brainmri.data.scan_options import STEM
-from brainmri.io.archive import is_ignored
 from brainmri.io.limits import LOCAL, UploadError
-from brainmri.io.mask import Mask, read_grid, read_mask
 from brainmri.io.open import beginning, read_file
-from brainmri.io.patient_header import PatientHeader, read_patient_header
 from brainmri.io.read import IMAGE_SUFFIXES
 from brainmri.io.scan import Part, Scan, natural, open_file, open_series
 from brainmri.io.sniff import NIFTI_2_SIZES, NIFTI_SIZES, is_dicom, kind_of
+
+if TYPE_CHECKING:
+    from brainmri.io.mask import Mask
+    from brainmri.io.patient_header import PatientHeader
 
 NIFTI_STARTS = (*NIFTI_SIZES, *NIFTI_2_SIZES, b"\x1f\x8b")
 SUFFIXES = (".nii.gz", ".nii")
@@ -62,56 +65,24 @@ class Listing:
 
 
 def files_below(source: Path) -> tuple[list[str], list[str]]:
-    """The paths of all files below a folder, and of the folders that cannot be read; links are followed.
-
-    Hidden files and those that operating systems leave behind are passed over.
-    """
-    files: list[str] = []
-    closed: list[str] = []
-
-    def walk(folder: Path, above: tuple[Path, ...]) -> None:
-        here = folder.resolve()
-        if here in above:
-            return  # a link that leads back to a folder above it
-        try:
-            entries = sorted(folder.iterdir(), key=lambda entry: natural(entry.name))
-        except OSError:
-            closed.append(folder.relative_to(source).as_posix())
-            return
-        for entry in entries:
-            if is_ignored(PurePosixPath(entry.name)):
-                continue
-            if entry.is_dir():
-                walk(entry, (*above, here))
-            else:
-                files.append(entry.relative_to(source).as_posix())
-
-    walk(source, ())
-    return files, closed
+    """The paths of all files below a folder, and of the folders that cannot be read; as of `list_files`."""
+    closed: list[Path] = []
+    files = [file.relative_to(source).as_posix() for file in list_files(source, closed)]
+    return sorted(files, key=natural), [folder.relative_to(source).as_posix() for folder in closed]
 
 
-def kinds_below(source: Path, most: int = 200) -> set[str]:
-    """Which of "dicom" and "nifti" the first files below a folder are."""
-    found = set()
+def kinds_below(source: Path, most: int = 200) -> Counter[str]:
+    """How many of the first files below a folder are "dicom", "nifti" and "image"; of other kinds nothing."""
+    found: Counter[str] = Counter()
     for path in files_below(source)[0][:most]:
         first = beginning(source / path)
         if is_dicom(first):
-            found.add("dicom")
+            found["dicom"] += 1
         elif first.startswith(NIFTI_STARTS) and path.casefold().endswith(SUFFIXES):
-            found.add("nifti")
+            found["nifti"] += 1
+        elif PurePosixPath(path).suffix.casefold() in IMAGE_SUFFIXES:
+            found["image"] += 1
     return found
-
-
-def scans_prevail(source: Path, most: int = 200) -> bool:
-    """Whether DICOM and NIfTI files are no fewer than the images beside them, among the first files below a folder."""
-    scans = images = 0
-    for path in files_below(source)[0][:most]:
-        first = beginning(source / path)
-        if is_dicom(first) or (first.startswith(NIFTI_STARTS) and path.casefold().endswith(SUFFIXES)):
-            scans += 1
-        else:
-            images += PurePosixPath(path).suffix.casefold() in IMAGE_SUFFIXES
-    return scans >= images
 
 
 def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str) -> Listing:
@@ -156,6 +127,7 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
 
 def _dicom_part(file: Path, read: Callable[[], bytes]) -> tuple[Part | None, PatientHeader]:
     from brainmri.io.dicom import open_dicom
+    from brainmri.io.patient_header import read_patient_header
 
     first = beginning(file)
     if not is_dicom(first):
@@ -225,6 +197,8 @@ def find_nifti(source: Path, files: Sequence[str], series: str | None, masks: st
 
 
 def _mask(scan: Path, mask: Path) -> Mask:
+    from brainmri.io.mask import read_grid, read_mask
+
     data = read_file(mask, LOCAL.file_bytes)
     if not read_grid(data).fits(read_grid(read_file(scan, LOCAL.file_bytes))):
         raise UploadError(OTHER_GRID)

@@ -12,7 +12,8 @@ from pathlib import Path
 
 from brainmri.data.dataset import PreparedData, fingerprint, is_prepared, open_prepared
 from brainmri.data.file_digests import file_digests
-from brainmri.data.layouts import detect_layout, list_files, read_layout
+from brainmri.data.layouts import detect_layout, read_layout
+from brainmri.data.listing import list_files
 from brainmri.data.storage import SET_CACHE, alone, cache_folder
 from brainmri.errors import did_you_mean, paths_like, writing
 

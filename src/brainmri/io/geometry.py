@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 
-import nibabel
 import numpy as np
 
 PLANES = ("sagittal", "coronal", "axial")  # across the axes that run to the patient's right, front and top
@@ -47,6 +46,8 @@ class View:
 @lru_cache(4096)
 def view_of(orientation: tuple[float, ...]) -> View | None:
     """orientation: along a row, and along a column (ImageOrientationPatient); None if these are no two directions."""
+    import nibabel  # late: images that are no scans do not wait for it
+
     row, column = np.array(orientation[:3]), np.array(orientation[3:])
     normal = np.cross(row, column)
     if not 0.5 < float(np.linalg.norm(normal)) < 2:
