@@ -105,8 +105,13 @@ def read_file(path: Path, most: int) -> bytes:
     return data
 
 
-def source_of(kind: str, data: bytes, limits: Limits) -> Slices:
-    """What draws the slices of a file of this kind (`kind_of`); see `open_bytes`, which draws one of them too."""
+def source_of(
+    kind: str, data: bytes, limits: Limits, shared: Callable[[], tuple[float, float]] | None = None
+) -> Slices:
+    """What draws the slices of a file of this kind (`kind_of`); see `open_bytes`, which draws one of them too.
+
+    shared: the values that are drawn black and white in the images of one scan, as of `decode.read_image_file`.
+    """
     if kind == "DICOM":
         from brainmri.io.dicom import open_dicom
 
@@ -117,7 +122,7 @@ def source_of(kind: str, data: bytes, limits: Limits) -> Slices:
         return open_volume(data, limits)
     from brainmri.io.decode import open_image
 
-    return open_image(kind, data, limits)
+    return open_image(kind, data, limits, shared)
 
 
 NESTED = "A ZIP file inside a ZIP file is not opened. Use it on its own."

@@ -16,7 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.io.decode import KINDS, PLANE, open_image, shared_range
+from brainmri.io.decode import PLANE, shared_range
 from brainmri.io.geometry import same_direction, view_of
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import NESTED, Slices, source_of
@@ -109,9 +109,7 @@ class Stack:
 
     def draw(self, plane: str, index: int) -> Image.Image:
         data = self.reads[index]()
-        kind = kind_of(data)
-        in_range = kind in KINDS and open_image(kind, data, self.limits, lambda: self.range)
-        source = in_range or source_of(kind, data, self.limits)
+        source = source_of(kind_of(data), data, self.limits, lambda: self.range)
         (plane,) = source.counts
         return source.draw(plane, 0)
 
