@@ -116,21 +116,26 @@ def test_series_of_one_patient_are_pooled_by_a_file_or_their_folder(trained: Tra
     assert "are of one series, and of two patients" in refused.stderr
 
 
+def many_images(trained: Trained, folder: Path, count: int) -> Path:
+    """A folder of `count` files: links to the test images, again and again."""
+    folder.mkdir()
+    files = sorted((trained.data / "test").rglob("*.png"))
+    for number in range(count):
+        (folder / f"{number:04}.png").symlink_to(files[number % len(files)])
+    return folder
+
+
 @pytest.mark.integration
 def test_the_same_command_waits_for_another_one(trained: Trained, tmp_path: Path, cache: Path) -> None:
-    source = tmp_path / "in"
-    source.mkdir()
-    files = sorted((trained.data / "test").rglob("*.png"))
-    for number in range(1500):
-        (source / f"{number:04}.png").symlink_to(files[number % len(files)])
+    source = many_images(trained, tmp_path / "in", 1500)
     command = [sys.executable, "-m", "brainmri", "predict", trained.run, source, "--out", tmp_path / "out" / "p.csv"]
     environment = os.environ | {"BRAINMRI_CACHE": str(cache)}
-    both = [
+    three = [
         subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
         for _ in range(3)
     ]
-    said = [one.communicate() for one in both]
-    assert [one.returncode for one in both] == [0, 0, 0], said
+    said = [one.communicate() for one in three]
+    assert [one.returncode for one in three] == [0, 0, 0], said
     assert len(rows(tmp_path / "out" / "p.csv")) == 1500
 
 
@@ -330,12 +335,10 @@ def test_an_empty_folder_is_a_mistake(trained: Trained, tmp_path: Path) -> None:
 @pytest.mark.integration
 def test_a_process_that_is_killed_goes_on(trained: Trained, tmp_path: Path, cache: Path) -> None:
     """With SIGKILL, and without torch, whose import alone takes longer than classifying some hundred slices."""
-    source = tmp_path / "in"
-    source.mkdir()
-    files = sorted((trained.data / "test").rglob("*.png"))
-    for number in range(3000):
-        (source / f"{number:04}.png").symlink_to(files[number % len(files)])
-    run_here("predict.py", trained.run, files[0], "--out", tmp_path / "first" / "p.csv")  # writes the ONNX file
+    source = many_images(trained, tmp_path / "in", 3000)
+    run_here(
+        "predict.py", trained.run, source / "0000.png", "--out", tmp_path / "first" / "p.csv"
+    )  # writes the ONNX file
     code = "import sys; from brainmri.cli import predict; from brainmri.cli.command import call\n"
     code += (
         "def main():\n    status = predict.main()\n    assert 'torch' not in sys.modules\n    return status\ncall(main)"

@@ -30,6 +30,18 @@ def small(name: str, *overrides: str) -> tuple[Recipe, PreTrainedModel]:
     return recipe, build_model(recipe, FOUR, "random")[0]
 
 
+def without_chance(views: int | None, name: str, *overrides: str) -> tuple[Recipe, PreTrainedModel]:
+    """`small`, so that training on features (`views` of each image) and on images (None) see the same."""
+    recipe, model = small(name, *overrides)
+    stage = recipe.stages[0].model_copy(
+        update={"epochs": 2, "learning_rate": 1e-4, "keep": "last", "plateau": None, "cached_views": views}
+    )
+    for module in model.modules():
+        if isinstance(module, torch.nn.Dropout):
+            module.p = 0.0
+    return recipe.model_copy(update={"augmentation": {}, "stages": [stage]}), model
+
+
 def test_every_recipe_with_a_frozen_backbone_keeps_its_features() -> None:
     frozen = {name for name in recipe_names() if resolve(name).stages[0].freeze == "backbone"}
     assert frozen - set(FROZEN) == {"hybrid_resnet_cnn"}  # whose own branch trains beside the frozen one
@@ -88,14 +100,7 @@ PARTIAL = ["layer4.0.conv3", "layer4.0.bn3", "layer4.0.downsample.1", "layer4.1"
 def test_features_train_to_the_weights_that_images_train_to(name: str, tmp_path: Path) -> None:
     runs = []
     for views in (1, None):
-        recipe, model = small(name)
-        stage = recipe.stages[0].model_copy(
-            update={"epochs": 2, "learning_rate": 1e-4, "keep": "last", "plateau": None, "cached_views": views}
-        )
-        recipe = recipe.model_copy(update={"augmentation": {}, "stages": [stage]})
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        recipe, model = without_chance(views, name)
         outcomes, state = run(recipe, model, tmp_path / str(views))
         runs.append(([row["train_loss"] for row in outcomes[0].history], state))
     (losses, weights), (expected_losses, expected_weights) = runs

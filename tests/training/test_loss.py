@@ -17,7 +17,7 @@ from brainmri.training.arguments import RunArguments, recipe_changes
 from brainmri.training.loss import TrainingLoss, balanced_weights
 from brainmri.training.stages import run_stages
 from tests.training.conftest import TINY, Train, result_of
-from tests.training.test_features import run, small
+from tests.training.test_features import run, small, without_chance
 from tests.training.test_recipes_train import some_slices
 
 WEIGHTS = [0.5, 3.0, 1.25, 0.25]
@@ -140,14 +140,8 @@ def test_the_last_part_of_a_step_counts_by_its_images(tmp_path: Path) -> None:
 def test_features_train_with_the_same_weighted_loss(tmp_path: Path) -> None:
     runs = []
     for views in (1, None):
-        recipe, model = small("resnet50_frozen", "oversample=false", "class_weights=balanced", "loss=focal")
-        stage = recipe.stages[0].model_copy(
-            update={"epochs": 2, "learning_rate": 1e-4, "keep": "last", "plateau": None, "cached_views": views}
-        )
-        recipe = recipe.model_copy(update={"augmentation": {}, "stages": [stage]})
-        for module in model.modules():
-            if isinstance(module, torch.nn.Dropout):
-                module.p = 0.0
+        weighted = ("oversample=false", "class_weights=balanced", "loss=focal")
+        recipe, model = without_chance(views, "resnet50_frozen", *weighted)
         outcomes, _ = run(recipe, model, tmp_path / str(views), weights=WEIGHTS)
         runs.append([row["train_loss"] for row in outcomes[0].history])
     assert runs[0] == pytest.approx(runs[1], rel=1e-3)

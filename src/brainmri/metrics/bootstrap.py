@@ -41,10 +41,7 @@ def group_bootstrap(
     if len(totals) == 1:
         return None
     if hit.all() or not hit.any():
-        from scipy.stats import binomtest  # half a second to import
-
-        exact = binomtest(len(totals) if hit.all() else 0, len(totals)).proportion_ci(confidence)
-        return [float(exact.low), float(exact.high)]
+        return _exact(bool(hit.all()), len(totals), confidence)
     # Groups with the same counts are interchangeable, so it is enough to draw how often each kind of group occurs.
     kinds, how_many = np.unique(np.stack([hits, totals], axis=1), axis=0, return_counts=True)
     draws = np.random.default_rng(seed).multinomial(len(totals), how_many / len(totals), size=resamples)
@@ -52,6 +49,14 @@ def group_bootstrap(
     tail = (1 - confidence) / 2
     low, high = np.quantile(drawn_hits / drawn_totals, [tail, 1 - tail])
     return [float(low), float(high)]
+
+
+def _exact(right: bool, trials: int, confidence: float) -> list[float]:
+    """The binomial (Clopper-Pearson) interval where all of the trials were right, or all wrong."""
+    from scipy.stats import binomtest  # half a second to import
+
+    found = binomtest(trials if right else 0, trials).proportion_ci(confidence)
+    return [float(found.low), float(found.high)]
 
 
 def group_bootstrap_mean(
@@ -114,10 +119,7 @@ def auroc_bootstrap(
         return None
     apart = values[truth].min() > values[~truth].max(), values[truth].max() < values[~truth].min()
     if any(apart):
-        from scipy.stats import binomtest  # half a second to import
-
-        exact = binomtest(fewest if apart[0] else 0, fewest).proportion_ci(confidence)
-        return [float(exact.low), float(exact.high)]
+        return _exact(bool(apart[0]), fewest, confidence)
     tail = (1 - confidence) / 2
     low, high = np.nanquantile(auroc_resamples(values, truth, groups, seed=seed), [tail, 1 - tail])
     return [float(low), float(high)]
