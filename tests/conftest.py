@@ -60,7 +60,7 @@ def reject_record() -> dict[str, Any]:
     from brainmri.schemas import OODTestResult
 
     rng = np.random.default_rng(0)
-    images = rng.random((60, 16)), rng.random((60, 7))
+    images = rng.random((60, 16)), rng.random((60, 7)), np.zeros(60, dtype=np.int64)
     labels, probabilities, groups = example_predictions(CLASSES, 240, 51)
     probe = {"source": "gradio", "use": "held back", "meaning": "should be refused", "absent": None}
     faces = {"name": "faces, grey", "n": 100, "rejected": 0.84, "ci95": [0.753, 0.906]}
@@ -68,7 +68,7 @@ def reject_record() -> dict[str, Any]:
     absent = {"name": "head CT", "n": 0, "rejected": None, "ci95": None, "absent": "pydicom is not installed"}
     digits = {"name": "handwritten digits", "n": 100, "rejected": 0.61, "ci95": [0.507, 0.706], "use": "development"}
     return ood_record(
-        OODDetector.fit("classifier", images, images),
+        OODDetector.fit("classifier", 1, images, images),
         fitted_images=60,
         validation=np.arange(120) < 6,
         test=np.arange(240) < 12,

@@ -24,7 +24,7 @@ def model(trained: Trained) -> brainmri.LoadedModel:
 
 def test_a_run_is_loaded_with_all_that_its_training_left(model: brainmri.LoadedModel) -> None:
     assert model.classes == ["glioma", "meningioma", "notumor", "pituitary"]
-    assert model.temperature and model.conformal_threshold
+    assert model.temperature and model.conformal_thresholds
     assert model.ood_detector is not None
     assert model.processor.size == {"height": 32, "width": 32}
 

@@ -73,7 +73,8 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, processor = load_classifier(str(folder)), load_processor(str(folder))
     layer = classifier_layer(model, torch.randn(2, 3, SIDE, SIDE))
     train, validation = (see(slices(40, seed), model, processor, layer) for seed in (1, 2))
-    rule = OODDetector.fit(layer, train[1:], validation[1:])
+    named = [(*part[1:], part.logits.argmax(axis=1)) for part in (train, validation)]
+    rule = OODDetector.fit(layer, len(CLASSES), *named)
     rule.save(folder)
     (folder / "rule.json").write_text(json.dumps({"layer": layer, "threshold": rule.threshold}))
     return folder
@@ -108,9 +109,9 @@ def run_folder(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "rule.json").unlink()
     splits = {"validation": example_predictions(CLASSES, 120, 1), "test": example_predictions(CLASSES, 240, 51)}
     (val_y, val_p, _), (test_y, test_p, groups) = splits.values()
-    one_slice = np.zeros((1, 16)), np.zeros((1, 7))
+    one_slice = np.zeros((1, 16)), np.zeros((1, 7)), np.zeros(1, dtype=np.int64)
     ood = ood_record(
-        OODDetector.fit(fitted["layer"], one_slice, one_slice),
+        OODDetector.fit(fitted["layer"], 1, one_slice, one_slice),
         fitted_images=40,
         validation=np.zeros(120, dtype=bool),
         test=np.arange(240) < 12,

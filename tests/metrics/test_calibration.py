@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from brainmri.metrics.calibration import fit_temperature, uncertainty_record
-from brainmri.metrics.conformal import conformal_threshold, prediction_sets
+from brainmri.metrics.conformal import class_conditional_thresholds, conformal_threshold, prediction_sets
 from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import OODRecord
 
@@ -68,6 +68,32 @@ def test_conformal_sets_cover_the_promised_share_on_exchangeable_data():
     assert 0.9 - 0.008 <= np.mean(coverages) <= 0.9 + 1 / 61 + 0.008
 
 
+def test_class_conditional_sets_cover_each_class_where_one_threshold_misses_the_harder_one():
+    """Class 1 is rarely sure: one threshold for both covers less of it, its own covers what is promised."""
+    covered = {"own": [], "one": []}
+    for seed in range(100):
+        rng = np.random.default_rng(seed)
+        labels = (rng.random(700) < 0.2).astype(int)
+        right = np.where(labels == 0, 1 - 0.2 * rng.random(700), rng.random(700))
+        p = np.stack([np.where(labels == k, right, 1 - right) for k in (0, 1)], axis=1)
+        own = class_conditional_thresholds(labels[:200], p[:200])
+        hard = labels[200:] == 1
+        for name, threshold in (("own", own), ("one", conformal_threshold(labels[:200], p[:200]))):
+            covered[name].append(prediction_sets(p[200:], threshold)[hard, 1].mean())
+    assert 0.89 <= np.mean(covered["own"]) <= 0.95
+    assert np.mean(covered["one"]) < 0.75
+
+
+def test_a_class_with_too_few_images_takes_the_threshold_of_all():
+    labels = np.array([0] * 30 + [1] * 8)
+    p = np.tile([0.7, 0.3], (38, 1))
+    p[30:] = [0.2, 0.8]
+    assert class_conditional_thresholds(labels, p) == [pytest.approx(0.3), None]
+    found = uncertainty_record(labels, p, labels, p, ["a", "b"], test_groups=["g"] * 38).conformal
+    assert found.class_thresholds == {"a": pytest.approx(0.3), "b": found.threshold}
+    assert found.marginal.test_coverage == 1.0
+
+
 def test_trust_holds_what_the_contract_names_and_only_validation_is_fitted():
     validation, test = simulated(400, 1, 2.5), simulated(300, 2, 2.5)
     groups = [f"g{k // 3}" for k in range(300)]
@@ -106,7 +132,7 @@ def test_coverage_is_given_by_class_and_sets_by_size():
     conformal = uncertainty["conformal"]
     assert conformal["test_coverage"] == 0.5
     assert conformal["test_coverage_per_class"] == {"a": 1.0, "b": pytest.approx(1 / 3), "c": None}
-    assert conformal["test_set_sizes"] == {"0": 1, "1": 3, "2": 0, "3": 0}
+    assert conformal["test_set_sizes"] == {"0": 0, "1": 4, "2": 0, "3": 0}  # the likeliest class is always in
     low, high = conformal["test_coverage_ci95"]
     assert 0 <= low < 0.5 < high <= 1
 

@@ -7,7 +7,7 @@ MODEL is a run folder, a folder with a saved model, or a repository of the Hub. 
 (any number of images, 3, height, width), and gives `logits`. Beside it stand
 
   FORMAT.json               class names, preprocessing, temperature (probabilities are softmax(logits / temperature)),
-                            conformal threshold, and how far its logits are from torch's
+                            conformal thresholds, and how far its logits are from torch's
   preprocessor_config.json  the same preprocessing, for transformers.AutoImageProcessor
 
 The OOD detector is not part of it: `brainmri predict` has it.
@@ -160,7 +160,11 @@ def _described(
     from brainmri.schemas import ExportedModel, TensorSpec, TorchComparison
 
     processor = written.to_dict()
-    plausible = "classes with 1 - softmax(logits) <= conformal_threshold" if model.conformal_threshold else None
+    plausible = (
+        "classes with 1 - softmax(logits) <= conformal_thresholds, and the likeliest"
+        if model.conformal_thresholds
+        else None
+    )
     return ExportedModel(
         format=kind,
         file=FILES[kind],
@@ -171,7 +175,7 @@ def _described(
         preprocessing={name: processor[name] for name in PREPROCESSING if processor.get(name) is not None},
         temperature=model.temperature,
         probabilities="softmax(logits)" if model.temperature is None else "softmax(logits / temperature)",
-        conformal_threshold=model.conformal_threshold,
+        conformal_thresholds=model.conformal_thresholds,
         prediction_set=plausible,
         compared_with_torch=TorchComparison(images=len(pixels), largest_difference=difference),
         versions={name: metadata.version(name) for name in ("torch", *PACKAGES[kind])},

@@ -12,9 +12,9 @@ Writes three tables into one folder:
 
   predictions.csv  path,plane,slice,patient,predicted,p_CLASS...,prediction_set,out_of_distribution,ood_score
                    Probabilities are calibrated where the model has a temperature (those in the predictions.csv of a run
-                   folder are not). prediction_set: plausible classes with ; between them, {} for none, empty where the
-                   model has no conformal thresholds. out_of_distribution: true where the image is too far from those
-                   of the training, so that the rest of its row should not be used.
+                   folder are not). prediction_set: plausible classes with ; between them, the likeliest first; empty
+                   where the model has no conformal thresholds. out_of_distribution: true where the image is too far
+                   from those of the training, so that the rest of its row should not be used.
   patients.csv     a row for each volume, series and patient of --groups: patient,predicted,p_CLASS...,
                    tumour_probability (of the slices that are not out of distribution, by the rule in pooling, which was
                    chosen on the validation split of the run),pooling,threshold,tumour (true above the threshold),

@@ -184,7 +184,7 @@ class DemoModel:
         rule = self.opened.ood_detector
         distance = None
         if rule is not None and features is not None:
-            distance = float(rule.score(features, global_statistics(upright)[None])[0])
+            distance = float(rule.score(features, global_statistics(upright)[None], logits.argmax(axis=1))[0])
         milliseconds = 1000 * (time.perf_counter() - started)
         plain = softmax(logits)[0]
         return prediction_of(plain, distance, self.classes, self.uncertainty, rule, milliseconds)

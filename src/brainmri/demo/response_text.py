@@ -94,8 +94,8 @@ def _of_record(judgement: Prediction, result: RunResult, uncertainty: Uncertaint
     if conformal:
         measured = f"{percent(conformal.test_coverage)} {interval(conformal.test_coverage_ci95)}".rstrip()
         lines.append(
-            f"Plausible classes: made to hold the right one for {_whole(1 - conformal.alpha)} of images; of the "
-            f"test images it did for {measured}."
+            f"Plausible classes: made to hold the right one for {_whole(1 - conformal.alpha)} of the images of each "
+            f"class; of the test images it did for {measured}."
         )
     else:
         lines.append(f"Plausible classes: none are given. {uncertainty.conformal_reason}")
@@ -118,11 +118,6 @@ def _plausible(judgement: Prediction) -> str:
         return ""
     coverage = f"With {_whole(judgement.coverage)} coverage"
     names = [in_words(label) for label in judgement.prediction_set]
-    if not names:  # no class is as probable as the right one is in that share of the images
-        return (
-            f"The model is less sure of this than it was of the right class in {_whole(judgement.coverage)} of the "
-            "validation images."
-        )
     if len(names) == 1:
         return f"{coverage} the answer is this one alone."
     if len(names) == len(judgement.probabilities):

@@ -60,7 +60,7 @@ def infer(
     probabilities = softmax(seen.logits)
     if rule is None:
         return Inference(probabilities)
-    scores = rule.score(seen.features, seen.statistics)
+    scores = rule.score(seen.features, seen.statistics, seen.logits.argmax(axis=1))
     return Inference(probabilities, scores, rule.rejected(scores))
 
 
@@ -72,9 +72,7 @@ class Prediction:
         label: the most probable class.
         probabilities: of each class, 0..1, in the model's order; the sum is 1. They are calibrated by the temperature
             of `uncertainty.json` where the model has one (`calibrated`).
-        prediction_set: the classes that are plausible, the most probable first; perhaps none, but `label` where its
-            calibrated probability is as high as the coverage (a network that is nearly always sure would call one image
-            in ten implausible). None for a model without conformal thresholds.
+        prediction_set: the classes that are plausible, `label` first. None for a model without conformal thresholds.
         out_of_distribution: whether the image is too far from those of the training, so that nothing else here should
             be used. None for a model without an OOD detector.
         ood_score: how far it is, 0 and up; out of distribution above `ood_threshold`. None without an OOD detector.
@@ -123,10 +121,8 @@ def prediction_of(
     plausible = None
     if conformal:
         shares = plain if conformal.probabilities == "uncalibrated" else calibrated
-        (members,) = prediction_sets(shares[None], conformal.threshold)
+        (members,) = prediction_sets(shares[None], conformal.thresholds(classes))
         plausible = tuple(classes[k] for k in order if members[k])
-        if not plausible and calibrated.max() >= 1 - conformal.alpha:  # sets that grow keep their coverage
-            plausible = (classes[order[0]],)
     return Prediction(
         label=classes[order[0]],
         probabilities=dict(zip(classes, calibrated.tolist(), strict=True)),
@@ -141,7 +137,7 @@ def prediction_of(
 
 
 def row_of(one: Prediction) -> dict[str, Any]:
-    """A row of predictions.csv. The prediction set is text: classes with ; between them, "{}" if it is empty."""
+    """A row of predictions.csv. The prediction set is text: classes with ; between them."""
     return {
         "path": one.path or "",
         "plane": one.plane or "",
@@ -149,7 +145,7 @@ def row_of(one: Prediction) -> dict[str, Any]:
         "patient": one.patient,
         "predicted": one.label,
         **{f"p_{name}": share for name, share in one.probabilities.items()},
-        "prediction_set": "" if one.prediction_set is None else ";".join(one.prediction_set) or "{}",
+        "prediction_set": "" if one.prediction_set is None else ";".join(one.prediction_set),
         "out_of_distribution": one.out_of_distribution,
         "ood_score": one.ood_score,
     }

@@ -126,10 +126,11 @@ class LoadedModel:
         return fitted.temperature if fitted else None
 
     @property
-    def conformal_threshold(self) -> float | None:
-        """A class is in the prediction set where 1 - its uncalibrated probability is at most this; None without one."""
+    def conformal_thresholds(self) -> dict[str, float] | None:
+        """A class is in the prediction set where 1 - its uncalibrated probability is at most this, or where it is the
+        likeliest; None without them."""
         conformal = self.uncertainty.conformal if self.uncertainty else None
-        return conformal.threshold if conformal else None
+        return dict(zip(self.classes, conformal.thresholds(self.classes), strict=True)) if conformal else None
 
     @property
     def pooling(self) -> Pooling | None:
@@ -272,7 +273,7 @@ class LoadedModel:
         scores: list[float | None] = [None] * len(images)
         if self.ood_detector is not None and features is not None:
             statistics = np.stack([global_statistics(image) for image in images])
-            scores = self.ood_detector.score(features, statistics).tolist()
+            scores = self.ood_detector.score(features, statistics, logits.argmax(axis=1)).tolist()
         milliseconds = 1000 * (time.perf_counter() - started) / len(images)
         return [
             prediction_of(plain, score, self.classes, self.uncertainty, self.ood_detector, milliseconds)

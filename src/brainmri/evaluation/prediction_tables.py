@@ -259,7 +259,7 @@ def prediction_from(row: Mapping[str, str]) -> Prediction:
     return Prediction(
         label=row["predicted"],
         probabilities={name[2:]: float(value) for name, value in row.items() if name.startswith("p_")},
-        prediction_set=tuple(plausible.split(";") if plausible != "{}" else ()) if plausible else None,
+        prediction_set=tuple(plausible.split(";")) if plausible else None,
         out_of_distribution=row["out_of_distribution"] == "true" if row["out_of_distribution"] else None,
         ood_score=float(row["ood_score"]) if row["ood_score"] else None,
         calibrated=False,

@@ -13,9 +13,14 @@ from scipy.optimize import minimize_scalar
 
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.metrics.classification import checked_predictions, cross_entropy, expected_calibration_error
-from brainmri.metrics.conformal import ALPHA, conformal_threshold, prediction_sets
+from brainmri.metrics.conformal import (
+    ALPHA,
+    class_conditional_thresholds,
+    conformal_threshold,
+    prediction_sets,
+)
 from brainmri.metrics.probabilities import apply_temperature
-from brainmri.schemas import Calibration, Conformal, OODRecord, Uncertainty
+from brainmri.schemas import Calibration, Conformal, OODRecord, SetCoverage, Uncertainty
 
 TEMPERATURE_BOUNDS = (0.05, 20.0)
 NO_RULE = "No rule for refusing an image was fitted."
@@ -50,21 +55,19 @@ def uncertainty_record(
     threshold = conformal_threshold(val_y, val_p)
     conformal = None
     if threshold is not None:
-        sets = prediction_sets(test_p, threshold)
-        covered = sets[np.arange(len(test_y)), test_y]
-        sizes = sets.sum(axis=1)
-        by_class = {name: covered[test_y == k] for k, name in enumerate(classes)}
+        own = [threshold if each is None else each for each in class_conditional_thresholds(val_y, val_p)]
+        shown, marginal = (
+            set_coverage(prediction_sets(test_p, each), test_y, classes, test_groups) for each in (own, threshold)
+        )
         conformal = Conformal(
-            method="split conformal, 1 - p of the true class",
+            method="class-conditional split conformal, 1 - p of the true class",
             probabilities="uncalibrated",
             alpha=ALPHA,
             threshold=threshold,
+            class_thresholds=dict(zip(classes, own, strict=True)),
             fitted_on="validation",
-            test_coverage=float(covered.mean()),
-            test_coverage_ci95=group_bootstrap(covered, test_groups),
-            test_coverage_per_class={name: float(own.mean()) if len(own) else None for name, own in by_class.items()},
-            test_mean_set_size=float(sizes.mean()),
-            test_set_sizes={str(size): int((sizes == size).sum()) for size in range(len(classes) + 1)},
+            marginal=marginal,
+            **dict(shown),
         )
     calibration = Calibration(
         method="temperature",
@@ -83,6 +86,25 @@ def uncertainty_record(
         conformal_reason=None if conformal else _too_small(len(val_y)),
         ood=None if isinstance(ood, str) else ood,
         ood_reason=ood if isinstance(ood, str) else None,
+    )
+
+
+def set_coverage(
+    sets: NDArray[np.bool_], labels: NDArray[np.int64], classes: list[str], groups: Sequence[str]
+) -> SetCoverage:
+    """How often prediction sets (N, C) hold the true class, and how large they are.
+
+    Args:
+        labels: (N,) class numbers. groups: (N,) group ids, by which the interval is resampled.
+    """
+    covered, sizes = sets[np.arange(len(labels)), labels], sets.sum(axis=1)
+    by_class = {name: covered[labels == k] for k, name in enumerate(classes)}
+    return SetCoverage(
+        test_coverage=float(covered.mean()),
+        test_coverage_ci95=group_bootstrap(covered, groups),
+        test_coverage_per_class={name: float(own.mean()) if len(own) else None for name, own in by_class.items()},
+        test_mean_set_size=float(sizes.mean()),
+        test_set_sizes={str(size): int((sizes == size).sum()) for size in range(len(classes) + 1)},
     )
 
 

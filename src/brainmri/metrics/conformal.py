@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -23,6 +25,25 @@ def conformal_threshold(
     return float(np.sort(1 - probabilities[np.arange(len(labels)), labels])[rank - 1])
 
 
-def prediction_sets(probabilities: NDArray[np.float64], threshold: float) -> NDArray[np.bool_]:
-    """(N, C) true where a class belongs to the image's set: 1 - p <= threshold. A set may be empty."""
-    return 1 - probabilities <= threshold
+def class_conditional_thresholds(
+    labels: NDArray[np.int64], probabilities: NDArray[np.float64], alpha: float = ALPHA
+) -> list[float | None]:
+    """A threshold for each class, of the images of this class alone, so that the promise holds in each class.
+
+    Class-conditional (Mondrian) conformal prediction: Vovk, Lindsay, Nouretdinov and Gammerman, Mondrian Confidence
+    Machine, 2003; Ding et al., NeurIPS 2023. None for a class with too few images.
+    """
+    return [
+        conformal_threshold(labels[labels == k], probabilities[labels == k], alpha)
+        for k in range(probabilities.shape[1])
+    ]
+
+
+def prediction_sets(probabilities: NDArray[np.float64], threshold: float | Sequence[float]) -> NDArray[np.bool_]:
+    """(N, C) true where a class belongs to the image's set: 1 - p <= threshold (one, or one for each class).
+
+    The likeliest class always belongs to it: a set that grows keeps its coverage, and an empty one tells nothing.
+    """
+    sets: NDArray[np.bool_] = 1 - probabilities <= np.asarray(threshold)
+    sets[np.arange(len(sets)), probabilities.argmax(axis=1)] = True
+    return sets

@@ -322,7 +322,8 @@ class ExportedModel(Record):
         classes: the label names, in the order of the outputs.
         preprocessing: the settings of the image processor that are set.
         temperature: by which logits are divided; None without one. probabilities: the same as a formula.
-        conformal_threshold: of the prediction sets, 0..1; None without them. prediction_set: the same as a formula.
+        conformal_thresholds: of the prediction sets by class, 0..1; None without them.
+        prediction_set: the same as a formula.
         versions: of the packages that wrote the file.
     """
 
@@ -336,7 +337,7 @@ class ExportedModel(Record):
     preprocessing: dict[str, Any]
     temperature: float | None
     probabilities: str
-    conformal_threshold: float | None
+    conformal_thresholds: dict[str, float] | None
     prediction_set: str | None
     compared_with_torch: TorchComparison
     versions: dict[str, str]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Literal
 
 from pydantic import Field
@@ -155,27 +156,44 @@ class Calibration(Record):
     test_ece_after: float
 
 
-class Conformal(Record):
-    """Prediction sets: every class with 1 - p <= threshold.
+class SetCoverage(Record):
+    """What prediction sets hold on the test split.
+
+    Attributes:
+        test_coverage: share of the test images whose set holds the true class, in all (with interval) and by class.
+        test_mean_set_size: classes of a set. test_set_sizes: number of test images by the size of their set.
+    """
+
+    test_coverage: Share
+    test_coverage_ci95: Interval | None
+    test_coverage_per_class: dict[str, Share | None]
+    test_mean_set_size: float
+    test_set_sizes: dict[str, int]
+
+
+class Conformal(SetCoverage):
+    """Prediction sets: the likeliest class, and every class with 1 - p <= its threshold.
 
     Attributes:
         probabilities: which ones: "uncalibrated".
-        alpha: share (0..1) of the images whose set may miss the true class.
-        threshold: 0..1.
-        test_coverage: share of the test images whose set holds the true class, in all (with interval) and by class.
-        test_mean_set_size: classes of a set. test_set_sizes: number of test images by the size of their set.
+        alpha: share (0..1) of the images whose set may miss the true class, in each class.
+        threshold: of the marginal sets, 0..1: one for all classes.
+        class_thresholds: of the class-conditional (Mondrian) sets, which are shown; the marginal one where a class has
+            too few validation images. None in the file of an earlier version.
+        marginal: what the marginal sets hold; None in the file of an earlier version, whose figures are of these sets.
     """
 
     method: str
     probabilities: str
     alpha: Share
     threshold: float
+    class_thresholds: dict[str, float] | None = None
     fitted_on: str
-    test_coverage: Share
-    test_coverage_ci95: Interval | None
-    test_coverage_per_class: dict[str, Share | None]
-    test_mean_set_size: float
-    test_set_sizes: dict[str, int]
+    marginal: SetCoverage | None = None
+
+    def thresholds(self, classes: Sequence[str]) -> list[float]:
+        """Of the sets that are shown, in the order of these classes."""
+        return [(self.class_thresholds or {}).get(name, self.threshold) for name in classes]
 
 
 class Rejection(Record):

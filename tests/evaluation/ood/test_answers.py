@@ -33,10 +33,10 @@ def judge():
     def features(images):
         inputs = processor(images=[image.convert("RGB") for image in images], return_tensors="pt")
         with torch.no_grad(), features_of(model, layer) as seen:
-            model(**inputs)
-        return seen[0].numpy(), np.stack([global_statistics(image) for image in images])
+            named = model(**inputs).logits.argmax(1).numpy()
+        return seen[0].numpy(), np.stack([global_statistics(image) for image in images]), named
 
-    return model, processor, OODDetector.fit(layer, features(slices(60, 1)), features(slices(40, 2)))
+    return model, processor, OODDetector.fit(layer, 3, features(slices(60, 1)), features(slices(40, 2)))
 
 
 def test_probabilities_scores_and_verdict_come_together(judge):

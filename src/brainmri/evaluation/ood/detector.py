@@ -22,32 +22,42 @@ ARRAYS = "uncertainty.safetensors"
 LOST_AT_MOST = 0.05  # share of the validation images that are refused
 DIRECTIONS = 64  # principal components of the features, at most half of them
 LEAST_DEVIATION = 1e-3  # of features of length 1, for what a network never lets vary
+LEAST_IMAGES = 20  # validation images with a prediction, for a unit of its own
+# Statistics tell photographs and documents, not wrong answers: a slice of another look is refused no more than need be.
+STATISTICS_LOST, STATISTICS_MARGIN = 0.01, 1.5
 # Of the seven `global_statistics`: one level of 255, and one in a hundred of the pixels. A set of grey images has no
 # colourfulness at all, and one that is saved as a coloured JPEG a little.
 LEAST_STATISTICS = np.array([1, 1, 1, 1, 0.01, 1, 0.01])
 METHOD = (
-    "Two Mahalanobis distances from the training images, each in units of the one that 95 % of the validation "
-    "images stay below; the larger counts. One is of the features (what enters the last layer, scaled to length 1), "
-    f"with the variances along at most {DIRECTIONS} principal components and one for every other direction; the other "
-    "of seven statistics of the whole image (brightness, contrast, border, corners, dark share, colour, bright share "
-    "of the border)."
+    "Two Mahalanobis distances; the larger counts. One is of the features (what enters the last layer, scaled to "
+    "length 1) from the training images of the class that the network names, with the variances within the classes "
+    f"along at most {DIRECTIONS} principal components and one for every other direction; its unit is what 95 % of the "
+    "validation images with this class stay below. The other is of seven statistics of the whole image (brightness, "
+    "contrast, border, corners, dark share, colour, bright share of the border) from those of all training images, "
+    f"in units of {STATISTICS_MARGIN:g} times what 99 % of the validation images stay below."
 )
-FIELDS = ("mean", "directions", "deviations", "statistics_mean", "statistics_whitening", "units")
+FIELDS = ("means", "directions", "deviations", "statistics_mean", "statistics_whitening", "units")
 
 
 @dataclass(frozen=True)
 class OODDetector:
-    """A Gaussian around the features of the training images, and one around their global statistics.
+    """A Gaussian around the features of each class of the training images, and one around their global statistics.
 
-    layer: the name of the model's layer whose input the features are. threshold: an image with a higher score is
-    refused. mean: (D,). directions: (K, D), orthogonal, of length 1. deviations: (K + 1,), along them, and along each
-    direction that is left. statistics_mean: (7,). statistics_whitening: (7, 7), makes their deviations 1 and
-    independent. units: (2,), of the two distances. All arrays float32.
+    "No training image of this class looked like this": what a network has learnt to be healthy is no reason to trust it
+    where it names a tumour. Chosen on tumours of a source that training lacked and on volumes (docs/LOG.md).
+
+    Attributes:
+        layer: the name of the model's layer whose input the features are.
+        threshold: the model abstains from an image with a higher score.
+        means: (C, D) of the classes, or (1, D) of all images in the file of an earlier version.
+        directions: (K, D), orthogonal, of length 1. deviations: (K + 1,), along them, and along each direction left.
+        statistics_mean: (7,). statistics_whitening: (7, 7), makes their deviations 1 and independent.
+        units: of the distance from each of `means`, and last of that of the statistics. All arrays are float32.
     """
 
     layer: str
     threshold: float
-    mean: NDArray[np.float32]
+    means: NDArray[np.float32]
     directions: NDArray[np.float32]
     deviations: NDArray[np.float32]
     statistics_mean: NDArray[np.float32]
@@ -58,50 +68,69 @@ class OODDetector:
     def fit(
         cls,
         layer: str,
-        train: tuple[NDArray[np.floating], NDArray[np.floating]],
-        validation: tuple[NDArray[np.floating], NDArray[np.floating]],
+        classes: int,
+        train: tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64]],
+        validation: tuple[NDArray[np.floating], NDArray[np.floating], NDArray[np.int64]],
     ) -> OODDetector:
         """Fit the distances on training images, and units and threshold on validation images.
 
         At most `LOST_AT_MOST` of the validation images are refused.
 
         Args:
-            layer: where the features come from (`classifier_layer`).
-            train, validation: features (N, D) and `global_statistics` (N, 7) of at least one image each.
+            layer: where the features come from (`classifier_layer`). classes: their number C.
+            train: features (N, D), `global_statistics` (N, 7) and class numbers (N,) of at least one image.
+            validation: the same, with the class that the network names in place of the true one.
         """
-        features, statistics = unit_length(train[0]), np.asarray(train[1], dtype=np.float64)
-        mean = features.mean(axis=0)
-        _, spread, directions = np.linalg.svd(features - mean, full_matrices=False)
+        features, labels = unit_length(train[0]), np.asarray(train[2])
+        means = np.stack(
+            [(features[labels == k] if (labels == k).any() else features).mean(axis=0) for k in range(classes)]
+        )
+        _, spread, directions = np.linalg.svd(features - means[labels], full_matrices=False)
         variances = np.zeros(features.shape[1])
         variances[: len(spread)] = spread**2 / len(features)
         kept = min(DIRECTIONS, len(spread), max(1, features.shape[1] // 2))
         deviations = np.sqrt(np.append(variances[:kept], variances[kept:].mean() if len(variances) > kept else 0))
+        statistics = np.asarray(train[1], dtype=np.float64)
         away = statistics - statistics.mean(axis=0)
         covariance = away.T @ away / len(away) + np.diag(LEAST_STATISTICS**2)
         values, axes = np.linalg.eigh(covariance)
         arrays = (
-            *(mean, directions[:kept], np.maximum(deviations, LEAST_DEVIATION)),
-            *(statistics.mean(axis=0), axes / np.sqrt(values), np.ones(2)),
+            *(means, directions[:kept], np.maximum(deviations, LEAST_DEVIATION)),
+            *(statistics.mean(axis=0), axes / np.sqrt(values), np.ones(classes + 1)),
         )
         rule = cls(layer, np.inf, *(array.astype(np.float32) for array in arrays))
-        units = [exceeded_by(LOST_AT_MOST, distances) for distances in rule.distances(*validation).T]
-        rule = replace(rule, units=np.maximum(np.array(units, dtype=np.float32), np.finfo(np.float32).tiny))
+        of_features, of_statistics = rule.distances(*validation).T
+        units = np.full(classes + 1, exceeded_by(LOST_AT_MOST, of_features))
+        for k in range(classes):
+            if (own := validation[2] == k).sum() >= LEAST_IMAGES:
+                units[k] = exceeded_by(LOST_AT_MOST, of_features[own])
+        units[-1] = STATISTICS_MARGIN * exceeded_by(STATISTICS_LOST, of_statistics)
+        rule = replace(rule, units=np.maximum(units.astype(np.float32), np.finfo(np.float32).tiny))
         return replace(rule, threshold=exceeded_by(LOST_AT_MOST, rule.score(*validation)))
 
-    def distances(self, features: NDArray[np.floating], statistics: NDArray[np.floating]) -> NDArray[np.float64]:
-        """(N, 2): how far the features (N, D) and the `global_statistics` (N, 7) are away, in their units."""
-        away = unit_length(features) - self.mean
+    def distances(
+        self, features: NDArray[np.floating], statistics: NDArray[np.floating], predicted: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
+        """(N, 2): how far the features and the statistics are away, in their units.
+
+        Args:
+            features: (N, D). statistics: `global_statistics` (N, 7). predicted: (N,) classes that the network names.
+        """
+        mean = np.asarray(predicted) if len(self.means) > 1 else np.zeros(len(features), dtype=np.int64)
+        away = unit_length(features) - self.means[mean]
         # Not by BLAS, whose threads take ten times as long for a batch, where other threads classify meanwhile.
         along = np.einsum("nd,kd->nk", away, self.directions.astype(np.float64))
         left = np.maximum((away**2).sum(axis=1) - (along**2).sum(axis=1), 0)
         *own, rest = self.deviations.astype(np.float64)
         of_features = np.sqrt(((along / own) ** 2).sum(axis=1) + left / rest**2)
         white = (np.asarray(statistics, dtype=np.float64) - self.statistics_mean) @ self.statistics_whitening
-        return np.stack([of_features, np.linalg.norm(white, axis=1)], axis=1) / self.units
+        return np.stack([of_features / self.units[mean], np.linalg.norm(white, axis=1) / self.units[-1]], axis=1)
 
-    def score(self, features: NDArray[np.floating], statistics: NDArray[np.floating]) -> NDArray[np.float64]:
+    def score(
+        self, features: NDArray[np.floating], statistics: NDArray[np.floating], predicted: NDArray[np.int64]
+    ) -> NDArray[np.float64]:
         """(N,): the larger of the two `distances`; a score above the threshold is too far."""
-        return self.distances(features, statistics).max(axis=1)
+        return self.distances(features, statistics, predicted).max(axis=1)
 
     def rejected(self, scores: NDArray[np.float64]) -> NDArray[np.bool_]:
         """(N,) whether images with these scores are refused."""
@@ -128,6 +157,8 @@ class OODDetector:
         file = Path(folder) / found.arrays
         with reading(file):
             arrays = load_file(file)
+            if "mean" in arrays:  # of an earlier version: one Gaussian for all classes
+                arrays["means"] = arrays["mean"][None]
             return cls(found.layer, found.threshold, **{name: arrays[name] for name in FIELDS})
 
 
