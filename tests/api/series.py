@@ -18,7 +18,13 @@ def volume(slices: int = 6, size: int = 40) -> np.ndarray:
 
 
 def write_series(
-    folder: Path, values: np.ndarray, *, spacing: tuple[float, float] = (1.0, 1.0), where: bool = True, uid: str = ""
+    folder: Path,
+    values: np.ndarray,
+    *,
+    spacing: tuple[float, float] = (1.0, 1.0),
+    where: bool = True,
+    uid: str = "",
+    **tags: object,
 ) -> list[Path]:
     """One file for each slice, along the patient's left-right axis (sagittal), in a shuffled order of names.
 
@@ -43,6 +49,8 @@ def write_series(
             dataset.ImagePositionPatient = [-4.0 * float(k), 0, 0]  # the normal of this orientation points to the right
         else:
             dataset.InstanceNumber = int(k) + 1
+        for keyword, value in tags.items():
+            setattr(dataset, keyword, value)
         dataset.PixelData = values[k].tobytes()
         dataset.file_meta = FileMetaDataset()
         dataset.file_meta.TransferSyntaxUID = ExplicitVRLittleEndian

@@ -130,7 +130,7 @@ def test_a_bad_file_is_named_where_it_stands(model: brainmri.LoadedModel, traine
         model.predict(bad)
 
 
-def test_a_scan_is_pooled(model: brainmri.LoadedModel, tmp_path: Path) -> None:
+def test_a_scan_is_pooled(model: brainmri.LoadedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     write_series(tmp_path / "series", volume())
     with pytest.raises(ValueError, match=r"series holds 6 slices: predict_scan classifies all of them"):
         model.predict(tmp_path / "series")
@@ -157,7 +157,14 @@ def test_a_scan_is_pooled(model: brainmri.LoadedModel, tmp_path: Path) -> None:
     assert again.probabilities == found.probabilities
     file = sorted((tmp_path / "series").iterdir())[2]
     file.write_bytes(file.read_bytes()[:-100])
-    with pytest.raises(ValueError, match=f"{file.name}: This DICOM file is broken"):
+    rest = model.predict_scan(tmp_path / "series")
+    assert len(rest.slices) == 5
+    (broken,) = rest.rejected
+    assert broken.startswith(f"{file}: This DICOM file is broken")
+    assert f"the answer is that of 5 slices; 1 others cannot be used, the first: {file}" in caplog.text
+    for one in (tmp_path / "series").iterdir():
+        one.write_bytes(one.read_bytes()[:-100])
+    with pytest.raises(ValueError, match="This DICOM file is broken"):
         model.predict_scan(tmp_path / "series")
 
 

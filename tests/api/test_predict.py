@@ -7,6 +7,7 @@ import shutil
 import subprocess
 import sys
 import time
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -114,6 +115,35 @@ def test_series_of_one_patient_are_pooled_by_a_file_or_their_folder(trained: Tra
     refused = run_here("predict.py", *arguments, "--overwrite")
     assert refused.returncode == 2
     assert "are of one series, and of two patients" in refused.stderr
+
+
+def test_what_is_no_slice_of_an_mri_is_rejected_by_what_the_file_says(trained: Trained, tmp_path: Path) -> None:
+    write_series(tmp_path / "in" / "t1", volume())
+    write_series(tmp_path / "in" / "plan", volume()[:2], ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
+    write_series(tmp_path / "in" / "ct", volume()[:2], Modality="CT")
+    write_series(tmp_path / "in" / "unknown", volume()[:2], Modality="SECRETNAME")
+    done = run_here("predict.py", trained.run, tmp_path / "in", "--out", tmp_path / "out" / "p.csv")
+    assert done.returncode == 1, done.stderr
+    reasons = Counter(row["reason"] for row in rows(tmp_path / "out" / "rejected.csv"))
+    assert reasons == {
+        "It is an overview image (localizer), by which a scan is planned.": 2,
+        "It is a CT image, not an MRI, by what the file says of itself.": 2,
+    }
+    assert len(rows(tmp_path / "out" / "p.csv")) == 6 + 2
+    assert "SECRETNAME" not in done.stdout + done.stderr
+
+
+def test_a_series_in_several_folders_is_one_and_a_copy_of_it_another(trained: Trained, tmp_path: Path) -> None:
+    files = write_series(tmp_path / "in" / "a", volume())
+    (tmp_path / "in" / "b").mkdir()
+    for file in files[3:]:
+        file.rename(tmp_path / "in" / "b" / file.name)
+    run_here("predict.py", trained.run, tmp_path / "in", "--out", tmp_path / "one" / "p.csv")
+    (patient,) = rows(tmp_path / "one" / "patients.csv")
+    assert (patient["patient"], patient["slices"]) == (str(tmp_path / "in"), "6")
+    shutil.copytree(tmp_path / "in" / "b", tmp_path / "in" / "copy")
+    run_here("predict.py", trained.run, tmp_path / "in", "--out", tmp_path / "two" / "p.csv")
+    assert [row["slices"] for row in rows(tmp_path / "two" / "patients.csv")] == ["6", "3"]
 
 
 def many_images(trained: Trained, folder: Path, count: int) -> Path:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 NIFTI_STARTS = (*NIFTI_SIZES, *NIFTI_2_SIZES, b"\x1f\x8b")
 SUFFIXES = (".nii.gz", ".nii")
-LOCALIZER = "It is an overview image (localizer), by which a scan is planned."
 AGAIN = "Its series holds the same slice already, in another file."
 SEVERAL_MASKS = "Several masks lie beside it, and its name does not tell which is meant: use {stem} in --masks."
 OTHER_GRID = "Its lesion mask has other voxels, or lies elsewhere: save it on the grid of the scan."
@@ -102,8 +101,8 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
         except UploadError as error:
             found.rejected.append((path, str(error)))
             continue
-        if header.localizer:
-            found.rejected.append((path, LOCALIZER))
+        if header.unsuited:
+            found.rejected.append((path, header.unsuited))
             continue
         if series is not None and not any(_fits(text, series) for text in header.descriptions):
             others.add(header.series or path)

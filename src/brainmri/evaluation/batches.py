@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.io.inputs import Slice
+from brainmri.io.inputs import Rejected, Slice
 from brainmri.io.intensity import grey, head_range
 from brainmri.io.scan import Scan
 
@@ -32,19 +32,16 @@ def batches(slices: Iterable[Slice | Other], size: int) -> Iterator[tuple[list[S
         yield batch, pixels
 
 
-def slices_of(scan: Scan, files: list[str], patient: str) -> Iterator[Slice]:
-    """All slices of the first plane.
-
-    Raises:
-        ValueError: for the first that is broken; names its file.
-    """
+def slices_of(scan: Scan, files: list[str], patient: str) -> Iterator[Slice | Rejected]:
+    """All slices of the first plane, and in its place each one that is broken."""
     plane = scan.planes[0]
     for index, file in enumerate(files):
         try:
             image = scan.image(plane, index)
         except ValueError as error:
-            raise ValueError(f"{file or 'slice ' + str(index)}: {error}") from error
-        yield Slice(file, plane, index, patient, image)
+            yield Rejected(file or f"slice {index}", str(error))
+        else:
+            yield Slice(file, plane, index, patient, image)
 
 
 def from_array(values: NDArray[Any]) -> Image.Image:

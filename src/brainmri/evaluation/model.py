@@ -241,7 +241,8 @@ class LoadedModel:
                 single file, or what `read_scan` gave.
 
         Raises:
-            ValueError: if it cannot be read, holds several scans, or one of its slices is broken.
+            ValueError: if it cannot be read, holds several scans, or none of its slices can be drawn. Where some
+                cannot, the answer is that of the others; a warning and `rejected` name them.
 
         Example:
             >>> study = model.predict_scan("series_folder/")
@@ -251,9 +252,21 @@ class LoadedModel:
         from brainmri.evaluation.pooling import patient_prediction  # late: single slices need no pandas
 
         name = "" if isinstance(scan, Scan) else str(scan)
-        opened, files = (scan, [""] * len(scan)) if isinstance(scan, Scan) else scan_and_files(scan)
-        found = self.predict_slices(slices_of(opened, files, name), batch_size)
-        return patient_prediction([one for one in found if isinstance(one, Prediction)], self.pooling)
+        opened, files, problems = (scan, [""] * len(scan), []) if isinstance(scan, Scan) else scan_and_files(scan)
+        predictions = []
+        for one in self.predict_slices(slices_of(opened, files, name), batch_size):
+            if isinstance(one, Prediction):
+                predictions.append(one)
+            else:
+                problems.append(f"{one.path}: {one.reason}")
+        if not predictions:
+            raise ValueError(problems[0])
+        if problems:
+            logger.warning(
+                "%s: the answer is that of %d slices; %d others cannot be used, the first: %s",
+                *(name or "The scan", len(predictions), len(problems), problems[0]),
+            )
+        return replace(patient_prediction(predictions, self.pooling), rejected=tuple(problems))
 
     def _of_batch(self, batch: list[Slice | Other], backend: Backend) -> list[Prediction | Other]:
         images = [one.image for one in batch if isinstance(one, Slice)]

@@ -41,6 +41,7 @@ class PatientPrediction:
         out_of_distribution: whether all slices are; None for a model without an OOD detector.
         slices: a row for each slice, the most suspicious first (those out of distribution last): the columns of
             predictions.csv, tumour_probability, and share: the slice's part of the answer, 0..1, in all 1.
+        rejected: "PATH: REASON" of the slices and files that could not be used, so that the answer is without them.
     """
 
     label: str
@@ -52,6 +53,7 @@ class PatientPrediction:
     interval: tuple[float, float] | None
     out_of_distribution: bool | None
     slices: pd.DataFrame = field(repr=False, compare=False)
+    rejected: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def patient_prediction(predictions: Sequence[Prediction], pooling: Pooling | None = None) -> PatientPrediction:

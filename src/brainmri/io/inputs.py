@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
@@ -153,11 +154,20 @@ def _inputs(place: Path, limits: Limits, archives: ExitStack) -> list[Input]:
 
 
 def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
-    """An input for each file, and one for the DICOM files of one series in one folder, at the place of the first."""
+    """An input for each file, and one for the DICOM files of one series, at the place of the first.
+
+    A series may lie in several folders, as CDs hold it. What stands in two folders at the same place in the head is a
+    copy, which stays a scan of its own.
+    """
     series: dict[tuple[str, str], list[Part]] = defaultdict(list)
     order: list[Input | tuple[str, str]] = []
     for name, read, first in files:
-        part = _part_of_series(name, read, limits) if is_dicom(first()) else None
+        part = None
+        if is_dicom(first()):
+            if unsuited := _unsuited(read):
+                order.append(Input(name, "", (read,), problem=unsuited))
+                continue
+            part = _part_of_series(name, read, limits)
         if part is None:
             order.append(Input(name, "", (read,)))
             continue
@@ -165,6 +175,7 @@ def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
         if key not in series:
             order.append(key)
         series[key].append(part)
+    order = _joined(series, order)
     several = Counter(folder for folder, _ in series)
     inputs = []
     for one in order:
@@ -172,12 +183,45 @@ def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
             inputs.append(one)
             continue
         parts = tuple(series[one])
-        folder = one[0] if several[one[0]] == 1 else parts[0].name
+        folders = [str(Path(part.name).parent) for part in parts]
+        folder = os.path.commonpath(folders) if several[one[0]] == 1 else parts[0].name
         alone = len(parts) == 1
         inputs.append(
             Input(parts[0].name, "" if alone else folder, tuple(part.read for part in parts), () if alone else parts)
         )
     return inputs
+
+
+def _joined(
+    series: dict[tuple[str, str], list[Part]], order: list[Input | tuple[str, str]]
+) -> list[Input | tuple[str, str]]:
+    """`order` without the folders whose slices went to those of the same series in a folder before."""
+    first: dict[str, tuple[str, str]] = {}
+    kept: list[Input | tuple[str, str]] = []
+    for one in order:
+        if isinstance(one, Input):
+            kept.append(one)
+            continue
+        whole = first.setdefault(one[1], one)
+        if whole != one and not {*_places(series[one])} & {*_places(series[whole])}:
+            series[whole] += series.pop(one)
+        else:
+            kept.append(one)
+    return kept
+
+
+def _places(parts: Iterable[Part]) -> list[tuple[object, ...]]:
+    return [(part.place.position, part.place.moment, part.number) for part in parts]
+
+
+def _unsuited(read: Read) -> str:
+    """Why a DICOM file is no slice of an MRI to classify; "" for what may be one, and for what is broken."""
+    from brainmri.io.patient_header import read_patient_header  # late: it imports pydicom
+
+    try:
+        return read_patient_header(read()).unsuited
+    except UploadError:
+        return ""
 
 
 def _part_of_series(name: str, read: Read, limits: Limits) -> Part | None:
@@ -212,15 +256,18 @@ def read_scan(path: Path | str) -> Scan:
     return scan_and_files(path)[0]
 
 
-def scan_and_files(path: Path | str) -> tuple[Scan, list[str]]:
-    """As `read_scan`, with the path of the file of each slice of the first plane, as it was named or below that."""
+def scan_and_files(path: Path | str) -> tuple[Scan, list[str], list[str]]:
+    """As `read_scan`, with the path of the file of each slice of the first plane, as it was named or below that.
+
+    Last what else lies in the folder and cannot be used: "PATH: REASON".
+    """
     place = existing(path)
     if not place.is_dir():
         try:
             scan = open_file(lambda: read_file(place, LOCAL.file_bytes))
         except UploadError as error:
             raise ValueError(f"{path}: {error}") from error
-        return scan, [str(path)] * len(scan)
+        return scan, [str(path)] * len(scan), []
     with found_inputs([place]) as inputs:
         scans: list[tuple[Scan, list[str]]] = []
         images: list[tuple[Read, str]] = []
@@ -239,7 +286,8 @@ def scan_and_files(path: Path | str) -> tuple[Scan, list[str]]:
     if len(folders := {Path(name).parent for _, name in images}) > 1:
         raise ValueError(f"{path}: it holds images in {len(folders)} folders; give the folder of one scan")
     if scans:
-        return scans[0]
+        return *scans[0], problems
     if not images:
         raise ValueError(f"{path}: it holds no slice that can be read" + f" ({problems[0]})" * bool(problems))
-    return Scan("images", (PLANE,), None, Stack([read for read, _ in images], LOCAL)), [name for _, name in images]
+    stack = Scan("images", (PLANE,), None, Stack([read for read, _ in images], LOCAL))
+    return stack, [name for _, name in images], problems

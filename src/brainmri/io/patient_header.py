@@ -20,6 +20,17 @@ KEYWORDS = (
 TAGS = {tag: name for name in KEYWORDS if (tag := tag_for_keyword(name))}
 LAST = max(TAGS)  # elements stand in the order of their tags
 SECONDARY_CAPTURE = "1.2.840.10008.5.1.4.1.1.7"  # and those that begin so, of several frames
+LOCALIZER = "It is an overview image (localizer), by which a scan is planned."
+# Other devices (DICOM PS3.3, C.7.3.1.1.1). Files without a code, and what was converted (OT), may be MRI.
+DEVICES = {
+    "CT": "a CT image",
+    "PT": "a PET image",
+    "NM": "a nuclear medicine image",
+    "US": "an ultrasound image",
+    **dict.fromkeys(("CR", "DX", "RG", "RF", "XA", "MG", "PX", "IO", "RTIMAGE"), "an X-ray image"),
+    **dict.fromkeys(("OP", "OPT", "OAM", "ES", "GM", "SM", "XC"), "a photograph or a microscope's image"),
+}
+CT_IMAGE = "1.2.840.10008.5.1.4.1.1.2"
 ULTRASOUND = ("1.2.840.10008.5.1.4.1.1.6.1", "1.2.840.10008.5.1.4.1.1.3.1")
 
 
@@ -31,7 +42,8 @@ class PatientHeader:
         patient, series, study, instance: identifiers; "" where the file has none.
         institution: its name, or "". scanner: maker, model and serial number, or the station's name; "" if none.
         descriptions: free texts by which a user may choose series.
-        localizer: whether it is an overview image, by which a scan is planned.
+        unsuited: why it is no slice of an MRI to classify, a sentence: an overview image by which a scan is planned
+            (localizer), or another device's image. "" for what may be one.
         burnt_in: whether texts may stand in the pixels: the file says so, or it is a screenshot or ultrasound.
     """
 
@@ -42,7 +54,7 @@ class PatientHeader:
     institution: str = field(repr=False)
     scanner: str = field(repr=False)
     descriptions: tuple[str, ...] = field(repr=False)
-    localizer: bool
+    unsuited: str = field(repr=False)
     burnt_in: bool
 
 
@@ -74,13 +86,21 @@ def read_patient_header(data: bytes) -> PatientHeader:
         institution=texts["InstitutionName"],
         scanner="\\".join([maker, model, serial or station]).strip("\\"),
         descriptions=tuple(text for text in (texts["SeriesDescription"], texts["ProtocolName"]) if text),
-        localizer="LOCALIZER" in texts["ImageType"].upper().split("\\"),
+        unsuited=_unsuited(texts),
         burnt_in=texts["BurnedInAnnotation"].upper() == "YES"
         or kind.startswith(SECONDARY_CAPTURE)
         or kind in ULTRASOUND
         or texts["Modality"].upper() == "US"
         or bool(texts["ConversionType"]),
     )
+
+
+def _unsuited(texts: dict[str, str]) -> str:
+    if "LOCALIZER" in texts["ImageType"].upper().split("\\"):
+        return LOCALIZER
+    kind = texts["SOPClassUID"]
+    device = "CT" if kind == CT_IMAGE or kind.startswith(CT_IMAGE + ".") else texts["Modality"].upper()
+    return f"It is {DEVICES[device]}, not an MRI, by what the file says of itself." if device in DEVICES else ""
 
 
 def _word(reader: Reader, found: dict[str, Element], name: str) -> str:
