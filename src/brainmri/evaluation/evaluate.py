@@ -325,7 +325,7 @@ class Relation:
         if not seen.seen:
             found = f"None of its {seen.training_images:,} training images was found {among}, by hashes."
             return Relation(self.own_data, self.statement.replace(NOT_LOOKED, found), [])
-        found = f"{seen.seen:,} of the {seen.images:,} images are among its {seen.training_images:,} training images, by hashes."
+        found = f"{seen.seen:,} images are among its {seen.training_images:,} training images, by hashes."
         how = (
             f"{seen.seen:,} of these {seen.images:,} images are training images of the run (named in {SEEN}). The "
             "figures are without them; those with them stand beside, under “seen”."
