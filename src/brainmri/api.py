@@ -138,7 +138,7 @@ def evaluate(
     model: LoadedModel | str | Path,
     data: PreparedData | str | Path,
     *,
-    split: Literal["test", "validation", "train", "all"] = "test",
+    split: Literal["test", "validation", "train", "all"] | None = None,
     mapping: Mapping[str, str] | None = None,
     batch_size: int = 32,
     out: str | Path | None = None,
@@ -149,7 +149,7 @@ def evaluate(
     Args:
         model: what `load_model` gave, or what it takes; or a CSV of predictions (file_name, p_CLASS, ...).
         data: what `prepare` gave, or the folder of a prepared data set.
-        split: what is scored.
+        split: what is scored. None: the test split of a run's own data and for predictions; all of other data.
         mapping: classes of the model that the data call otherwise, as {model class: data class}.
         batch_size: images in one forward pass.
         out: a folder for evaluation.json, predictions.csv, figures and evaluation.html; nothing is written if None.
@@ -169,8 +169,8 @@ def evaluate(
     from brainmri.data.dataset import PreparedData, open_prepared
     from brainmri.errors import writing
     from brainmri.evaluation.class_mapping import match_classes
+    from brainmri.evaluation.evaluate import default_split, inputs_digest
     from brainmri.evaluation.evaluate import evaluate as evaluate_on
-    from brainmri.evaluation.evaluate import inputs_digest
     from brainmri.evaluation.model import LoadedModel
     from brainmri.evaluation.scored import open_scored, scored
     from brainmri.files import output
@@ -181,14 +181,15 @@ def evaluate(
         subject = scored(model, batch_size=batch_size)
     else:
         subject = open_scored(str(model), batch_size=batch_size)
+    part = split or default_split(subject, dataset)
     pairs = list((mapping or {}).items())
     match = match_classes(subject.classes, dataset.classes, pairs)
-    command = f"brainmri.evaluate({subject.name!r}, {dataset.info.name!r}, split={split!r})"
+    command = f"brainmri.evaluate({subject.name!r}, {dataset.info.name!r}, split={part!r})"
     if out is None:
-        return evaluate_on(subject, dataset, split, match, command=command)
+        return evaluate_on(subject, dataset, part, match, command=command)
     place = Path(out)
-    inputs = inputs_digest(subject, dataset, split, pairs)
+    inputs = inputs_digest(subject, dataset, part, pairs)
     with writing(place), output(place, "evaluate", inputs, part="evaluation", overwrite=overwrite) as new:
-        evaluation = evaluate_on(subject, dataset, split, match, command=command)
+        evaluation = evaluate_on(subject, dataset, part, match, command=command)
         write_evaluation(evaluation, new)
     return evaluation

@@ -226,6 +226,15 @@ def test_a_foreign_model_with_other_names_and_a_map(
     assert found["classes"] == ["notumor", "meningioma", "glioma", "pituitary"]
     assert found["model_classes"][3] == ["high grade", "glioma"]
     assert (found["name"], found["kind"], found["own_data"], found["run"]) == ("model", "model", None, None)
+    assert (found["split"], found["scores"]["n"]) == ("all", len(open_prepared(phantom).index))
+    everywhere = found["detection"]["all"]
+    assert (found["detection"]["threshold"], everywhere["sensitivity"]) == (None, None)  # it has none of its own
+    names = [f"sensitivity_at_{level}_specificity" for level in (90, 95)]
+    for key in ("auroc", "sensitivity_of_likeliest", "specificity_of_likeliest", *names):
+        low, high = everywhere[f"{key}_ci95"]
+        assert 0 <= low <= everywhere[key] <= high <= 1, key
+        assert found["patients"]["pooled"][key] is not None
+    assert "Found at 95 % specificity" in (tmp_path / "out" / "evaluation.html").read_text()
     # The probabilities are those of the pipeline that everybody uses.
     table = table_of(tmp_path / "out")
     classify = pipeline("image-classification", model=str(tmp_path / "model"), device="cpu")
@@ -283,7 +292,7 @@ def test_data_without_a_class_give_sensitivity_only(
         (raw / "metastasis").mkdir(exist_ok=True)
         shutil.copy(image, raw / "metastasis")
     data = prepare(raw, tmp_path / "data", layout="imagefolder", name="elsewhere")
-    arguments = ["--data", data, "--split", "all", "--map", "glioma=Glioma tumor"]
+    arguments = ["--data", data, "--split", "all", "--map", "glioma=Glioma tumor,-=metastasis"]
     found = evaluate(run, *arguments, "--out", tmp_path / "out")
     assert found["missing"] == ["meningioma", "notumor"]
     assert found["left_out"] == {"metastasis": 5}
@@ -293,7 +302,16 @@ def test_data_without_a_class_give_sensitivity_only(
     for label, figures in scores["per_class"].items():
         assert (figures["specificity"], figures["precision"], figures["f1"]) == (None, None, None)
         assert (figures["recall"] is None) == (label in found["missing"])
-    assert scores["n"] == len(open_prepared(data).index) - 5
+    seen = found["seen"]  # the run was trained on some of these, which the figures are without
+    assert 0 < seen["seen"] < seen["images"] == len(open_prepared(data).index) - 5
+    assert (scores["n"], seen["scores"]["n"]) == (seen["images"] - seen["seen"], seen["images"])
+    assert seen["training_images"] == len(open_prepared(phantom).rows("train"))
+    named = pd.read_csv(tmp_path / "out" / "seen_in_training.csv")
+    raw_names = {Path(name).name for name in open_prepared(phantom).index.query("split == 'train'")["source"]}
+    sources = open_prepared(data).index.set_index("file_name").loc[named["file_name"], "source"]
+    assert len(named) == seen["seen"]
+    assert {Path(name).name for name in sources} <= raw_names
+    assert found["warnings"][0][0] == "Training images"
     assert (found["detection"]["all"]["tumours"], found["detection"]["all"]["specificity"]) == (scores["n"], None)
     assert found["own_data"] is False
     page, printed = (tmp_path / "out" / "evaluation.html").read_text(), capsys.readouterr().out
@@ -301,11 +319,15 @@ def test_data_without_a_class_give_sensitivity_only(
     assert reason in page
     assert reason in printed
     assert "None" not in page
-    assert "metastasis (5). If it calls them otherwise (meningioma, notumor?), say so with --map." in printed
+    assert "their images are not in any figure: metastasis (5)." in printed
+    with pytest.raises(ValueError, match=r'metastasis: no class .*: --map "glioma=Glioma tumor,-=metastasis"'):
+        evaluate(run, "--data", data, "--out", tmp_path / "unmapped")
 
     two = prepare(phantom.parent / "raw", tmp_path / "two", layout="imagefolder", name="phantom tiny", split_seed=1)
+    (run / "training_images.npy").rename(tmp_path / "hashes.npy")  # as a run of before, which kept none
     found = evaluate(run, "--data", two, "--out", tmp_path / "two_out")
-    assert found["warnings"][0][0] == "Perhaps training images"
+    (tmp_path / "hashes.npy").rename(run / "training_images.npy")
+    assert (found["warnings"][0][0], found["seen"], found["split"]) == ("Perhaps training images", None, "all")
 
 
 def test_a_repository_of_the_hub_and_its_code(

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from brainmri.metrics.bootstrap import group_bootstrap
-from brainmri.metrics.detection import detection
+from brainmri.metrics.detection import detection, detection_at
 from brainmri.reporting.run_report import write_report
 
 CLASSES = ["glioma", "no_tumor", "pituitary"]
@@ -67,3 +67,19 @@ def test_the_report_shows_each_site(make_run) -> None:
     assert "<td>oslo</td><td>1</td><td>100.0 %" in page
     assert "<td>unknown</td>" in page
     assert "Finding tumours" not in write_report(make_run("b")).read_text()
+
+
+def test_every_model_has_a_sensitivity_at_a_specificity() -> None:
+    healthy = [k / 100 for k in range(1, 21)]
+    tumours = [0.05, 0.185, 0.195, 0.5]
+    labels = np.array([1] * len(healthy) + [0] * len(tumours))
+    ids = [str(number) for number in range(len(labels))]
+    found = detection_at(None, labels, probabilities(healthy + tumours), ids, [""] * len(labels), CLASSES)
+    assert found is not None
+    assert (found.threshold, found.all.sensitivity, found.all.specificity) == (None, None, None)
+    # 18 of 20 stay at 0.18 or below, 19 at 0.19 or below.
+    assert found.all.sensitivity_at_90_specificity == 3 / 4
+    assert found.all.sensitivity_at_95_specificity == 2 / 4
+    low, high = found.all.sensitivity_at_90_specificity_ci95
+    assert low < 3 / 4 < high
+    assert detection_at(None, labels, probabilities(healthy + tumours), ids, ids, ["a", "b", "c"]) is None

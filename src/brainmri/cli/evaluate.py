@@ -12,6 +12,10 @@ CSV of predictions. Class names match whatever their case, spaces, - and _ are; 
 MODEL_CLASS=DATA_CLASS. Several classes of the model may be mapped to one of the data, and "a or b" merges classes of
 the data: --map "tumor=glioma or meningioma or pituitary".
 
+A class of the data that the model does not know stops the command with the whole --map line as far as the names tell;
+--map "-=CLASS" leaves its images out. Data that are not the run's own are scored as a whole. Training images of the run
+among them are found by the hashes that it kept, named in seen_in_training.csv, and left out of the figures.
+
 Writes evaluation.json (brainmri.schemas.EvaluationResult lists its keys), predictions.csv, figures/ and
 evaluation.html. --robustness adds the folder robustness/ (brainmri.schemas.RobustnessResult lists the keys of
 its JSON), inside that of the run where its own test split is scored; the report of the run then shows it. What a folder
@@ -41,7 +45,11 @@ def parse_arguments() -> argparse.Namespace:
         metavar="OWNER/NAME[@REVISION]",
         help="in its place, one on the Hub that publish.py made; its validation and test images are read once",
     )
-    parser.add_argument("--split", default="test", choices=["test", "validation", "train", "all"])
+    parser.add_argument(
+        "--split",
+        choices=["test", "validation", "train", "all"],
+        help="default: test for a run's own data, for predictions and with --dataset_name, else all",
+    )
     parser.add_argument(
         "--map", action="append", default=[], metavar="MODEL_CLASS=DATA_CLASS,...", help="class names that differ"
     )
@@ -95,7 +103,7 @@ def main() -> None:
         data = open_prepared(arguments.data)
 
     from brainmri.environment import use_cpu_well
-    from brainmri.evaluation.evaluate import evaluate, inputs_digest, relation
+    from brainmri.evaluation.evaluate import default_split, evaluate, inputs_digest, relation
     from brainmri.evaluation.robustness import check_subject, robustness_study
     from brainmri.evaluation.scored import open_scored
     from brainmri.files import default_output, digest, output
@@ -117,6 +125,9 @@ def main() -> None:
         print(f"No class of the data: {', '.join(unused[:8])} (model); an image that is given it counts as wrong")
 
     # ------------------------------------------------------------------ the folders, before any work
+    if arguments.split is None:
+        arguments.split = "test" if arguments.dataset_name else default_split(subject, data)
+        print(f"Scoring {'every image' if arguments.split == 'all' else 'the test split'} (--split {arguments.split})")
     part = "" if arguments.split == "test" else f"-{arguments.split}"
     inputs = inputs_digest(subject, data, arguments.split, pairs)
     folder = (subject.folder or Path()) / "evaluations"

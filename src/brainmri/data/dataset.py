@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import logging
+import re
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -171,8 +172,8 @@ def oversampled(rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate([rows, *extra])
 
 
-# Labels of images without a tumour in the source layouts, without spaces and underscores.
-WITHOUT_TUMOR = {"notumor", "notumour", "healthy", "normal", "no"}
+# Labels of images without a tumour, without spaces, dashes and underscores.
+WITHOUT_TUMOR = {"notumor", "notumour", "nontumor", "nontumour", "healthy", "normal", "no", "negative"}
 NAME_SUFFIX = ", two classes"  # of the name of a data set whose classes were merged
 
 
@@ -221,7 +222,7 @@ def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
 
 def class_without_tumour(classes: list[str]) -> str | None:
     """The one label whose name says that there is no tumour; None if there is not exactly one."""
-    found = [name for name in classes if name.lower().replace(" ", "").replace("_", "") in WITHOUT_TUMOR]
+    found = [name for name in classes if re.sub(r"[\s_-]+", "", name).casefold() in WITHOUT_TUMOR]
     return found[0] if len(found) == 1 else None
 
 

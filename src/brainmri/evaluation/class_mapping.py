@@ -8,7 +8,29 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from brainmri.data.dataset import WITHOUT_TUMOR
+
 OR = re.compile(r"(?:\s+|_|-)or(?:\s+|_|-)", re.IGNORECASE)  # merged classes are called "a or b", see data/binary.py
+NONE = "-"  # in the place of a class of the model: images of that class of the data are left out
+# What the names of classes hold beside the kind of tumour, and other words for the kinds.
+FILLING = re.compile(r"tumou?rs?|brain|mri|class|cases?|images?|patients?")
+KINDS = {
+    "glioma": {
+        "glioma",
+        "gliomas",
+        "glioblastoma",
+        "gbm",
+        "astrocytoma",
+        "lgg",
+        "hgg",
+        "highgradeglioma",
+        "lowgradeglioma",
+    },
+    "meningioma": {"meningioma", "meningiomas"},
+    "pituitary": {"pituitary", "pituitaries", "adenoma", "pituitaryadenoma", "pituitaryadenomas"},
+}
+ANY_TUMOUR = {"tumor", "tumour", "tumors", "tumours", "braintumor", "braintumour", "yes", "positive", "lesion"}
+NO_TUMOUR, SOME_TUMOUR = "no tumour", "any tumour"
 MOST_UNKNOWN = 20  # classes of a model that the data does not have; one with ImageNet's 1,000 has nothing to say here
 
 
@@ -76,13 +98,23 @@ def match_classes(model: list[str], data: list[str], pairs: list[tuple[str, str]
     Args:
         model: the names of the model's outputs. data: those of the data set.
         pairs: (class of the model, class of the data), which win over the names. A merged class of the data, "a or b",
-            may stand on either side.
+            may stand on either side. "-" in the place of the model's class leaves out the images of the data's.
 
     Raises:
-        ValueError: if a name in `pairs` is unknown or stands there twice, nothing matches, too many classes of the
-            model match nothing, or one class only is left.
+        ValueError: if a name in `pairs` is unknown or stands there twice, a class of the data is none of the model's
+            (the message holds the whole --map line that says which is which, as far as the names tell), too many
+            classes of the model match nothing, or one class only is left.
     """
-    meant = [_named(name, data) for name in model]
+    left_out: set[str] = set()
+    for left, right in pairs:
+        if left == NONE:
+            if not (classes := _named(right, data, whole=True)):
+                raise ValueError(
+                    f"--map {left}={right}: the data has no class {right}, its classes are {_listed(data)}"
+                )
+            left_out |= classes
+    pairs = [pair for pair in pairs if pair[0] != NONE]
+    meant = [_named(name, data) - left_out for name in model]
     given: set[int] = set()
     for left, right in pairs:
         outputs, label = _outputs(left, model), right
@@ -108,11 +140,6 @@ def match_classes(model: list[str], data: list[str], pairs: list[tuple[str, str]
 
     scored_as = [merged[min(classes)] if classes else name for name, classes in zip(model, meant, strict=True)]
     known = {name for classes in meant for name in classes}
-    if not known:
-        raise ValueError(
-            f"no class of the model ({_listed(model)}) is called as one of the data ({_listed(data)}): say with "
-            f"--map {model[0]}={data[0]},... which is which"
-        )
     if (unknown := sum(not classes for classes in meant)) > MOST_UNKNOWN:
         raise ValueError(
             f"{unknown:,} of the model's {len(model):,} classes ({_listed(model)}) are none of the data's: it was not "
@@ -121,9 +148,56 @@ def match_classes(model: list[str], data: list[str], pairs: list[tuple[str, str]
     classes_scored = list(dict.fromkeys(scored_as))
     if len(classes_scored) == 1:
         raise ValueError(f"all classes of the model are scored as {scored_as[0]}: nothing is left to tell apart")
+    if strangers := [name for name in data if name not in known and name not in left_out]:
+        line = suggested_map(model, data, meant, left_out)
+        raise ValueError(
+            f"{_listed(strangers)}: no class of the model has this name; its classes are {_listed(model)}. Say which "
+            f"is which, with {NONE}=CLASS for images to leave out{line}"
+        )
     return ClassMatch(
         classes_scored, list(model), scored_as, {name: merged[name] if name in known else None for name in data}
     )
+
+
+def suggested_map(model: list[str], data: list[str], meant: list[set[str]], left_out: set[str]) -> str:
+    """The --map that brings every class of the data to one of the model as far as the names tell, as ": --map ...".
+
+    meant: the classes of the data that each of the model is known to stand for. It is a suggestion: nobody applies it
+    but the user. A class of the data that nothing suits is left out in it.
+    """
+    known = {name for classes in meant for name in classes}
+    pairs = [(left, right) for left, classes in zip(model, meant, strict=True) for right in sorted(classes)]
+    pairs = [(left, right) for left, right in pairs if _plain(left) != _plain(right) and not OR.search(left)]
+    merged: dict[str, list[str]] = {}
+    for name in data:
+        if name in known or name in left_out:
+            continue
+        kind = _kind(name)
+        same = [one for one in model if kind and _kind(one) == kind]
+        if not same and kind == SOME_TUMOUR:
+            same = [one for one in model if _kind(one) in KINDS]
+        elif not same and kind in KINDS and (whole := [one for one in model if _kind(one) == SOME_TUMOUR]):
+            merged.setdefault(whole[0], []).append(name)
+            continue
+        pairs += [(one, name) for one in same] or [(NONE, name)]
+    pairs += [(left, " or ".join(names)) for left, names in merged.items()]
+    pairs += [(NONE, name) for name in data if name in left_out]
+    if all(left == NONE for left, _ in pairs):
+        return f", as in --map {model[0]}={data[0]}{',...' if len(data) > 1 else ''}"
+    return f': --map "{",".join(f"{left}={right}" for left, right in pairs)}"'
+
+
+def _kind(name: str) -> str | None:
+    """What the name of a class says: one of `KINDS`, `NO_TUMOUR`, `SOME_TUMOUR`, or nothing that is known."""
+    plain = _plain(name)
+    if plain in WITHOUT_TUMOR:
+        return NO_TUMOUR
+    if plain in ANY_TUMOUR:
+        return SOME_TUMOUR
+    bare = FILLING.sub("", plain)
+    if bare in WITHOUT_TUMOR:
+        return NO_TUMOUR
+    return next((kind for kind, words in KINDS.items() if bare in words), None)
 
 
 def _named(text: str, data: list[str], *, whole: bool = False) -> set[str]:

@@ -13,7 +13,8 @@ import numpy as np
 import pandas as pd
 from numpy.typing import NDArray
 
-from brainmri.data.dataset import NAME_SUFFIX, SPLITS, class_without_tumour, merged_fingerprint
+from brainmri.data.dataset import NAME_SUFFIX, SPLITS, merged_fingerprint
+from brainmri.data.duplicates.sketches import SAME, likeness, sketches_of
 from brainmri.data.file_digests import content_fingerprint
 from brainmri.environment import environment
 from brainmri.evaluation.inference import predictions_table
@@ -21,7 +22,7 @@ from brainmri.evaluation.ood.fit import rejection
 from brainmri.evaluation.run_warnings import training_warnings
 from brainmri.files import digest
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
-from brainmri.metrics.detection import detection_at
+from brainmri.metrics.detection import detection_at, threshold_of
 from brainmri.metrics.patients import SliceTable, patient_scores
 from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import (
@@ -33,6 +34,7 @@ from brainmri.schemas import (
     EvaluationResult,
     RunResult,
     Scores,
+    SeenImages,
     TrainedOn,
 )
 from brainmri.wording import leak_warning, simulation_warning
@@ -42,6 +44,9 @@ if TYPE_CHECKING:
     from brainmri.evaluation.class_mapping import ClassMatch
     from brainmri.evaluation.scored import ScoredModel
 
+SEEN = "seen_in_training.csv"
+NOT_LOOKED = "Whether the same images occur in both was not looked into: it has no hashes of its training images here."
+
 
 @dataclass(frozen=True)
 class Evaluation:
@@ -49,6 +54,8 @@ class Evaluation:
     contents: of `evaluation.json`. predictions: of `predictions.csv`.
     labels: (N,) class numbers.
     probabilities, calibrated: (N, C) before and after temperature scaling (None without a temperature).
+    seen: of `seen_in_training.csv`: the images that the run was trained on, which are in none of the above unless there
+        are no others; None without any.
     """
 
     contents: EvaluationResult
@@ -56,11 +63,21 @@ class Evaluation:
     labels: NDArray[np.int64]
     probabilities: NDArray[np.float64]
     calibrated: NDArray[np.float64] | None
+    seen: pd.DataFrame | None = None
 
 
 def inputs_digest(subject: ScoredModel, data: PreparedData, split: str, pairs: Sequence[tuple[str, str]]) -> str:
     """The digest of all that an evaluation depends on. pairs: classes that were mapped by hand."""
     return digest(subject.digest, content_fingerprint(data), data.info.name, data.classes, split, pairs)
+
+
+def default_split(subject: ScoredModel, data: PreparedData) -> str:
+    """What is scored unless asked otherwise: a run's own data by its test split, data of other origin as a whole.
+
+    A table of predictions and a data set of the Hub, whose training images are not read, are scored by the test split.
+    """
+    apart = subject.kind == "predictions" or data.streamed or relation(subject.result, data, "test").own_data
+    return "test" if apart else "all"
 
 
 def rows_to_score(data: PreparedData, split: str, match: ClassMatch) -> tuple[NDArray[np.int64], dict[str, int]]:
@@ -92,6 +109,7 @@ def evaluate(
         ValueError: if there is nothing to score, or what should be probabilities are none.
     """
     rows, left_out = rows_to_score(data, split, match)
+    stand = relation(subject.result, data, split)
     index = data.index.iloc[rows]
     index = index.assign(label=index["label"].map(match.data_classes))
     labels = index["label"].map(match.classes.index).to_numpy(np.int64)
@@ -100,6 +118,14 @@ def evaluate(
     # Checked as the model gave them, so that the message shows its own row.
     checked_predictions(np.zeros(len(own)), own, len(subject.classes))
     probabilities = match.scored(own)
+    seen, alike, kept = None, None, np.ones(len(rows), dtype=bool)
+    if stand.own_data is False and subject.training_images is not None:
+        alike = likeness(sketches_of(data, rows), subject.training_images)
+        seen, kept = _seen_before(subject, alike, index, labels, probabilities, match.classes)
+    listed = None if alike is None or not seen or not seen.seen else _listed(index, alike)
+    index, labels, own, probabilities = index[kept], labels[kept], own[kept], probabilities[kept]
+    rejected = None if answered.rejected is None else answered.rejected[kept]
+    stand = stand.with_seen(seen)
     groups = index["group_id"].tolist()
     scores = evaluate_predictions(labels, probabilities, groups, match.classes)
     correct = probabilities.argmax(axis=1) == labels
@@ -108,7 +134,6 @@ def evaluate(
     calibrated = match.scored(apply_temperature(own, fitted.temperature)) if fitted else None
     pooling = subject.uncertainty.pooling if subject.uncertainty else None
     found = _detection(subject.result, labels, probabilities, index, match.classes)
-    stand = relation(subject.result, data, split)
     own_test = stand.own_data and split == "test" and not left_out
     contents = EvaluationResult(
         name=subject.name,
@@ -128,6 +153,8 @@ def evaluate(
         scores=sensitivity_only(scores) if missing else scores,
         missing_reason=_missing_reason(missing) if missing else None,
         detection=found,
+        detection_reason=None if found else "No class of the model means “no tumour”.",
+        seen=seen,
         patients=patient_scores(
             SliceTable(
                 labels,
@@ -135,7 +162,7 @@ def evaluate(
                 groups,
                 index["duplicate_id"].tolist(),
                 data.patient_unit(),
-                answered.rejected,
+                rejected,
             ),
             match.classes,
             pooling,
@@ -144,14 +171,48 @@ def evaluate(
         pooling=pooling,
         calibration=_calibration(fitted, scores, labels, calibrated, index, match.classes),
         calibration_reason=None if fitted else "No temperature was stored with what is scored.",
-        ood=None if answered.rejected is None else rejection(answered.rejected, correct, groups),
-        ood_reason=None if answered.rejected is not None else "No rule for refusing images was stored with it.",
+        ood=None if rejected is None else rejection(rejected, correct, groups),
+        ood_reason=None if rejected is not None else "No rule for refusing images was stored with it.",
         floors=_baselines(subject.result if own_test else None, match.classes, scores),
         warnings=_warnings(subject, data, stand, match, left_out),
         environment=environment(),
     )
     table = predictions_table(index, probabilities, match.classes)
-    return Evaluation(contents, table, labels, probabilities, calibrated)
+    return Evaluation(contents, table, labels, probabilities, calibrated, listed)
+
+
+def _seen_before(
+    subject: ScoredModel,
+    alike: NDArray[np.float64],
+    index: pd.DataFrame,
+    labels: NDArray[np.int64],
+    probabilities: NDArray[np.float64],
+    classes: list[str],
+) -> tuple[SeenImages, NDArray[np.bool_]]:
+    """Which images the run was trained on, and (N,) which count in the figures: the others, if there are any.
+
+    alike: (N,) of `likeness`.
+    """
+    seen = alike >= SAME
+    apart = seen.any() and not seen.all()
+    found = SeenImages(
+        training_images=0 if subject.training_images is None else len(subject.training_images),
+        images=len(seen),
+        seen=int(seen.sum()),
+        excluded=bool(apart),
+        listed_in=SEEN if seen.any() else None,
+        scores=evaluate_predictions(labels, probabilities, index["group_id"].tolist(), classes) if apart else None,
+        detection=_detection(subject.result, labels, probabilities, index, classes) if apart else None,
+    )
+    if found.scores and any(not one.support for one in found.scores.per_class.values()):
+        found = found.model_copy(update={"scores": sensitivity_only(found.scores)})
+    return found, ~seen if apart else np.ones(len(seen), dtype=bool)
+
+
+def _listed(index: pd.DataFrame, alike: NDArray[np.float64]) -> pd.DataFrame:
+    """Of `SEEN`: the images that the run was trained on, with their likeness to the most alike training image."""
+    table = index[["file_name", "label", "split", "group_id"]].assign(likeness=alike.round(4))
+    return table[alike >= SAME]
 
 
 def sensitivity_only(scores: Scores) -> Scores:
@@ -190,12 +251,8 @@ def _detection(
     index: pd.DataFrame,
     classes: list[str],
 ) -> Detection | None:
-    """Tumours found above the threshold that the run set on its own validation split; None where it set none."""
-    fixed = result.detection if result else None
-    name = class_without_tumour(classes)  # the data may call it otherwise
-    if not fixed or name is None:
-        return None
-    fixed = fixed.model_copy(update={"without_tumour": name})
+    """Tumours found, also above the threshold that the run set on its own validation split, if it set one."""
+    fixed = threshold_of(result.detection) if result and result.detection else None
     return detection_at(fixed, labels, probabilities, index["group_id"].tolist(), index["site"].tolist(), classes)
 
 
@@ -244,10 +301,8 @@ def _warnings(
         found += leak_warning(data.info)
     if left_out:
         counts = ", ".join(f"{label} ({count:,})" for label, count in left_out.items())
-        text = f"The model does not know these classes, so that their images are not in any figure: {counts}."
-        unused = match.unknown_to_data
-        hint = f" If it calls them otherwise ({', '.join(unused[:8])}?), say so with --map." if unused else ""
-        found.append(("Images left out", text + hint))
+        text = f"The command left these classes out, so that their images are not in any figure: {counts}."
+        found.append(("Images left out", text))
     return found
 
 
@@ -261,6 +316,24 @@ class Relation:
     own_data: bool | None
     statement: str
     warnings: list[tuple[str, str]]
+
+    def with_seen(self, seen: SeenImages | None) -> Relation:
+        """The same, with what the hashes of the training images told."""
+        if seen is None:
+            return self
+        among = f"among the {seen.images:,} images"
+        if not seen.seen:
+            found = f"None of its {seen.training_images:,} training images was found {among}, by hashes."
+            return Relation(self.own_data, self.statement.replace(NOT_LOOKED, found), [])
+        found = f"{seen.seen:,} images are among its {seen.training_images:,} training images, by hashes."
+        how = (
+            f"{seen.seen:,} of these {seen.images:,} images are training images of the run (named in {SEEN}). The "
+            "figures are without them; those with them stand beside, under “seen”."
+            if seen.excluded
+            else f"All of these {seen.images:,} images are training images of the run (named in {SEEN}): the figures "
+            "say little about new images."
+        )
+        return Relation(self.own_data, self.statement.replace(NOT_LOOKED, found), [("Training images", how)])
 
 
 def relation(result: RunResult | None, data: PreparedData, split: str) -> Relation:
@@ -279,7 +352,7 @@ def relation(result: RunResult | None, data: PreparedData, split: str) -> Relati
         warnings.append(("Perhaps training images", text))
     statement = (
         f"The data are not those of the run, which was trained on {own.name} (fingerprint {own.fingerprint}). "
-        "Whether the same images occur in both was not looked into."
+        f"{NOT_LOOKED}"
     )
     return Relation(False, statement, warnings)
 

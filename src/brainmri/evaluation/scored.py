@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 from tqdm.auto import tqdm
 
+from brainmri.data.duplicates.sketches import read_sketches
 from brainmri.data.tables import read_csv
 from brainmri.evaluation.inference import Inference, infer
 from brainmri.evaluation.load import load_model
@@ -41,6 +42,7 @@ class ScoredModel:
     infer: what it says of images, given as a `PreparedData` and (N,) positions in its index.
     classify: the probabilities of RGB images; None for a table of predictions, which knows no others than its own.
     folder: where it lies, None for the Hub. result, uncertainty: of a run its `result.json` and `uncertainty.json`.
+    training_images: of a run in a folder the sketches (N, 128) of what it was trained on, if it kept them.
     """
 
     name: str
@@ -52,6 +54,7 @@ class ScoredModel:
     folder: Path | None = None
     result: RunResult | None = None
     uncertainty: Uncertainty | None = None
+    training_images: NDArray[np.uint8] | None = None
 
 
 def open_scored(place: str, *, batch_size: int, trust_remote_code: bool = False) -> ScoredModel:
@@ -88,6 +91,7 @@ def scored(opened: LoadedModel, *, batch_size: int) -> ScoredModel:
         opened.folder,
         opened.result,
         opened.uncertainty,
+        read_sketches(opened.folder) if opened.folder and opened.result else None,
     )
 
 

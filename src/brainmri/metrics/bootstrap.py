@@ -125,6 +125,65 @@ def auroc_bootstrap(
     return [float(low), float(high)]
 
 
+def sensitivity_at(scores: NDArray[np.float64], positive: NDArray[np.bool_], specificity: float) -> float:
+    """Share of the positive ones above the lowest threshold that leaves at least `specificity` of the others below.
+
+    Args:
+        scores: (N,). positive: (N,) whether each should have a high one; both kinds occur. specificity: 0..1.
+    """
+    limit = np.quantile(scores[~positive], specificity, method="inverted_cdf")
+    return float((scores[positive] > limit).mean())
+
+
+def sensitivity_at_bootstrap(
+    scores: NDArray[np.float64],
+    positive: NDArray[np.bool_],
+    groups: Sequence[str],
+    specificity: float,
+    *,
+    resamples: int = 1_000,
+    confidence: float = 0.95,
+    seed: int = 0,
+) -> list[float] | None:
+    """Percentile bootstrap interval of `sensitivity_at`, drawing whole groups with replacement.
+
+    Each resample sets its threshold anew, so that the interval also holds what a chance set of negative images does to
+    the threshold. Where every positive one is above it (or none is), the exact binomial interval is given, each group
+    counted as one trial.
+
+    Returns:
+        [low, high] in 0..1, or None where one kind has one group only.
+    """
+    ids = np.asarray(groups, dtype=str)
+    of_positive = len(set(ids[positive]))
+    if min(of_positive, len(set(ids[~positive]))) < 2:
+        return None
+    found = sensitivity_at(scores, positive, specificity)
+    if found in (0, 1):
+        return _exact(found == 1, of_positive, confidence)
+    _, group = np.unique(ids, return_inverse=True)
+    number = int(group.max()) + 1
+    order = np.argsort(scores, kind="stable")
+    values, up, member = scores[order], positive[order], group[order]
+    low_values, high_values = values[~up], values[up]
+    generator = np.random.default_rng(seed)
+    shares: list[NDArray[np.float64]] = []
+    at_once = max(1, 4_000_000 // max(len(values), number))
+    for first in range(0, resamples, at_once):
+        drawn = generator.multinomial(number, np.full(number, 1 / number), size=min(at_once, resamples - first))
+        negatives = np.cumsum(drawn[:, member[~up]], axis=1)
+        positives = np.cumsum(drawn[:, member[up]], axis=1)
+        place = (negatives >= np.ceil(specificity * negatives[:, -1:] - 1e-9)).argmax(axis=1)
+        below = np.searchsorted(high_values, low_values[place], side="right")
+        total = positives[:, -1]
+        under = np.where(below > 0, np.take_along_axis(positives, np.maximum(below - 1, 0)[:, None], 1)[:, 0], 0)
+        usable = (total > 0) & (negatives[:, -1] > 0)
+        shares.append(1 - under[usable] / total[usable])
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(np.concatenate(shares), [tail, 1 - tail])
+    return [float(low), float(high)]
+
+
 def auroc_resamples(
     scores: ArrayLike, positive: ArrayLike, groups: Sequence[str], *, resamples: int = 2_000, seed: int = 0
 ) -> NDArray[np.float64]:

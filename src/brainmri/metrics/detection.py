@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from sklearn.metrics import roc_auc_score
 
 from brainmri.data.dataset import class_without_tumour
-from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.metrics.bootstrap import auroc_bootstrap, group_bootstrap, sensitivity_at, sensitivity_at_bootstrap
 from brainmri.schemas import Detection, OperatingPoint, TumourThreshold
 
 SPECIFICITY = 0.95  # on validation
@@ -51,40 +51,80 @@ def detection(
 
 
 def detection_at(
-    fixed: TumourThreshold,
+    fixed: TumourThreshold | None,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     groups: Sequence[str],
     sites: Sequence[str],
     classes: list[str],
-) -> Detection:
-    """As `detection`, of any images, at a threshold set before.
+) -> Detection | None:
+    """As `detection`, of any images, at a threshold set before, if there is one.
 
-    classes: the threshold's `without_tumour` is among them, though images of it may be missing.
+    What needs no threshold of the model's is given for every model: the likeliest class, the area under the ROC curve
+    and the sensitivity at 90 % and 95 % specificity. None unless one of `classes` means "no tumour"; images of it may
+    be missing.
     """
-    negative = classes.index(fixed.without_tumour)
-    scores, named = 1 - probabilities[:, negative], probabilities.argmax(1) != negative
-    called, tumour = scores > fixed.threshold, labels != negative
+    name = class_without_tumour(classes)
+    if name is None:
+        return None
+    negative = classes.index(name)
+    scores, named, tumour = 1 - probabilities[:, negative], probabilities.argmax(1) != negative, labels != negative
     ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
 
     def figures(chosen: NDArray[np.bool_]) -> OperatingPoint:
-        tumours, ranked = chosen & tumour, (chosen & tumour) | ~tumour
-        likeliest = operating_point(named, tumour, chosen)
-        known = tumours.any() and not tumour.all()
-        more = {
-            "sensitivity_of_likeliest": likeliest.sensitivity,
-            "specificity_of_likeliest": likeliest.specificity,
-            "auroc": float(roc_auc_score(tumour[ranked], scores[ranked])) if known else None,
-        }
-        return operating_point(called, tumour, chosen, ids).model_copy(update=more)
+        ranked = (chosen & tumour) | ~tumour
+        likeliest = operating_point(named, tumour, chosen, ids)
+        own = likeliest if fixed is None else operating_point(scores > fixed.threshold, tumour, chosen, ids)
+        more = of_likeliest(likeliest) | of_ranking(scores[ranked], tumour[ranked], ids[ranked])
+        rates = ("sensitivity", "specificity", "sensitivity_ci95", "specificity_ci95")
+        return own.model_copy(update=more | (dict.fromkeys(rates) if fixed is None else {}))
 
     return Detection(
-        without_tumour=fixed.without_tumour,
-        specificity_on_validation=fixed.specificity_on_validation,
-        threshold=fixed.threshold,
+        without_tumour=name,
+        specificity_on_validation=fixed.specificity_on_validation if fixed else None,
+        threshold=fixed.threshold if fixed else None,
         all=figures(np.ones(len(labels), dtype=bool)),
         sites={str(site): figures(places == site) for site in np.unique(places)},
     )
+
+
+def threshold_of(found: Detection) -> TumourThreshold | None:
+    """The threshold by which `found` was counted; None where the model had none."""
+    if found.threshold is None or found.specificity_on_validation is None:
+        return None
+    return TumourThreshold(
+        without_tumour=found.without_tumour,
+        specificity_on_validation=found.specificity_on_validation,
+        threshold=found.threshold,
+    )
+
+
+def of_likeliest(point: OperatingPoint) -> dict[str, float | list[float] | None]:
+    """The rates of `point`, which were counted by the likeliest class, under the names of an `OperatingPoint`."""
+    return {
+        "sensitivity_of_likeliest": point.sensitivity,
+        "sensitivity_of_likeliest_ci95": point.sensitivity_ci95,
+        "specificity_of_likeliest": point.specificity,
+        "specificity_of_likeliest_ci95": point.specificity_ci95,
+    }
+
+
+def of_ranking(
+    scores: NDArray[np.float64], tumour: NDArray[np.bool_], groups: NDArray[np.str_]
+) -> dict[str, float | list[float] | None]:
+    """Of an `OperatingPoint` what the order of the scores (N,) alone tells; nothing where one kind is missing."""
+    if not tumour.any() or tumour.all():
+        return {}
+    ids = groups.tolist()
+    found: dict[str, float | list[float] | None] = {
+        "auroc": float(roc_auc_score(tumour, scores)),
+        "auroc_ci95": auroc_bootstrap(scores, tumour, ids),
+    }
+    for percent in (90, 95):
+        key = f"sensitivity_at_{percent}_specificity"
+        found[key] = sensitivity_at(scores, tumour, percent / 100)
+        found[f"{key}_ci95"] = sensitivity_at_bootstrap(scores, tumour, ids, percent / 100)
+    return found
 
 
 def operating_point(

@@ -10,10 +10,10 @@ from numpy.typing import NDArray
 from scipy.special import expit
 
 from brainmri.data.dataset import class_without_tumour
-from brainmri.metrics.bootstrap import auroc_bootstrap, group_bootstrap
-from brainmri.metrics.detection import SPECIFICITY, operating_point
+from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.metrics.detection import SPECIFICITY, of_likeliest, of_ranking, operating_point
 from brainmri.metrics.pooling import DEFAULT, MEAN, MIN_PATIENTS, best, compare, fit_learned, log_odds, pool_classes
-from brainmri.schemas import OperatingPoint, PatientScores, Pooling, PoolingRule, TumourThreshold, Unit
+from brainmri.schemas import Detection, OperatingPoint, PatientScores, Pooling, PoolingRule, TumourThreshold, Unit
 
 PATIENTS = {"patient": "patients", "group": "groups"}
 
@@ -117,7 +117,7 @@ def choose_pooling(validation: SliceTable, classes: list[str]) -> Pooling:
 
 
 def patient_scores(
-    table: SliceTable, classes: list[str], pooling: Pooling | None, slices: TumourThreshold | None
+    table: SliceTable, classes: list[str], pooling: Pooling | None, slices: TumourThreshold | Detection | None
 ) -> PatientScores:
     """Figures by patient, beside those of the single slices.
 
@@ -203,15 +203,9 @@ def _point(
     """Tumour against the rest; without a threshold by the likeliest class alone."""
     scores, tumour = 1 - probabilities[:, negative], labels != negative
     everything = np.ones(len(labels), dtype=bool)
-    likeliest = operating_point(probabilities.argmax(axis=1) != negative, tumour, everything)
-    more: dict[str, float | list[float] | None] = {
-        "sensitivity_of_likeliest": likeliest.sensitivity,
-        "specificity_of_likeliest": likeliest.specificity,
-    }
-    if tumour.any() and not tumour.all():
-        from sklearn.metrics import roc_auc_score
-
-        more |= {"auroc": float(roc_auc_score(tumour, scores)), "auroc_ci95": auroc_bootstrap(scores, tumour, ids)}
+    names = np.asarray(ids, dtype=str)
+    likeliest = operating_point(probabilities.argmax(axis=1) != negative, tumour, everything, names)
+    more = of_likeliest(likeliest) | of_ranking(scores, tumour, names)
     if threshold is None:
         return OperatingPoint(tumours=likeliest.tumours, others=likeliest.others).model_copy(update=more)
-    return operating_point(scores > threshold, tumour, everything, np.asarray(ids, dtype=str)).model_copy(update=more)
+    return operating_point(scores > threshold, tumour, everything, names).model_copy(update=more)

@@ -121,6 +121,8 @@ def write_evaluation(evaluation: Evaluation, out: Path, study: Path | None = Non
     out.mkdir(parents=True, exist_ok=True)
     write(contents, out / "evaluation.json")
     write_predictions(evaluation.predictions, out / "predictions.csv")
+    if evaluation.seen is not None and contents.seen and contents.seen.listed_in:
+        evaluation.seen.to_csv(out / contents.seen.listed_in, index=False, lineterminator="\n")
     name = f"{contents.name} on {_data_title(contents)}"
     plots.confusion_matrix(
         contents.scores.confusion_matrix,
@@ -162,15 +164,31 @@ def summary(contents: EvaluationResult, out: Path) -> str:
             lines.append(f"  recall {label:38s} {percent(one.recall)} of {one.support:,} images")
     if contents.detection:
         found = contents.detection.all
-        if found.sensitivity is not None:
-            lines.append(f"  {'tumours found':44s} {percent(found.sensitivity)} {interval(found.sensitivity_ci95)}")
-        if found.specificity is not None:
-            lines.append(f"  {'others left alone':44s} {percent(found.specificity)} {interval(found.specificity_ci95)}")
+        if found.auroc is not None:
+            lines.append(f"  {'tumour against none: AUROC':44s} {number(found.auroc)} {bounds(found.auroc_ci95)}")
+        for level in (90, 95):
+            share = getattr(found, f"sensitivity_at_{level}_specificity")
+            if share is not None:
+                of_level = interval(getattr(found, f"sensitivity_at_{level}_specificity_ci95"))
+                lines.append(f"  {f'tumours found at {level} % specificity':44s} {percent(share)} {of_level}")
+        for what, share, its in (
+            ("tumours found, by the likeliest class", found.sensitivity_of_likeliest, "sensitivity_of_likeliest"),
+            ("others left alone, by the likeliest class", found.specificity_of_likeliest, "specificity_of_likeliest"),
+            ("tumours found, at the run's threshold", found.sensitivity, "sensitivity"),
+            ("others left alone, at the run's threshold", found.specificity, "specificity"),
+        ):
+            if share is not None:
+                lines.append(f"  {what:44s} {percent(share)} {interval(getattr(found, f'{its}_ci95'))}")
     lines += _of_patients(contents.patients)
     if refused := contents.ood:
         kept = f"accuracy on the others {percent(refused.kept_accuracy)} {interval(refused.kept_accuracy_ci95)}"
         lines.append(f"  {'refused by its OOD detector':44s} {percent(refused.rejected)}, {kept}")
     lines += [f"  baseline: {name:37s} {percent(value)}" for name, value in _baselines(contents) if value is not None]
+    if contents.seen and contents.seen.scores:
+        with_them = contents.seen.scores
+        lines.append(
+            f"  {'accuracy with the training images too':44s} {percent(with_them.accuracy)} of {with_them.n:,}"
+        )
     lines += [contents.relation, *filter(None, [contents.missing_reason])]
     lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents.warnings]
     return "\n".join([*lines, f"Everything is in {out}: open {out / 'evaluation.html'}"])

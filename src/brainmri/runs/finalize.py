@@ -14,6 +14,8 @@ import yaml
 from numpy.typing import NDArray
 
 from brainmri.data.dataset import PreparedData
+from brainmri.data.duplicates.sketches import FILE as SKETCHES
+from brainmri.data.duplicates.sketches import training_sketches
 from brainmri.environment import environment
 from brainmri.evaluation.baselines import cached_baselines, streamed_baselines
 from brainmri.evaluation.inference import predictions_table, write_predictions
@@ -121,6 +123,8 @@ def finalize(
     processor = image_processor(plan.recipe.input.size, plan.recipe.input.normalize)
     with finishing(folder.path) as run_dir:
         save_model(trained.model, processor, run_dir)
+        if not data.streamed:  # those of shards are gone
+            np.save(run_dir / SKETCHES, training_sketches(data))
         ood = fit_ood_detector(run_dir, trained.model, processor, data) if plan.run.ood else NOT_ASKED
         logger.info("Measuring: figures with their intervals, trivial baselines on the same images, report and card")
         recipe = as_trained(plan.recipe, folder.settings)

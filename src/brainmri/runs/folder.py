@@ -12,6 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from brainmri.data.duplicates.sketches import FILE as SKETCHES
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.files import FOLDER as FINISHING
 from brainmri.files import WriterLock, is_finished, write_durably
@@ -47,13 +48,12 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 # What a run writes, below its folder or a fold's; nothing else is ever removed.
-WRITTEN = [FILE, "result.json", "recipe.yaml", "history.csv", "predictions.csv", "uncertainty.json"]
+WRITTEN = [FILE, "result.json", "recipe.yaml", "history.csv", "predictions.csv", "uncertainty.json", SKETCHES]
 WRITTEN += ["uncertainty.safetensors", EARLIER_UNCERTAINTY, EARLIER_ARRAYS]
 WRITTEN += ["report.html", "README.md", "config.json", "preprocessor_config.json", "model*.safetensors*"]
 WRITTEN += ["modeling_*.py", "configuration_*.py", "*.json.tmp", *(f"figures/{name}.png" for name in FIGURES)]
 WRITTEN += [f"checkpoints/{name}" for name in ("stage-[0-9]*", SPLITS_FILE)] + [f"{FINISHING}/*"]
-# What a run that was killed as it began leaves of itself.
-BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}
+BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}  # what a run that was killed as it began leaves
 INSTEAD = "give another --output_dir"
 
 

@@ -71,6 +71,25 @@ class ScoredModelAndData(Record):
     environment: Environment
 
 
+class SeenImages(Record):
+    """Images of a data set that the run was trained on, found by the hashes of its training images.
+
+    Attributes:
+        training_images: number of hashes that the run keeps. images: number that was looked up. seen: number found.
+        excluded: whether the figures of the evaluation are without them; not where no other image would be left.
+        listed_in: the CSV beside `evaluation.json` that names them; None without any.
+        scores, detection: the figures with them, as in `EvaluationResult`; None where there is nothing to set apart.
+    """
+
+    training_images: int
+    images: int
+    seen: int
+    excluded: bool
+    listed_in: str | None
+    scores: Scores | None
+    detection: Detection | None
+
+
 class EvaluationResult(ScoredModelAndData):
     """`evaluation.json`.
 
@@ -79,7 +98,9 @@ class EvaluationResult(ScoredModelAndData):
         model_classes: each class of the model and what it was scored as.
         data_classes: what each label was scored as; None where the model does not know it.
         scores: as in `result.json`, without what missing classes make meaningless; missing_reason: why, in a sentence.
-        detection: with the threshold of the run; None for what has none.
+        detection: for every model with a class that means "no tumour", and with the threshold of the run where it
+            set one; else None, with the reason in `detection_reason`.
+        seen: images that the run was trained on; None where that was not looked into (`relation` says why).
         patients: by patient, pooled as the run says, or by the default rule; None in the file of an earlier version.
         pooling: of the run, chosen on its own validation split; None for what has none.
         calibration, ood: None where nothing was stored with the model, with the reason beside it.
@@ -93,6 +114,8 @@ class EvaluationResult(ScoredModelAndData):
     scores: Scores
     missing_reason: str | None
     detection: Detection | None
+    detection_reason: str | None = None
+    seen: SeenImages | None = None
     patients: PatientScores | None = None
     pooling: Pooling | None = None
     calibration: CalibrationEffect | None

@@ -61,7 +61,10 @@ class OperatingPoint(Record):
         sensitivity: share of the tumours that are called one, specificity: of the others that are not; with intervals.
             None without such images.
         sensitivity_of_likeliest, specificity_of_likeliest: the same without a threshold, by the likeliest class.
-        auroc: of these tumours against all images without one, 0..1; in a `PatientScores` with its interval.
+        sensitivity_at_90_specificity, sensitivity_at_95_specificity: share of these tumours above the lowest threshold
+            that leaves at least 90 % (95 %) of all images without a tumour alone. That threshold is set on the scored
+            images themselves, so that every model has these figures; their intervals draw both kinds of images anew.
+        auroc: of these tumours against all images without one, 0..1.
     """
 
     tumours: int | None = None
@@ -71,7 +74,13 @@ class OperatingPoint(Record):
     specificity: Share | None = None
     specificity_ci95: Interval | None = None
     sensitivity_of_likeliest: Share | None = None
+    sensitivity_of_likeliest_ci95: Interval | None = None
     specificity_of_likeliest: Share | None = None
+    specificity_of_likeliest_ci95: Interval | None = None
+    sensitivity_at_90_specificity: Share | None = None
+    sensitivity_at_90_specificity_ci95: Interval | None = None
+    sensitivity_at_95_specificity: Share | None = None
+    sensitivity_at_95_specificity_ci95: Interval | None = None
     auroc: Share | None = None
     auroc_ci95: Interval | None = None
 
@@ -90,13 +99,18 @@ class TumourThreshold(Record):
     threshold: float
 
 
-class Detection(TumourThreshold):
+class Detection(Record):
     """How many tumours are found.
 
     Attributes:
+        without_tumour, specificity_on_validation, threshold: as in `TumourThreshold`; the last two None for a model
+            that has no threshold of its own.
         all: of all images. sites: of each site; "" where it is not known.
     """
 
+    without_tumour: str
+    specificity_on_validation: Share | None
+    threshold: float | None
     all: OperatingPoint
     sites: dict[str, OperatingPoint]
 

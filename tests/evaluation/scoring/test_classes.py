@@ -48,17 +48,44 @@ def test_two_classes_merge_those_of_the_data(model: list[str], text: str) -> Non
 def test_a_merged_class_whose_parts_the_data_has_in_part() -> None:
     match = match_classes(["notumor", TUMORS], ["glioma", "notumor"], [])
     assert match.data_classes == {"glioma": "glioma", "notumor": "notumor"}
-    many = match_classes(["notumor", "glioma", "meningioma"], ["tumor", "no tumor"], read_map("glioma=tumor"))
+    pairs = read_map("glioma=tumor")
+    many = match_classes(["notumor", "glioma", "meningioma"], ["tumor", "no tumor"], pairs)
     assert (many.unknown_to_data, many.unknown_to_model) == (["meningioma"], [])
     two = match_classes(["notumor", TUMORS], ["tumor", "no tumor"], read_map(f"{TUMORS}=tumor"))
     assert two.classes == ["no tumor", "tumor"]
 
 
 def test_what_one_side_does_not_know() -> None:
-    match = match_classes(["glioma", "notumor", "metastasis"], CLASSES, [])
+    pairs = read_map("-=meningioma,-=Pituitary")
+    match = match_classes(["glioma", "notumor", "metastasis"], CLASSES, pairs)
     assert match.unknown_to_model == ["meningioma", "pituitary"]
     assert match.unknown_to_data == ["metastasis"]
     assert match.classes == ["glioma", "notumor", "metastasis"]
+
+
+@pytest.mark.parametrize(
+    ("model", "data", "suggested"),
+    [
+        (CLASSES, ["glioma_tumor", "no_tumor"], "glioma=glioma_tumor"),  # no_tumor matches by itself
+        (
+            ["glioma_tumor", "meningioma_tumor", "no_tumor", "pituitary_tumor"],
+            CLASSES,
+            "glioma_tumor=glioma,meningioma_tumor=meningioma,pituitary_tumor=pituitary",
+        ),
+        (CLASSES, ["Brain Glioma", "healthy", "metastasis"], "glioma=Brain Glioma,notumor=healthy,-=metastasis"),
+        (CLASSES, ["tumor", "normal"], "glioma=tumor,meningioma=tumor,pituitary=tumor,notumor=normal"),
+        (["no", "yes"], CLASSES, "no=notumor,yes=glioma or meningioma or pituitary"),
+        (["negative", "Glioblastoma"], ["glioma", "healthy"], "Glioblastoma=glioma,negative=healthy"),
+    ],
+)
+def test_unknown_names_stop_with_the_line_to_paste(model: list[str], data: list[str], suggested: str) -> None:
+    with pytest.raises(ValueError, match="no class of the model has this name") as error:
+        match_classes(model, data, [])
+    message = str(error.value)
+    assert message.endswith(f': --map "{suggested}"')
+    assert "\n" not in message
+    match = match_classes(model, data, read_map(suggested))  # what is pasted is accepted, and knows every class
+    assert {name for name, scored in match.data_classes.items() if scored is None} <= {"metastasis"}
 
 
 @pytest.mark.parametrize(
@@ -70,8 +97,10 @@ def test_what_one_side_does_not_know() -> None:
         (["a", "b"], "a=gliom", "the data has no class gliom, its classes are glioma, meningioma"),
         (["a", "b"], "a=glioma or b", "the data has no class glioma or b"),
         (["a", "b"], "a=glioma,A=notumor", "--map names a of the model more than once"),
-        (["LABEL_0", "LABEL_1"], "", r"no class of the model \(LABEL_0, LABEL_1\).* --map LABEL_0=glioma,\.\.\."),
+        (["LABEL_0", "LABEL_1"], "", r"its classes are LABEL_0, LABEL_1.* as in --map LABEL_0=glioma,\.\.\."),
         (["a", "b"], "a=glioma,b=glioma", "all classes of the model are scored as glioma"),
+        (["glioma", "b"], "-=b", "--map -=b: the data has no class b"),
+        (CLASSES[1:], "", r"glioma: no class of the model has this name.* as in --map meningioma=glioma"),
         ([*CLASSES, *map(str, range(MOST_UNKNOWN + 1))], "", "21 of the model's 25 classes"),
     ],
 )
