@@ -85,7 +85,7 @@ def _write(data: PreparedData, digests: list[str], size: int, unfinished: Path, 
         broken = []
         with (
             (unfinished / "colour.bin").open("wb") as colour,
-            tqdm(total=len(digests), desc=f"decoding to {size}x{size}", unit="image") as progress,
+            tqdm(total=len(digests), desc=f"decoding to {size}x{size}", unit="image", disable=None) as progress,
         ):
             for row, (name, digest) in enumerate(zip(data.index["file_name"], digests, strict=True)):
                 try:
