@@ -2,8 +2,8 @@
 
 A sketch is the signs of the 1,024 numbers of a whitened descriptor (see `brainmri.data.duplicates.similarity`).
 Two descriptors at the angle a differ in the share a / pi of their signs, so that the share of equal signs tells how
-alike two images are; a mirrored image is found because a pose only changes the signs of whole parts. No image can be
-drawn from a sketch, so that it may be kept with a run whose images may not be shown.
+alike two images are; a mirrored image is found because a pose only changes the signs of whole parts. What of an
+image could be drawn from its sketch was not tried: it stays in the run folder and is not published with the model.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ FILE = "training_images.npy"  # in a run folder
 BYTES, PARTS = 128, 4
 # Share of equal signs from which on two images are one: copies encoded again (JPEG of quality 30), mirrored, blurred,
 # in other contrast or of half the side have 0.83 and more; the 1,404 test images of the Kaggle set, none of whose
-# groups is in the training part, have 0.76 at most with its 4,917 training images (measured on 2026-11-29).
+# groups is in the training part, have 0.76 at most with its 4,917 training images (docs/LOG.md, 2026-11-29).
 SAME = 0.82
 BLOCK = 256  # images compared at once with all others
 VERSION = 1  # raise it when sketches are made in another way: stored ones are then made anew
