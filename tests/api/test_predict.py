@@ -146,6 +146,26 @@ def test_a_series_in_several_folders_is_one_and_a_copy_of_it_another(trained: Tr
     assert [row["slices"] for row in rows(tmp_path / "two" / "patients.csv")] == ["6", "3"]
 
 
+def test_each_series_has_a_patient_of_its_own_wherever_its_files_lie(
+    trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One series in two folders, and another in the folder around them: by their common folder they would be one."""
+    files = write_series(tmp_path / "in" / "a", volume())
+    (tmp_path / "in" / "b").mkdir()
+    for file in files[3:]:
+        file.rename(tmp_path / "in" / "b" / file.name)
+    arguments = ["--out", tmp_path / "out" / "p.csv", "--overwrite"]
+    monkeypatch.chdir(tmp_path / "in")
+    run_here("predict.py", trained.run, ".", *arguments)
+    (patient,) = rows(tmp_path / "out" / "patients.csv")
+    assert (patient["patient"], patient["slices"]) == (".", "6")
+    write_series(tmp_path / "in", volume(4))
+    run_here("predict.py", trained.run, tmp_path / "in", *arguments)
+    found = {row["patient"]: row["slices"] for row in rows(tmp_path / "out" / "patients.csv")}
+    assert sorted(found.values()) == ["4", "6"]
+    assert "" not in found
+
+
 def many_images(trained: Trained, folder: Path, count: int) -> Path:
     """A folder of `count` files: links to the test images, again and again."""
     folder.mkdir()

@@ -162,29 +162,24 @@ def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
     series: dict[tuple[str, str], list[Part]] = defaultdict(list)
     order: list[Input | tuple[str, str]] = []
     for name, read, first in files:
-        part = None
-        if is_dicom(first()):
-            if unsuited := _unsuited(read):
-                order.append(Input(name, "", (read,), problem=unsuited))
-                continue
-            part = _part_of_series(name, read, limits)
-        if part is None:
-            order.append(Input(name, "", (read,)))
+        part = _part_of_series(name, read, limits) if is_dicom(first()) else ""
+        if isinstance(part, str):
+            order.append(Input(name, "", (read,), problem=part))
             continue
         key = (str(Path(name).parent), part.series)
         if key not in series:
             order.append(key)
         series[key].append(part)
     order = _joined(series, order)
-    several = Counter(folder for folder, _ in series)
+    folders = {key: _folder(parts) for key, parts in series.items()}
+    several = Counter(folders.values())
     inputs = []
     for one in order:
         if isinstance(one, Input):
             inputs.append(one)
             continue
         parts = tuple(series[one])
-        folders = [str(Path(part.name).parent) for part in parts]
-        folder = os.path.commonpath(folders) if several[one[0]] == 1 else parts[0].name
+        folder = folders[one] if several[folders[one]] == 1 else parts[0].name
         alone = len(parts) == 1
         inputs.append(
             Input(parts[0].name, "" if alone else folder, tuple(part.read for part in parts), () if alone else parts)
@@ -214,26 +209,36 @@ def _places(parts: Iterable[Part]) -> list[tuple[object, ...]]:
     return [(part.place.position, part.place.moment, part.number) for part in parts]
 
 
-def _unsuited(read: Read) -> str:
-    """Why a DICOM file is no slice of an MRI to classify; "" for what may be one, and for what is broken."""
+def _unsuited(data: bytes) -> str:
     from brainmri.io.patient_header import read_patient_header  # late: it imports pydicom
 
     try:
-        return read_patient_header(read()).unsuited
-    except UploadError:
+        return read_patient_header(data).unsuited
+    except UploadError:  # its slice may be drawn all the same, and is then told by what the pixels show
         return ""
 
 
-def _part_of_series(name: str, read: Read, limits: Limits) -> Part | None:
-    """A DICOM file of one frame that names its series; None for others, broken ones included."""
-    from brainmri.io.dicom import open_dicom
+def _folder(parts: Iterable[Part]) -> str:
+    """The folder that all files of a series are in."""
+    return os.path.commonpath([str(Path(part.name).parent) for part in parts]) or "."
+
+
+def _part_of_series(name: str, read: Read, limits: Limits) -> Part | str:
+    """A DICOM file of one frame that names its series; for others why they are no slice of an MRI to classify.
+
+    That is "" for what may be one by itself, and for what is broken.
+    """
+    from brainmri.io.dicom import open_dicom  # late: it imports pydicom
 
     try:
-        frames = open_dicom(read(), limits)
+        data = read()
+        if unsuited := _unsuited(data):
+            return unsuited
+        frames = open_dicom(data, limits)
     except UploadError:
-        return None
+        return ""
     series = frames.header.series
-    return Part(name, read, frames.place(), series, frames.header.number) if frames.count == 1 and series else None
+    return Part(name, read, frames.place(), series, frames.header.number) if frames.count == 1 and series else ""
 
 
 def read_scan(path: Path | str) -> Scan:
