@@ -17,23 +17,21 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
-from brainmri import load_model
 from brainmri.data.dataset import open_prepared
-from brainmri.evaluation.model import LoadedModel
+from brainmri.evaluation.scored import ScoredModel, open_scored
 from brainmri.metrics.conformal import prediction_sets
 from brainmri.schemas import json_text
 
 
-def measure(model: LoadedModel, folder: Path, healthy: set[str]) -> dict[str, Any]:
+def measure(model: ScoredModel, folder: Path, healthy: set[str]) -> dict[str, Any]:
     """The figures of one prepared folder, by site."""
     data = open_prepared(folder)
     own = model.result is not None and data.info.fingerprint == model.result.data.fingerprint
     index = data.index[data.index["split"] == "test"] if own else data.index
-    found = list(model.predict_many([folder / name for name in index["file_name"]], batch_size=32))
-    probabilities = np.array([list(one.probabilities.values()) for one in found])
+    found = model.infer(data, data.rows("test") if own else np.arange(len(index)))
     tumour = ~index["label"].isin(healthy).to_numpy()
-    named = np.array([one.label not in healthy for one in found])
-    rejected = np.array([bool(one.out_of_distribution) for one in found])
+    named = np.array([model.classes[k] not in healthy for k in found.probabilities.argmax(axis=1)])
+    rejected = np.zeros(len(index), dtype=bool) if found.rejected is None else found.rejected
     none = next(name for name in model.classes if name in healthy)
     truth = [label if label in model.classes else none for label in index["label"]]
     known = np.array([model.classes.index(label) for label in truth])
@@ -56,12 +54,11 @@ def measure(model: LoadedModel, folder: Path, healthy: set[str]) -> dict[str, An
             "specificity_of_kept": mean(~wrong[~ill & ~refused]),
         }
         if record:
-            plain = uncalibrated(probabilities[here], model.temperature or 1.0)
             for name, thresholds in (
                 ("class_conditional", record.thresholds(model.classes)),
                 ("marginal", record.threshold),
             ):
-                sets = prediction_sets(plain, thresholds)
+                sets = prediction_sets(found.probabilities[here], thresholds)
                 held = sets[np.arange(len(sets)), known[here]]
                 rows[site][name] = {
                     "coverage": mean(held),
@@ -69,12 +66,6 @@ def measure(model: LoadedModel, folder: Path, healthy: set[str]) -> dict[str, An
                     "mean_size": mean(sets.sum(axis=1)),
                 }
     return rows
-
-
-def uncalibrated(probabilities: np.ndarray, temperature: float) -> np.ndarray:
-    """What the network gave, of what the temperature made of it."""
-    powers: np.ndarray = probabilities**temperature
-    return powers / powers.sum(axis=1, keepdims=True)
 
 
 def mean(values: np.ndarray) -> float | None:
@@ -89,7 +80,7 @@ def main() -> None:
     parser.add_argument("--healthy", nargs="+", default=["notumor", "healthy"], help="the classes without a tumour")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    model = load_model(arguments.run)
+    model = open_scored(arguments.run, batch_size=32)
     figures = {folder.name: measure(model, folder, set(arguments.healthy)) for folder in arguments.data}
     for name, rows in figures.items():
         table = pd.DataFrame(rows).T.drop(columns=["class_conditional", "marginal"], errors="ignore")

@@ -20,7 +20,7 @@ from brainmri.data.dataset import open_prepared
 from brainmri.environment import use_cpu_well
 from brainmri.evaluation.ood.detector import LOST_AT_MOST, OODDetector, exceeded_by, unit_length
 from brainmri.evaluation.ood.features import Seen, see
-from brainmri.evaluation.ood.fit import MOST, images, score_of, some_rows
+from brainmri.evaluation.ood.fit import MOST, images, some_rows
 from brainmri.evaluation.ood.probe_sets import DEVELOPMENT, AbsentPackage, probe_sets
 from brainmri.models.layers import classifier_layer
 from brainmri.models.load import load_classifier, load_processor
@@ -31,20 +31,17 @@ Score = Callable[[Seen], NDArray[np.float64]]
 
 def candidates(train: Seen, labels: NDArray[np.int64], validation: Seen) -> dict[str, Score]:
     """Scores by name, fitted on training images with their class numbers; higher is further away."""
-    rule = OODDetector.fit(
-        "", train.logits.shape[1], (*train[1:], labels), (*validation[1:], validation.logits.argmax(axis=1))
-    )
-    of_rule = lambda seen: rule.distances(seen.features, seen.statistics, seen.logits.argmax(axis=1))  # noqa: E731
+    rule = OODDetector.fit("", train.logits.shape[1], (train.features, train.statistics, labels), validation.evidence)
     neighbour = _neighbour(train)
     return {
         "1 - largest probability": lambda seen: 1 - softmax(seen.logits, axis=1).max(axis=1),
         "energy": lambda seen: -logsumexp(seen.logits, axis=1),
         f"distance to the {NEIGHBOUR}th neighbour": neighbour,
         "Mahalanobis, by class": _mahalanobis(train, labels),
-        "Gaussian of the class named": lambda seen: of_rule(seen)[:, 0],
-        "Gaussian of statistics": lambda seen: of_rule(seen)[:, 1],
-        "neighbour and statistics": _larger(neighbour, lambda seen: of_rule(seen)[:, 1], validation),
-        "Gaussians of both (chosen)": partial(score_of, rule),
+        "Gaussian of the class named": lambda seen: rule.distances(*seen.evidence)[:, 0],
+        "Gaussian of statistics": lambda seen: rule.distances(*seen.evidence)[:, 1],
+        "neighbour and statistics": _larger(neighbour, lambda seen: rule.distances(*seen.evidence)[:, 1], validation),
+        "Gaussians of both (chosen)": lambda seen: rule.score(*seen.evidence),
     }
 
 

@@ -73,8 +73,7 @@ def network(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model, processor = load_classifier(str(folder)), load_processor(str(folder))
     layer = classifier_layer(model, torch.randn(2, 3, SIDE, SIDE))
     train, validation = (see(slices(40, seed), model, processor, layer) for seed in (1, 2))
-    named = [(*part[1:], part.logits.argmax(axis=1)) for part in (train, validation)]
-    rule = OODDetector.fit(layer, len(CLASSES), *named)
+    rule = OODDetector.fit(layer, len(CLASSES), train.evidence, validation.evidence)
     rule.save(folder)
     (folder / "rule.json").write_text(json.dumps({"layer": layer, "threshold": rule.threshold}))
     return folder

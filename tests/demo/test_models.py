@@ -74,7 +74,7 @@ def test_a_run_is_judged_as_its_own_pipeline_judges(run: Edit) -> None:
     assert {one.out_of_distribution for one in found} == {True, False}
 
 
-def test_the_set_is_one_of_uncalibrated_probabilities_and_may_be_empty(run: Edit) -> None:
+def test_the_set_is_one_of_uncalibrated_probabilities_and_holds_the_likeliest(run: Edit) -> None:
     image = slices(1, 3)
     (model,) = open_models([str(run(calibration__temperature=0.05))])
     (one,) = model.judge(image)

@@ -172,7 +172,7 @@ def oversampled(rows: np.ndarray, labels: np.ndarray, seed: int) -> np.ndarray:
     return np.concatenate([rows, *extra])
 
 
-# Labels of images without a tumour, without spaces, dashes and underscores.
+# Labels of images without a tumour, as `plain_name` has them.
 WITHOUT_TUMOR = {"notumor", "notumour", "nontumor", "nontumour", "healthy", "normal", "no", "negative"}
 NAME_SUFFIX = ", two classes"  # of the name of a data set whose classes were merged
 
@@ -220,9 +220,14 @@ def as_binary(data: PreparedData, positive: list[str] | None) -> PreparedData:
     return replace(data, index=index, info=data.info.model_copy(update=info), classes=classes)
 
 
+def plain_name(name: str) -> str:
+    """The name of a class without what people write differently: case, spaces, dashes and underscores."""
+    return re.sub(r"[\s_-]+", "", name).casefold()
+
+
 def class_without_tumour(classes: list[str]) -> str | None:
     """The one label whose name says that there is no tumour; None if there is not exactly one."""
-    found = [name for name in classes if re.sub(r"[\s_-]+", "", name).casefold() in WITHOUT_TUMOR]
+    found = [name for name in classes if plain_name(name) in WITHOUT_TUMOR]
     return found[0] if len(found) == 1 else None
 
 

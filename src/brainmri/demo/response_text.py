@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
-from brainmri.data.dataset import WITHOUT_TUMOR
+from brainmri.data.dataset import WITHOUT_TUMOR, plain_name
 from brainmri.evaluation.class_mapping import OR
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.wording import interval, percent, with_interval
@@ -127,7 +127,7 @@ def _plausible(judgement: Prediction) -> str:
 
 def _name(part: str) -> str:
     plain = part.strip().lower().replace("_", " ").replace("-", " ")
-    if plain.replace(" ", "") in WITHOUT_TUMOR:
+    if plain_name(part) in WITHOUT_TUMOR:
         return WITHOUT
     if plain in ANY_TUMOUR:
         return WITH

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmri.data.dataset import WITHOUT_TUMOR
+from brainmri.data.dataset import WITHOUT_TUMOR, plain_name
 
 OR = re.compile(r"(?:\s+|_|-)or(?:\s+|_|-)", re.IGNORECASE)  # merged classes are called "a or b", see data/binary.py
 NONE = "-"  # in the place of a class of the model: images of that class of the data are left out
@@ -167,7 +167,7 @@ def suggested_map(model: list[str], data: list[str], meant: list[set[str]], left
     """
     known = {name for classes in meant for name in classes}
     pairs = [(left, right) for left, classes in zip(model, meant, strict=True) for right in sorted(classes)]
-    pairs = [(left, right) for left, right in pairs if _plain(left) != _plain(right) and not OR.search(left)]
+    pairs = [(left, right) for left, right in pairs if plain_name(left) != plain_name(right) and not OR.search(left)]
     merged: dict[str, list[str]] = {}
     for name in data:
         if name in known or name in left_out:
@@ -189,7 +189,7 @@ def suggested_map(model: list[str], data: list[str], meant: list[set[str]], left
 
 def _kind(name: str) -> str | None:
     """What the name of a class says: one of `KINDS`, `NO_TUMOUR`, `SOME_TUMOUR`, or nothing that is known."""
-    plain = _plain(name)
+    plain = plain_name(name)
     if plain in WITHOUT_TUMOR:
         return NO_TUMOUR
     if plain in ANY_TUMOUR:
@@ -202,18 +202,14 @@ def _kind(name: str) -> str | None:
 
 def _named(text: str, data: list[str], *, whole: bool = False) -> set[str]:
     """The classes of the data that `text` names: itself, or the parts of "a or b" (with `whole`: all of them)."""
-    if same := {name for name in data if _plain(name) == _plain(text)}:
+    if same := {name for name in data if plain_name(name) == plain_name(text)}:
         return same
-    parts = [{name for name in data if _plain(name) == _plain(part)} for part in OR.split(text)]
+    parts = [{name for name in data if plain_name(name) == plain_name(part)} for part in OR.split(text)]
     return set() if whole and not all(parts) else set().union(*parts)
 
 
 def _outputs(text: str, model: list[str]) -> list[int]:
-    return [number for number, name in enumerate(model) if _plain(name) == _plain(text)]
-
-
-def _plain(name: str) -> str:
-    return re.sub(r"[\s_-]+", "", name).casefold()
+    return [number for number, name in enumerate(model) if plain_name(name) == plain_name(text)]
 
 
 def _listed(names: list[str]) -> str:

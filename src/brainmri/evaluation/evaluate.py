@@ -118,14 +118,14 @@ def evaluate(
     # Checked as the model gave them, so that the message shows its own row.
     checked_predictions(np.zeros(len(own)), own, len(subject.classes))
     probabilities = match.scored(own)
-    seen, alike, kept = None, None, np.ones(len(rows), dtype=bool)
+    seen, listed, rejected = None, None, answered.rejected
     if stand.own_data is False and subject.training_images is not None:
         alike = likeness(sketches_of(data, rows), subject.training_images)
         seen, kept = _seen_before(subject, alike, index, labels, probabilities, match.classes)
-    listed = None if alike is None or not seen or not seen.seen else _listed(index, alike)
-    index, labels, own, probabilities = index[kept], labels[kept], own[kept], probabilities[kept]
-    rejected = None if answered.rejected is None else answered.rejected[kept]
-    stand = stand.with_seen(seen)
+        listed = _listed(index, alike) if seen.seen else None
+        index, labels, own, probabilities = index[kept], labels[kept], own[kept], probabilities[kept]
+        rejected = None if rejected is None else rejected[kept]
+        stand = relation(subject.result, data, split, seen)
     groups = index["group_id"].tolist()
     scores = evaluate_predictions(labels, probabilities, groups, match.classes)
     correct = probabilities.argmax(axis=1) == labels
@@ -317,44 +317,44 @@ class Relation:
     statement: str
     warnings: list[tuple[str, str]]
 
-    def with_seen(self, seen: SeenImages | None) -> Relation:
-        """The same, with what the hashes of the training images told."""
-        if seen is None:
-            return self
-        among = f"among the {seen.images:,} images"
-        if not seen.seen:
-            found = f"None of its {seen.training_images:,} training images was found {among}, by hashes."
-            return Relation(self.own_data, self.statement.replace(NOT_LOOKED, found), [])
-        found = f"{seen.seen:,} images are among its {seen.training_images:,} training images, by hashes."
-        how = (
-            f"{seen.seen:,} of these {seen.images:,} images are training images of the run (named in {SEEN}). The "
-            "figures are without them; those with them stand beside, under “seen”."
-            if seen.excluded
-            else f"All of these {seen.images:,} images are training images of the run (named in {SEEN}): the figures "
-            "say little about new images."
-        )
-        return Relation(self.own_data, self.statement.replace(NOT_LOOKED, found), [("Training images", how)])
 
+def relation(result: RunResult | None, data: PreparedData, split: str, seen: SeenImages | None = None) -> Relation:
+    """How `split` ("train", "validation", "test" or "all") of `data` stands to the run of `result`, if there is one.
 
-def relation(result: RunResult | None, data: PreparedData, split: str) -> Relation:
-    """How `split` ("train", "validation", "test" or "all") of `data` stands to the run of `result`, if there is one."""
+    seen: what the hashes of its training images told of data that are not its own.
+    """
     if result is None:
         return Relation(None, "Whether the model was trained on these images is not known here.", [])
     own, fingerprint = result.data, data.info.fingerprint
     if own.fingerprint in (fingerprint, merged_fingerprint(fingerprint, own.classes)):
         return Relation(True, f"The data are those of the run itself; {_parts(split)}.", _seen(data, split))
-    warnings = []
-    if own.name.removesuffix(NAME_SUFFIX) == data.info.name:
+    found, warnings = _found_in_training(seen) if seen else (NOT_LOOKED, [])
+    if not seen and own.name.removesuffix(NAME_SUFFIX) == data.info.name:
         text = (
             f"The run was trained on data of the same name ({data.info.name}) in another preparation or version: "
             "some of these images may have been its training images."
         )
         warnings.append(("Perhaps training images", text))
     statement = (
-        f"The data are not those of the run, which was trained on {own.name} (fingerprint {own.fingerprint}). "
-        f"{NOT_LOOKED}"
+        f"The data are not those of the run, which was trained on {own.name} (fingerprint {own.fingerprint}). {found}"
     )
     return Relation(False, statement, warnings)
+
+
+def _found_in_training(seen: SeenImages) -> tuple[str, list[tuple[str, str]]]:
+    """A sentence on which images the run was trained on, and warnings."""
+    if not seen.seen:
+        among = f"among the {seen.images:,} images"
+        return f"None of its {seen.training_images:,} training images was found {among}, by hashes.", []
+    how = (
+        f"{seen.seen:,} of these {seen.images:,} images are training images of the run (named in {SEEN}). The "
+        "figures are without them; those with them stand beside, under “seen”."
+        if seen.excluded
+        else f"All of these {seen.images:,} images are training images of the run (named in {SEEN}): the figures "
+        "say little about new images."
+    )
+    found = f"{seen.seen:,} images are among its {seen.training_images:,} training images, by hashes."
+    return found, [("Training images", how)]
 
 
 def _parts(split: str) -> str:

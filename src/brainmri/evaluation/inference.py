@@ -60,7 +60,7 @@ def infer(
     probabilities = softmax(seen.logits)
     if rule is None:
         return Inference(probabilities)
-    scores = rule.score(seen.features, seen.statistics, seen.logits.argmax(axis=1))
+    scores = rule.score(*seen.evidence)
     return Inference(probabilities, scores, rule.rejected(scores))
 
 

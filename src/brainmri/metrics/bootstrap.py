@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -166,11 +166,8 @@ def sensitivity_at_bootstrap(
     order = np.argsort(scores, kind="stable")
     values, up, member = scores[order], positive[order], group[order]
     low_values, high_values = values[~up], values[up]
-    generator = np.random.default_rng(seed)
     shares: list[NDArray[np.float64]] = []
-    at_once = max(1, 4_000_000 // max(len(values), number))
-    for first in range(0, resamples, at_once):
-        drawn = generator.multinomial(number, np.full(number, 1 / number), size=min(at_once, resamples - first))
+    for drawn in _draws(number, len(values), resamples, seed):
         negatives = np.cumsum(drawn[:, member[~up]], axis=1)
         positives = np.cumsum(drawn[:, member[up]], axis=1)
         place = (negatives >= np.ceil(specificity * negatives[:, -1:] - 1e-9)).argmax(axis=1)
@@ -182,6 +179,14 @@ def sensitivity_at_bootstrap(
     tail = (1 - confidence) / 2
     low, high = np.quantile(np.concatenate(shares), [tail, 1 - tail])
     return [float(low), float(high)]
+
+
+def _draws(groups: int, items: int, resamples: int, seed: int) -> Iterator[NDArray[np.int64]]:
+    """How often each group is drawn, (R, groups), a few resamples at a time, so that memory is bounded."""
+    generator = np.random.default_rng(seed)
+    at_once = max(1, 4_000_000 // max(items, groups))
+    for first in range(0, resamples, at_once):
+        yield generator.multinomial(groups, np.full(groups, 1 / groups), size=min(at_once, resamples - first))
 
 
 def auroc_resamples(
@@ -197,11 +202,8 @@ def auroc_resamples(
     truth = np.asarray(positive, dtype=bool)
     order = np.argsort(place, kind="stable")
     starts = np.searchsorted(place[order], np.arange(len(values)))
-    generator = np.random.default_rng(seed)
     areas = []
-    at_once = max(1, 4_000_000 // max(len(order), number))
-    for first in range(0, resamples, at_once):
-        drawn = generator.multinomial(number, np.full(number, 1 / number), size=min(at_once, resamples - first))
+    for drawn in _draws(number, len(order), resamples, seed):
         times = drawn[:, group[order]]
         up = np.add.reduceat(times * truth[order], starts, axis=1)
         down = np.add.reduceat(times * ~truth[order], starts, axis=1)

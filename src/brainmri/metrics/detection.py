@@ -72,12 +72,7 @@ def detection_at(
     ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
 
     def figures(chosen: NDArray[np.bool_]) -> OperatingPoint:
-        ranked = (chosen & tumour) | ~tumour
-        likeliest = operating_point(named, tumour, chosen, ids)
-        own = likeliest if fixed is None else operating_point(scores > fixed.threshold, tumour, chosen, ids)
-        more = of_likeliest(likeliest) | of_ranking(scores[ranked], tumour[ranked], ids[ranked])
-        rates = ("sensitivity", "specificity", "sensitivity_ci95", "specificity_ci95")
-        return own.model_copy(update=more | (dict.fromkeys(rates) if fixed is None else {}))
+        return full_operating_point(scores, named, tumour, chosen, ids, fixed.threshold if fixed else None)
 
     return Detection(
         without_tumour=name,
@@ -99,14 +94,31 @@ def threshold_of(found: Detection) -> TumourThreshold | None:
     )
 
 
-def of_likeliest(point: OperatingPoint) -> dict[str, float | list[float] | None]:
-    """The rates of `point`, which were counted by the likeliest class, under the names of an `OperatingPoint`."""
-    return {
-        "sensitivity_of_likeliest": point.sensitivity,
-        "sensitivity_of_likeliest_ci95": point.sensitivity_ci95,
-        "specificity_of_likeliest": point.specificity,
-        "specificity_of_likeliest_ci95": point.specificity_ci95,
+def full_operating_point(
+    scores: NDArray[np.float64],
+    named: NDArray[np.bool_],
+    tumour: NDArray[np.bool_],
+    chosen: NDArray[np.bool_],
+    groups: NDArray[np.str_],
+    threshold: float | None,
+) -> OperatingPoint:
+    """Everything that an `OperatingPoint` holds, of the images or patients `chosen`.
+
+    Args:
+        scores: (N,) probability of any tumour. named: whether the likeliest class is one. tumour: whether it is one.
+        groups: group ids. threshold: above which a score is called a tumour; None for a model without one.
+    """
+    ranked = (chosen & tumour) | ~tumour
+    likeliest = operating_point(named, tumour, chosen, groups)
+    more = of_ranking(scores[ranked], tumour[ranked], groups[ranked]) | {
+        "sensitivity_of_likeliest": likeliest.sensitivity,
+        "sensitivity_of_likeliest_ci95": likeliest.sensitivity_ci95,
+        "specificity_of_likeliest": likeliest.specificity,
+        "specificity_of_likeliest_ci95": likeliest.specificity_ci95,
     }
+    if threshold is None:
+        return OperatingPoint(tumours=likeliest.tumours, others=likeliest.others).model_copy(update=more)
+    return operating_point(scores > threshold, tumour, chosen, groups).model_copy(update=more)
 
 
 def of_ranking(

@@ -11,7 +11,7 @@ from scipy.special import expit
 
 from brainmri.data.dataset import class_without_tumour
 from brainmri.metrics.bootstrap import group_bootstrap
-from brainmri.metrics.detection import SPECIFICITY, of_likeliest, of_ranking, operating_point
+from brainmri.metrics.detection import SPECIFICITY, full_operating_point
 from brainmri.metrics.pooling import DEFAULT, MEAN, MIN_PATIENTS, best, compare, fit_learned, log_odds, pool_classes
 from brainmri.schemas import Detection, OperatingPoint, PatientScores, Pooling, PoolingRule, TumourThreshold, Unit
 
@@ -201,11 +201,6 @@ def _point(
     threshold: float | None,
 ) -> OperatingPoint:
     """Tumour against the rest; without a threshold by the likeliest class alone."""
-    scores, tumour = 1 - probabilities[:, negative], labels != negative
-    everything = np.ones(len(labels), dtype=bool)
-    names = np.asarray(ids, dtype=str)
-    likeliest = operating_point(probabilities.argmax(axis=1) != negative, tumour, everything, names)
-    more = of_likeliest(likeliest) | of_ranking(scores, tumour, names)
-    if threshold is None:
-        return OperatingPoint(tumours=likeliest.tumours, others=likeliest.others).model_copy(update=more)
-    return operating_point(scores > threshold, tumour, everything, names).model_copy(update=more)
+    scores, named, tumour = 1 - probabilities[:, negative], probabilities.argmax(axis=1) != negative, labels != negative
+    everything, names = np.ones(len(labels), dtype=bool), np.asarray(ids, dtype=str)
+    return full_operating_point(scores, named, tumour, everything, names, threshold)

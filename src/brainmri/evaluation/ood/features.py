@@ -25,6 +25,11 @@ class Seen(NamedTuple):
     features: NDArray[np.float32]
     statistics: NDArray[np.float64]
 
+    @property
+    def evidence(self) -> tuple[NDArray[np.float32], NDArray[np.float64], NDArray[np.int64]]:
+        """What the OOD detector scores: features, statistics and the class that the network names."""
+        return self.features, self.statistics, self.logits.argmax(axis=1)
+
 
 @torch.inference_mode()
 def see(

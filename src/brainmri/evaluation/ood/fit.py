@@ -15,7 +15,7 @@ from PIL import Image
 
 from brainmri.data.dataset import PreparedData
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
-from brainmri.evaluation.ood.features import Seen, see
+from brainmri.evaluation.ood.features import see
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 from brainmri.io.decode import upright_8_bit
 from brainmri.io.read import prepared_image
@@ -57,11 +57,11 @@ def fit_ood_detector(
     rule = OODDetector.fit(
         layer,
         len(data.classes),
-        (*seen["train"][1:], data.labels(rows["train"])),
-        (*seen["validation"][1:], seen["validation"].logits.argmax(axis=1)),
+        (seen["train"].features, seen["train"].statistics, data.labels(rows["train"])),
+        seen["validation"].evidence,
     )
     rule.save(run_dir)
-    rejected = {split: rule.rejected(score_of(rule, of_split)) for split, of_split in seen.items()}
+    rejected = {split: rule.rejected(rule.score(*of_split.evidence)) for split, of_split in seen.items()}
     found = ood_record(
         rule,
         fitted_images=len(rows["train"]),
@@ -82,12 +82,7 @@ def _rejected(
 ) -> NDArray[np.bool_]:
     """(N,) whether images of any mode and size are refused."""
     seen = see((upright_8_bit(image) for image in images), model, processor, rule.layer)
-    return rule.rejected(score_of(rule, seen))
-
-
-def score_of(rule: OODDetector, seen: Seen) -> NDArray[np.float64]:
-    """(N,) the scores of images that the network has seen."""
-    return rule.score(seen.features, seen.statistics, seen.logits.argmax(axis=1))
+    return rule.rejected(rule.score(*seen.evidence))
 
 
 def some_rows(data: PreparedData, split: str) -> NDArray[np.int64]:
