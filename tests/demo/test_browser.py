@@ -137,7 +137,7 @@ def test_a_zipped_data_set_is_looked_through_for_leaks(page: Page, slice_png: Pa
     page.get_by_role("tab", name="Audit").click()
     panel = page.get_by_role("tabpanel").filter(visible=True)
     panel.locator("input[type=file]").first.set_input_files(str(tmp_path / "set.zip"))
-    expect(panel.get_by_text("set.zip")).to_be_visible(timeout=20_000)
+    expect(panel.get_by_role("row", name="set.zip")).to_be_visible(timeout=20_000)
     panel.get_by_role("button", name="Look for leaks").click()
     expect(panel).to_contain_text("1 of 1 images (100.0 %) of test stand in train too", timeout=60_000)
     expect(panel).to_contain_text("broken.png")
