@@ -14,13 +14,14 @@ from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 from scipy.special import logsumexp, softmax
 
 from brainmri.data.dataset import open_prepared
 from brainmri.environment import use_cpu_well
 from brainmri.evaluation.ood.detector import LOST_AT_MOST, OODDetector, exceeded_by, unit_length
-from brainmri.evaluation.ood.features import Seen, see
-from brainmri.evaluation.ood.fit import MOST, images, some_rows
+from brainmri.evaluation.ood.features import Seen, see, see_prepared
+from brainmri.evaluation.ood.fit import MOST, some_rows
 from brainmri.evaluation.ood.probe_sets import DEVELOPMENT, AbsentPackage, probe_sets
 from brainmri.models.layers import classifier_layer
 from brainmri.models.load import load_classifier, load_processor
@@ -74,9 +75,10 @@ def main() -> None:
     use_cpu_well()
     model, processor = load_classifier(run), load_processor(run)
     rows = {split: some_rows(data, split) for split in MOST}
-    example = processor(images=next(images(data, rows["train"])).convert("RGB"), return_tensors="pt")
-    look = partial(see, model=model, processor=processor, layer=classifier_layer(model, example["pixel_values"]))
-    seen = {split: look(images(data, chosen)) for split, chosen in rows.items()}
+    example = processor(images=[Image.new("RGB", (64, 64))], return_tensors="pt")
+    by = {"model": model, "processor": processor, "layer": classifier_layer(model, example["pixel_values"])}
+    look = partial(see, **by)
+    seen = {split: see_prepared(data, chosen, **by) for split, chosen in rows.items()}
     others = {}
     for probe in probe_sets(data):
         try:

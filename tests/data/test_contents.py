@@ -15,7 +15,7 @@ from brainmri.data import file_digests as digests_module
 from brainmri.data.dataset import PreparedData, as_binary, open_prepared
 from brainmri.data.file_digests import content_fingerprint, file_digests
 from brainmri.data.folds import folds_of, with_fold
-from brainmri.data.pixel_cache import pixel_cache
+from brainmri.data.pixel_cache import image_summaries, pixel_cache
 from brainmri.data.prepare import prepare
 from brainmri.data.source import prepared_data
 from brainmri.evaluation.baselines import cached_baselines
@@ -82,7 +82,7 @@ def test_two_edits_within_one_tick_of_the_clock_are_both_seen(
 
 
 def test_an_edited_copy_with_the_same_records_has_its_own_pixels_and_floors(data: PreparedData) -> None:
-    original, floors = pixel_cache(data, 16).first[0].copy(), cached_baselines(data)
+    original, floors = pixel_cache(data, 16).first[0].copy(), cached_baselines(data, image_summaries(data, 16))
     copy = replace(data, root=Path(shutil.copytree(data.root, data.root.with_name("copy"))))
     assert content_fingerprint(copy) == content_fingerprint(data)
     np.testing.assert_array_equal(pixel_cache(copy, 16).first[0], original)
@@ -91,8 +91,8 @@ def test_an_edited_copy_with_the_same_records_has_its_own_pixels_and_floors(data
     assert copy.info.fingerprint == data.info.fingerprint
     assert content_fingerprint(copy) != content_fingerprint(data)
     assert pixel_cache(copy, 16).first[:].tobytes() != pixel_cache(data, 16).first[:].tobytes()
-    assert cached_baselines(copy).nearest_neighbour == 1 > (floors.nearest_neighbour or 0)
-    assert cached_baselines(data) == floors
+    assert cached_baselines(copy, image_summaries(copy, 16)).nearest_neighbour == 1 > (floors.nearest_neighbour or 0)
+    assert cached_baselines(data, image_summaries(data, 16)) == floors
 
 
 def test_only_files_whose_quick_look_differs_are_read_again(
@@ -148,7 +148,7 @@ def test_files_that_cannot_be_decoded_any_more_are_named(data: PreparedData) -> 
     assert str(data.root / names[0]) in str(found.value)
     assert str(data.root / names[5]) in str(found.value)
     with pytest.raises(ValueError, match=r"cannot be read as an image"):
-        cached_baselines(data)
+        cached_baselines(data, image_summaries(data, 16))
     (data.root / names[0]).unlink()
     with pytest.raises(ValueError, match=rf"{names[0]} cannot be read \(No such file"):
         content_fingerprint(data)

@@ -15,9 +15,9 @@ from brainmri.data.duplicates.grouping import find_groups
 from brainmri.data.masks import polygon_mask, polygons_of, read_polygons
 from brainmri.data.phantom import generate
 from brainmri.data.phantom.generate import CLASSES, PLANES, draw_slices, draw_subject, make_phantom
+from brainmri.data.statistics import global_statistics
 from brainmri.data.thumbnails import thumbnail
 from brainmri.metrics.baselines import (
-    global_statistics,
     majority_accuracy,
     nearest_neighbour_accuracy,
     statistics_accuracy,

@@ -8,10 +8,11 @@ import pytest
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
+from brainmri.data.pixel_cache import image_summaries
+from brainmri.data.statistics import global_statistics
 from brainmri.evaluation.baselines import compute_baselines
 from brainmri.metrics import baselines
 from brainmri.metrics.baselines import (
-    global_statistics,
     majority_accuracy,
     nearest_neighbour_accuracy,
     statistics_accuracy,
@@ -113,7 +114,8 @@ def test_compute_floors_reads_the_folder_and_knows_training_and_validation(tmp_p
     rows += [("train", "b", image(2, True)) for k in range(20)]
     rows += [("validation", "b", image(3, True)) for k in range(10)]
     rows += [("test", "a", image(k % 2, True)) for k in range(6)] + [("test", "b", image(3, False)) for k in range(4)]
-    result = compute_baselines(prepared(tmp_path, rows)).as_json()
+    data = prepared(tmp_path, rows)
+    result = compute_baselines(data, image_summaries(data)).as_json()
     assert result == {"majority": 0.6, "nearest_neighbour": 1.0, "global_statistics": 0.0}
 
 
@@ -121,5 +123,6 @@ def test_compute_floors_reads_the_folder_and_knows_training_and_validation(tmp_p
 def test_an_empty_split_is_an_error_that_says_which(tmp_path: Path, missing: str) -> None:
     pixels = np.arange(64 * 64, dtype=np.uint8).reshape(64, 64)
     rows = [(split, "a", pixels) for split in ("train", "test") if split != missing]
+    data = prepared(tmp_path, rows)
     with pytest.raises(ValueError, match=r"0 training and 1 test" if missing == "train" else r"1 training and 0 test"):
-        compute_baselines(prepared(tmp_path, rows))
+        compute_baselines(data, image_summaries(data))

@@ -17,6 +17,7 @@ from PIL import Image
 from safetensors.numpy import load_file, save_file
 
 from brainmri.data.dataset import open_prepared
+from brainmri.data.pixel_cache import image_summaries
 from brainmri.evaluation.baselines import compute_baselines
 from brainmri.evaluation.load import load_model
 from brainmri.metrics.classification import evaluate_predictions
@@ -57,7 +58,7 @@ def test_result_and_predictions_agree_with_each_other_and_the_data(finished: Pat
     assert result["test"]["accuracy"] == again.accuracy
     assert result["test"]["confusion_matrix"] == again.confusion_matrix
     assert result["test"]["groups"] == test["group_id"].nunique()
-    assert result["floors"] == pytest.approx(compute_baselines(data).as_json())
+    assert result["floors"] == pytest.approx(compute_baselines(data, image_summaries(data)).as_json())
     assert result["data"]["fingerprint"] == data.info.fingerprint
     assert result["data"]["classes"] == data.classes
 

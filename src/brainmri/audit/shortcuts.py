@@ -17,8 +17,8 @@ from scipy.ndimage import laplace
 from tqdm.auto import tqdm
 
 from brainmri.data.checking import WORKERS
+from brainmri.data.statistics import global_statistics
 from brainmri.io.read import read_image
-from brainmri.metrics.baselines import global_statistics
 from brainmri.schemas import Shortcuts, TraitAccuracy
 
 FOLDS = 5

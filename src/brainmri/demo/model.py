@@ -174,8 +174,8 @@ class DemoModel:
         return prepared
 
     def _judged(self, image: Image.Image) -> Prediction:
+        from brainmri.data.statistics import global_statistics
         from brainmri.evaluation.inference import prediction_of
-        from brainmri.metrics.baselines import global_statistics
         from brainmri.metrics.probabilities import softmax
 
         started = time.perf_counter()

@@ -5,15 +5,12 @@ from __future__ import annotations
 import os
 
 import numpy as np
-from tqdm import tqdm
 
 from brainmri.data.dataset import PreparedData
 from brainmri.data.file_digests import content_fingerprint
+from brainmri.data.pixel_cache import Summaries
 from brainmri.data.storage import cache_folder
-from brainmri.data.thumbnails import thumbnail
-from brainmri.io.read import prepared_image
 from brainmri.metrics.baselines import (
-    global_statistics,
     majority_accuracy,
     nearest_neighbour_accuracy,
     statistics_accuracy,
@@ -23,10 +20,12 @@ from brainmri.schemas import Baselines, read, write
 BASELINES_VERSION = 1  # raise it when a baseline is computed in another way: stored ones are then made anew
 
 
-def compute_baselines(data: PreparedData) -> Baselines:
+def compute_baselines(data: PreparedData, summaries: Summaries) -> Baselines:
     """Accuracies (0..1) on the test split of `data` of three baselines that know its training and validation splits.
 
     They have nothing to choose on validation, so they may look those images up too.
+
+    summaries: of the images of `data` (`image_summaries`).
 
     Returns:
         `majority`: always the most frequent class (ties: the first in the alphabet).
@@ -34,7 +33,7 @@ def compute_baselines(data: PreparedData) -> Baselines:
         `global_statistics`: gradient-boosted trees (scikit-learn's defaults, seed 0) on `global_statistics`.
 
     Raises:
-        ValueError: if the training or the test split is empty, or a file cannot be read any more.
+        ValueError: if the training or the test split is empty.
     """
     train = np.concatenate([data.rows("train"), data.rows("validation")])
     test = data.rows("test")
@@ -43,20 +42,12 @@ def compute_baselines(data: PreparedData) -> Baselines:
             f"baselines need a training and a test split, but {data.root} has {len(train)} training and {len(test)} "
             "test images: prepare the data again with another --split or a larger --test"
         )
-    rows = np.concatenate([train, test])
-    names = data.index["file_name"].iloc[rows]
     train_labels, test_labels = data.labels(train), data.labels(test)
-    thumbs = np.empty((len(names), 64, 64), dtype=np.uint8)
-    statistics = np.empty((len(names), 7))
-    for row, name in enumerate(tqdm(names, desc="floors", disable=None)):
-        image = prepared_image(data.root / name)
-        thumbs[row] = thumbnail(image)
-        statistics[row] = global_statistics(image)
-    count = len(train)
+    thumbs, statistics = summaries.thumbnails, summaries.statistics
     return Baselines(
         majority=majority_accuracy(train_labels, test_labels),
-        nearest_neighbour=nearest_neighbour_accuracy(thumbs[:count], train_labels, thumbs[count:], test_labels),
-        global_statistics=statistics_accuracy(statistics[:count], train_labels, statistics[count:], test_labels),
+        nearest_neighbour=nearest_neighbour_accuracy(thumbs[train], train_labels, thumbs[test], test_labels),
+        global_statistics=statistics_accuracy(statistics[train], train_labels, statistics[test], test_labels),
     )
 
 
@@ -70,12 +61,12 @@ def streamed_baselines(counts: dict[str, dict[str, int]]) -> Baselines:
     return Baselines(majority=counts["test"][most] / sum(counts["test"].values()))
 
 
-def cached_baselines(data: PreparedData) -> Baselines:
+def cached_baselines(data: PreparedData, summaries: Summaries) -> Baselines:
     """The trivial baselines of these files and this split, computed once and kept in the cache."""
     path = cache_folder() / f"floors-v{BASELINES_VERSION}" / f"{content_fingerprint(data)}.json"
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too
-        write(compute_baselines(data), unfinished)
+        write(compute_baselines(data, summaries), unfinished)
         unfinished.replace(path)
     return read(path, Baselines, "Remove it: it is made anew.")

@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from brainmri.data.statistics import global_statistics
 from brainmri.evaluation.backend import (
     Backend,
     BackendName,
@@ -30,7 +31,6 @@ from brainmri.files import digest
 from brainmri.io.decode import upright_8_bit
 from brainmri.io.inputs import Slice, found_inputs, read_scan, scan_and_files
 from brainmri.io.scan import Scan
-from brainmri.metrics.baselines import global_statistics
 from brainmri.metrics.probabilities import softmax
 from brainmri.schemas import Pooling, RunResult, Uncertainty
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -21,8 +21,8 @@ from brainmri.data.tables import read_csv
 from brainmri.evaluation.inference import Inference, infer
 from brainmri.evaluation.load import load_model
 from brainmri.evaluation.model import LoadedModel
-from brainmri.evaluation.ood.fit import images
 from brainmri.files import digest, digest_of_files
+from brainmri.io.read import prepared_image
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -150,3 +150,9 @@ def given_answers(path: Path, table: pd.DataFrame, data: PreparedData, rows: NDA
     if missing:
         raise ValueError(f"{path} lacks {len(missing)} of the {len(names)} images, {missing[0]} the first")
     return Inference(table.loc[names].to_numpy())
+
+
+def images(data: PreparedData, rows: NDArray[np.int64]) -> Iterator[Image.Image]:
+    """The images at `rows`, one after the other."""
+    for name in data.index["file_name"].iloc[rows]:
+        yield prepared_image(data.root / name)

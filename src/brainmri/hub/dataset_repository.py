@@ -15,6 +15,7 @@ from brainmri.audit.shortcuts import shortcuts
 from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared
 from brainmri.data.file_digests import file_digests
 from brainmri.data.folder import counts_table, split_statement
+from brainmri.data.pixel_cache import image_summaries
 from brainmri.data.prepare import PREPARE_VERSION
 from brainmri.evaluation.baselines import compute_baselines
 from brainmri.hub.checks import MARK, Publication, PublishError, check_licence
@@ -76,7 +77,7 @@ def dataset_repository(
     write(AuditReport.model_validate(without_paths(audit.as_json())), folder / "audit.json")
     heading, *rows = counts_table(info.counts, info.classes)
     count = len(data.index)
-    floors = compute_baselines(data)
+    floors = compute_baselines(data, image_summaries(data))
     card = (
         card_templates()
         .get_template("dataset_card.md.jinja")

@@ -58,11 +58,20 @@ class NumpyPreprocessing:
         """float32 (B, 3, H, W), of at least one image."""
         pixels = np.empty((len(images), 3, *self.size), np.float32)
         for place, image in enumerate(images):
-            resized = self.resized(image)
-            for channel, table in enumerate(self.tables):
-                # "clip" needs no copy of the result first; no level is outside the table
-                np.take(table, resized[:, :, channel % resized.shape[2]], out=pixels[place, channel], mode="clip")
+            self._look_up(np.moveaxis(self.resized(image), 2, 0), pixels[place])
         return pixels
+
+    def normalized(self, pixels: NDArray[np.uint8]) -> NDArray[np.float32]:
+        """float32 (B, 3, H, W), of images that are resized already: uint8 (B, 3, H, W), grey ones (B, 1, H, W)."""
+        found = np.empty((len(pixels), 3, *pixels.shape[2:]), np.float32)
+        for resized, out in zip(pixels, found, strict=True):
+            self._look_up(resized, out)
+        return found
+
+    def _look_up(self, resized: NDArray[np.uint8], out: NDArray[np.float32]) -> None:
+        for channel, table in enumerate(self.tables):
+            # "clip" needs no copy of the result first; no level is outside the table
+            np.take(table, resized[channel % len(resized)], out=out[channel], mode="clip")
 
 
 def numpy_preprocessing(processor: BaseImageProcessor) -> NumpyPreprocessing | None:

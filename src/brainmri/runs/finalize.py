@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from brainmri.data.dataset import PreparedData
 from brainmri.data.duplicates.sketches import FILE as SKETCHES
-from brainmri.data.duplicates.sketches import training_sketches
+from brainmri.data.duplicates.sketches import sketches
+from brainmri.data.pixel_cache import Summaries, image_summaries
 from brainmri.environment import environment
 from brainmri.evaluation.baselines import cached_baselines, streamed_baselines
 from brainmri.evaluation.inference import predictions_table, write_predictions
@@ -123,8 +124,9 @@ def finalize(
     processor = image_processor(plan.recipe.input.size, plan.recipe.input.normalize)
     with finishing(folder.path) as run_dir:
         save_model(trained.model, processor, run_dir)
+        summaries = image_summaries(data, plan.recipe.input.size)
         if not data.streamed:  # those of shards are gone
-            np.save(run_dir / SKETCHES, training_sketches(data))
+            np.save(run_dir / SKETCHES, sketches(summaries.thumbnails[data.rows("train")]))
         ood = fit_ood_detector(run_dir, trained.model, processor, data) if plan.run.ood else NOT_ASKED
         logger.info("Measuring: figures with their intervals, trivial baselines on the same images, report and card")
         recipe = as_trained(plan.recipe, folder.settings)
@@ -139,7 +141,7 @@ def finalize(
         write_predictions(pd.concat(tables), run_dir / "predictions.csv")
         splits = {split: scored_split(data, split, values) for split, values in trained.probabilities.items()}
         measured = measure(splits, data.classes, ood)
-        result = _result(run_dir, trained, plan, data, fold, history, measured)
+        result = _result(run_dir, trained, plan, data, summaries, fold, history, measured)
         (run_dir / "figures").mkdir(exist_ok=True)
         _data_figures(run_dir / "figures", plan, data, trained)
         write_run(run_dir, result, measured.uncertainty)
@@ -219,6 +221,7 @@ def _result(
     trained: Trained,
     plan: RunPlan,
     data: PreparedData,
+    summaries: Summaries,
     fold: int | None,
     history: pd.DataFrame,
     measured: Measured,
@@ -252,7 +255,7 @@ def _result(
         calibration=uncertainty.calibration,
         conformal=uncertainty.conformal,
         ood=uncertainty.ood,
-        floors=streamed_baselines(data.info.counts) if data.streamed else cached_baselines(data),
+        floors=streamed_baselines(data.info.counts) if data.streamed else cached_baselines(data, summaries),
         environment=environment(),
     )
 

@@ -6,9 +6,9 @@ import torch
 from PIL import Image
 from transformers import TimmWrapperConfig, TimmWrapperForImageClassification
 
+from brainmri.data.statistics import global_statistics
 from brainmri.evaluation.inference import infer
 from brainmri.evaluation.ood.detector import OODDetector
-from brainmri.metrics.baselines import global_statistics
 from brainmri.models.layers import classifier_layer, features_of
 from brainmri.models.preprocessing import image_processor
 

@@ -15,7 +15,9 @@ from brainmri.cli import fit_ood
 from brainmri.data.dataset import open_prepared
 from brainmri.evaluation.inference import infer
 from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.evaluation.ood.features import see, see_prepared
 from brainmri.evaluation.ood.fit import MOST, fit_ood_detector, rejection, some_rows
+from brainmri.evaluation.scored import images
 from brainmri.models.load import load_classifier, load_processor
 from brainmri.models.preprocessing import image_processor
 
@@ -50,6 +52,22 @@ def test_each_training_image_is_fitted_once_and_no_split_without_end(phantom, mo
     assert len(few) == len(set(few)) == 7
     assert set(few) < set(data.rows("test"))
     assert np.array_equal(few, some_rows(data, "test"))
+
+
+def test_the_cache_of_a_training_gives_what_the_files_give(finished, phantom):  # noqa: F811
+    """Larger images than the network takes: features, logits and statistics are those of whoever opens the files."""
+    model, processor, layer = (
+        load_classifier(str(finished)),
+        load_processor(str(finished)),
+        OODDetector.load(finished).layer,
+    )
+    data = open_prepared(phantom)
+    rows = data.rows("test")[:40]
+    cached = see_prepared(data, rows, model, processor, layer)
+    read = see(images(data, rows), model, processor, layer)
+    np.testing.assert_allclose(cached.logits, read.logits, rtol=1e-5, atol=1e-5)
+    np.testing.assert_allclose(cached.features, read.features, rtol=1e-4, atol=1e-5)
+    np.testing.assert_array_equal(cached.statistics, read.statistics)
 
 
 def test_the_rule_of_a_run_judges_images_as_the_run_itself_did(finished, phantom):  # noqa: F811

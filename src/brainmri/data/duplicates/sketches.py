@@ -8,7 +8,6 @@ image could be drawn from its sketch was not tried: it stays in the run folder a
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import numpy as np
@@ -17,8 +16,6 @@ from tqdm.auto import tqdm
 
 from brainmri.data.dataset import PreparedData
 from brainmri.data.duplicates.similarity import SIGNS, whitened_descriptors
-from brainmri.data.file_digests import content_fingerprint
-from brainmri.data.storage import cache_folder
 from brainmri.data.thumbnails import thumbnail
 from brainmri.errors import reading
 from brainmri.io.read import prepared_image
@@ -29,8 +26,7 @@ BYTES, PARTS = 128, 4
 # in other contrast or of half the side have 0.83 and more; the 1,404 test images of the Kaggle set, none of whose
 # groups is in the training part, have 0.76 at most with its 4,917 training images (docs/LOG.md, 2026-11-29).
 SAME = 0.82
-BLOCK = 256  # images compared at once with all others
-VERSION = 1  # raise it when sketches are made in another way: stored ones are then made anew
+BLOCK = 256  # images at once
 
 
 def sketches_of(data: PreparedData, rows: NDArray[np.int64]) -> NDArray[np.uint8]:
@@ -49,7 +45,11 @@ def sketches_of(data: PreparedData, rows: NDArray[np.int64]) -> NDArray[np.uint8
 
 def sketches(thumbnails: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """The sketches (N, 128) of thumbnails, uint8 (N, 64, 64)."""
-    return np.packbits(whitened_descriptors(thumbnails).reshape(len(thumbnails), -1) > 0, axis=1)
+    found = np.empty((len(thumbnails), BYTES), dtype=np.uint8)
+    for start in range(0, len(thumbnails), BLOCK):
+        part = whitened_descriptors(thumbnails[start : start + BLOCK])
+        found[start : start + BLOCK] = np.packbits(part.reshape(len(part), -1) > 0, axis=1)
+    return found
 
 
 def likeness(some: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.float64]:
@@ -62,18 +62,6 @@ def likeness(some: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.f
             best = np.tensordot(signs, dots, 1).max(axis=1, initial=-8 * BYTES)
             found[start : start + BLOCK] = np.maximum(found[start : start + BLOCK], 0.5 + best / (16 * BYTES))
     return found
-
-
-def training_sketches(data: PreparedData) -> NDArray[np.uint8]:
-    """The sketches of the training images of `data`, made once and kept in the cache."""
-    path = cache_folder() / f"sketches-v{VERSION}" / f"{content_fingerprint(data)}.npy"
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        unfinished = path.with_suffix(f".{os.getpid()}.tmp")  # another run may be at it too
-        with unfinished.open("wb") as file:
-            np.save(file, sketches_of(data, data.rows("train")))
-        unfinished.replace(path)
-    return np.load(path, allow_pickle=False)
 
 
 def read_sketches(folder: Path) -> NDArray[np.uint8] | None:

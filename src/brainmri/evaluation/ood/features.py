@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -11,8 +11,11 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.metrics.baselines import global_statistics
+from brainmri.data.dataset import PreparedData
+from brainmri.data.pixel_cache import image_summaries, pixel_cache
+from brainmri.data.statistics import global_statistics
 from brainmri.models.layers import features_of
+from brainmri.models.numpy_preprocessing import numpy_preprocessing
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -31,7 +34,6 @@ class Seen(NamedTuple):
         return self.features, self.statistics, self.logits.argmax(axis=1)
 
 
-@torch.inference_mode()
 def see(
     images: Iterable[Image.Image],
     model: PreTrainedModel,
@@ -47,12 +49,52 @@ def see(
         model: in evaluation mode. processor: its own image processor.
         layer: the one whose input the features are (`classifier_layer`); with None, D is 0.
     """
+    own = numpy_preprocessing(processor)
+
+    def pixels(batch: list[Image.Image]) -> torch.Tensor:
+        if own:
+            return torch.from_numpy(own(batch))
+        return processor(images=[image.convert("RGB") for image in batch], return_tensors="pt")["pixel_values"]
+
     remaining = iter(images)
+    batches = iter(lambda: list(islice(remaining, batch_size)), [])
+    both = ((pixels(batch), np.stack([global_statistics(image) for image in batch])) for batch in batches)
+    return _passed(both, model, layer)
+
+
+def see_prepared(
+    data: PreparedData,
+    rows: NDArray[np.int64],
+    model: PreTrainedModel,
+    processor: BaseImageProcessor,
+    layer: str | None,
+    *,
+    batch_size: int = 32,
+) -> Seen:
+    """What `see` gives of the images at `rows` of `data`, from the cache of a training: no file is read.
+
+    processor: squashes to a square, as that of every run.
+    """
+    own = numpy_preprocessing(processor)
+    if own is None or own.size[0] != own.size[1]:
+        raise ValueError("the image processor crops, pads or filters, or gives no squares: it is not that of a run")
+    pixels, statistics = pixel_cache(data, own.size[0]), image_summaries(data, own.size[0]).statistics
+    parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
+    return _passed(
+        ((torch.from_numpy(own.normalized(pixels.read(part))), statistics[part]) for part in parts), model, layer
+    )
+
+
+@torch.inference_mode()
+def _passed(
+    batches: Iterator[tuple[torch.Tensor, NDArray[np.float64]]], model: PreTrainedModel, layer: str | None
+) -> Seen:
+    """batches: preprocessed images (B, 3, H, W), and their statistics (B, 7)."""
     parts = []
     with features_of(model, layer) as seen:
-        while batch := list(islice(remaining, batch_size)):
-            inputs = processor(images=[image.convert("RGB") for image in batch], return_tensors="pt")
-            logits = model(**inputs.to(model.device)).logits.double().cpu().numpy()
-            features = seen.pop().cpu().numpy() if layer else np.empty((len(batch), 0), np.float32)
-            parts.append((logits, features, np.stack([global_statistics(image) for image in batch])))
+        for pixels, statistics in batches:
+            inputs = pixels.to(model.device, memory_format=torch.channels_last)
+            logits = model(pixel_values=inputs).logits.double().cpu().numpy()
+            features = seen.pop().cpu().numpy() if layer else np.empty((len(logits), 0), np.float32)
+            parts.append((logits, features, statistics))
     return Seen(*map(np.concatenate, zip(*parts, strict=True)))

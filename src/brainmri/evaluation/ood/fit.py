@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -15,10 +15,9 @@ from PIL import Image
 
 from brainmri.data.dataset import PreparedData
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
-from brainmri.evaluation.ood.features import see
+from brainmri.evaluation.ood.features import see, see_prepared
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 from brainmri.io.decode import upright_8_bit
-from brainmri.io.read import prepared_image
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.models.layers import NoClassifierLayer, classifier_layer
 from brainmri.schemas import OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
@@ -37,13 +36,13 @@ def fit_ood_detector(
 ) -> OODRecord | str:
     """Fit the rule of `model` on the data it was trained on, write `uncertainty.safetensors`, and return its `record`.
 
-    The images are read from their files, as whoever uses the rule will read them. A network without one last layer
-    gets no rule; the reason is returned.
+    The images are those of the training's cache, which are the pixels that whoever uses the rule will see. A network
+    without one last layer gets no rule; the reason is returned.
     """
     started = time.perf_counter()
     model.eval()
     rows = {split: some_rows(data, split) for split in MOST}
-    example = processor(images=next(images(data, rows["train"])).convert("RGB"), return_tensors="pt")
+    example = processor(images=[Image.new("RGB", (64, 64))], return_tensors="pt")
     try:
         layer = classifier_layer(model, example["pixel_values"].to(model.device))
     except NoClassifierLayer as reason:
@@ -53,7 +52,7 @@ def fit_ood_detector(
         "other kinds (--ood false leaves it out)",
         len(rows["train"]),
     )
-    seen = {split: see(images(data, chosen), model, processor, layer) for split, chosen in rows.items()}
+    seen = {split: see_prepared(data, chosen, model, processor, layer) for split, chosen in rows.items()}
     rule = OODDetector.fit(
         layer,
         len(data.classes),
@@ -93,12 +92,6 @@ def some_rows(data: PreparedData, split: str) -> NDArray[np.int64]:
     if len(rows) <= MOST[split]:
         return rows
     return np.sort(np.random.default_rng(0).permutation(rows)[: MOST[split]])
-
-
-def images(data: PreparedData, rows: NDArray[np.int64]) -> Iterator[Image.Image]:
-    """The images at `rows`, one after the other."""
-    for name in data.index["file_name"].iloc[rows]:
-        yield prepared_image(data.root / name)
 
 
 def ood_record(
