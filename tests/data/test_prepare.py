@@ -70,7 +70,7 @@ def test_command_line(tmp_path, out):
     info = data.info.as_json()
     assert set(info) == {
         *("schema_version", "name", "fingerprint", "layout", "simulated", "origin", "classes", "split", "split_seed"),
-        *("holdout", "val", "test", "counts"),
+        *("test_fold", "holdout", "val", "test", "counts"),
         *("groups", "largest_group", "distinct_images", "contradictory_images", "groups_across_splits", "leaky"),
         *("rejected", "outlined", "known_as", "settings"),
     }

@@ -2,7 +2,8 @@
 
 import logging
 from collections.abc import Iterator
-from importlib import resources
+from dataclasses import replace
+from importlib import metadata
 from pathlib import Path
 
 import pytest
@@ -15,14 +16,8 @@ from brainmri.models import weights
 from brainmri.models.build import build_model
 from brainmri.models.introspect import resolve
 from brainmri.models.layers import bare_network
-from brainmri.models.weights import (
-    PACKAGED_WEIGHTS,
-    PINNED,
-    WeightsError,
-    imagenet_repository,
-    in_timm_names,
-    read_packaged,
-)
+from brainmri.models.packaged_weights import PACKAGED_WEIGHTS, in_timm_names, read_packaged
+from brainmri.models.weights import PINNED, WeightsError, imagenet_repository
 from brainmri.recipe import recipe_names
 
 from ..hub.conftest import FILE
@@ -37,7 +32,7 @@ TINY = resolve("timm:test_resnet", overrides=["input.size=64"])
 def file() -> dict[str, torch.Tensor]:
     """The package's tensors as its file has them."""
     package = PACKAGED_WEIGHTS[LITE0]
-    path = resources.files(package.module) / package.file
+    path = metadata.distribution(package.distribution).locate_file(package.file)
     return torch.load(Path(str(path)), weights_only=True, map_location="cpu")
 
 
@@ -83,9 +78,7 @@ def test_a_file_of_other_names_or_shapes_is_refused_by_name(file: dict[str, torc
 
 
 def test_a_changed_package_ends_the_run_before_it_is_read(monkeypatch: pytest.MonkeyPatch) -> None:
-    known = PACKAGED_WEIGHTS[LITE0]
-    other = weights.Package(known.distribution, known.module, known.file, "0" * 64)
-    monkeypatch.setitem(PACKAGED_WEIGHTS, LITE0, other)
+    monkeypatch.setitem(PACKAGED_WEIGHTS, LITE0, replace(PACKAGED_WEIGHTS[LITE0], sha256="0" * 64))
     monkeypatch.setattr(torch, "load", lambda *_, **__: pytest.fail("the file was read"))
     with pytest.raises(ValueError, match="holds other weights than those that are known"):
         read_packaged(LITE0)
@@ -98,7 +91,7 @@ def test_without_the_package_the_hub_is_asked(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr("huggingface_hub.constants.HF_HUB_OFFLINE", True)
-    absent = weights.Package("no-such-package", "no_such_package", "x", "0" * 64)
+    absent = replace(PACKAGED_WEIGHTS[LITE0], distribution="no-such-package")
     monkeypatch.setitem(PACKAGED_WEIGHTS, LITE0, absent)
     with caplog.at_level(logging.WARNING):
         assert build_model(resolve("efficientnet_lite0"), FOUR, "auto")[1] == "random"

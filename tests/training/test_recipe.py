@@ -29,7 +29,7 @@ SYSTEMS = {  # of the four sources
     "D": ["cnn_4x4", "cnn_4to16", "cnn_4to32", "cnn_32to256"],
 }
 OURS = ["efficientnet_lite0", "efficientnet_lite0_frozen", "efficientnet_lite0_quick", "efficientnet_lite0_record"]
-OURS += ["hybrid_cnn_vit"]
+OURS += ["efficientnet_lite1", "efficientnet_lite2", "hybrid_cnn_vit", "vgg16", "vgg16_frozen"]
 SPLITS = {"A": "oversample_then_split", "B": "source", "C": "npz", "D": "source_halved"}
 
 

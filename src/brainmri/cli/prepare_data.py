@@ -3,6 +3,7 @@
     brainmri prepare_data SOURCE OUT
     brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor --origin kaggle-nickparvar
     brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
+    brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor-patients --split patients --test_fold 1
     brainmri prepare_data slices data/slices --groups patients.csv
     brainmri prepare_data slices data/without-oslo --sites hospitals.csv --holdout site=oslo
     brainmri prepare_data dicom data/scans --slices every:4 --labels labels.csv --id_key secret.txt
@@ -35,6 +36,13 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--layout", choices=LAYOUTS, help="layout of SOURCE (default: found out)")
     parser.add_argument("--split", choices=list(SCHEMES), default="grouped", help="how to split (default: grouped)")
+    parser.add_argument(
+        "--test_fold",
+        "--test-fold",
+        type=int,
+        metavar="N",
+        help="of --split patients, the fold that tests, 1 to 5; the next one validates (default: 1)",
+    )
     parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file_name,group_id of known patients")
     parser.add_argument("--sites", type=Path, metavar="FILE", help="CSV file_name,site: where each image comes from")
     parser.add_argument(

@@ -10,6 +10,7 @@ SITES = ("institution", "scanner", "none")  # what of a DICOM header becomes the
 # What each scheme does, in the words of the data card.
 SCHEMES: Mapping[str, str] = {
     "grouped": "by group, stratified by class: no group stands in two splits",
+    "patients": "by the patient-wise folds that come with the package: one fold tests, the next one validates",
     "source": "the source's own test split; validation is a part of its training split, by group",
     "source_halved": "the source's training split; its test split halved into validation and test, stratified by class",
     "oversample_then_split": "every class drawn with replacement up to the largest, then split, stratified by class",

@@ -150,7 +150,7 @@ def data_card(info: DatasetInfo, rejected: pd.DataFrame) -> str:
         f"MRI slices for image classification, prepared by `brainmri` from a source of the layout `{info.layout}`. "
         f"{origin_statement(info)}",
         table,
-        f"Split `{info.split}` (seed {info.split_seed}): {SCHEMES[info.split]}. "
+        f"Split `{info.split}` ({drawn_by(info)}): {SCHEMES[info.split]}. "
         + (f"All images with `{info.holdout}` are in test. " if info.holdout else "")
         + f"{split_statement(info)} "
         "A group holds the images of one patient, as far as given patient ids and the likeness of the images tell.",
@@ -183,6 +183,10 @@ def scan_notes(settings: ScanSettings | None) -> list[str]:
             "(burnt-in annotations, screenshots or ultrasound): look at them before anybody else does."
         )
     return notes
+
+
+def drawn_by(info: DatasetInfo) -> str:
+    return f"seed {info.split_seed}" if info.test_fold is None else f"fold {info.test_fold} tests"
 
 
 def _scans_statement(info: DatasetInfo) -> str:

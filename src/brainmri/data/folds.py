@@ -8,8 +8,10 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.dataset import PreparedData, derived_fingerprint, split_counts
+from brainmri.data.patient_folds import FOLDS, patient_folds
 from brainmri.data.splits import dealt_by_group, part_by_group
 
+PATIENT_FOLDS = f"patients, {FOLDS} folds"
 VALIDATION = 0.1  # of all images, out of the folds that train
 LEFT_OUT = "left out"  # in the place of a split: images that a fold neither trains on nor tests
 
@@ -19,10 +21,12 @@ class Folds:
     """Attributes:
     numbers: the fold that tests each image, int64 (N,), 0..K-1.
     sites: the site that each fold tests; none where the folds are of groups.
+    patients: whether they are the patient-wise folds that come with the package.
     """
 
     numbers: np.ndarray
     sites: tuple[str, ...] = ()
+    patients: bool = False
 
     def __len__(self) -> int:
         return int(self.numbers.max()) + 1
@@ -30,7 +34,9 @@ class Folds:
     @property
     def title(self) -> str:
         """What stands in the place of the split's name."""
-        return f"{len(self)} sites, one left out at a time" if self.sites else f"{len(self)} folds"
+        if self.sites:
+            return f"{len(self)} sites, one left out at a time"
+        return PATIENT_FOLDS if self.patients else f"{len(self)} folds"
 
     def name(self, fold: int) -> str:
         """For the log: "Fold 2 of 5"."""
@@ -46,15 +52,18 @@ def folds_of(data: PreparedData, asked: int | str) -> Folds:
     """The folds of a cross-validation, the same at each call.
 
     asked: a number of folds of about equal size and class mix, to which the split seed of the data deals the groups; or
-    "sites", for a fold of each site.
+    "sites", for a fold of each site; or "patients", for the folds of `brainmri.data.patient_folds`.
 
     Raises:
-        ValueError: if files stand in the data more than once, or a fold would leave a class with too few groups to
-            train on, to choose by and, in folds of groups, to test; the message has the numbers.
+        ValueError: if files stand in the data more than once, their patients are not known, or a fold would leave a
+            class with too few groups to train on, to choose by and, in folds of groups, to test; the message has the
+            numbers.
     """
     index = data.index
     if index["source"].duplicated().any():
         raise ValueError(f"--folds: the split {data.info.split!r} repeats files; prepare the data with another one")
+    if asked == "patients":
+        return _by_patient(data)
     if isinstance(asked, str):
         return _by_site(index)
     if asked < 2:
@@ -69,6 +78,15 @@ def folds_of(data: PreparedData, asked: int | str) -> Folds:
             f"give {most}, or add images of other patients"
         )
     return Folds(dealt_by_group(index, asked, data.info.split_seed))
+
+
+def _by_patient(data: PreparedData) -> Folds:
+    if data.info.split != "patients":
+        raise ValueError(
+            f"--folds patients: the data were prepared with --split {data.info.split}, whose groups cross the folds of "
+            "patients: prepare the source again with --split patients"
+        )
+    return Folds(patient_folds(data.index["source"], "--folds patients").to_numpy() - 1, patients=True)
 
 
 def _by_site(index: pd.DataFrame) -> Folds:
@@ -104,12 +122,17 @@ def _split(index: pd.DataFrame, folds: Folds, fold: int) -> pd.Series:
 def with_fold(data: PreparedData, folds: Folds, fold: int) -> PreparedData:
     """`data` with that fold as test, a tenth of all images as validation, by group, and the rest as train.
 
+    Of patient-wise folds the next one validates, as in the split `patients`.
+
     Images of another site whose group (patient) has images in this fold are `LEFT_OUT`.
     """
     split = _split(data.index, folds, fold)
-    rest = data.index[split == "train"]
-    validation = part_by_group(rest, VALIDATION / (1 - (split != "train").mean()), data.info.split_seed)
-    split[validation.index[validation]] = "validation"
+    if folds.patients:
+        split[folds.numbers == (fold + 1) % len(folds)] = "validation"
+    else:
+        rest = data.index[split == "train"]
+        validation = part_by_group(rest, VALIDATION / (1 - (split != "train").mean()), data.info.split_seed)
+        split[validation.index[validation]] = "validation"
     index = data.index.assign(split=split)
     info = {
         "split": folds.title,
@@ -119,5 +142,6 @@ def with_fold(data: PreparedData, folds: Folds, fold: int) -> PreparedData:
         "counts": split_counts(index),
         "groups_across_splits": 0,
         "leaky": False,
+        "test_fold": fold + 1 if folds.patients else None,
     }
     return replace(data, index=index, info=data.info.model_copy(update=info))

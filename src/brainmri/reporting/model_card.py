@@ -202,13 +202,14 @@ def known_licence(weights: str) -> str | None:
 
     Random weights are our own, those of a package are known by their content; of any other the user knows.
     """
-    from brainmri.models.weights import PACKAGED_WEIGHTS
+    from brainmri.models.packaged_weights import PACKAGED_WEIGHTS
 
     if weights == "random":
         return OUR_LICENCE
     digest = DIGEST.search(weights)
-    packaged = {package.sha256[:16] for package in PACKAGED_WEIGHTS.values()}
-    return OUR_LICENCE if digest and digest[1] in packaged else None
+    packaged = {package.sha256[:16]: package.licence for package in PACKAGED_WEIGHTS.values()}
+    licence = packaged.get(digest[1]) if digest else None
+    return OUR_LICENCE if licence == "apache-2.0" else licence
 
 
 def citations(data: DataSummary) -> tuple[str, ...]:

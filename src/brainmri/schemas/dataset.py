@@ -16,7 +16,7 @@ class DataSummary(Record):
         layout: of the source, one of `brainmri.data.constants.LAYOUTS`.
         simulated: whether all images are simulated (the phantom set).
         origin: where the images come from, one of `brainmri.data.provenance.ORIGINS`; None where nobody said it.
-        split: how images were dealt to the splits ("grouped", "source", "5 folds", ...).
+        split: how images were dealt to the splits ("grouped", "patients", "source", "5 folds", ...).
         leaky: whether images of one group stand in more than one split.
         classes: the label names, in the order of their numbers.
         counts: images of each split and label.
@@ -96,6 +96,7 @@ class DatasetInfo(DataSummary):
 
     Attributes:
         split_seed: by which the splits were drawn.
+        test_fold: the patient-wise fold (1..5) that tests; None for other splits.
         holdout: "site=NAME" where a site was held out for the test split.
         val, test: shares (0..1) asked for; None where the scheme has its own.
         largest_group: images of the largest group.
@@ -110,6 +111,7 @@ class DatasetInfo(DataSummary):
 
     schema_version: Literal[2] = 2
     split_seed: int
+    test_fold: int | None = None
     holdout: str | None
     val: float | None
     test: float | None

@@ -16,7 +16,7 @@ class RunSettings(Record):
     """What the command line and the recipe say, before any data are read.
 
     Attributes:
-        folds: their number, or "sites"; None for a run of one split.
+        folds: their number, "sites" or "patients"; None for a run of one split.
         weights: as they were asked for.
         recipe: resolved, after every change.
         arguments: of each stage, the TrainingArguments that must agree, and `global_batch`.

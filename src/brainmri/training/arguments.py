@@ -62,9 +62,10 @@ class RunArguments:
         default=None,
         metadata={
             "help": "cross-validation by group: that many runs, each tested on other images, pooled in the end; sites: "
-            "a run for each site, which is left out of its training and tested",
+            "a run for each site, which is left out of its training and tested; patients: the five patient-wise folds "
+            "(of data prepared with --split patients)",
             "type": lambda text: _folds(text),
-            "metavar": "K|sites",
+            "metavar": "K|sites|patients",
         },
     )
     class_balance: Literal["oversample", "weights", "none"] | None = field(
@@ -217,11 +218,11 @@ def spellings(name: str) -> list[str]:
 
 
 def _folds(text: str) -> int | str:
-    if text == "sites":
-        return "sites"
+    if text in ("sites", "patients"):
+        return text
     if text.lstrip("-").isdigit():
         return int(text)
-    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor sites")
+    raise argparse.ArgumentTypeError(f"{text!r} is neither a number nor sites nor patients")
 
 
 def _truth(text: str) -> bool:
