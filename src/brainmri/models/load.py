@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils import logging
 
-from brainmri.errors import out_of_memory
+from brainmri.errors import out_of_memory, wrong_revision
 from brainmri.models.build import OWN_NETWORKS
 from brainmri.models.layers import bare_network
 from brainmri.schemas import json_text, read_json
@@ -48,7 +48,8 @@ def load_classifier(place: str, revision: str | None = None, *, trust_remote_cod
     except CANNOT_BE_USED as error:
         if out_of_memory(error):
             raise
-        raise ValueError(f"{place}: no image classifier that can be loaded ({_reason(error)})") from error
+        reason = wrong_revision(place, revision) or _reason(error)
+        raise ValueError(f"{place}: no image classifier that can be loaded ({reason})") from error
     finally:
         logging.set_verbosity(before)
         if bar:
