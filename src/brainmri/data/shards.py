@@ -130,19 +130,16 @@ def open_shards(data_dir: str) -> Shards:
 
 def _on_the_hub(data_dir: str) -> tuple[str, list[str], str]:
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     repo, _, revision = data_dir.removeprefix(HUB).rstrip("/").partition("@")
     try:
         found = HfApi().dataset_info(repo, revision=revision or None)
         names = [one.rfilename for one in found.siblings or []]
         file = hf_hub_download(repo, "dataset.json", repo_type="dataset", revision=found.sha)
-    except (RepositoryNotFoundError, RevisionNotFoundError, EntryNotFoundError, HFValidationError) as error:
+    except (HfHubHTTPError, EntryNotFoundError, HFValidationError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code not in (401, 404):
+            raise
         if wrong := wrong_revision(repo, revision, "dataset"):
             raise ValueError(f"--data_dir {data_dir}: {wrong}") from error
         if isinstance(error, EntryNotFoundError):

@@ -10,7 +10,7 @@ import logging
 import os
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,6 +26,8 @@ from brainmri.hub.place import (
     keys,
     make_place,
 )
+from brainmri.hub.shown_models import ShownModel, look_up, preloaded
+from brainmri.hub.space_repository import pin_models
 from brainmri.hub.tags import same_commit, tag_commit, version_tag
 
 if TYPE_CHECKING:
@@ -39,18 +41,22 @@ class Outcome:
     """What an upload did.
 
     Attributes:
+        repo_id: OWNER/NAME. url: of its page.
         commit: the head afterwards (None: the server does not tell).
         changed: whether a commit was made; without one the repository held the tree already.
         branch: where that is, if not the main one.
         made_public: whether the repository was private before.
+        private_models: those of a Space that it can read only with a secret.
     """
 
+    repo_id: str
     url: str
     commit: str | None
     changed: bool
     pull_request: str | None = None
     branch: str | None = None
     made_public: bool = False
+    private_models: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
@@ -160,7 +166,9 @@ def upload(
             raise
         if not create_pr and done.oid:
             tag_commit(api, publication, done.oid, version, message)
-    return Outcome(_url(api, publication), done.oid, changed, done.pr_url, revision, place.made_public)
+    return Outcome(
+        publication.repo_id, _url(api, publication), done.oid, changed, done.pr_url, revision, place.made_public
+    )
 
 
 def _commit(api: HfApi, publication: Publication, revision: str | None, create_pr: bool) -> tuple[CommitInfo, bool]:
@@ -248,14 +256,25 @@ def find_owner(api: HfApi, repo: str | None) -> str:
 def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator[Outcome]:
     """Ask the Hub about all the trees, which were checked here, then upload one after the other. how: see `upload`.
 
+    The models of a Space are pinned to what the Hub has when its turn comes, so that a Space comes after its models.
+
     Raises:
         PublishError: if the Hub refuses any of them before anything is sent, or later.
     """
     for publication in publications:
         check_on_hub(api, publication, create_pr=bool(how.get("create_pr")))
     message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"
+    uploaded: dict[str, ShownModel] = {}
     for publication in publications:
-        yield upload(api, publication, version=version_tag(), message=message, **how)
+        shown = [uploaded.get(place) or look_up(api, place) for place in publication.models]
+        if shown:
+            pin_models(publication, shown)
+        outcome = upload(api, publication, version=version_tag(), message=message, **how)
+        if publication.repo_type == "model":
+            private = not how.get("public") and api.repo_info(publication.repo_id).private is not False
+            files = () if private else preloaded(publication.files)
+            uploaded[publication.repo_id] = ShownModel(publication.repo_id, outcome.commit, files, private)
+        yield replace(outcome, private_models=tuple(model.repo_id for model in shown if model.private))
 
 
 logger = logging.getLogger(__name__)
