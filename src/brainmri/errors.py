@@ -228,6 +228,36 @@ def did_you_mean(names: list[str]) -> str:
     return f": did you mean {' or '.join(names)}?" if names else ""
 
 
+def wrong_revision(repository: str, revision: str | None, kind: str = "model") -> str | None:
+    """The sentence that a repository on the Hub has no such revision; None where it has, or nobody can be asked.
+
+    Some servers of the Hub's protocol answer a wrong revision as they answer a missing file, so that the error alone
+    does not tell which it is.
+
+    Args:
+        kind: "model" or "dataset".
+    """
+    if not revision:
+        return None
+    from huggingface_hub import HfApi
+    from huggingface_hub.errors import HfHubHTTPError, HTTPError
+
+    api = HfApi()
+    try:
+        refs = api.list_repo_refs(repository, repo_type=kind)
+        names = [ref.name for ref in (*refs.branches, *refs.tags)]
+        if revision not in names:
+            api.repo_info(repository, repo_type=kind, revision=revision)
+    except HfHubHTTPError as error:
+        if error.response.status_code != 404 or "/revision/" not in str(error.response.request.url):
+            return None
+        some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
+        return f"{repository} has no revision {revision} (it has {some or 'none'}){did_you_mean(near(revision, names))}"
+    except (HTTPError, OSError, ValueError):
+        pass
+    return None
+
+
 def paths_like(place: Path) -> list[Path]:
     """Up to three files or folders whose names are like those of `place`, part by part."""
     if place.parent == place:

@@ -32,6 +32,13 @@ HABITS = {
     "no collections": "404",
     "no error codes": "neither X-Error-Code nor X-Error-Message",
     "no settings": "501",
+    # Those of KohakuHub, which keeps its commits in LakeFS and its record of the files in a database:
+    "conflicts are failures": "the 409 of a tag or branch that exists comes inside a 500",
+    "long commit ids": "64 digits, of which info without a revision tells 40",
+    "no revision errors": "a wrong revision is answered as a missing file is",
+    "not implemented": "501 for discussions, collections and what is of a running Space; create_pr is ignored",
+    "skips files": "a commit leaves out what a commit of any branch had last, and says nothing",
+    "visibility ignored": "a new repository is public, whatever was asked for",
 }
 
 
@@ -68,17 +75,19 @@ class Repo:
     titles: dict[str, str] = field(default_factory=dict)
     branches: dict[str, str] = field(default_factory=dict)
     tags: dict[str, str] = field(default_factory=dict)
+    digits: int = 40  # of a commit
+    secrets: dict[str, str] = field(default_factory=dict)  # of a Space
+    recorded: dict[str, str] = field(default_factory=dict)  # the blob that was committed last under each path
 
     def commit(self, branch: str, files: dict[str, Blob], title: str) -> str:
         text = f"{len(self.commits)} {self.id} {title} {sorted((p, b.git) for p, b in files.items())}"
-        oid = hashlib.sha1(text.encode()).hexdigest()
+        oid = hashlib.sha256(text.encode()).hexdigest()[: self.digits]
         self.commits[oid], self.titles[oid], self.branches[branch] = files, title, oid
         return oid
 
     def resolve(self, revision: str) -> str | None:
-        return (
-            self.branches.get(revision) or self.tags.get(revision) or (revision if revision in self.commits else None)
-        )
+        of_start = (oid for oid in self.commits if len(revision) >= 40 and oid.startswith(revision))
+        return self.branches.get(revision) or self.tags.get(revision) or next(of_start, None)
 
 
 class Refused(Exception):  # noqa: N818 - the name of a status, not of a bug
@@ -222,7 +231,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _commit_of(self, repo: Repo, revision: str) -> str:
         if (oid := repo.resolve(revision)) is None:
-            raise Refused(404, f"Invalid rev id: {revision}", "RevisionNotFound")
+            unnamed = "no revision errors" in self.server_hub.habits
+            raise Refused(404, f"Invalid rev id: {revision}", "EntryNotFound" if unnamed else "RevisionNotFound")
         return oid
 
     # ------------------------------------------------------------------ the routes
@@ -238,6 +248,10 @@ class _Handler(BaseHTTPRequestHandler):
                 if self._account() is None:
                     raise Refused(401, "Invalid username or password.")
                 self._validate()
+            case _, ["api", "collections", *_] | ["api", _, _, _, "discussions" | "secrets" | "runtime", *_] if (
+                "not implemented" in self.server_hub.habits
+            ):
+                raise Refused(501, "not implemented here", "NotImplemented")
             case _, ["api", "collections", *rest]:
                 self._collections(rest)
             case _, ["api", kind, owner, name, *rest] if kind in TYPES:
@@ -263,7 +277,7 @@ class _Handler(BaseHTTPRequestHandler):
             self._may_write(repo.id.split("/")[0])
         match self.command, rest:
             case "GET", []:
-                self._info(repo, "main")
+                self._info(repo, "main", digits=40)
             case "GET", ["revision", revision]:
                 self._info(repo, revision)
             case "GET", ["tree", revision, *path]:
@@ -292,6 +306,11 @@ class _Handler(BaseHTTPRequestHandler):
                 self._ref(repo, what, name)
             case "PUT", ["settings"]:
                 self._settings(repo)
+            case "GET", ["discussions"] if "no pull requests" not in self.server_hub.habits:
+                self._send(200, {"discussions": [], "count": 0, "start": 0})
+            case "POST", ["secrets"] if repo.type == "space":
+                repo.secrets[self.body["key"]] = self.body["value"]
+                self._send(200, {})
             case "POST", ["preupload", revision]:
                 self._preupload(repo, revision)
             case "POST", ["commit", revision]:
@@ -323,7 +342,9 @@ class _Handler(BaseHTTPRequestHandler):
             return self._send(409, {"error": "You already created this repo", "url": url})
         if kind == "space" and not self.body.get("sdk"):
             raise Refused(400, "a Space needs an sdk")
-        repo = Repo(kind, name, self.body.get("visibility") == "private", self.body.get("sdk"))
+        habits = self.server_hub.habits
+        private = self.body.get("visibility") == "private" and "visibility ignored" not in habits
+        repo = Repo(kind, name, private, self.body.get("sdk"), digits=64 if "long commit ids" in habits else 40)
         repo.commit("main", {".gitattributes": Blob(b"*.safetensors filter=lfs\n", lfs=False)}, "initial commit")
         self.server_hub.repos[kind, name] = repo
         return self._send(200, {"url": url})
@@ -353,18 +374,20 @@ class _Handler(BaseHTTPRequestHandler):
         # tag/REVISION {tag}; branch/NAME {startingPoint}
         new, start = (self.body["tag"], name) if what == "tag" else (name, self.body.get("startingPoint", "main"))
         if new in refs:
+            if "conflicts are failures" in self.server_hub.habits:
+                raise Refused(500, f"Failed to create {what}: 409 conflict, it exists already", "ServerError")
             raise Refused(409, "Reference exists already")
         refs[new] = self._commit_of(repo, start)
         return self._send(200, {})
 
-    def _info(self, repo: Repo, revision: str) -> None:
+    def _info(self, repo: Repo, revision: str, digits: int = 64) -> None:
         oid = self._commit_of(repo, revision)
         files = repo.commits[oid]
         metadata = _front_matter(files["README.md"].content.decode()) if "README.md" in files else {}
         info = {
             "_id": "0",
             "id": repo.id,
-            "sha": oid,
+            "sha": oid[:digits],
             "private": repo.private,
             "siblings": [{"rfilename": path} for path in files],
             "cardData": metadata,
@@ -512,6 +535,8 @@ class _Handler(BaseHTTPRequestHandler):
         files, title = dict(repo.commits[parent]), ""
         for line in lines:
             value = line["value"]
+            if "skips files" in self.server_hub.habits and self._skipped(repo, line):
+                continue
             if line["key"] == "header":
                 title = value["summary"]
                 if value.get("parentCommit") not in (None, parent):
@@ -532,12 +557,25 @@ class _Handler(BaseHTTPRequestHandler):
         prefix = "" if repo.type == "model" else f"{repo.type}s/"
         base = "" if "relative urls" in self.server_hub.habits else self.server_hub.url
         branch, request = revision, {}
-        if self.query.get("create_pr") and "no pull requests" not in self.server_hub.habits:
+        if "not implemented" in self.server_hub.habits:
+            request = {"pullRequestUrl": None}
+        elif self.query.get("create_pr") and "no pull requests" not in self.server_hub.habits:
             number = 1 + sum(name.startswith("refs/pr/") for name in repo.branches)
             branch = f"refs/pr/{number}"
             request = {"pullRequestUrl": f"{self.server_hub.url}/{prefix}{repo.id}/discussions/{number}"}
         oid = repo.commit(branch, files, title)
         self._send(200, {"commitUrl": f"{base}/{prefix}{repo.id}/commit/{oid}", "commitOid": oid, **request})
+
+    def _skipped(self, repo: Repo, line: dict[str, Any]) -> bool:
+        """Whether the record says, of whatever branch, that the file is there as it comes; and the record of it."""
+        value = line["value"]
+        if line["key"] == "deletedFile":
+            repo.recorded.pop(value["path"], None)
+        if line["key"] not in ("file", "lfsFile"):
+            return False
+        blob = value.get("oid") or Blob(base64.b64decode(value["content"]), lfs=False).git
+        before, repo.recorded[value["path"]] = repo.recorded.get(value["path"]), blob
+        return before == blob
 
     # ------------------------------------------------------------------ collections
     def _collections(self, rest: list[str]) -> None:

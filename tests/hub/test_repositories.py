@@ -90,6 +90,22 @@ def test_a_licence_goes_by_the_content_of_the_weights_and_not_by_a_name() -> Non
     assert [known_licence(weights) for weights in theirs] == [None] * 4
 
 
+def test_seeds_of_one_recipe_are_one_model_with_their_figures(copied: Path, tmp_path: Path) -> None:
+    other = Path(shutil.copytree(copied, tmp_path / "runs" / "other"))
+    change(other, seed=7, test__accuracy=0.5)
+    flags = ["--skip", "dataset", "space", "metric", "--repo", "anna/", "--dry-run", tmp_path / "tree"]
+    done = run_here("publish.py", "all", tmp_path / "runs", *flags)
+    assert done.returncode == 0, done.stderr
+    (model,) = (tmp_path / "tree" / "models").iterdir()
+    seed = json.loads((copied / "result.json").read_text())["seed"]
+    assert json.loads((model / "result.json").read_text())["seed"] == min(seed, 7)
+    card = (model / "README.md").read_text()
+    assert "The same recipe was trained with 2 seeds" in card
+    assert "| 7" in card and "| 50.0 % [" in card
+    runs = pd.read_parquet(next((tmp_path / "tree" / "datasets").iterdir()) / "data" / "runs.parquet")
+    assert sorted(runs["seed"]) == sorted([seed, 7])
+
+
 def test_what_is_no_finished_network_is_refused(copied: Path, tmp_path: Path) -> None:
     (copied / "model.safetensors").unlink()
     with pytest.raises(PublishError, match=r"lacks model\.safetensors, so there is no model to publish"):

@@ -305,16 +305,15 @@ def test_the_metric_loads_by_its_name(published: Published, tmp_path: Path) -> N
 def test_the_space_has_all_that_it_starts_with(published: Published, tmp_path: Path) -> None:
     files = published.hub.files("space", DEMO)
     front = yaml.safe_load(files["README.md"].decode().split("---")[1])
-    assert (front["sdk"], front["app_file"], front["models"], front["datasets"]) == (
-        "gradio",
-        "app.py",
-        [CNN, TIMM],
-        [DATA],
-    )
+    measured = {place: json.loads((run / "result.json").read_text())["test"] for place, run in published.runs.items()}
+    best_first = sorted(published.runs, key=lambda place: measured[place]["accuracy"], reverse=True)
+    assert (front["sdk"], front["app_file"], front["datasets"]) == ("gradio", "app.py", [DATA])
+    assert front["models"] == best_first
     assert {"title", "emoji", "colorFrom", "colorTo", "sdk_version", "license", "python_version"} <= front.keys()
     for line, place in zip(front["preload_from_hub"], front["models"], strict=True):
-        name, preloaded = line.split(" ")
-        assert name == place
+        name, preloaded, revision = line.split(" ")
+        assert (name, revision) == (place, published.hub.repos["model", place].branches["main"])
+        assert f"{name} {revision}\n" in files["model_revisions.txt"].decode()
         assert set(preloaded.split(",")) <= published.hub.files("model", place).keys()
     assert {"app.py", "requirements.txt", "results/comparison.csv", "CITATION.cff"} <= files.keys()
     with served_space(published, tmp_path) as url:  # from these files alone, and the models of the Hub

@@ -59,6 +59,7 @@ def test_what_changed_goes_up_alone_and_gets_a_tag_of_its_own(hub: LoopbackHub, 
     )
     again = publish(hub, "metric")
     assert f"uploaded, now at {hub.repos[SPACE].branches['main']}" in again.stdout
+    assert "public" not in again.stdout.splitlines()[-1]
     assert hub.commits == [METRIC, ["app.py"], ["app.py"]]
     tags = hub.repos[SPACE].tags
     assert first.items() < tags.items()
@@ -72,7 +73,7 @@ def test_public_when_asked_and_made_public_later(hub: LoopbackHub, publish: Run)
     assert not hub.repos["space", "lab/one"].private
     publish(hub, "metric")
     assert hub.repos[SPACE].private
-    publish(hub, "metric", "--public")
+    assert "the repository was private, and is public now" in publish(hub, "metric", "--public").stdout
     assert not hub.repos[SPACE].private
     publish(hub, "metric")  # what others pull already is not taken from them
     assert not hub.repos[SPACE].private
@@ -83,6 +84,8 @@ def test_a_branch_or_a_pull_request_leaves_main_alone(hub: LoopbackHub, publish:
     assert f"{hub.url}/spaces/anna/grouped_accuracy/discussions/1" in proposed.stdout
     on_branch = publish(hub, "metric", "--revision", "next")
     assert on_branch.returncode == 0, on_branch.stderr
+    assert f"uploaded to branch next, now at {hub.repos[SPACE].branches['next']}" in on_branch.stdout
+    assert "nothing new, branch next is at" in publish(hub, "metric", "--revision", "next").stdout
     assert sorted(hub.files(*SPACE)) == [".gitattributes"]
     for revision in ("refs/pr/1", "next"):
         assert sorted(hub.files(*SPACE, revision)) == [".gitattributes", *METRIC]
@@ -95,10 +98,57 @@ def test_servers_of_other_habits(make_hub: MakeHub, publish: Run, habit: str) ->
     first = publish(hub, "metric")
     assert first.returncode == 0, first.stderr
     assert sorted(hub.files(*SPACE)) == [".gitattributes", *METRIC]
-    before = list(commits(hub))
-    again = publish(hub, "metric", *(["--create-pr"] if habit == "no pull requests" else []))
+    assert hub.repos[SPACE].private
+    before, tags = list(commits(hub)), dict(hub.repos[SPACE].tags)
+    again = publish(hub, "metric")
     assert again.returncode == 0, again.stderr
+    assert "nothing new" in again.stdout
     assert commits(hub) == before
+    assert hub.repos[SPACE].tags == tags
+
+
+KOHAKU = ("conflicts are failures", "long commit ids", "no revision errors", "not implemented", "visibility ignored")
+
+
+def test_a_second_publication_of_changes_goes_on_where_a_conflict_is_a_failure(make_hub: MakeHub, publish: Run) -> None:
+    hub = make_hub(*KOHAKU)
+    assert publish(hub, "metric", "--revision", "next").returncode == 0
+    HfApi(endpoint=hub.url, token="hf_anna").upload_file(
+        path_or_fileobj=b"old", path_in_repo="app.py", repo_id=SPACE[1], repo_type="space", revision="next"
+    )
+    again = publish(hub, "metric", "--revision", "next")
+    assert again.returncode == 0, again.stderr
+    assert "uploaded to branch next" in again.stdout
+    first, second = sorted(hub.repos[SPACE].tags)
+    assert second == f"{first}.2"
+    assert hub.repos[SPACE].tags[second] == hub.repos[SPACE].branches["next"]
+    assert len(hub.repos[SPACE].tags[second]) == 64
+
+
+def test_files_that_a_server_leaves_out_of_a_commit_are_noticed(make_hub: MakeHub, publish: Run) -> None:
+    hub = make_hub("skips files")
+    assert publish(hub, "metric").returncode == 0
+    HfApi(endpoint=hub.url, token="hf_anna").create_branch(
+        SPACE[1], repo_type="space", branch="next", revision=next(iter(hub.repos[SPACE].commits))
+    )
+    message = failed(publish, hub, "metric", "--revision", "next")
+    assert "5 of its 5 files are not there as they were sent (README.md, app.py, bootstrap.py, ...)" in message
+    assert "publish to main, or under another --repo" in message
+    assert "next" not in hub.repos[SPACE].tags
+
+
+def test_a_server_that_makes_everything_public_gets_nothing_private(make_hub: MakeHub, publish: Run) -> None:
+    hub = make_hub("visibility ignored", "no settings")
+    message = failed(publish, hub)
+    assert "this server makes new repositories public, and space anna/grouped_accuracy was to be private" in message
+    assert not hub.repos and not commits(hub)
+    assert publish(hub, "metric", "--public").returncode == 0
+
+
+def test_a_repository_that_stays_private_is_not_called_public(make_hub: MakeHub, publish: Run) -> None:
+    hub = make_hub("no settings")
+    publish(hub, "metric")
+    assert "this server does not do that" in failed(publish, hub, "metric", "--public")
 
 
 def failed(publish: Run, hub: LoopbackHub, *arguments: str, **how: str | None) -> str:
@@ -114,9 +164,17 @@ def only_line(done: subprocess.CompletedProcess[str]) -> str:
     return lines[0]
 
 
-def test_a_server_without_pull_requests_is_told(make_hub: MakeHub, publish: Run) -> None:
-    message = failed(publish, make_hub("no pull requests"), "metric", "--create-pr")
-    assert "it may know no pull requests, and have changed the repository itself" in message
+@pytest.mark.parametrize("habit", ["no pull requests", "not implemented"])
+def test_a_server_without_pull_requests_is_told_and_keeps_no_empty_repository(
+    make_hub: MakeHub, publish: Run, habit: str
+) -> None:
+    hub = make_hub(habit)
+    message = failed(publish, hub, "metric", "--create-pr")
+    assert "this server has no pull requests: leave out --create-pr, or give --revision BRANCH" in message
+    assert not hub.repos
+    publish(hub, "metric")
+    assert "this server has no pull requests" in failed(publish, hub, "metric", "--create-pr")
+    assert sorted(hub.files(*SPACE)) == [".gitattributes", *METRIC]
 
 
 def test_errors_of_the_token_come_before_anything_is_sent(hub: LoopbackHub, publish: Run) -> None:

@@ -1,5 +1,7 @@
 """The networks: exact sizes, loading without this package, and where their weights come from."""
 
+import ast
+import json
 import logging
 from pathlib import Path
 
@@ -63,6 +65,19 @@ SMALL = {
     "timm:test_vit": ["input.size=160"],
 }
 
+# What our own networks may take of transformers: it is in 4.57, whose users load them too, and in 5.
+IN_TRANSFORMERS_4 = {
+    f"transformers.{name}" for name in ("PretrainedConfig", "PreTrainedModel", "ViTConfig", "ViTModel")
+}
+IN_TRANSFORMERS_4 |= {"transformers.modeling_outputs.ImageClassifierOutputWithNoAttention"}
+
+
+def imports_of(code: Path, package: str) -> set[str]:
+    """MODULE.NAME of each name that a file imports from the package."""
+    found = [node for node in ast.walk(ast.parse(code.read_text())) if isinstance(node, ast.ImportFrom)]
+    taken = [(node.module or "", name.name) for node in found for name in node.names if not node.level]
+    return {f"{module}.{name}" for module, name in taken if module.partition(".")[0] == package}
+
 
 @pytest.mark.parametrize("name", ["cnn_4x4", "cnn_4to32", "cnn_six_block", "resnet_small", "hybrid_cnn_vit", *SMALL])
 def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_path: Path) -> None:
@@ -77,6 +92,11 @@ def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_pa
     torch.testing.assert_close(loaded(pixels).logits, model(pixels).logits, rtol=0, atol=0)
     assert list(loaded.config.id2label.values()) == FOUR
     assert loaded.config.problem_type == "single_label_classification"
+    config = json.loads((tmp_path / "config.json").read_text())  # as optimum and transformers.js read it
+    assert config["id2label"] == {str(k): name for k, name in enumerate(FOUR)}
+    assert config["label2id"] == {name: k for k, name in enumerate(FOUR)}
+    for code in tmp_path.glob("*.py"):  # of our own networks
+        assert imports_of(code, "transformers") <= IN_TRANSFORMERS_4
     # An earlier run's folder is a place to start from, whatever names its library saves tensors under.
     again, origin = build_model(recipe, FOUR, str(tmp_path))
     assert origin.startswith(str(tmp_path))

@@ -16,12 +16,17 @@ are private unless --public. A second run uploads what changed, one that broke o
 from __future__ import annotations
 
 import argparse
+import getpass
 import os
 import sys
 import tempfile
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from brainmri.cli.command import Parser
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 UNNAMED = "OWNER"  # of repositories that are only written to a folder, without a token
 
@@ -94,30 +99,79 @@ def main() -> None:
         for variable in ("HF_HUB_DISABLE_PROGRESS_BARS", "HF_DATASETS_DISABLE_PROGRESS_BARS"):
             os.environ.setdefault(variable, "1")  # read when the libraries are imported
 
-    from huggingface_hub import HfApi, get_token
+    from huggingface_hub import HfApi
 
-    from brainmri.hub.build import build
+    from brainmri.hub.build import build, check_empty, plan
     from brainmri.hub.checks import check, contents
+    from brainmri.hub.place import check_name
+    from brainmri.hub.shown_models import look_up
     from brainmri.hub.upload import bind, deliver, find_owner
 
-    # ------------------------------------------------------------------ the trees, once token and owner are known
+    # ------------------------------------------------------------------ the names, before anything takes long
     api = HfApi()
-    given = (arguments.repo or "").rpartition("/")[0]
-    unasked = arguments.dry_run and (given or not get_token())
-    owner = given or UNNAMED if unasked else find_owner(api, arguments.repo)
+    owner = _owner_of_dry_run(api, arguments.repo) if arguments.dry_run else find_owner(api, arguments.repo)
+    if arguments.dry_run:
+        check_empty(arguments.dry_run)
+    planned = plan(arguments, owner)
+    if not arguments.dry_run:
+        for one in planned:
+            check_name(api, one.repo_type, one.repo_id)
+        for place in arguments.models if arguments.kind == "space" else []:
+            look_up(api, place)
+
+    # ------------------------------------------------------------------ the trees
     with tempfile.TemporaryDirectory(prefix="brainmri-publish-") as scratch:
-        publications = build(arguments, owner, arguments.dry_run or Path(scratch) / "tree")
+        publications = build(planned, arguments.dry_run or Path(scratch) / "tree")
         for publication in publications:
             check(publication)
             state = "public" if arguments.public else "private, if it is new"
             print(f"{publication.title} ({state}): {publication.what}\n{contents(publication)}")
         if arguments.dry_run:
             print(f"Nothing was uploaded; it is in {arguments.dry_run}")
+            if any(publication.models for publication in publications):
+                print("The models of the Space are looked up, and pinned to their commits, when it is published.")
             return
 
         # -------------------------------------------------------------- the Hub
         how = {"public": arguments.public, "revision": arguments.revision, "create_pr": arguments.create_pr}
         for outcome in deliver(api, publications, **how):
             print(f"{outcome.pull_request or outcome.url}: {outcome.summary}")
+            if outcome.private_models:
+                _give_secret(api, outcome.repo_id, outcome.private_models)
         if arguments.kind == "all" and (address := bind(api, owner, publications, public=arguments.public)):
             print(f"{address}: collection of all of them")
+
+
+def _owner_of_dry_run(api: HfApi, repo: str | None) -> str:
+    """The owner that --repo names, or that of the token where there is one that the Hub knows; else a stand-in."""
+    from huggingface_hub import get_token
+
+    from brainmri.hub.checks import PublishError
+    from brainmri.hub.upload import account
+
+    if given := (repo or "").rpartition("/")[0]:
+        return given
+    try:
+        return str(account(api)["name"]) if get_token() else UNNAMED
+    except PublishError as error:
+        print(f"{UNNAMED} stands in the place of the owner: {error}")
+        return UNNAMED
+
+
+def _give_secret(api: HfApi, space: str, models: tuple[str, ...]) -> None:
+    """Ask for the token with which a Space reads private models, or say how it is given."""
+    from brainmri.hub.checks import PublishError
+    from brainmri.hub.hub_errors import explained
+
+    which = ", ".join(models)
+    print(f"{space} reads private models ({which}): it starts with the secret HF_TOKEN, a token that may read them.")
+    token = getpass.getpass("That token (nothing: later): ") if sys.stdin.isatty() and sys.stderr.isatty() else ""
+    if token:
+        try:
+            with explained("keeping the Space's secret"):
+                api.add_space_secret(space, "HF_TOKEN", token)
+            print(f"{space} has the secret HF_TOKEN.")
+            return
+        except PublishError as error:
+            print(error)
+    print(f"To give it: HF_TOKEN=... hf spaces secrets add {space} -s HF_TOKEN, or the settings of the Space's page.")

@@ -28,7 +28,7 @@ from tqdm.auto import tqdm
 from brainmri.data.constants import HUB
 from brainmri.data.dataset import SPLITS, PreparedData, derived_fingerprint, is_prepared, open_prepared
 from brainmri.data.storage import cache_folder
-from brainmri.errors import reading
+from brainmri.errors import reading, wrong_revision
 from brainmri.io.limits import MAX_PIXELS
 from brainmri.schemas import DatasetInfo, as_record, write
 
@@ -130,24 +130,23 @@ def open_shards(data_dir: str) -> Shards:
 
 def _on_the_hub(data_dir: str) -> tuple[str, list[str], str]:
     from huggingface_hub import HfApi, hf_hub_download
-    from huggingface_hub.errors import (
-        EntryNotFoundError,
-        HFValidationError,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
+    from huggingface_hub.errors import EntryNotFoundError, HfHubHTTPError, HFValidationError
 
     repo, _, revision = data_dir.removeprefix(HUB).rstrip("/").partition("@")
     try:
         found = HfApi().dataset_info(repo, revision=revision or None)
         names = [one.rfilename for one in found.siblings or []]
         file = hf_hub_download(repo, "dataset.json", repo_type="dataset", revision=found.sha)
-    except (RepositoryNotFoundError, RevisionNotFoundError, HFValidationError) as error:
+    except (HfHubHTTPError, EntryNotFoundError, HFValidationError) as error:
+        if isinstance(error, HfHubHTTPError) and error.response.status_code not in (401, 404):
+            raise
+        if wrong := wrong_revision(repo, revision, "dataset"):
+            raise ValueError(f"--data_dir {data_dir}: {wrong}") from error
+        if isinstance(error, EntryNotFoundError):
+            raise ValueError(f"--data_dir {data_dir}: no dataset.json: not made by publish.py dataset") from error
         raise ValueError(
             f"--data_dir {data_dir}: no such data set on the Hub, or it is private and HF_TOKEN may not read it"
         ) from error
-    except EntryNotFoundError as error:
-        raise ValueError(f"--data_dir {data_dir}: no dataset.json: not made by publish.py dataset") from error
     return f"{HUB}{repo}@{found.sha}", names, Path(file).read_text(encoding="utf-8")
 
 

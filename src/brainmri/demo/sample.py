@@ -155,9 +155,14 @@ def model_places(given: Sequence[str], home: Path) -> list[str]:
 def _of_card(home: Path) -> list[str]:
     from huggingface_hub import metadata_load
 
-    card = home / "README.md"
+    from brainmri.hub.space_repository import REVISIONS
+
+    card, pinned = home / "README.md", home / REVISIONS
     metadata = metadata_load(card) if card.is_file() else None
-    return list((metadata or {}).get("models", []))
+    lines = pinned.read_text(encoding="utf-8").splitlines() if pinned.is_file() else []
+    revision = dict(line.split(" ", 1) for line in lines)
+    named = list((metadata or {}).get("models", []))
+    return [f"{name}@{revision[name]}" if name in revision else name for name in named]
 
 
 if __name__ == "__main__":

@@ -23,7 +23,8 @@ class Publication:
 
     repo_id: OWNER/NAME. folder: the tree; nothing in it is left out. what: for the commit's title, such as "resnet50
     (clean, seed 42)". tags: of the git repository, besides that of the version. own_folders: what the repository
-    has in these and the tree lacks is of an earlier publication, and goes.
+    has in these and the tree lacks is of an earlier publication, and goes. models: of a Space, those that it shows
+    (OWNER/NAME[@REVISION]), in their order.
     """
 
     repo_type: RepoType
@@ -32,6 +33,7 @@ class Publication:
     what: str
     tags: tuple[str, ...] = ()
     own_folders: tuple[str, ...] = ()
+    models: tuple[str, ...] = ()
 
     @property
     def files(self) -> list[str]:
@@ -66,7 +68,8 @@ SPACE_METADATA = ("title", "emoji", "colorFrom", "colorTo", "sdk", "sdk_version"
 
 def check(publication: Publication) -> None:
     """Raises PublishError with everything that is wrong with a tree: names, files, card, licence, traces."""
-    found = [*_name_problems(publication), *_card_problems(publication)]
+    check_repo_id(publication.repo_id)
+    found = _card_problems(publication)
     for name in publication.files:
         found += [f"{name}: {problem}" for problem in _file_problems(publication.folder / name, publication.repo_id)]
     folders = [path for path in publication.folder.rglob("*") if path.is_dir()]
@@ -111,14 +114,16 @@ def metadata_of(card: Path) -> dict[str, Any]:
     return dict(metadata)
 
 
-def _name_problems(publication: Publication) -> list[str]:
+def check_repo_id(repo_id: str) -> None:
+    """Raises PublishError if the Hub takes no repository of this name."""
     from huggingface_hub.utils import HFValidationError, validate_repo_id
 
     try:
-        validate_repo_id(publication.repo_id)
+        validate_repo_id(repo_id)
     except HFValidationError as error:
-        return [str(error)]
-    return [] if publication.repo_id.count("/") == 1 else [f"{publication.repo_id}: expected OWNER/NAME"]
+        raise PublishError(str(error)) from error
+    if repo_id.count("/") != 1:
+        raise PublishError(f"{repo_id}: expected OWNER/NAME")
 
 
 def _card_problems(publication: Publication) -> list[str]:

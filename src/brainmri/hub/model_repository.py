@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from collections.abc import Sequence
 from pathlib import Path
 
 import pandas as pd
@@ -13,7 +14,7 @@ import yaml
 from brainmri.data.folder import NUMBERED
 from brainmri.hub.checks import Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
-from brainmri.models.load import check_timm, load_classifier
+from brainmri.models.load import check_timm, load_classifier, name_labels
 from brainmri.models.onnx import export_classifier
 from brainmri.models.sessions import ONNX_FILE
 from brainmri.reporting.model_card import known_licence, write_card
@@ -45,7 +46,13 @@ def default_name(run_dir: Path) -> str:
 
 
 def model_repository(
-    run_dir: Path, repo_id: str, folder: Path, *, licence: str | None = None, data_id: str | None = None
+    run_dir: Path,
+    repo_id: str,
+    folder: Path,
+    *,
+    licence: str | None = None,
+    data_id: str | None = None,
+    seeds: Sequence[Path] = (),
 ) -> Publication:
     """Write the tree of a run's repository into the new folder `folder`.
 
@@ -53,6 +60,7 @@ def model_repository(
         run_dir: a finished run folder.
         licence: of the weights; without, that of the weights that the run started from, where it is known.
         data_id: where the data set of the run lies on the Hub, if it does.
+        seeds: other run folders of the same system, whose figures the card shows beside those of this one.
 
     Raises:
         FileNotFoundError, ValueError: if the run is not finished, lacks something or was made by another version.
@@ -75,6 +83,7 @@ def model_repository(
             target = folder / file.relative_to(run_dir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+    name_labels(folder)  # of a run of an earlier version
     _without_paths(folder)
     _without_names(folder / "predictions.csv")
     model, size = load_classifier(str(folder)), _side(folder)
@@ -83,7 +92,7 @@ def model_repository(
     layer = result.ood.layer if result.ood else None
     export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
     write_report(folder)
-    write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
+    write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id, seeds=[read_result(run) for run in seeds])
     return Publication("model", repo_id, folder, result.title, own_folders=("explain", "figures", "onnx", "robustness"))
 
 

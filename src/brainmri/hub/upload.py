@@ -5,24 +5,35 @@
 
 from __future__ import annotations
 
+import hashlib
 import logging
 import os
 import re
 from collections.abc import Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri import __version__
 from brainmri.environment import git_commit
-from brainmri.hub.checks import MARK, Publication, PublishError, metadata_of
+from brainmri.hub.checks import Publication, PublishError
+from brainmri.hub.hub_errors import NOT_DONE_HERE, explained, status_of
+from brainmri.hub.place import (
+    NO_PULL_REQUESTS,
+    check_name,
+    check_pull_requests,
+    files_there,
+    keys,
+    make_place,
+)
+from brainmri.hub.shown_models import ShownModel, look_up, preloaded
+from brainmri.hub.space_repository import pin_models
+from brainmri.hub.tags import same_commit, tag_commit, version_tag
 
 if TYPE_CHECKING:
-    from huggingface_hub import HfApi
+    from huggingface_hub import CommitInfo, CommitOperationAdd, HfApi
 
 PUBLIC_HUB = "https://huggingface.co"
-QUOTA = re.compile(r"quota|storage limit|storage space", re.IGNORECASE)
 
 
 @dataclass(frozen=True)
@@ -30,19 +41,30 @@ class Outcome:
     """What an upload did.
 
     Attributes:
+        repo_id: OWNER/NAME. url: of its page.
         commit: the head afterwards (None: the server does not tell).
         changed: whether a commit was made; without one the repository held the tree already.
+        branch: where that is, if not the main one.
+        made_public: whether the repository was private before.
+        private_models: those of a Space that it can read only with a secret.
     """
 
+    repo_id: str
     url: str
     commit: str | None
     changed: bool
     pull_request: str | None = None
+    branch: str | None = None
+    made_public: bool = False
+    private_models: tuple[str, ...] = ()
 
     @property
     def summary(self) -> str:
         """What happened, in words."""
-        return f"uploaded, now at {self.commit}" if self.changed else f"nothing new, it is at {self.commit}"
+        to, it = (f" to branch {self.branch}", f"branch {self.branch}") if self.branch else ("", "it")
+        done = f"uploaded{to}, now at" if self.changed else f"nothing new, {it} is at"
+        public = "; the repository was private, and is public now" if self.made_public else ""
+        return f"{done} {self.commit}{public}"
 
 
 def use_plain_uploads() -> None:
@@ -83,18 +105,20 @@ def check_owner(owner: str, whose: dict[str, Any]) -> None:
         raise PublishError(f"no right: the token of {whose['name']} cannot write to {owner} (only to {', '.join(own)})")
 
 
-def check_on_hub(api: HfApi, publication: Publication) -> None:
+def check_on_hub(api: HfApi, publication: Publication, *, create_pr: bool = False) -> None:
     """What only the Hub can tell before anything is sent: whether the name is free or ours, and the card valid.
 
     Raises:
-        PublishError: if the repository is somebody else's, or the Hub refuses the card's metadata.
+        PublishError: if the repository is somebody else's, the Hub refuses the card's metadata, or a pull request is
+            wanted where there are none.
     """
     from huggingface_hub.utils import build_hf_headers, get_session, hf_raise_for_status
 
+    check_name(api, publication.repo_type, publication.repo_id)
     card = (publication.folder / "README.md").read_text(encoding="utf-8")
     with explained(f"checking {publication.title}"):
-        if _exists(api, publication):
-            _check_ours(api, publication)
+        if create_pr:
+            check_pull_requests(api, publication, exists=False)
         answer = get_session().post(  # RepoCard.validate asks without the token
             f"{api.endpoint}/api/validate-yaml",
             json={"content": card, "repoType": publication.repo_type},
@@ -125,34 +149,86 @@ def upload(
         create_pr: propose the commit instead. version: a tag for the commit. message: the tag's.
 
     Raises:
-        PublishError: if the Hub cannot be reached or refuses. What it has received is not sent again next time.
+        PublishError: if the Hub cannot be reached or refuses, or the repository does not hold the tree afterwards. What
+            it has received is not sent again next time. A proposal that came to nothing leaves no new repository.
     """
+    with explained(f"publishing {publication.title}"):
+        place = make_place(api, publication, public)
+        try:
+            if create_pr:
+                check_pull_requests(api, publication, exists=True)
+            done, changed = _commit(api, publication, revision, create_pr)
+            if create_pr and changed and not done.pr_url:
+                raise PublishError(f"{publication.title} was changed itself, and not proposed: {NO_PULL_REQUESTS}")
+        except Exception:
+            if create_pr and place.new:
+                api.delete_repo(missing_ok=True, **keys(publication))
+            raise
+        if not create_pr and done.oid:
+            tag_commit(api, publication, done.oid, version, message)
+    return Outcome(
+        publication.repo_id, _url(api, publication), done.oid, changed, done.pr_url, revision, place.made_public
+    )
+
+
+def _commit(api: HfApi, publication: Publication, revision: str | None, create_pr: bool) -> tuple[CommitInfo, bool]:
+    """Commit what the repository lacks, and look whether it is there. Also returns whether there was anything."""
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
-    place: dict[str, Any] = {"repo_id": publication.repo_id, "repo_type": publication.repo_type}
-    with explained(f"publishing {publication.title}"):
-        _make_room(api, publication, public)
-        if revision:
-            api.create_branch(branch=revision, exist_ok=True, **place)
-        own = tuple(f"{folder}/" for folder in publication.own_folders)
-        files = set(publication.files)
-        gone = [n for n in _files_there(api, publication, revision) if n.startswith(own) and n not in files]
-        head = api.repo_info(revision=revision, **place).sha
-        logging.getLogger("huggingface_hub.hf_api").addFilter(_not_said_twice)
+    place = keys(publication)
+    if revision and revision not in {branch.name for branch in api.list_repo_refs(**place).branches}:
+        api.create_branch(branch=revision, exist_ok=True, **place)
+    own = tuple(f"{folder}/" for folder in publication.own_folders)
+    files = set(publication.files)
+    before = files_there(api, revision=revision, **place)
+    gone = [name for name in before if name.startswith(own) and name not in files]
+    added = [CommitOperationAdd(path_in_repo=n, path_or_fileobj=publication.folder / n) for n in sorted(files)]
+    head = api.repo_info(revision=revision, **place).sha
+    logging.getLogger("huggingface_hub.hf_api").addFilter(_not_said_twice)
+    try:
         done = api.create_commit(
-            operations=[
-                *(CommitOperationDelete(path_in_repo=name) for name in gone),
-                *(CommitOperationAdd(path_in_repo=n, path_or_fileobj=publication.folder / n) for n in sorted(files)),
-            ],
+            operations=[*(CommitOperationDelete(path_in_repo=name) for name in gone), *added],
             commit_message=f"brainmri: {publication.what}",
             revision=revision,
             create_pr=create_pr,
             **place,
         )
-        changed = done.oid != head
+    except KeyError as error:
         if not create_pr:
-            _tag(api, publication, done.oid or revision, version, message, changed=changed)
-    return Outcome(_url(api, publication), done.oid, changed, done.pr_url)
+            raise
+        # The client takes the proposal's address from the answer without a look.
+        raise PublishError(f"{publication.title} was changed itself, and not proposed: {NO_PULL_REQUESTS}") from error
+    _check_arrived(api, publication, done.pr_revision or revision, added, gone)
+    return done, not same_commit(done.oid, head)
+
+
+def _check_arrived(
+    api: HfApi, publication: Publication, revision: str | None, added: list[CommitOperationAdd], gone: list[str]
+) -> None:
+    """Whether the repository holds the tree: a server may take a commit, and leave files out of it without a word."""
+    tree = api.list_repo_tree(recursive=True, revision=revision, **keys(publication))
+    there = {entry.path: entry for entry in tree if hasattr(entry, "size")}
+    wrong = [one.path_in_repo for one in added if not _arrived(one, there.get(one.path_in_repo))]
+    wrong += [name for name in gone if name in there]
+    if wrong:
+        some = ", ".join(wrong[:3]) + ", ..." * (len(wrong) > 3)
+        raise PublishError(
+            f"{publication.title}: the server took the commit, but {len(wrong)} of its {len(added) + len(gone)} files "
+            f"are not there as they were sent ({some}), so what is there now is of no use: run the same command again; "
+            "if that does not help, publish to main, or under another --repo"
+        )
+
+
+def _arrived(sent: CommitOperationAdd, there: Any) -> bool:
+    """Whether the entry of the tree has the size and, where it tells one that can be compared, the hash of the file."""
+    if there is None or there.size != sent.upload_info.size:
+        return False
+    if there.lfs:
+        return bool(there.lfs.sha256 == sent.upload_info.sha256.hex())
+    if not re.fullmatch(r"[0-9a-f]{40}", there.blob_id or ""):
+        return True
+    content = Path(sent.path_or_fileobj).read_bytes()  # type: ignore[arg-type]  # a path
+    return bool(hashlib.sha1(b"blob %d\0" % len(content) + content).hexdigest() == there.blob_id)
 
 
 def _not_said_twice(record: logging.LogRecord) -> bool:
@@ -160,142 +236,9 @@ def _not_said_twice(record: logging.LogRecord) -> bool:
     return "Skipping to prevent empty commit" not in record.getMessage()
 
 
-@contextmanager
-def explained(doing: str) -> Iterator[None]:
-    """Turn what the client raises into one sentence for the user.
-
-    Raises:
-        PublishError: in place of any error of HTTP, of the network, or of the server's word on a file.
-    """
-    from huggingface_hub.errors import HTTPError
-
-    try:
-        yield
-    except PublishError:
-        raise
-    except KeyError as error:  # the client takes this from the answer without a look
-        raise PublishError(
-            f"the server's answer lacks {error}, so it does not do all that was asked for ({doing}): it may know no "
-            "pull requests, and have changed the repository itself"
-        ) from error
-    except (HTTPError, OSError, ValueError, RuntimeError) as error:
-        raise PublishError(f"{_reason(error)} ({doing})") from error
-
-
-def _reason(error: BaseException) -> str:
-    from huggingface_hub.errors import HfHubHTTPError, HTTPError
-
-    cause: BaseException | None = error
-    while cause is not None and not isinstance(cause, HTTPError):
-        cause = cause.__cause__
-    error = cause or error
-    said = " ".join(str(error).split())
-    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
-    if status in (402, 413, 507) or (status in (None, 403) and QUOTA.search(said)):
-        return f"no room: the Hub refuses more of this account's storage or of this size; it says: {said}"
-    if status == 401:
-        return f"wrong token: the Hub does not know it (huggingface.co/settings/tokens); it says: {said}"
-    if status == 403:
-        return f"no right: this token may not do that; it says: {said}"
-    if status == 409:
-        return f"the name is taken, or another upload is at work; it says: {said}"
-    if status == 412:
-        return f"the repository changed meanwhile: run the same command again; it says: {said}"
-    if status == 429:
-        return f"too many requests: wait, and run the same command again; it says: {said}"
-    if status is None and isinstance(error, (HTTPError, ConnectionError, TimeoutError)):
-        return f"the Hub cannot be reached, or the network broke down: run the same command again, it goes on; {said}"
-    if status is not None and status >= 500:
-        return f"the Hub failed ({status}): run the same command again, it goes on; it says: {said}"
-    return said
-
-
 def _url(api: HfApi, publication: Publication) -> str:
     prefix = "" if publication.repo_type == "model" else f"{publication.repo_type}s/"
     return f"{api.endpoint}/{prefix}{publication.repo_id}"
-
-
-def _exists(api: HfApi, publication: Publication) -> bool:
-    """Whether the token sees the repository. (The client's own way needs error codes, which not every server gives.)"""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        api.repo_info(publication.repo_id, repo_type=publication.repo_type)
-    except HfHubHTTPError as error:
-        if error.response.status_code not in (401, 404):
-            raise
-        return False
-    return True
-
-
-def _make_room(api: HfApi, publication: Publication, public: bool) -> None:
-    """Create the repository, or make sure that it is ours."""
-    place: dict[str, Any] = {"repo_id": publication.repo_id, "repo_type": publication.repo_type}
-    if _exists(api, publication):
-        _check_ours(api, publication)
-        if public and api.repo_info(**place).private:
-            api.update_repo_settings(private=False, **place)
-        return
-    sdk = metadata_of(publication.folder / "README.md")["sdk"] if publication.repo_type == "space" else None
-    api.create_repo(private=not public, space_sdk=sdk, **place)
-
-
-def _check_ours(api: HfApi, publication: Publication) -> None:
-    files = set(_files_there(api, publication, None)) - {".gitattributes"}
-    if not files:
-        return
-    if "README.md" in files:
-        card = api.hf_hub_download(publication.repo_id, "README.md", repo_type=publication.repo_type)
-        try:
-            if MARK in (metadata_of(Path(card)).get("tags") or []):
-                return
-        except PublishError:
-            pass  # a card without metadata is none of ours
-    raise PublishError(
-        f"the name is taken: {publication.title} holds files that were not published from here; give another --repo"
-    )
-
-
-def _files_there(api: HfApi, publication: Publication, revision: str | None) -> list[str]:
-    """The paths of the repository's files; none in a new one."""
-    from huggingface_hub.errors import HfHubHTTPError
-
-    try:
-        return api.list_repo_files(publication.repo_id, revision=revision, repo_type=publication.repo_type)
-    except HfHubHTTPError as error:
-        if error.response.status_code != 404:
-            raise
-        return []  # without any commit
-
-
-def _tag(
-    api: HfApi, publication: Publication, commit: str | None, version: str | None, message: str, *, changed: bool
-) -> None:
-    """Tag the commit: with the publication's own tags, which move to it, and with the version, which never moves.
-
-    Where the version's tag is an earlier commit's, a number is added to it.
-    """
-    from huggingface_hub.errors import HfHubHTTPError
-
-    place: dict[str, Any] = {"repo_id": publication.repo_id, "repo_type": publication.repo_type}
-
-    def made(tag: str) -> bool:
-        try:
-            api.create_tag(tag=tag, revision=commit, tag_message=message, **place)
-        except HfHubHTTPError as error:
-            if error.response.status_code != 409:
-                raise
-            return False
-        return True
-
-    for tag in publication.tags:
-        if not made(tag) and changed:
-            api.delete_tag(tag=tag, **place)
-            made(tag)
-    if version and not made(version) and changed:
-        number = 2
-        while not made(f"{version}.{number}"):
-            number += 1
 
 
 def find_owner(api: HfApi, repo: str | None) -> str:
@@ -310,31 +253,33 @@ def find_owner(api: HfApi, repo: str | None) -> str:
     return owner
 
 
-def version_tag() -> str:
-    """The tag of what this code publishes: version and commit, such as v0.1.0-g0963116."""
-    commit = git_commit()
-    if commit is None:
-        return f"v{__version__}"
-    return f"v{__version__}-g{commit[:7]}" + "-changed" * commit.endswith("+changes")
-
-
 def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator[Outcome]:
     """Ask the Hub about all the trees, which were checked here, then upload one after the other. how: see `upload`.
+
+    The models of a Space are pinned to what the Hub has when its turn comes, so that a Space comes after its models.
 
     Raises:
         PublishError: if the Hub refuses any of them before anything is sent, or later.
     """
     for publication in publications:
-        check_on_hub(api, publication)
+        check_on_hub(api, publication, create_pr=bool(how.get("create_pr")))
     message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"
+    uploaded: dict[str, ShownModel] = {}
     for publication in publications:
-        yield upload(api, publication, version=version_tag(), message=message, **how)
+        shown = [uploaded.get(place) or look_up(api, place) for place in publication.models]
+        if shown:
+            pin_models(publication, shown)
+        outcome = upload(api, publication, version=version_tag(), message=message, **how)
+        if publication.repo_type == "model":
+            private = not how.get("public") and api.repo_info(publication.repo_id).private is not False
+            files = () if private else preloaded(publication.files)
+            uploaded[publication.repo_id] = ShownModel(publication.repo_id, outcome.commit, files, private)
+        yield replace(outcome, private_models=tuple(model.repo_id for model in shown if model.private))
 
 
 logger = logging.getLogger(__name__)
 TITLE = "brainmri"
 DESCRIPTION = "Classifiers of brain MRI slices with honest evidence: models, data, results and the demo."
-NO_COLLECTIONS = (404, 405, 501)  # servers of the Hub's protocol need not have them
 
 
 def bind(api: HfApi, owner: str, publications: list[Publication], *, public: bool) -> str | None:
@@ -351,7 +296,7 @@ def bind(api: HfApi, owner: str, publications: list[Publication], *, public: boo
                 TITLE, namespace=owner, description=DESCRIPTION, private=not public, exists_ok=True
             )
         except HfHubHTTPError as error:
-            if error.response.status_code not in NO_COLLECTIONS:
+            if status_of(error) not in NOT_DONE_HERE:
                 raise
             logger.warning("This server has no collections: nothing binds the repositories together.")
             return None

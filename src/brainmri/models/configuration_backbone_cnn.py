@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 
 
-class BackboneCnnConfig(PreTrainedConfig):
+class BackboneCnnConfig(PretrainedConfig):
     """The pooled feature maps of a timm backbone, joined with those of a small CNN that sees the same image.
 
     Args:

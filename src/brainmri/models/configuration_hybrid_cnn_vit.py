@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 
 
-class HybridCnnVitConfig(PreTrainedConfig):
+class HybridCnnVitConfig(PretrainedConfig):
     """Residual convolutions down to a sixteenth of the image's side, then a transformer over what is left.
 
     Args:

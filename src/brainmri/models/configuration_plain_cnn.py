@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 
 
-class PlainCnnConfig(PreTrainedConfig):
+class PlainCnnConfig(PretrainedConfig):
     """A stack of 3x3 convolutions, each followed by ReLU and 2x2 max-pooling, then two linear layers.
 
     Args:

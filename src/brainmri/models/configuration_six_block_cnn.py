@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 
 
-class SixBlockCnnConfig(PreTrainedConfig):
+class SixBlockCnnConfig(PretrainedConfig):
     """Five blocks of two convolutions with batch norm, a sixth of one, global pooling and three linear layers.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 
 
-class SmallResnetConfig(PreTrainedConfig):
+class SmallResnetConfig(PretrainedConfig):
     """A 3x3 convolution, then basic residual blocks, global pooling and a linear classifier.
 
     Args:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
-from transformers import PreTrainedConfig
+from transformers import PretrainedConfig
 
 
-class VitMlpConfig(PreTrainedConfig):
+class VitMlpConfig(PretrainedConfig):
     """The class token of a vision transformer, and a multilayer head on it.
 
     Args:

@@ -12,9 +12,10 @@ from safetensors import SafetensorError
 from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
 from transformers.utils import logging
 
-from brainmri.errors import out_of_memory
+from brainmri.errors import out_of_memory, wrong_revision
 from brainmri.models.build import OWN_NETWORKS
 from brainmri.models.layers import bare_network
+from brainmri.schemas import json_text, read_json
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel, ViTImageProcessor
@@ -47,7 +48,8 @@ def load_classifier(place: str, revision: str | None = None, *, trust_remote_cod
     except CANNOT_BE_USED as error:
         if out_of_memory(error):
             raise
-        raise ValueError(f"{place}: no image classifier that can be loaded ({_reason(error)})") from error
+        reason = wrong_revision(place, revision) or _reason(error)
+        raise ValueError(f"{place}: no image classifier that can be loaded ({reason})") from error
     finally:
         logging.set_verbosity(before)
         if bar:
@@ -100,9 +102,24 @@ def save_model(model: PreTrainedModel, processor: ViTImageProcessor, folder: Pat
     """
     if model.config.model_type == "timm_wrapper":
         model.save_pretrained(folder, state_dict=bare_network(model).state_dict())
+        name_labels(folder)
     else:
         model.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def name_labels(folder: Path) -> None:
+    """Give the config.json of a timm backbone `id2label` and `label2id`, by which transformers.js and optimum go.
+
+    transformers leaves them out of it, and takes the names of its labels from `label_names` itself.
+    """
+    file = folder / "config.json"
+    config = read_json(file)
+    names = config.get("label_names")
+    if isinstance(names, list) and "id2label" not in config:
+        config["id2label"] = {str(number): name for number, name in enumerate(names)}
+        config["label2id"] = {name: number for number, name in enumerate(names)}
+        file.write_text(json_text(dict(sorted(config.items()))), encoding="utf-8", newline="\n")
 
 
 def check_timm(folder: Path, model: PreTrainedModel, size: int) -> None:

@@ -7,9 +7,8 @@ from typing import cast
 import torch
 from timm.models.vision_transformer import Block
 from torch import nn
-from torch.nn import functional
+from torch.nn import functional, init
 from transformers import PreTrainedModel
-from transformers import initialization as init
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from .configuration_hybrid_cnn_vit import HybridCnnVitConfig

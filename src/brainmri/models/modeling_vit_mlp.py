@@ -6,9 +6,8 @@ from typing import cast
 
 import torch
 from torch import nn
-from torch.nn import functional
+from torch.nn import functional, init
 from transformers import PreTrainedModel, ViTConfig, ViTModel
-from transformers import initialization as init
 from transformers.modeling_outputs import ImageClassifierOutputWithNoAttention
 
 from .configuration_vit_mlp import VitMlpConfig

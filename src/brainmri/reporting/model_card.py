@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -42,7 +43,12 @@ FIGURES = {
 
 
 def write_card(
-    run_dir: Path, *, repo_id: str = "FOLDER_OR_REPO", licence: str | None = None, data_id: str | None = None
+    run_dir: Path,
+    *,
+    repo_id: str = "FOLDER_OR_REPO",
+    licence: str | None = None,
+    data_id: str | None = None,
+    seeds: Sequence[RunResult] = (),
 ) -> Path:
     """Write `README.md` into a run folder, from its `result.json` and `config.json` (how the model is loaded).
 
@@ -53,6 +59,7 @@ def write_card(
         repo_id: what stands in the snippets as the place of the model.
         licence: of the weights, an identifier of the Hub; without, that of `known_licence`, or none.
         data_id: where the data set lies on the Hub, if it does.
+        seeds: of other runs that differ from this one in the seed only.
 
     Raises:
         FileNotFoundError: `result.json` or `config.json` is missing.
@@ -62,7 +69,13 @@ def write_card(
     files = {path.relative_to(run_dir).as_posix() for path in run_dir.rglob("*")}
     path = run_dir / "README.md"
     text = render_card(
-        read_result(run_dir), _config(run_dir), repo_id=repo_id, licence=licence, data_id=data_id, files=files
+        read_result(run_dir),
+        _config(run_dir),
+        repo_id=repo_id,
+        licence=licence,
+        data_id=data_id,
+        files=files,
+        seeds=seeds,
     )
     path.write_text(text, encoding="utf-8", newline="\n")
     return path
@@ -76,10 +89,11 @@ def render_card(
     licence: str | None = None,
     data_id: str | None = None,
     files: set[str],
+    seeds: Sequence[RunResult] = (),
 ) -> str:
     """The text of the card. `config` is the model's `config.json`; it tells the library and whether code is needed.
 
-    files: what will lie beside the card (POSIX paths).
+    files: what will lie beside the card (POSIX paths). seeds: of other runs that differ in the seed only.
     """
     from huggingface_hub import ModelCard
 
@@ -99,6 +113,7 @@ def render_card(
             citations=citations(result.data),
             data_licence=data_licence(result.data),
             simulated=result.data.simulated,
+            seeds=[one for one in sorted([result, *seeds], key=lambda one: one.seed) if one.test],
             **shown(result),
         )
     )
