@@ -17,8 +17,10 @@ from brainmri.data.file_digests import file_digests
 from brainmri.data.folder import counts_table, split_statement
 from brainmri.data.prepare import PREPARE_VERSION
 from brainmri.evaluation.baselines import compute_baselines
+from brainmri.hub.benchmark import write_benchmark
 from brainmri.hub.checks import MARK, Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
+from brainmri.reporting.card_metadata import pretty_name
 from brainmri.reporting.model_card import ICBM_LICENCE, ICBM_NOTICE, card_templates, citations
 from brainmri.schemas import AuditReport, DatasetInfo, write
 from brainmri.wording import BASELINES
@@ -74,6 +76,7 @@ def dataset_repository(
     write(info, folder / "dataset.json")
     audit = _audit(data)
     write(AuditReport.model_validate(without_paths(audit.as_json())), folder / "audit.json")
+    write_benchmark(folder, info, data.patient_unit())
     heading, *rows = counts_table(info.counts, info.classes)
     count = len(data.index)
     floors = compute_baselines(data)
@@ -168,7 +171,7 @@ def _metadata(data: PreparedData, licence: dict[str, str], count: int) -> str:
     stated: dict[str, Any] = dict(licence)
     return DatasetCardData(
         **stated,
-        pretty_name=data.info.name,
+        pretty_name=pretty_name(data.info),
         task_categories=["image-classification"],
         size_categories=[next((name for name, limit in SIZES if count < limit), "n>1M")],
         tags=[MARK, "medical", "mri", "brain-tumor", *["simulated"] * data.info.simulated],

@@ -11,11 +11,15 @@ import pandas as pd
 import yaml
 
 from brainmri.data.folder import NUMBERED
+from brainmri.data.phantom.examples import examples
+from brainmri.hub.benchmark import EVAL_RESULTS, write_eval_results
 from brainmri.hub.checks import Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
+from brainmri.hub.licence_file import write_licence
 from brainmri.models.load import check_timm, load_classifier
 from brainmri.models.onnx import export_classifier
 from brainmri.models.sessions import ONNX_FILE
+from brainmri.reporting.card_metadata import EXAMPLES
 from brainmri.reporting.model_card import known_licence, write_card
 from brainmri.reporting.run_report import write_report
 from brainmri.schemas import EARLIER_UNCERTAINTY, json_text, read_result, uncertainty_file
@@ -83,8 +87,14 @@ def model_repository(
     layer = result.ood.layer if result.ood else None
     export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
     write_report(folder)
+    examples(folder / EXAMPLES)
+    write_licence(folder, licence, examples=True)
+    if data_id:
+        write_eval_results(folder, result, data_id)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id)
-    return Publication("model", repo_id, folder, result.title, own_folders=("explain", "figures", "onnx", "robustness"))
+    own = (EVAL_RESULTS, "examples", "explain", "figures", "onnx", "robustness")
+    data = (data_id, result.data.fingerprint) if data_id else None
+    return Publication("model", repo_id, folder, result.title, own_folders=own, data=data)
 
 
 def _without_paths(folder: Path) -> None:

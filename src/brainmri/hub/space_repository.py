@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from brainmri.hub.checks import MARK, Publication, PublishError
+from brainmri.hub.licence_file import write_licence
 from brainmri.models.sessions import ONNX_FILE
 from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 
@@ -57,6 +58,7 @@ def space_repository(
     if OWN_PACKAGE.search((checkout / "app.py").read_text(encoding="utf-8")):
         with resources.as_file(resources.files("brainmri")) as package:
             shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns("__pycache__"))
+    write_licence(folder)
     front = yaml.safe_dump(_front(models, datasets), sort_keys=False, allow_unicode=True).strip()
     template = card_templates().get_template("space_card.md.jinja")
     card = template.render(metadata=front, title=TITLE, models=models)

