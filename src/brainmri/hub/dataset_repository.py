@@ -12,7 +12,7 @@ import numpy as np
 from brainmri.audit.duplicates import repetitions, scan
 from brainmri.audit.report import audit_text, summary
 from brainmri.audit.shortcuts import shortcuts
-from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared
+from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared, without_sources
 from brainmri.data.file_digests import file_digests
 from brainmri.data.folder import counts_table, split_statement
 from brainmri.data.prepare import PREPARE_VERSION
@@ -72,7 +72,7 @@ def dataset_repository(
     (folder / "data").mkdir(parents=True)
     for split in SPLITS:
         _write_shards(data, split, folder / "data", shard_bytes)
-    info = DatasetInfo.model_validate(without_paths(_without_sources(data).as_json()))
+    info = DatasetInfo.model_validate(without_paths(without_sources(data).as_json()))
     write(info, folder / "dataset.json")
     audit = _audit(data)
     write(AuditReport.model_validate(without_paths(audit.as_json())), folder / "audit.json")
@@ -121,13 +121,6 @@ def _check_files(data: PreparedData) -> None:
             f"{data.root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
             f"{data.info.fingerprint}), so nothing of its record counts: prepare the images again"
         )
-
-
-def _without_sources(data: PreparedData) -> DatasetInfo:
-    """What `dataset.json` says, with the names that the images have here in place of those of the source."""
-    names = dict(zip(data.index["source"], data.index["file_name"], strict=True))
-    doubtful = [[names[source] for source in sources] for sources in data.info.contradictory_images]
-    return data.info.model_copy(update={"contradictory_images": doubtful})
 
 
 def _write_shards(data: PreparedData, split: str, folder: Path, shard_bytes: int) -> None:

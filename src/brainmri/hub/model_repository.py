@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
@@ -20,15 +21,16 @@ from brainmri.models.load import check_timm, load_classifier
 from brainmri.models.onnx import export_classifier
 from brainmri.models.sessions import ONNX_FILE
 from brainmri.reporting.card_metadata import EXAMPLES
+from brainmri.reporting.checklists.evidence import DATA, Evidence, read_evidence
 from brainmri.reporting.model_card import known_licence, write_card
 from brainmri.reporting.run_report import write_report
-from brainmri.schemas import EARLIER_UNCERTAINTY, json_text, read_result, uncertainty_file
+from brainmri.schemas import EARLIER_UNCERTAINTY, RunResult, json_text, read_result, uncertainty_file
 
 # All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
 NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "uncertainty.json")
 COPIED = (
     *("config.json", "preprocessor_config.json", "*.safetensors", "*.py"),
-    *("recipe.yaml", "result.json", "uncertainty.json", "predictions.csv", "history.csv"),
+    *("recipe.yaml", "result.json", DATA, "uncertainty.json", "predictions.csv", "history.csv"),
     *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
     *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),
     *("explain/maps/maps.json", "explain/maps/randomisation.png"),
@@ -73,6 +75,7 @@ def model_repository(
         raise PublishError(f"{run_dir} lacks {', '.join(missing)}, so there is no model to publish{hint}")
     licence = check_licence(licence or known_licence(result.weights), f"the network that started from {result.weights}")
     simulated = result.data.simulated
+    evidence = _public_evidence(run_dir)
     folder.mkdir(parents=True)
     for pattern in COPIED + OF_SIMULATED_IMAGES * simulated:
         for file in sorted(run_dir.glob(pattern)):
@@ -86,7 +89,7 @@ def model_repository(
         check_timm(folder, model, size)
     layer = result.ood.layer if result.ood else None
     export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
-    write_report(folder)
+    write_report(folder, evidence)
     examples(folder / EXAMPLES)
     write_licence(folder, licence, examples=True)
     if data_id:
@@ -95,6 +98,13 @@ def model_repository(
     own = (EVAL_RESULTS, "examples", "explain", "figures", "onnx", "robustness")
     data = (data_id, result.data.fingerprint) if data_id else None
     return Publication("model", repo_id, folder, result.title, own_folders=own, data=data)
+
+
+def _public_evidence(run_dir: Path) -> Evidence:
+    """What the reporting sheets are filled from, without paths; of an audit in the folder they tell the counts."""
+    evidence = read_evidence(run_dir)
+    result = RunResult.model_validate(without_paths(evidence.result.as_json()))
+    return replace(evidence, result=result)
 
 
 def _without_paths(folder: Path) -> None:
