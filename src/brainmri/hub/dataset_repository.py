@@ -12,6 +12,7 @@ import numpy as np
 from brainmri.audit.duplicates import repetitions, scan
 from brainmri.audit.report import audit_text, summary
 from brainmri.audit.shortcuts import shortcuts
+from brainmri.data.croissant import write_published_croissant
 from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared, without_sources
 from brainmri.data.file_digests import file_digests
 from brainmri.data.folder import counts_table, split_statement
@@ -77,6 +78,9 @@ def dataset_repository(
     audit = _audit(data)
     write(AuditReport.model_validate(without_paths(audit.as_json())), folder / "audit.json")
     write_benchmark(folder, info, data.patient_unit())
+    cited = (*source_citations, *citations(info))
+    named = licence.get("license_link") or licence["license"]
+    write_published_croissant(folder, info, repo_id, named, cited, COLUMNS)
     heading, *rows = counts_table(info.counts, info.classes)
     count = len(data.index)
     floors = compute_baselines(data)
@@ -95,7 +99,7 @@ def dataset_repository(
             columns=COLUMNS,
             audit=audit_text(audit),
             floors=[(name, getattr(floors, key)) for key, name in BASELINES.items()],
-            citations=(*source_citations, *citations(info)),
+            citations=cited,
         )
     )
     (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
