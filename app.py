@@ -77,11 +77,12 @@ def main() -> None:
 def serve(arguments: argparse.Namespace, uploads: Path) -> None:
     import gradio as gr
 
+    from brainmri.data.phantom.examples import examples
     from brainmri.demo.app import Demo, launch
     from brainmri.demo.model import known_models
     from brainmri.demo.pages import about, audit, classify, compare, endpoints
     from brainmri.demo.pages.components import HEAD, css, theme
-    from brainmri.demo.sample import examples, model_places
+    from brainmri.demo.sample import model_places
     from brainmri.demo.upload_retention import forget_uploads
     from brainmri.io.limits import LIMITS
 

@@ -46,7 +46,7 @@ def main() -> None:
     )
     arguments = parser.parse_args()
     logging.getLogger("httpx").setLevel(logging.WARNING)
-    from brainmri.demo.sample import examples
+    from brainmri.data.phantom.examples import examples
     from brainmri.environment import environment
 
     machine, count = environment().as_json(), (arguments.visitors, arguments.requests)

@@ -39,7 +39,7 @@ SINGLE_SLICES = (
     "The network sees single slices and knows only its own classes; it gives one of them to any image, even one that "
     "is no brain MRI."
 )
-REFUSES_SOME = " The rule that refuses images (see above) finds many of those, not all."
+REFUSES_SOME = " The rule that refuses images finds many of those, not all."
 
 
 def percent(share: float | None) -> str:

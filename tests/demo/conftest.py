@@ -16,7 +16,7 @@ import pytest
 import torch
 from PIL import Image
 
-from brainmri.demo.sample import examples
+from brainmri.data.phantom.examples import examples
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.evaluation.ood.features import see
 from brainmri.evaluation.ood.fit import ood_record

@@ -9,11 +9,12 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from brainmri.data.phantom.examples import examples
 from brainmri.data.phantom.generate import CLASSES
 from brainmri.demo import sample as sample_module
 from brainmri.demo.model import open_models
 from brainmri.demo.response_text import in_words
-from brainmri.demo.sample import MOST_RUNS, default_places, examples, sample
+from brainmri.demo.sample import MOST_RUNS, default_places, sample
 
 from .conftest import Edit
 

@@ -7,6 +7,7 @@ from huggingface_hub import ModelCard
 from PIL import Image
 
 import brainmri
+from brainmri.reporting.card_metadata import METRICS
 from brainmri.reporting.model_card import write_card
 
 
@@ -18,15 +19,16 @@ def test_metadata_reads_back_with_the_values_of_the_run(make_run):
     assert data.pipeline_tag == "image-classification"
     assert "license" not in data.to_dict() or data.license is None
     assert {"brain-tumor", "resnet50"} <= set(data.tags)
-    assert data.model_name == "resnet50-clean"
+    assert data.model_name == "ResNet-50, all weights trained (clean)"
     results = {result.metric_name: result for result in data.eval_results}
-    assert set(results) == {"accuracy", "balanced_accuracy", "macro_f1", "auroc", "ece"}
+    keys = {name: key for key, name, *_ in METRICS}
+    assert results.keys() == keys.keys()
     for name, result in results.items():
-        assert result.metric_value == pytest.approx(figures[name], abs=1e-6)
+        assert result.metric_value == pytest.approx(figures[keys[name]], abs=1e-6)
         assert result.task_type == "image-classification"
         assert (result.dataset_name, result.dataset_split) == ("kaggle-4class (grouped split)", "test")
-        assert result.dataset_args == {"fingerprint": "0123456789abcdef", "split_seed": 42}
-    assert results["macro_f1"].metric_type == "f1"
+        assert result.dataset_args == {"fingerprint": "0123456789abcdef", "split": "grouped", "split_seed": 42}
+    assert results["Macro F1"].metric_type == "f1"
 
 
 def test_card_reads_as_a_whole(make_run):
@@ -132,7 +134,7 @@ def test_sources_are_cited_by_the_recorded_origin_alone(make_run):
 
 def test_undefined_figures_are_left_out_of_the_metadata(make_run):
     results = ModelCard.load(write_card(make_run(test__auroc=None))).data.eval_results
-    assert "auroc" not in [result.metric_name for result in results]
+    assert "roc_auc" not in [result.metric_type for result in results]
 
 
 def test_a_run_without_test_figures_has_no_model_index(make_run):
@@ -143,7 +145,7 @@ def test_a_run_without_test_figures_has_no_model_index(make_run):
 
 def test_nasty_names_cannot_break_the_metadata(make_run):
     run = make_run(data__name="set: [1] #x\n---", arch="timm:resnet50")
-    assert ModelCard.load(write_card(run)).data.eval_results[0].dataset_type == "set: [1] #x\n---"
+    assert ModelCard.load(write_card(run)).data.eval_results[0].dataset_name == "set: [1] #x\n--- (grouped split)"
 
 
 @pytest.fixture

@@ -247,7 +247,7 @@ def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_p
     assert {"resnet50", "cnn_4x4", "vit_base", "efficientnet_lite0"} < set(cards)
     text = cards["resnet50"].read_text()
     assert 'model="anna/brainmri-resnet50"' in text
-    assert ModelCard(text).data.model_name == "resnet50-clean"
+    assert ModelCard(text).data.model_name == "ResNet-50, all weights trained (clean)"
     for name in set(cards) - {"resnet50"}:
         text = cards[name].read_text()
         assert "> **NOT TRAINED HERE.**" in text

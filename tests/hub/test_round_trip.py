@@ -23,6 +23,7 @@ from PIL import Image
 from brainmri.data.dataset import open_prepared
 from brainmri.demo.model import open_models
 from brainmri.hub.dataset_repository import dataset_repository
+from brainmri.hub.lineage import pin_data
 from brainmri.hub.model_repository import model_repository
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.runs.table import SEEDS
@@ -164,11 +165,11 @@ def test_the_card_says_what_was_measured_and_where(published: Published) -> None
         text = files["README.md"].decode()
         data = ModelCard(text).data
         assert (data.license, data.datasets) == ("apache-2.0", [DATA])
-        accuracy = next(one for one in data.eval_results if one.metric_name == "accuracy")
+        accuracy = next(one for one in data.eval_results if one.metric_type == "accuracy")
         assert accuracy.metric_value == pytest.approx(result["test"]["accuracy"], abs=1e-6)
         assert (accuracy.dataset_type, accuracy.dataset_split) == (DATA, "test")
-        assert accuracy.dataset_revision == result["data"]["fingerprint"]
-        assert published.hub.repos["dataset", DATA].tags[result["data"]["fingerprint"]]
+        tag = published.hub.repos["dataset", DATA].tags[result["data"]["fingerprint"]]
+        assert accuracy.dataset_revision == tag
         for path in re.findall(r"!\[.*?\]\((.*?)\)", text):
             assert path in files
         for words in (
@@ -204,6 +205,7 @@ def test_another_process_makes_the_same_bytes(published: Published, phantom: Pat
         model_repository(published.runs[TIMM], TIMM, tmp_path / TIMM, data_id=DATA),  # one of ours: test_push.py
     ]
     for tree in trees:
+        pin_data(HfApi(endpoint=published.hub.url, token="hf_anna"), tree)
         there = published.hub.files(tree.repo_type, tree.repo_id)
         assert {*tree.files, ".gitattributes"} == there.keys()
         assert [name for name in tree.files if (tree.folder / name).read_bytes() != there[name]] == []

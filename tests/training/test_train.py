@@ -30,6 +30,7 @@ RUN_FILES = [
     "run.json",
     *("README.md", "config.json", "history.csv", "model.safetensors", "predictions.csv", "preprocessor_config.json"),
     *("recipe.yaml", "report.html", "result.json", "uncertainty.json", "uncertainty.safetensors"),
+    *("data.json", "reporting.md"),
 ]
 FIGURES = ["augmentation", "class_counts", "confusion_matrix", "curves", "reliability", "samples"]
 

@@ -129,6 +129,16 @@ def open_prepared(root: Path | str) -> PreparedData:
     return PreparedData(root, index, info, list(info.classes))
 
 
+def without_sources(data: PreparedData) -> DatasetInfo:
+    """What `dataset.json` says, with the names that the images have here in place of those of the source.
+
+    Of an image that is in no split the name is left out.
+    """
+    names = dict(zip(data.index["source"], data.index["file_name"], strict=True))
+    doubtful = [[names[source] for source in sources if source in names] for sources in data.info.contradictory_images]
+    return data.info.model_copy(update={"contradictory_images": doubtful})
+
+
 def load_prepared(root: Path | str) -> DatasetDict:
     """The prepared folder as a `DatasetDict` with `image`, `label` (ClassLabel), `file_name` and `group_id`.
 

@@ -1,4 +1,5 @@
-"""A split table -> the files of a prepared folder: images, index.csv, rejected.csv, dataset.json, README.md.
+"""A split table -> the files of a prepared folder: images, index.csv, rejected.csv, dataset.json, README.md and
+croissant.json.
 
 The folder is made beside its final place and moved there when it is whole, so that nobody ever sees half of it.
 """
@@ -17,6 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from brainmri.data.constants import SCHEMES
+from brainmri.data.croissant import write_folder_croissant
 from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
 from brainmri.data.listing import list_files
 from brainmri.data.provenance import ORIGINS
@@ -90,11 +92,12 @@ def write_images(out: Path, table: pd.DataFrame) -> None:
 
 
 def write_tables(out: Path, table: pd.DataFrame, rejected: pd.DataFrame, info: DatasetInfo) -> None:
-    """index.csv, rejected.csv, README.md and, last of all, dataset.json."""
+    """index.csv, rejected.csv, README.md, croissant.json and, last of all, dataset.json."""
     index = table.rename(columns={"path": "source"}).sort_values("file_name")[INDEX_COLUMNS]
     for name, frame in (("index.csv", index), ("rejected.csv", rejected)):
         frame.to_csv(out / name, index=False, encoding="utf-8", lineterminator="\n")
     _write_text(out / "README.md", data_card(info, rejected))
+    write_folder_croissant(out, info)
     _write_text(out / "dataset.json", json_text(info))
 
 

@@ -12,11 +12,9 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-import numpy as np
 from filelock import FileLock
-from PIL import Image
 
-from brainmri.data.phantom.generate import CLASSES, PHANTOM_VERSION, PLANES, draw_slices, draw_subject
+from brainmri.data.phantom.generate import PHANTOM_VERSION
 from brainmri.data.storage import cache_folder
 from brainmri.schemas import find_runs, read_result
 
@@ -30,8 +28,6 @@ TRAINING = [
     *("--recipe", "input.size=128", "model.arguments.image_size=128"),
     *("stages.0.epochs=16", "stages.0.learning_rate=0.003", "stages.0.schedule=cosine"),
 ]
-EXAMPLE_SEED = 1  # of subjects that no phantom set has been made of by default
-EXAMPLE_SIDE = 128  # pixels
 
 
 def default_places(runs: Path = Path("runs")) -> list[str]:
@@ -73,23 +69,6 @@ def sample() -> Path:
                     raise ValueError("the sample model could not be trained (see above): name the models to show")
                 unfinished.rename(folder)
     return folder
-
-
-def examples(folder: Path) -> list[Path]:
-    """Write simulated slices as PNG files into `folder`: one of each class, in turn of the three planes.
-
-    Their subjects are none of those of the phantom set that the sample was trained on.
-    """
-    folder.mkdir(parents=True, exist_ok=True)
-    files = []
-    for number, label in enumerate(CLASSES):
-        rng = np.random.default_rng([EXAMPLE_SEED, number])
-        slices = draw_slices(rng, draw_subject(rng, number), len(PLANES), EXAMPLE_SIDE)
-        by_plane = {plane: image for plane, _, image, _ in slices}
-        plane = PLANES[number % len(PLANES)]
-        files.append(folder / f"simulated-{label}-{plane}.png")
-        Image.fromarray(by_plane[plane]).save(files[-1])
-    return files
 
 
 def _environment() -> dict[str, str]:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
-from brainmri.hub.leak_scan import TEXT_SUFFIXES, leaks
+from brainmri.hub.leak_scan import TEXT_NAMES, TEXT_SUFFIXES, leaks
 
 RepoType = Literal["model", "dataset", "space"]
 MARK = "brainmri"  # a tag in the metadata of every card; repositories without it are somebody else's
@@ -24,7 +24,8 @@ class Publication:
     repo_id: OWNER/NAME. folder: the tree; nothing in it is left out. what: for the commit's title, such as "resnet50
     (clean, seed 42)". tags: of the git repository, besides that of the version. own_folders: what the repository
     has in these and the tree lacks is of an earlier publication, and goes. models: of a Space, those that it shows
-    (OWNER/NAME[@REVISION]), in their order.
+    (OWNER/NAME[@REVISION]), in their order. data: of a model, the published data set that it was scored on, and the tag
+    of the very version.
     """
 
     repo_type: RepoType
@@ -34,6 +35,7 @@ class Publication:
     tags: tuple[str, ...] = ()
     own_folders: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
+    data: tuple[str, str] | None = None
 
     @property
     def files(self) -> list[str]:
@@ -55,7 +57,6 @@ def contents(publication: Publication) -> str:
 
 
 SUFFIXES = TEXT_SUFFIXES | {".safetensors", ".onnx", ".parquet", ".png", ".npy"}
-NAMES = {"LICENSE"}  # files without a suffix
 # How a pickle of protocol 2 to 5 and an archive begin. A short safetensors file may begin with the same two bytes, but
 # has a zero after them.
 PICKLE = re.compile(rb"\x80[\x02-\x05][^\x00]|PK\x03\x04", re.DOTALL)
@@ -155,7 +156,7 @@ def _card_problems(publication: Publication) -> list[str]:
 
 
 def _file_problems(path: Path, repo_id: str) -> list[str]:
-    if path.name not in NAMES and path.suffix not in SUFFIXES:
+    if path.name not in TEXT_NAMES and path.suffix not in SUFFIXES:
         return [f"files of this kind are not published (only {', '.join(sorted(SUFFIXES))})"]
     if (size := path.stat().st_size) > MAX_BYTES:
         return [f"{size:,} bytes, at most {MAX_BYTES:,}: split it"]

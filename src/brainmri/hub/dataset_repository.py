@@ -12,14 +12,17 @@ import numpy as np
 from brainmri.audit.duplicates import repetitions, scan
 from brainmri.audit.report import audit_text, summary
 from brainmri.audit.shortcuts import shortcuts
-from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared
+from brainmri.data.croissant import write_published_croissant
+from brainmri.data.dataset import SPLITS, PreparedData, fingerprint, open_prepared, without_sources
 from brainmri.data.file_digests import file_digests
 from brainmri.data.folder import counts_table, split_statement
 from brainmri.data.pixel_cache import image_summaries
 from brainmri.data.prepare import PREPARE_VERSION
 from brainmri.evaluation.baselines import compute_baselines
+from brainmri.hub.benchmark import write_benchmark
 from brainmri.hub.checks import MARK, Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
+from brainmri.reporting.card_metadata import pretty_name
 from brainmri.reporting.model_card import ICBM_LICENCE, ICBM_NOTICE, card_templates, citations
 from brainmri.schemas import AuditReport, DatasetInfo, write
 from brainmri.wording import BASELINES
@@ -71,10 +74,14 @@ def dataset_repository(
     (folder / "data").mkdir(parents=True)
     for split in SPLITS:
         _write_shards(data, split, folder / "data", shard_bytes)
-    info = DatasetInfo.model_validate(without_paths(_without_sources(data).as_json()))
+    info = DatasetInfo.model_validate(without_paths(without_sources(data).as_json()))
     write(info, folder / "dataset.json")
     audit = _audit(data)
     write(AuditReport.model_validate(without_paths(audit.as_json())), folder / "audit.json")
+    write_benchmark(folder, info, data.patient_unit())
+    cited = (*source_citations, *citations(info))
+    named = licence.get("license_link") or licence["license"]
+    write_published_croissant(folder, info, repo_id, named, cited, COLUMNS)
     heading, *rows = counts_table(info.counts, info.classes)
     count = len(data.index)
     floors = compute_baselines(data, image_summaries(data))
@@ -93,7 +100,7 @@ def dataset_repository(
             columns=COLUMNS,
             audit=audit_text(audit),
             floors=[(name, getattr(floors, key)) for key, name in BASELINES.items()],
-            citations=(*source_citations, *citations(info)),
+            citations=cited,
         )
     )
     (folder / "README.md").write_text(card, encoding="utf-8", newline="\n")
@@ -119,13 +126,6 @@ def _check_files(data: PreparedData) -> None:
             f"{data.root}: its files are not those that it was prepared with (fingerprint {found}, dataset.json says "
             f"{data.info.fingerprint}), so nothing of its record counts: prepare the images again"
         )
-
-
-def _without_sources(data: PreparedData) -> DatasetInfo:
-    """What `dataset.json` says, with the names that the images have here in place of those of the source."""
-    names = dict(zip(data.index["source"], data.index["file_name"], strict=True))
-    doubtful = [[names[source] for source in sources] for sources in data.info.contradictory_images]
-    return data.info.model_copy(update={"contradictory_images": doubtful})
 
 
 def _write_shards(data: PreparedData, split: str, folder: Path, shard_bytes: int) -> None:
@@ -169,7 +169,7 @@ def _metadata(data: PreparedData, licence: dict[str, str], count: int) -> str:
     stated: dict[str, Any] = dict(licence)
     return DatasetCardData(
         **stated,
-        pretty_name=data.info.name,
+        pretty_name=pretty_name(data.info),
         task_categories=["image-classification"],
         size_categories=[next((name for name, limit in SIZES if count < limit), "n>1M")],
         tags=[MARK, "medical", "mri", "brain-tumor", *["simulated"] * data.info.simulated],

@@ -15,6 +15,7 @@ from typing import Any
 # somebody's name ("max", "will").
 DATA_SUFFIXES = {".json", ".yaml", ".csv"}
 TEXT_SUFFIXES = DATA_SUFFIXES | {".md", ".txt", ".py", ".html", ".jinja", ".css", ".js", ".toml", ".typed", ".cff"}
+TEXT_NAMES = {"LICENSE"}  # files without a suffix
 # In text: two parts or more behind what can stand before a path. A comma does too, but not that of "base64,/9j/...".
 POSIX_PATH = r"(?:^|(?<=[\s\"'`=(\[>:])|(?<=[^4],))/(?:[\w.@+-]+/)+[\w.@+-]*"
 WINDOWS_PATH = r"(?<![A-Za-z])[A-Za-z]:\\{1,2}(?:[\w.@+ -]+\\{1,2})+[\w.@+-]*"
@@ -45,7 +46,7 @@ def leaks(path: Path, allowed: str = "") -> list[str]:
     """The traces found in a file, at most three. allowed: a user name that may stand there (the account's)."""
     if path.stat().st_size == 0:
         return []
-    if path.suffix in TEXT_SUFFIXES:
+    if path.suffix in TEXT_SUFFIXES or path.name in TEXT_NAMES:
         text = path.read_text(encoding="utf-8")
         return _first(chain(_paths(text), _names(text, allowed) if path.suffix in DATA_SUFFIXES else []))
     if path.suffix == ".parquet":

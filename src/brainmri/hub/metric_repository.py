@@ -8,6 +8,7 @@ from pathlib import Path
 import yaml
 
 from brainmri.hub.checks import MARK, Publication
+from brainmri.hub.licence_file import write_licence
 from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 
 TITLE = "Accuracy with an interval by group"
@@ -27,6 +28,7 @@ def metric_repository(repo_id: str, folder: Path) -> Publication:
         text = (resources.files("brainmri") / source).read_text(encoding="utf-8")
         (folder / target).write_text(text.replace(f"{NAME}.py", f"{name}.py"), encoding="utf-8", newline="\n")
     (folder / "requirements.txt").write_text(REQUIREMENTS, encoding="utf-8", newline="\n")
+    write_licence(folder)
     front = yaml.safe_dump(_front(), sort_keys=False, allow_unicode=True).strip()
     template = card_templates().get_template("metric_card.md.jinja")
     card = template.render(metadata=front, title=TITLE, repo_id=repo_id)

@@ -6,26 +6,32 @@ import json
 import re
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import pandas as pd
 import yaml
 
 from brainmri.data.folder import NUMBERED
+from brainmri.data.phantom.examples import examples
+from brainmri.hub.benchmark import EVAL_RESULTS, write_eval_results
 from brainmri.hub.checks import Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
+from brainmri.hub.licence_file import write_licence
 from brainmri.models.load import check_timm, load_classifier, name_labels
 from brainmri.models.onnx import export_classifier
 from brainmri.models.sessions import ONNX_FILE
+from brainmri.reporting.card_metadata import EXAMPLES
+from brainmri.reporting.checklists.evidence import DATA, Evidence, read_evidence
 from brainmri.reporting.model_card import known_licence, write_card
 from brainmri.reporting.run_report import write_report
-from brainmri.schemas import EARLIER_UNCERTAINTY, json_text, read_result, uncertainty_file
+from brainmri.schemas import EARLIER_UNCERTAINTY, RunResult, json_text, read_result, uncertainty_file
 
 # All that is published of a run folder; JSON and YAML without this machine's paths. The rest stays here.
 NEEDED = ("config.json", "preprocessor_config.json", "model.safetensors", "recipe.yaml", "uncertainty.json")
 COPIED = (
     *("config.json", "preprocessor_config.json", "*.safetensors", "*.py"),
-    *("recipe.yaml", "result.json", "uncertainty.json", "predictions.csv", "history.csv"),
+    *("recipe.yaml", "result.json", DATA, "uncertainty.json", "predictions.csv", "history.csv"),
     *(f"figures/{name}.png" for name in ("class_counts", "confusion_matrix", "curves", "reliability")),
     *("robustness/*.json", "robustness/*.csv", "robustness/figures/robustness.png"),
     *("explain/maps/maps.json", "explain/maps/randomisation.png"),
@@ -77,6 +83,7 @@ def model_repository(
         raise PublishError(f"{run_dir} lacks {', '.join(missing)}, so there is no model to publish{hint}")
     licence = check_licence(licence or known_licence(result.weights), f"the network that started from {result.weights}")
     simulated = result.data.simulated
+    evidence = _public_evidence(run_dir)
     folder.mkdir(parents=True)
     for pattern in COPIED + OF_SIMULATED_IMAGES * simulated:
         for file in sorted(run_dir.glob(pattern)):
@@ -91,9 +98,22 @@ def model_repository(
         check_timm(folder, model, size)
     layer = result.ood.layer if result.ood else None
     export_classifier(model, (size, size), folder / ONNX_FILE, layer=layer)
-    write_report(folder)
+    write_report(folder, evidence)
+    examples(folder / EXAMPLES)
+    write_licence(folder, licence, examples=True)
+    if data_id:
+        write_eval_results(folder, result, data_id)
     write_card(folder, repo_id=repo_id, licence=licence, data_id=data_id, seeds=[read_result(run) for run in seeds])
-    return Publication("model", repo_id, folder, result.title, own_folders=("explain", "figures", "onnx", "robustness"))
+    own = (EVAL_RESULTS, "examples", "explain", "figures", "onnx", "robustness")
+    data = (data_id, result.data.fingerprint) if data_id else None
+    return Publication("model", repo_id, folder, result.title, own_folders=own, data=data)
+
+
+def _public_evidence(run_dir: Path) -> Evidence:
+    """What the reporting sheets are filled from, without paths; of an audit in the folder they tell the counts."""
+    evidence = read_evidence(run_dir)
+    result = RunResult.model_validate(without_paths(evidence.result.as_json()))
+    return replace(evidence, result=result)
 
 
 def _without_paths(folder: Path) -> None:

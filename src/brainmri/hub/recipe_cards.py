@@ -7,11 +7,11 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
-from brainmri.hub.checks import MARK
 from brainmri.hub.leak_scan import without_paths
 from brainmri.hub.model_repository import default_name
 from brainmri.models.introspect import resolve
 from brainmri.models.weights import imagenet_repository
+from brainmri.reporting.card_metadata import tags
 from brainmri.reporting.model_card import card_templates, render_card
 from brainmri.runs.table import SEEDS, TEXT, read_table
 from brainmri.schemas import RunResult, find_runs, read_result
@@ -77,10 +77,11 @@ def _without_run(arch: str, *, measured: bool) -> str:
     from huggingface_hub import ModelCardData
 
     recipe = resolve(arch, "clean")
+    timm = recipe.model.family == "timm"
     metadata = ModelCardData(
-        library_name="timm" if recipe.model.family == "timm" else "transformers",
+        library_name="timm" if timm else "transformers",
         pipeline_tag="image-classification",
-        tags=[MARK, "image-classification", "mri", "brain-tumor", "medical-imaging", arch],
+        tags=tags(arch, timm=timm),
     )
     return (
         card_templates()

@@ -10,6 +10,7 @@ from pathlib import Path
 import yaml
 
 from brainmri.hub.checks import MARK, Publication, PublishError, metadata_of
+from brainmri.hub.licence_file import write_licence
 from brainmri.hub.shown_models import ShownModel
 from brainmri.reporting.model_card import OUR_LICENCE, card_templates
 
@@ -55,6 +56,7 @@ def space_repository(
             shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns("__pycache__"))
     asked = [place.partition("@") for place in models]
     _write_card(folder, [ShownModel(name, revision or None) for name, _, revision in asked], datasets)
+    write_licence(folder)
     own = ("brainmri", "results")
     return Publication("space", repo_id, folder, "the demo", own_folders=own, models=tuple(models))
 

@@ -18,6 +18,7 @@ from brainmri import __version__
 from brainmri.environment import git_commit
 from brainmri.hub.checks import Publication, PublishError
 from brainmri.hub.hub_errors import NOT_DONE_HERE, explained, status_of
+from brainmri.hub.lineage import pin_data
 from brainmri.hub.place import (
     NO_PULL_REQUESTS,
     check_name,
@@ -269,6 +270,9 @@ def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator
         shown = [uploaded.get(place) or look_up(api, place) for place in publication.models]
         if shown:
             pin_models(publication, shown)
+        if not how.get("create_pr"):  # data that are only proposed have no tag yet
+            with explained(f"looking up the data of {publication.title}"):
+                pin_data(api, publication)
         outcome = upload(api, publication, version=version_tag(), message=message, **how)
         if publication.repo_type == "model":
             private = not how.get("public") and api.repo_info(publication.repo_id).private is not False

@@ -26,6 +26,7 @@ class Package:
         file: in it, that holds the weights. sha256: of that file.
         what: they are, and whose, in the words of every output.
         licence: of the weights, as the Hub calls it.
+        hub_id: the repository with the same weights on the Hub, or None.
         read: from the bytes of the file to tensors by timm's names.
     """
 
@@ -35,6 +36,7 @@ class Package:
     sha256: str
     what: str
     licence: str
+    hub_id: str | None
     read: Callable[[bytes], dict[str, torch.Tensor]]
 
 
@@ -168,6 +170,7 @@ PACKAGED_WEIGHTS = {
             sha256,
             "ImageNet",
             "apache-2.0",
+            f"timm/tf_efficientnet_lite{size}.in1k",
             _lite(f"tf_efficientnet_lite{size}"),
         )
         for size, sha256 in LITE.items()
@@ -179,6 +182,7 @@ PACKAGED_WEIGHTS = {
         "3be917fb4375d2d57d65f43eb28ab669387c00306bbe407c5aaf78fb5de3ab49",
         "ImageNet, convolutions of VGG-16 by K. Simonyan and A. Zisserman, Visual Geometry Group, Oxford, CC BY 4.0",
         "cc-by-4.0",
+        None,
         vgg16_features,
     ),
 }

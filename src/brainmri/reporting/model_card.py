@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.data.provenance import ORIGINS
+from brainmri.reporting.card_metadata import DIGEST, EXAMPLES, base_model, card_metadata
 from brainmri.reporting.html import shown
 from brainmri.schemas import DataSummary, RunResult, read_result
 from brainmri.wording import (
@@ -16,7 +16,6 @@ from brainmri.wording import (
     POOLING,
     bounds,
     change,
-    data_title,
     duration,
     epochs,
     interval,
@@ -27,14 +26,6 @@ from brainmri.wording import (
 if TYPE_CHECKING:
     import jinja2
 
-# The key in result.json, the metric's id on the Hub, and its arguments there.
-METRICS: list[tuple[str, str, dict[str, str] | None]] = [
-    ("accuracy", "accuracy", None),
-    ("balanced_accuracy", "balanced_accuracy", None),
-    ("macro_f1", "f1", {"average": "macro"}),
-    ("auroc", "roc_auc", {"average": "macro", "multi_class": "ovr"}),
-    ("ece", "ece", None),
-]
 FIGURES = {
     "figures/confusion_matrix.png": "Confusion matrix of the test split",
     "figures/reliability.png": "Reliability of the confidence on the test split",
@@ -102,7 +93,7 @@ def render_card(
         card_templates()
         .get_template("card.md.jinja")
         .render(
-            metadata=_metadata(result, config, licence, data_id).to_yaml(),
+            metadata=card_metadata(result, config, licence, data_id, files),
             own_code="auto_map" in config,
             timm=config.get("model_type") == "timm_wrapper",
             repo_id=repo_id,
@@ -114,6 +105,8 @@ def render_card(
             data_licence=data_licence(result.data),
             simulated=result.data.simulated,
             seeds=[one for one in sorted([result, *seeds], key=lambda one: one.seed) if one.test],
+            base_model=base_model(result.weights),
+            example_notice=ICBM_NOTICE if any(name.startswith(EXAMPLES) for name in files) else None,
             **shown(result),
         )
     )
@@ -141,42 +134,6 @@ def card_templates() -> jinja2.Environment:
 
 def _config(run_dir: Path) -> dict[str, Any]:
     return dict(json.loads((run_dir / "config.json").read_text(encoding="utf-8")))
-
-
-def _metadata(result: RunResult, config: dict[str, Any], licence: str | None, data_id: str | None) -> Any:
-    """`ModelCardData` of the run. Its data set's revision is the fingerprint, which is a tag of a published one."""
-    from huggingface_hub import EvalResult, ModelCardData
-
-    data = result.data
-    figures = result.test.as_json() if result.test else {}
-    results = [
-        EvalResult(
-            task_type="image-classification",
-            task_name="Image classification",
-            dataset_type=data_id or data.name,
-            dataset_name=data_title(data),
-            dataset_config=data.split,
-            dataset_split="test",
-            dataset_revision=data.fingerprint,
-            dataset_args={"fingerprint": data.fingerprint, "split_seed": result.split_seed},
-            metric_type=metric,
-            metric_name=key,
-            metric_value=round(figures[key], 6),
-            metric_args=arguments,
-        )
-        for key, metric, arguments in METRICS
-        if figures.get(key) is not None
-    ]
-    return ModelCardData(
-        model_name=f"{result.arch}-{result.protocol}",
-        license=licence,
-        library_name="timm" if config.get("model_type") == "timm_wrapper" else "transformers",
-        pipeline_tag="image-classification",
-        tags=["brainmri", "image-classification", "mri", "brain-tumor", "medical-imaging", result.arch],
-        datasets=[data_id] if data_id else None,
-        metrics=[metric for key, metric, _ in METRICS if figures.get(key) is not None] or None,
-        eval_results=results or None,
-    )
 
 
 def _cell(text: Any) -> str:
@@ -207,9 +164,6 @@ TEMPLATE = (
     "Fonov VS, Evans AC, McKinstry RC, Almli CR, Collins DL. Unbiased nonlinear average age-appropriate brain "
     "templates from birth to adulthood. NeuroImage 47(1), S102, 2009, doi:10.1016/S1053-8119(09)70884-5",
 )
-
-# How `result.json` tells the content of weights, by which their licence is known: a name can be anybody's.
-DIGEST = re.compile(r", sha256 ([0-9a-f]{16})$")
 
 
 def known_licence(weights: str) -> str | None:

@@ -9,9 +9,11 @@ import pandas as pd
 
 from brainmri.evaluation.inference import read_predictions, write_predictions
 from brainmri.reporting import plots
+from brainmri.reporting.checklists.evidence import Evidence, read_evidence
+from brainmri.reporting.checklists.sheet import filled, write_sheet
 from brainmri.reporting.html import embedded_figures, shown, write_page
 from brainmri.reporting.robustness_report import read_study
-from brainmri.schemas import EvaluationResult, MapsResult, PatientScores, read, read_result, read_uncertainty, write
+from brainmri.schemas import EvaluationResult, MapsResult, PatientScores, read, read_result, write
 from brainmri.wording import (
     BASELINES,
     DASH,
@@ -78,20 +80,24 @@ def write_figures(run_dir: Path) -> list[Path]:
     return drawn
 
 
-def write_report(run_dir: Path) -> Path:
+def write_report(run_dir: Path, evidence: Evidence | None = None) -> Path:
     """Write `report.html` into a run folder, from the files of that folder alone; figures are embedded.
 
     Figures that the folder lacks are left out (see `write_figures`), and so are the studies of maps and of robustness,
-    if they were not made.
+    if they were not made. `reporting.md`, which the page holds too, is written beside it.
+
+    evidence: what the reporting sheets are filled from; of `run_dir` itself where none is given.
 
     Raises:
         FileNotFoundError: `result.json` or `uncertainty.json` is missing.
         ValueError: `result.json` is of another version or lacks keys.
     """
     run_dir = Path(run_dir)
-    result = read_result(run_dir)
+    evidence = evidence or read_evidence(run_dir)
+    result = evidence.result
     maps = run_dir / "explain" / "maps"
     robustness, robustness_figures = read_study(run_dir / "robustness")
+    write_sheet(evidence, run_dir)
     drawn = embedded_figures(run_dir / "figures", FIGURES) + embedded_figures(maps, MAPS)
     return write_page(
         run_dir / "report.html",
@@ -99,7 +105,8 @@ def write_report(run_dir: Path) -> Path:
         figures=drawn + robustness_figures,
         maps=read(maps / "maps.json", MapsResult) if (maps / "maps.json").is_file() else None,
         robustness=robustness,
-        uncertainty=read_uncertainty(run_dir),
+        uncertainty=evidence.uncertainty,
+        checklists=filled(evidence),
         data_title=data_title(result.data),
         **shown(result),
     )

@@ -13,7 +13,7 @@ import pandas as pd
 import yaml
 from numpy.typing import NDArray
 
-from brainmri.data.dataset import PreparedData
+from brainmri.data.dataset import PreparedData, without_sources
 from brainmri.data.duplicates.sketches import FILE as SKETCHES
 from brainmri.data.duplicates.sketches import sketches
 from brainmri.data.pixel_cache import Summaries, image_summaries
@@ -31,6 +31,7 @@ from brainmri.models.load import save_model
 from brainmri.models.preprocessing import image_processor
 from brainmri.recipe import Recipe
 from brainmri.reporting import plots
+from brainmri.reporting.checklists.evidence import DATA
 from brainmri.reporting.model_card import write_card
 from brainmri.reporting.run_report import write_figures, write_report
 from brainmri.runs.folder import RunFolder
@@ -130,6 +131,7 @@ def finalize(
         ood = fit_ood_detector(run_dir, trained.model, processor, data) if plan.run.ood else NOT_ASKED
         logger.info("Measuring: figures with their intervals, trivial baselines on the same images, report and card")
         recipe = as_trained(plan.recipe, folder.settings)
+        write(without_sources(data), run_dir / DATA)
         text = yaml.safe_dump(recipe.model_dump(mode="json"), sort_keys=False, allow_unicode=True)
         (run_dir / "recipe.yaml").write_text(text, encoding="utf-8")
         history = pd.DataFrame([row for stage in trained.stages for row in stage.history])
