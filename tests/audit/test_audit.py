@@ -105,6 +105,27 @@ def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Im
     assert (tmp_path / "out" / "other.png").is_file()
 
 
+def test_classes_of_another_vocabulary_do_not_contradict(images: list[Image.Image], tmp_path: Path) -> None:
+    copies = {"a": images[0], "b": images[1], "c": images[2]}
+    for folder, labels in (
+        ("four", {"a": "glioma", "b": "meningioma", "c": "notumor"}),
+        ("long", {"a": "glioma_tumor", "b": "pituitary_tumor", "c": "no_tumor"}),
+        ("two", {"a": "yes", "b": "yes", "c": "yes"}),
+    ):
+        for name, label in labels.items():
+            (tmp_path / folder / label).mkdir(parents=True, exist_ok=True)
+            copies[name].save(tmp_path / folder / label / f"{name}.png")
+    (tmp_path / "two" / "no").mkdir()
+    images[4].save(tmp_path / "two" / "no" / "d.png")
+    for other, wrong in (("long", ["b"]), ("two", ["c"])):
+        out = tmp_path / f"against-{other}"
+        assert audit(tmp_path / "four", "--against", tmp_path / other, "--out", out).returncode == 0
+        kinds = {kind["kind"]: kind for kind in json.loads((out / "audit.json").read_text())["kinds"]}
+        for kind in kinds.values():
+            assert [{Path(name).stem for name in names} for names in kind["contradictory"]] == [{one} for one in wrong]
+        assert (out / "contradictory.png").is_file()
+
+
 def test_mistakes_are_one_clear_line_and_leave_nothing(tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
     for place, message in ((tmp_path / "nowhere", "does not exist"), (tmp_path / "empty", "no layout fits")):
@@ -161,6 +182,7 @@ def test_counts_by_hand() -> None:
     rows = [("a", "x", "train", "1", "p", "g"), ("b", "x", "test", "1", "p", "g"), ("c", "y", "test", "2", "p", "g")]
     rows += [("d", "x", "train", "3", "q", "g"), ("e", "x", "train", "4", "r", "h")]
     table = pd.DataFrame(rows, columns=["file_name", "label", "part", "pixels", "duplicate_id", "group_id"])
+    table["other"] = False
     exact, same, neighbour = (kind.as_json() for kind in counts(table))
     assert [(kind["images"], kind["sets"], kind["largest"]) for kind in (exact, same, neighbour)] == [
         (2, 1, 2),
