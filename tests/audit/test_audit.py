@@ -12,6 +12,7 @@ from PIL import Image
 
 from brainmri.audit.duplicates import counts
 from brainmri.data.phantom.generate import draw_slices, draw_subject
+from brainmri.data.tables import read_label_csv
 from brainmri.io.decode import pixel_hash
 
 from ..scripts import SCRIPTS, run_here
@@ -19,6 +20,12 @@ from ..scripts import SCRIPTS, run_here
 
 def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
     return run_here("audit.py", *arguments)
+
+
+def fresh(number: int) -> Image.Image:
+    """A slice of a subject of its own."""
+    rng = np.random.default_rng([6, number])
+    return Image.fromarray(draw_slices(rng, draw_subject(rng, number), 1, 96)[0][2])
 
 
 @pytest.fixture(scope="module")
@@ -93,13 +100,24 @@ def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Im
     other = tmp_path / "clinic"
     for name, image in (
         ("tumour/a.png", images[2].resize((200, 200))),
-        ("healthy/b.png", images[0].crop((4, 4, 60, 60))),
+        ("tumour/c.png", images[1].convert("RGB")),
+        ("healthy/b.png", fresh(77)),
     ):
-        (other / name).parent.mkdir(parents=True)
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(other / name)
     done = audit(data, "--against", other, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "NOT EXTERNAL: 1 of 2 images (50.0 %) of clinic stand in train too." in done.stdout
+    assert "NOT EXTERNAL: 2 of 3 images (66.7 %) of clinic stand in train too." in done.stdout
+    assert "EXTERNAL: 1 of 3 images of clinic neither are nor look like one of scans" in done.stdout
+    assert f"{tmp_path / 'out' / 'clean.csv'}, relative to {other}" in done.stdout
+    found = pd.read_csv(tmp_path / "out" / "matches.csv")
+    assert found[["path", "kind"]].to_numpy().tolist() == [["tumour/a.png", "same_picture"], ["tumour/c.png", "exact"]]
+    assert found["matched_path"].iloc[0] == "train/notumor/s2.png"
+    assert found["matched_path"].iloc[1] in ("train/glioma/s1.png", "test/glioma/copy.png")
+    assert found["similarity"].between(0.9, 1).all()
+    assert pd.read_csv(tmp_path / "out" / "clean.csv").to_numpy().tolist() == [["healthy/b.png", "healthy"]]
+    table = read_label_csv(tmp_path / "out" / "clean.csv", other)  # as prepare reads it, with --image_root
+    assert all((other / name).is_file() for name in table["path"])
     groups = pd.read_csv(tmp_path / "out" / "groups.csv")
     assert len(groups) == 12  # of the first set alone
     assert (tmp_path / "out" / "other.png").is_file()
