@@ -12,6 +12,7 @@ from PIL import Image
 
 from brainmri.audit.duplicates import counts
 from brainmri.data.phantom.generate import draw_slices, draw_subject
+from brainmri.data.tables import read_label_csv
 from brainmri.io.decode import pixel_hash
 
 from ..scripts import SCRIPTS, run_here
@@ -19,6 +20,12 @@ from ..scripts import SCRIPTS, run_here
 
 def audit(*arguments: object) -> subprocess.CompletedProcess[str]:
     return run_here("audit.py", *arguments)
+
+
+def fresh(number: int) -> Image.Image:
+    """A slice of a subject of its own."""
+    rng = np.random.default_rng([6, number])
+    return Image.fromarray(draw_slices(rng, draw_subject(rng, number), 1, 96)[0][2])
 
 
 @pytest.fixture(scope="module")
@@ -93,16 +100,48 @@ def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Im
     other = tmp_path / "clinic"
     for name, image in (
         ("tumour/a.png", images[2].resize((200, 200))),
-        ("healthy/b.png", images[0].crop((4, 4, 60, 60))),
+        ("tumour/c.png", images[1].convert("RGB")),
+        ("healthy/b.png", fresh(77)),
     ):
-        (other / name).parent.mkdir(parents=True)
+        (other / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(other / name)
     done = audit(data, "--against", other, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "NOT EXTERNAL: 1 of 2 images (50.0 %) of clinic stand in train too." in done.stdout
+    assert "NOT EXTERNAL: 2 of 3 images (66.7 %) of clinic stand in train too." in done.stdout
+    assert "EXTERNAL: 1 of 3 images of clinic neither are nor look like one of scans" in done.stdout
+    assert f"{tmp_path / 'out' / 'clean.csv'}, relative to {other}" in done.stdout
+    found = pd.read_csv(tmp_path / "out" / "matches.csv")
+    assert found[["path", "kind"]].to_numpy().tolist() == [["tumour/a.png", "same_picture"], ["tumour/c.png", "exact"]]
+    assert found["matched_path"].iloc[0] == "train/notumor/s2.png"
+    assert found["matched_path"].iloc[1] in ("train/glioma/s1.png", "test/glioma/copy.png")
+    assert found["similarity"].between(0.9, 1).all()
+    assert pd.read_csv(tmp_path / "out" / "clean.csv").to_numpy().tolist() == [["healthy/b.png", "healthy"]]
+    table = read_label_csv(tmp_path / "out" / "clean.csv", other)  # as prepare reads it, with --image_root
+    assert all((other / name).is_file() for name in table["path"])
     groups = pd.read_csv(tmp_path / "out" / "groups.csv")
     assert len(groups) == 12  # of the first set alone
     assert (tmp_path / "out" / "other.png").is_file()
+
+
+def test_classes_of_another_vocabulary_do_not_contradict(images: list[Image.Image], tmp_path: Path) -> None:
+    copies = {"a": images[0], "b": images[1], "c": images[2]}
+    for folder, labels in (
+        ("four", {"a": "glioma", "b": "meningioma", "c": "notumor"}),
+        ("long", {"a": "glioma_tumor", "b": "pituitary_tumor", "c": "no_tumor"}),
+        ("two", {"a": "yes", "b": "yes", "c": "yes"}),
+    ):
+        for name, label in labels.items():
+            (tmp_path / folder / label).mkdir(parents=True, exist_ok=True)
+            copies[name].save(tmp_path / folder / label / f"{name}.png")
+    (tmp_path / "two" / "no").mkdir()
+    images[4].save(tmp_path / "two" / "no" / "d.png")
+    for other, wrong in (("long", ["b"]), ("two", ["c"])):
+        out = tmp_path / f"against-{other}"
+        assert audit(tmp_path / "four", "--against", tmp_path / other, "--out", out).returncode == 0
+        kinds = {kind["kind"]: kind for kind in json.loads((out / "audit.json").read_text())["kinds"]}
+        for kind in kinds.values():
+            assert [{Path(name).stem for name in names} for names in kind["contradictory"]] == [{one} for one in wrong]
+        assert (out / "contradictory.png").is_file()
 
 
 def test_mistakes_are_one_clear_line_and_leave_nothing(tmp_path: Path) -> None:
@@ -161,6 +200,7 @@ def test_counts_by_hand() -> None:
     rows = [("a", "x", "train", "1", "p", "g"), ("b", "x", "test", "1", "p", "g"), ("c", "y", "test", "2", "p", "g")]
     rows += [("d", "x", "train", "3", "q", "g"), ("e", "x", "train", "4", "r", "h")]
     table = pd.DataFrame(rows, columns=["file_name", "label", "part", "pixels", "duplicate_id", "group_id"])
+    table["other"] = False
     exact, same, neighbour = (kind.as_json() for kind in counts(table))
     assert [(kind["images"], kind["sets"], kind["largest"]) for kind in (exact, same, neighbour)] == [
         (2, 1, 2),

@@ -24,9 +24,11 @@ def audit(
 
     Args:
         folder: a data set in any known layout, prepared or not, or a CSV table. It is never changed.
-        against: a second data set, whose images are looked for in the first.
+        against: a second data set, whose images are looked for in the first: `matches.csv` in `out` names those that
+            are the same or look alike, `clean.csv` the others.
         calibrate: also measure what the audit finds and joins wrongly (minutes).
-        out: a folder for audit.json, audit.html, groups.csv and figures; nothing is written if None.
+        out: a folder for audit.json, audit.html, groups.csv and figures; nothing is written if None. With
+            `against` matches.csv and clean.csv too.
         overwrite: replace what `out` holds of other data.
 
     Returns:

@@ -7,6 +7,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan, set_name
+from brainmri.audit.external import CLEAN, MATCHES, clean, matches
 from brainmri.audit.report import EXAMPLES, GROUPS, summary, write_page
 from brainmri.audit.self_test import calibrate as calibration_of
 from brainmri.audit.shortcuts import shortcuts
@@ -49,8 +50,9 @@ def audit(
 ) -> AuditReport:
     """Look into `data` and, if given, for its images in `against`; write `out` and return what audit.json holds.
 
-    Neither data set is changed, and `out` is made only once something was found: audit.json, groups.csv (of `data`), a
-    PNG of example pairs for each kind that has some, and audit.html.
+    Neither data set is changed, and `out` is made only once something was found: audit.json, groups.csv (of `data`),
+    with `against` matches.csv and clean.csv (of `against`), a PNG of example pairs for each kind that has some, and
+    audit.html.
 
     Args:
         data, against: folders in any layout, or CSV tables (see `brainmri.data.layouts.detect_layout`).
@@ -69,11 +71,18 @@ def audit(
         table = repetitions(scanned)
         own = table[~table["other"]]
         calibration = calibration_of(scanned) if calibrate else None
+        matched = matches(scanned, table)
+        external = clean(table, matched)
         tell(STEPS[2])
-        found = summary(scanned, table, shortcuts(own), calibration)
+        found = summary(scanned, table, shortcuts(own), calibration, external=len(external))
         tell(STEPS[3])
         out.mkdir(parents=True, exist_ok=True)
         own[GROUPS].to_csv(out / "groups.csv", index=False, float_format="%.4f", lineterminator="\n")
+        for name in (MATCHES, CLEAN):
+            (out / name).unlink(missing_ok=True)  # of an audit before
+        if against:
+            matched.to_csv(out / MATCHES, index=False, float_format="%.4f", lineterminator="\n")
+            external.to_csv(out / CLEAN, index=False, lineterminator="\n")
         for kind, pairs in example_pairs(scanned, table, PAIRS).items():
             file = out / f"{kind}.png"
             file.unlink(missing_ok=True)  # of an audit before

@@ -11,6 +11,7 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
+from brainmri.data.class_names import contradictions, contradictory_sets
 from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, Grouping, find_groups
 from brainmri.data.duplicates.index import near_pairs
 from brainmri.data.duplicates.similarity import SIGNS, best_correlation, symmetry_components, whitened_descriptors
@@ -52,13 +53,18 @@ def repetitions(scan: Scan) -> pd.DataFrame:
     return table.assign(kind=kind, score=_nearest(symmetry_components(scan.thumbnails), found.group))
 
 
+def contradicting_labels(table: pd.DataFrame) -> set[frozenset[str]]:
+    """The pairs of labels that cannot both be true of one image; the two data sets may name their classes otherwise."""
+    return contradictions(*(rows["label"].unique() for _, rows in table.groupby("other")))
+
+
 def counts(table: pd.DataFrame) -> list[Repetitions]:
     """What repeats, by each kind."""
     rows = []
+    pairs = contradicting_labels(table)
     for kind, column in KINDS.items():
         sizes = table[column].map(table[column].value_counts())
-        labels = table.groupby(column)["label"].nunique()
-        mixed = table[table[column].isin(labels.index[labels > 1])]
+        mixed = table[table[column].isin(contradictory_sets(table[column], table["label"], pairs))]
         rows.append(
             Repetitions(
                 kind=kind,
@@ -75,8 +81,8 @@ def counts(table: pd.DataFrame) -> list[Repetitions]:
 def example_pairs(scan: Scan, table: pd.DataFrame, count: int) -> dict[str, list[tuple[int, int]]]:
     """Up to `count` pairs of rows for each kind, spread evenly over its scores, the least alike first.
 
-    Beside the kinds: `contradictory`, one image under two labels, and `other`, one image in both data sets. Pairs
-    whose images correlate below 0.90 are not among them.
+    Beside the kinds: `contradictory`, one image under two labels that cannot both be true, and `other`, one image in
+    both data sets. Pairs whose images correlate below 0.90 are not among them.
     """
     first, second, correlation = near_pairs(scan.thumbnails, LOOKS_ALIKE)
     together = {kind: _equal(table[column], first, second) for kind, column in KINDS.items()}
@@ -84,7 +90,7 @@ def example_pairs(scan: Scan, table: pd.DataFrame, count: int) -> dict[str, list
         "exact": together["exact"],
         "same_picture": together["same_picture"] & ~together["exact"],
         "neighbour": together["neighbour"] & ~together["same_picture"],
-        "contradictory": together["same_picture"] & ~_equal(table["label"], first, second),
+        "contradictory": together["same_picture"] & _contradict(table, first, second),
         "other": together["same_picture"] & ~_equal(table["other"], first, second),
     }
     structure = whitened_descriptors(scan.thumbnails)
@@ -116,6 +122,13 @@ def _across(table: pd.DataFrame, column: str) -> list[SharedImages]:
 def _equal(values: pd.Series, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     codes = pd.factorize(values)[0]
     return codes[first] == codes[second]
+
+
+def _contradict(table: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+    codes, names = pd.factorize(table["label"])
+    pairs = contradicting_labels(table)
+    apart = np.array([[frozenset((one, other)) in pairs for other in names] for one in names], dtype=bool)
+    return np.asarray(apart[codes[first], codes[second]])
 
 
 def _nearest(parts: np.ndarray, group: np.ndarray) -> np.ndarray:

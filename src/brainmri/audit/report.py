@@ -42,11 +42,19 @@ EXAMPLES = {
 }
 
 
-def summary(scan: Scan, table: pd.DataFrame, shortcuts: Shortcuts | None, calibration: SelfTest | None) -> AuditReport:
+def summary(
+    scan: Scan,
+    table: pd.DataFrame,
+    shortcuts: Shortcuts | None,
+    calibration: SelfTest | None,
+    *,
+    external: int = 0,
+) -> AuditReport:
     """The contents of `audit.json`.
 
     table: of `brainmri.audit.duplicates.repetitions`. shortcuts: of `brainmri.audit.shortcuts.shortcuts`. calibration:
-    of `brainmri.audit.self_test.calibrate`, if it was asked for.
+    of `brainmri.audit.self_test.calibrate`, if it was asked for. external: images of the second data set that neither
+    are nor look like one of the first.
     """
     thresholds = AuditThresholds(
         same_picture_correlation=SAME_IMAGE, same_picture_structure=SAME_STRUCTURE, neighbour_structure=SAME_GROUP
@@ -60,6 +68,7 @@ def summary(scan: Scan, table: pd.DataFrame, shortcuts: Shortcuts | None, calibr
         classes={str(label): int(number) for label, number in table["label"].value_counts().sort_index().items()},
         thresholds=thresholds,
         kinds=counts(table),
+        external=external if scan.against else None,
         shortcuts=shortcuts,
         calibration=calibration,
         rejected=[RejectedFile(file_name=name, reason=reason) for name, reason in rejected],
@@ -75,6 +84,12 @@ def verdicts(audit: AuditReport) -> list[str]:
             continue  # what stands in train and elsewhere too is told from the other side
         share = f"{row.images:,} of {row.of:,} images ({_share(row)}) of {row.part} stand in {row.within} too"
         found.append(f"NOT EXTERNAL: {share}." if audit.against in (row.part, row.within) else f"LEAK: {share}.")
+    if audit.external is not None:
+        of = audit.parts[str(audit.against)]
+        found.append(
+            f"EXTERNAL: {audit.external:,} of {of:,} images of {audit.against} neither are nor look like one of "
+            f"{audit.name}; clean.csv names them, matches.csv the others."
+        )
     if doubtful := same.contradictory:
         found.append(
             f"CONTRADICTORY LABELS: images with more than one: {len(doubtful)}, first {', '.join(doubtful[0])}."

@@ -16,7 +16,8 @@ import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm.auto import tqdm
 
-from brainmri.audit.duplicates import Scan, groups_of, series_names
+from brainmri.audit.duplicates import Scan, contradicting_labels, groups_of, series_names
+from brainmri.data.class_names import contradictory_sets
 from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, pairs_apart
 from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
@@ -110,7 +111,8 @@ def _measured(scan: Scan, threshold: float, pairs: dict[str, tuple[np.ndarray, n
     """The groups at one threshold. pairs: `next` and `distant`, of which those of one image are left out."""
     found = groups_of(scan, threshold)
     sizes = np.bincount(found.group)
-    labels = pd.Series(scan.table["label"]).groupby(found.group).nunique()
+    sets = pd.Series(found.group)
+    mixed = contradictory_sets(sets.astype(str), scan.table["label"], contradicting_labels(scan.table))
 
     def together(name: str) -> np.ndarray:
         first, second = pairs[name]
@@ -121,7 +123,7 @@ def _measured(scan: Scan, threshold: float, pairs: dict[str, tuple[np.ndarray, n
         threshold=threshold,
         groups=len(sizes),
         largest=int(sizes.max()),
-        mixed=int((labels[found.group] > 1).sum()),
+        mixed=int(sets.astype(str).isin(mixed).sum()),
         next=int(together("next").sum()),
         next_of=len(together("next")),
         distant=int(together("distant").sum()),

@@ -7,8 +7,10 @@
 DATA and OTHER are folders in any layout that prepare_data.py knows (a folder for each class, perhaps inside train and
 test), prepared folders, or CSV files with the columns file_name and label. Nothing in them is changed. Written into
 --out: audit.json, groups.csv (of DATA: file_name, label, duplicate_id, group_id, kind, score), a figure of example
-pairs for each kind, and audit.html, which shows all of it on one page. It also tells what gives the class away without
-a look at the brain: size, border, brightness, sharpness, format. What --out holds of other data is replaced with
+pairs for each kind, and audit.html, which shows all of it on one page. With --against also matches.csv (path in OTHER,
+matched_path in DATA, kind, similarity) and clean.csv (file_name, label: the images of OTHER that neither are nor look
+like one of DATA; brainmri prepare takes it, with --image_root OTHER). It also tells what gives the class away without a
+look at the brain: size, border, brightness, sharpness, format. What --out holds of other data is replaced with
 --overwrite only.
 """
 
@@ -39,6 +41,7 @@ def main() -> None:
     arguments = parse_arguments()
     from brainmri.audit.audit import audit, inputs_digest
     from brainmri.audit.duplicates import set_name
+    from brainmri.audit.external import CLEAN
     from brainmri.audit.report import audit_text
     from brainmri.files import default_output, output
 
@@ -48,4 +51,6 @@ def main() -> None:
         found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate, tell=_tell)
     print()
     print(audit_text(found))
+    if found.external:
+        print(f"\nFor a test with images from elsewhere: {out / CLEAN}, relative to {arguments.against}")
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")

@@ -10,6 +10,7 @@ from pathlib import Path
 import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
+from brainmri.data.class_names import contradictions, contradictory_sets
 from brainmri.data.constants import SCANS
 from brainmri.data.dataset import (
     OUTLINES,
@@ -344,9 +345,11 @@ def _copies_in_training(table: pd.DataFrame) -> int:
 
 
 def _contradictory(grouped: pd.DataFrame) -> list[list[str]]:
-    """The files of each image that stands under more than one label."""
-    labels = grouped.groupby("duplicate_id")["label"].nunique()
-    doubtful = grouped[grouped["duplicate_id"].isin(labels.index[labels > 1])]
+    """The files of each image that stands under two labels, of which one must be wrong."""
+    pairs = contradictions(grouped["label"].unique())
+    doubtful = grouped[
+        grouped["duplicate_id"].isin(contradictory_sets(grouped["duplicate_id"], grouped["label"], pairs))
+    ]
     return [sorted(rows["path"]) for _, rows in doubtful.groupby("duplicate_id")]
 
 

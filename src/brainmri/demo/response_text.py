@@ -8,8 +8,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
+from brainmri.data.class_names import OR
 from brainmri.data.dataset import WITHOUT_TUMOR, plain_name
-from brainmri.evaluation.class_mapping import OR
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.wording import interval, percent, with_interval
 

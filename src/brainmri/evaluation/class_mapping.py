@@ -2,35 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from brainmri.data.dataset import WITHOUT_TUMOR, plain_name
+from brainmri.data.class_names import KINDS, OR, SOME_TUMOUR, kind_of_class
+from brainmri.data.dataset import plain_name
 
-OR = re.compile(r"(?:\s+|_|-)or(?:\s+|_|-)", re.IGNORECASE)  # merged classes are called "a or b", see data/binary.py
 NONE = "-"  # in the place of a class of the model: images of that class of the data are left out
-# What the names of classes hold beside the kind of tumour, and other words for the kinds.
-FILLING = re.compile(r"tumou?rs?|brain|mri|class|cases?|images?|patients?")
-KINDS = {
-    "glioma": {
-        "glioma",
-        "gliomas",
-        "glioblastoma",
-        "gbm",
-        "astrocytoma",
-        "lgg",
-        "hgg",
-        "highgradeglioma",
-        "lowgradeglioma",
-    },
-    "meningioma": {"meningioma", "meningiomas"},
-    "pituitary": {"pituitary", "pituitaries", "adenoma", "pituitaryadenoma", "pituitaryadenomas"},
-}
-ANY_TUMOUR = {"tumor", "tumour", "tumors", "tumours", "braintumor", "braintumour", "yes", "positive", "lesion"}
-NO_TUMOUR, SOME_TUMOUR = "no tumour", "any tumour"
 MOST_UNKNOWN = 20  # classes of a model that the data does not have; one with ImageNet's 1,000 has nothing to say here
 
 
@@ -172,11 +152,11 @@ def suggested_map(model: list[str], data: list[str], meant: list[set[str]], left
     for name in data:
         if name in known or name in left_out:
             continue
-        kind = _kind(name)
-        same = [one for one in model if kind and _kind(one) == kind]
+        kind = kind_of_class(name)
+        same = [one for one in model if kind and kind_of_class(one) == kind]
         if not same and kind == SOME_TUMOUR:
-            same = [one for one in model if _kind(one) in KINDS]
-        elif not same and kind in KINDS and (whole := [one for one in model if _kind(one) == SOME_TUMOUR]):
+            same = [one for one in model if kind_of_class(one) in KINDS]
+        elif not same and kind in KINDS and (whole := [one for one in model if kind_of_class(one) == SOME_TUMOUR]):
             merged.setdefault(whole[0], []).append(name)
             continue
         pairs += [(one, name) for one in same] or [(NONE, name)]
@@ -185,19 +165,6 @@ def suggested_map(model: list[str], data: list[str], meant: list[set[str]], left
     if all(left == NONE for left, _ in pairs):
         return f", as in --map {model[0]}={data[0]}{',...' if len(data) > 1 else ''}"
     return f': --map "{",".join(f"{left}={right}" for left, right in pairs)}"'
-
-
-def _kind(name: str) -> str | None:
-    """What the name of a class says: one of `KINDS`, `NO_TUMOUR`, `SOME_TUMOUR`, or nothing that is known."""
-    plain = plain_name(name)
-    if plain in WITHOUT_TUMOR:
-        return NO_TUMOUR
-    if plain in ANY_TUMOUR:
-        return SOME_TUMOUR
-    bare = FILLING.sub("", plain)
-    if bare in WITHOUT_TUMOR:
-        return NO_TUMOUR
-    return next((kind for kind, words in KINDS.items() if bare in words), None)
 
 
 def _named(text: str, data: list[str], *, whole: bool = False) -> set[str]:

@@ -116,11 +116,12 @@ class AuditReport(Record):
         name: of the data set. against: of a second one, in which its images were looked for.
         images: number of images of both. parts: by part (split or second set). classes: by label.
         kinds: from the strictest to the loosest.
+        external: number of images of `against` that neither are nor look like one of the data set; None without it.
         shortcuts: None with one label only, or too few groups.
         calibration: the self-test; None unless it was asked for.
     """
 
-    schema_version: Literal[2] = 2
+    schema_version: Literal[3] = 3
     name: str
     against: str | None
     images: int
@@ -128,6 +129,7 @@ class AuditReport(Record):
     classes: dict[str, int]
     thresholds: AuditThresholds
     kinds: list[Repetitions]
+    external: int | None
     shortcuts: Shortcuts | None
     calibration: SelfTest | None
     rejected: list[RejectedFile]
