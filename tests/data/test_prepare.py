@@ -313,6 +313,34 @@ def test_errors_are_one_line(tmp_path, source, out, script):
     assert errors.startswith("error: unknown flag --spl: did you mean --split?")
 
 
+@pytest.mark.parametrize(
+    ("rows", "words"),
+    [
+        ("file_name,label\nglioma_0{}.png,a\n", r"; 5 of them lie in .*images: give that with --image_root"),
+        ("file_name,label\nimages/glioma_0{},a\n", r"write images/glioma_00\.png in the place of images/glioma_00"),
+        ("file_name,label\nx{}.png,a\n", r"the first: x0\.png\. It holds 6 other files, the first: images/glioma_00"),
+        ("image,diagnosis\n{},a\n", r"only one class, images .* \(rename image to file_name and diagnosis to label"),
+    ],
+)
+def test_a_table_that_fits_no_image(tmp_path, out, rows, words):
+    source = class_folders(tmp_path / "source", {"images": 5})
+    for file in (source / "images").iterdir():
+        file.rename(file.with_name(file.name.replace("images", "glioma")))
+    header, _, row = rows.partition("\n")
+    (source / "labels.csv").write_text(f"{header}\n" + "".join(row.format(number) for number in range(5)))
+    with pytest.raises(ValueError, match=words):
+        prepare(source, out)
+    assert names(tmp_path) == ["source"]
+
+
+def test_columns_are_known_whatever_their_case(tmp_path, out):
+    source = class_folders(tmp_path / "source", {"images": 10})
+    rows = [f"images/images_0{number};{'ab'[number % 2]}\n" for number in range(10)]
+    (source / "labels.csv").write_text("File Name;Label\n" + "".join(row.replace(";", ".png;") for row in rows))
+    assert prepare(source, out, val=0.3, test=0.3)
+    assert set(pd.read_csv(out / "index.csv")["label"]) == {"a", "b"}
+
+
 def test_one_class_or_no_image(tmp_path, out):
     source = class_folders(tmp_path / "source", {"glioma": 5})
     with pytest.raises(ValueError, match="only one class, glioma: at least two"):

@@ -83,15 +83,59 @@ def test_a_table_names_files_folders_and_patients(tmp_path: Path) -> None:
         ("patient,label\nZebra,a\nZebra,b\n", "row 3 names another label than a row before"),
         ("name,label\nZebra,a\n", "no column file_name, path or patient"),
         ("patient,class\nZebra,a\n", "no column label"),
-        ("patient,label\nZebra,a\n", "not one of its rows names a scan"),
+        ("patient,class\nZebra,a\n", r"rename class to label"),
+        ("subject,label\nZebra,a\n", r"rename subject to patient"),
+        ("Zebra,a\nZebra 2,a\n", r"first row must hold the names of the columns \(label among them\)"),
+        ("1234567,label\nZebra,a\n", r"first row must hold the names of the columns \(patient, file_name among them\)"),
+        ("patient,label\n", "no row below its header"),
+        ("", "no column label; its columns are: none"),
+        ("patient,label\nZebra,a\n", "not one of its rows names a scan of the source. Compared were 1 patients in it"),
+        ("patient,label\n17,a\n", r"Compared .* with the 2 of the source .*\. 1 would fit but for zeros at the front"),
+        ("PatientID,Label\nmrn zebra,a\n", "1 would fit but for upper and lower case"),
+        ("patient,label\nglioma/p1,a\n", "1 would fit as paths: call their column file_name"),
+        ("file_name,label\nMRN Zebra,a\n", "1 would fit as patients: call their column patient"),
+        ("file_name,label\nscans/glioma/p1,a\n", "1 would fit without folders at their front"),
+        ("file_name,label\np1/1.dcm,a\np1,b\n", "2 would fit with more folders at their front"),
+        ("path,label\nglioma/p1/1,a\n", "1 would fit with the ending of the file's name"),
     ],
 )
 def test_faults_of_a_table_are_told_without_a_word_of_it(text: str, words: str, tmp_path: Path) -> None:
     table = tmp_path / "labels.csv"
     table.write_text(text)
     with pytest.raises(ValueError, match=words) as refused:
-        ByScan(table, "label", tmp_path).note()
-    assert "Zebra" not in str(refused.value)
+        found = ByScan(table, "label", tmp_path)
+        found.find("glioma/p1/1.dcm", "MRN Zebra")
+        found.find("glioma/p2/1.dcm", "0017")
+        found.note()
+    told = str(refused.value).casefold()
+    assert not any(word in told for word in ("zebra", "1234567", "p1", "glioma"))
+
+
+@pytest.mark.parametrize(
+    ("name", "data"), [("labels.xlsx", b"PK\x03\x04rest"), ("labels.csv", "patient,label\nZebra,a\n".encode("utf-16"))]
+)
+def test_what_spreadsheets_write_is_told(name: str, data: bytes, tmp_path: Path) -> None:
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=r"save (it|the sheet) as CSV \(UTF-8\)"):
+        ByScan(tmp_path / name, "label", tmp_path)
+
+
+def test_a_table_that_fits_no_scan_is_the_fault_that_is_told(tmp_path: Path) -> None:
+    """Not that no scan has a label, which would send its user to look at the scans."""
+    source = tmp_path / "in"
+    for number in range(6):
+        write_series(source / f"person{number}", head(number, 2), patient=f"00{number}")
+    rows = [f"{number},{'glioma' if number % 2 else 'notumor'}\n" for number in range(6)]
+    table = source / "labels.csv"
+    table.write_text("patient,label\n" + "".join(rows))
+    with pytest.raises(ValueError, match=r"A table lies there; its columns are: patient, label"):
+        prepare(source, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"not one of its rows names a scan .* 6 would fit but for zeros at the front"):
+        prepare(source, tmp_path / "out", labels=table)
+    table.write_text("file_name,label\n" + "".join(f"person{row}" for row in rows))
+    with pytest.raises(ValueError, match=r"but folders are called so: where they hold DICOM series .* --labels"):
+        prepare(source, tmp_path / "out")
+    assert prepare(source, tmp_path / "out", labels=table).info.layout == "dicom"
 
 
 def test_folders_name_classes_and_patients(tmp_path: Path) -> None:

@@ -16,7 +16,7 @@ from brainmri.data.constants import LAYOUTS, SCANS
 from brainmri.data.figshare_mat import is_matlab, mat_table
 from brainmri.data.listing import entries, list_files
 from brainmri.data.scan_files import kinds_below
-from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, read_label_csv
+from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, label_tables, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
 from brainmri.io.read import IMAGE_SUFFIXES
 
@@ -237,7 +237,8 @@ def _found(source: Path) -> str:
         return "an empty folder"
     listed = ", ".join(folders[:8] + files[:4])
     more = ", ..." if len(folders) > 8 or len(files) > 4 else ""
-    return f"{len(folders)} folders and {len(files)} files: {listed}{more}"
+    tables = "".join(f"; {name}: {columns}" for name, columns in label_tables(source).items())
+    return f"{len(folders)} folders and {len(files)} files: {listed}{more}{tables}"
 
 
 NPZ_FILES = ("train_data.npz", "test_data.npz")

@@ -40,13 +40,14 @@ from brainmri.data.folder import (
 from brainmri.data.layouts import detect_layout, left_out, read_layout, unwrapped
 from brainmri.data.masks import beside, read_polygon_table
 from brainmri.data.provenance import all_simulated, check_origin, known_revision
+from brainmri.data.scan_files import kinds_below
 from brainmri.data.scan_options import ScanOptions
 from brainmri.data.scan_slices import draw_slices, settings_of
 from brainmri.data.scans import check_linkage, find_scans
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.standardize import check_steps, standardize_files
 from brainmri.data.storage import cache_folder
-from brainmri.data.tables import add_groups, add_sites
+from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv, label_tables
 from brainmri.errors import writing
 from brainmri.files import replace_text
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
@@ -112,7 +113,7 @@ def prepare(
     check_output(out, overwrite)
     check_origin(origin)
     given, source = source, unwrapped(source)
-    layout = layout or detect_layout(source)
+    layout = layout or _layout(source, scans)
     image_folder = None if image_root is None else Path(image_root)
     _check_settings_of(layout, class_names, image_folder)
     if scans is not None and layout not in SCANS:
@@ -128,8 +129,12 @@ def prepare(
         table = found.table()
     else:
         table = read_layout(source, layout, class_names=class_names or (), image_root=image_folder)
+        if layout == "imagefolder":
+            _check_folders(source, table)
     root = (image_folder or (source.parent if source.is_file() else source)).resolve()
     _check_places(source, root, out, table)
+    if layout == "csv":
+        check_there(source if source.is_file() else find_label_csv(source) or source, root, table["path"].tolist())
     if sites is not None and found is None:
         table = add_sites(table, Path(sites))
     held_out = None if holdout is None else _site(holdout)
@@ -231,6 +236,14 @@ def prepare(
     return out
 
 
+def _layout(source: Path, scans: ScanOptions | None) -> str:
+    """Where the settings are those of scans, a table beside them holds labels of theirs, not of images."""
+    found = detect_layout(source)
+    kinds = kinds_below(source) if scans is not None and found == "csv" and source.is_dir() else {}
+    of_scans = [name for name in SCANS if name in kinds]
+    return of_scans[0] if len(of_scans) == 1 else found
+
+
 def _check_settings_of(layout: str, class_names: list[str] | None, image_root: Path | None) -> None:
     """Raises ValueError for a setting that the layout has no use for."""
     for flag, value, use in (("--class_names", class_names, "npz"), ("--image_root", image_root, "csv")):
@@ -280,6 +293,17 @@ def _check_places(source: Path, root: Path, out: Path, table: pd.DataFrame) -> N
     ):
         raise ValueError(
             f"the output folder {out} lies inside the source {root}, which is never changed: choose another one"
+        )
+
+
+def _check_folders(source: Path, table: pd.DataFrame) -> None:
+    """Raises ValueError where one folder of images is taken for the only class, though a table may hold the labels."""
+    classes = set(table["label"]) - {""}
+    if len(classes) == 1 and (tables := label_tables(source)):
+        told = "; ".join(f"{name}: {columns}" for name, columns in tables.items())
+        raise ValueError(
+            f"only one class, {classes.pop()} (a folder of images): at least two are needed. Where a table holds the "
+            f"labels, it needs the columns file_name and label; {told}"
         )
 
 

@@ -6,16 +6,18 @@ Names of files and folders, and the identifiers in these tables, may tell who so
 from __future__ import annotations
 
 import re
+from collections import Counter
 from collections.abc import Sequence
 from pathlib import Path, PurePosixPath
 
 from brainmri.data.scan_options import ScanOptions
-from brainmri.data.tables import SPLIT_NAMES, read_csv
+from brainmri.data.tables import SPLIT_NAMES, columns_of, read_csv
 from brainmri.io.limits import UploadError
 
 PATHS = ("file_name", "path")  # what the column of paths may be called
 PATIENTS = ("patient", "patient_id")
 SHOWN = 8  # how many rows a message lists
+NOT_IN_TABLE = "No row of the table of labels names it, a folder above it or its patient, or the label there is empty."
 
 
 class ByScan:
@@ -28,13 +30,13 @@ class ByScan:
             ValueError: if a column is missing, or two rows name the same and say something else.
         """
         self.file, self.column = file, column
-        given = read_csv(file, (column,))
+        given = read_csv(file, (column,), (*PATHS, *PATIENTS))
         keys = [name for name in (*PATHS, *PATIENTS) if name in given]
         if not keys:
-            raise ValueError(
-                f"{file}: no column {', '.join(PATHS)} or patient, by which a scan is known; its columns are: "
-                + ", ".join(given.columns)
-            )
+            told = columns_of(given, ("patient", "file_name"))
+            raise ValueError(f"{file}: no column {', '.join(PATHS)} or patient, by which a scan is known; {told}")
+        if given.empty:
+            raise ValueError(f"{file}: the table has no row below its header")
         self.rows: dict[tuple[str, str], tuple[int, str]] = {}
         doubtful = []
         for number, row in enumerate(given.to_dict("records"), 2):
@@ -49,9 +51,11 @@ class ByScan:
         if doubtful:
             raise ValueError(f"{file}: {_listed(doubtful)} another {column} than a row before, of the same scan")
         self.used: set[int] = set()
+        self.asked: set[tuple[str, str]] = set()  # path and patient
 
     def find(self, path: str, patient: str) -> str | None:
         """The value for a file, the longest path first; None where no row names it."""
+        self.asked.add((path, patient))
         folders = [parent.as_posix() for parent in PurePosixPath(path).parents]
         for place in (*(("path", name) for name in (path, *folders)), ("patient", patient)):
             if place in self.rows:
@@ -64,15 +68,52 @@ class ByScan:
         """What is to be said of rows that no scan was found for.
 
         Raises:
-            ValueError: if that is every row.
+            ValueError: if that is every row; says what was compared with what, and which change would make rows fit.
         """
         unused = sorted({number for number, _ in self.rows.values()} - self.used)
-        if not self.used:
-            raise ValueError(
-                f"{self.file}: not one of its rows names a scan of the source. Paths are relative to the source, of a "
-                "file or of a folder above it; a patient is a PatientID (DICOM) or the name of a folder (NIfTI)"
-            )
-        return f"{self.file.name}: {_listed(unused)} no scan that was found" if unused else None
+        if not self.asked or not unused:
+            return None
+        if self.used:
+            return f"{self.file.name}: {_listed(unused)} no scan that was found{self._advice(unused)}"
+        kinds = Counter(kind for kind, _ in self.rows)
+        patients = len({patient for _, patient in self.asked})
+        compared = {
+            "patient": f"{kinds['patient']} patients in it, with the {patients} of the source (PatientID of DICOM "
+            "files, of NIfTI files the folder of the patient)",
+            "path": f"{kinds['path']} paths in it, with those of the scans of the source and of the folders above "
+            "them, from the source on",
+        }
+        told = "; ".join(compared[kind] for kind in sorted(kinds))
+        raise ValueError(
+            f"{self.file}: not one of its rows names a scan of the source. Compared were {told}{self._advice(unused)}"
+        )
+
+    def _advice(self, unused: Sequence[int]) -> str:
+        """What would make most of these rows fit."""
+        numbers = set(unused)
+        keys = [place for place, (number, _) in self.rows.items() if number in numbers]
+        patients = {patient for _, patient in self.asked}
+        paths = {path for path, _ in self.asked}
+        paths |= {parent.as_posix() for path in paths for parent in PurePosixPath(path).parents} - {"."}
+        ends = {"/".join(path.split("/")[k:]) for path in paths for k in range(1, path.count("/") + 1)}
+        bare = {PurePosixPath(path).with_suffix("").as_posix() for path in paths}
+        folded = {path.casefold() for path in paths}, {patient.strip().casefold() for patient in patients}
+        short = {patient.strip().lstrip("0") for patient in patients}
+        found = Counter[str]()
+        for kind, key in keys:
+            fits = {
+                "as patients: call their column patient": kind == "path" and key in patients,
+                "as paths: call their column file_name": kind == "patient" and key in paths,
+                "but for upper and lower case": key.casefold() in folded[kind == "patient"],
+                "but for zeros at the front, which spreadsheets drop: keep the ids as text": kind == "patient"
+                and key.lstrip("0") in short,
+                "without folders at their front: write paths from the source on": kind == "path"
+                and any("/".join(key.split("/")[k:]) in paths for k in range(1, key.count("/") + 1)),
+                "with more folders at their front: write paths from the source on": kind == "path" and key in ends,
+                "with the ending of the file's name": kind == "path" and key in bare,
+            }
+            found.update(words for words, fit in fits.items() if fit)
+        return "".join(f". {count} would fit {words}" for words, count in found.most_common(1))
 
 
 class Namer:

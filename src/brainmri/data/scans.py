@@ -12,8 +12,8 @@ from brainmri.data.checking import NO_LABEL
 from brainmri.data.pseudonyms import pseudonym, read_key
 from brainmri.data.scan_files import NO_FOLDER, STUDY, Listing, ScanFiles, files_below, find_dicom, find_nifti
 from brainmri.data.scan_options import ScanOptions
-from brainmri.data.scan_tables import Namer
-from brainmri.data.tables import COLUMNS
+from brainmri.data.scan_tables import NOT_IN_TABLE, Namer
+from brainmri.data.tables import COLUMNS, label_tables
 from brainmri.io.limits import UploadError
 from brainmri.io.scan import natural
 
@@ -112,13 +112,14 @@ def find_scans(
         found = find_nifti(source, paths, options.series, options.masks)
     found.rejected += [(path, NO_FOLDER) for path in closed]
     known, guessed = _known(found, namer)
+    notes = namer.notes()
     if not known:
         reasons = Counter(reason for _, reason in found.rejected).most_common(3)
         said = "; ".join(f"{reason} ({count})" for reason, count in reasons)
         left = f"; {found.left_out} are left out by --series" if found.left_out else ""
         raise ValueError(f"{source}: no {layout} scan can be used among {len(paths)} files{left}. {said}".rstrip(". "))
-    _check_classes(known, options)
-    notes = namer.notes() + _notes(found, known, guessed, layout)
+    _check_classes(known, options, source)
+    notes += _notes(found, known, guessed, layout)
     names = _neutral(known) if sites is None else {one.site: one.site for one in known}
     named, rejected, linkage = _named(known, found.rejected, key, names)
     return Scans(named, rejected, len(paths), notes, linkage)
@@ -152,7 +153,7 @@ def _known(found: Listing, namer: Namer) -> tuple[list[_Known], int]:
         patient = namer.group(files.paths, raw)
         guessed += not said and patient == raw
         if not label and not (files.mask and namer.options.lesion_label):
-            found.rejected += [(path, NO_LABEL) for path in files.paths]
+            found.rejected += [(path, NOT_IN_TABLE if namer.labels else NO_LABEL) for path in files.paths]
             continue
         known.append(_Known(files, label, patient, namer.site(files.paths, raw) if namer.sites else files.site, split))
     masked = {one.label for one in known if one.files.mask}
@@ -162,7 +163,7 @@ def _known(found: Listing, namer: Namer) -> tuple[list[_Known], int]:
     return sorted(kept, key=lambda one: natural(one.files.paths[0])), guessed
 
 
-def _check_classes(known: list[_Known], options: ScanOptions) -> None:
+def _check_classes(known: list[_Known], options: ScanOptions, source: Path) -> None:
     """Raises ValueError if the folders that are taken for classes are those of patients; without naming one."""
     if len({one.patient for one in known}) == 1:
         raise ValueError(
@@ -174,11 +175,12 @@ def _check_classes(known: list[_Known], options: ScanOptions) -> None:
         patients[one.label].add(one.patient)
     counts = sorted(len(found) for found in patients.values())
     if options.labels is None and options.class_level and len(counts) > 1 and counts[len(counts) // 2] < FEW:
+        tables = label_tables(source)
         raise ValueError(
             f"{len(counts)} folders stand for classes, and most hold fewer than {FEW} patients, too few to split: if "
             "they are patients, put folders of classes above them, or say with --label_level N which folder names the "
             "class, with --labels FILE (a CSV of patient or file_name, and label), or with --masks and --lesion_label "
-            "where lesions are"
+            "where lesions are" + "".join(f". A table lies there; {columns}" for columns in tables.values())
         )
 
 

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import csv
 import difflib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
 import pandas as pd
+
+from brainmri.data.listing import list_files
 
 COLUMNS = ("path", "label", "source_split", "group", "site")  # of every layout's table, see brainmri.data.layouts
 SPLIT_NAMES = {
@@ -23,6 +25,16 @@ SPLIT_NAMES = {
 DELIMITERS = (",", ";", "\t")  # the first of those that are as frequent
 LONGEST_HEADER = 2**16  # bytes
 SHOWN = 5  # how many rows an error message lists
+SPREADSHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")  # how files of Excel and its like begin
+UTF_16 = (b"\xff\xfe", b"\xfe\xff")
+# What others call these columns, without case and signs, for advice: what is meant is never guessed.
+MEANT: Mapping[str, tuple[str, ...]] = {
+    "file_name": ("file", "image", "imagename", "imagepath", "imageid", "img", "path", "filepath", "name"),
+    "label": ("class", "classname", "diagnosis", "category", "target", "labels", "tumor", "tumour", "tumortype"),
+    "group_id": ("group", "patient", "patientid", "subject", "subjectid", "participantid", "case", "caseid"),
+    "patient": ("subject", "subjectid", "participantid", "participant", "case", "caseid", "id", "mrn", "groupid"),
+    "site": ("hospital", "institution", "centre", "center", "scanner"),
+}
 
 
 def find_label_csv(folder: Path) -> Path | None:
@@ -36,7 +48,7 @@ def find_label_csv(folder: Path) -> Path | None:
     files = sorted(
         entry for entry in folder.iterdir() if entry.suffix.lower() == ".csv" and not entry.name.startswith(".")
     )
-    fitting = [file for file in files if {"file_name", "label"} <= set(_header(file))]
+    fitting = [file for file in files if {"filename", "label"} <= set(map(_plain, _header(file)))]
     if len(fitting) > 1:
         names = ", ".join(file.name for file in fitting)
         raise ValueError(f"{folder}: several CSV files have labels ({names}): give the one that is meant as the source")
@@ -57,7 +69,7 @@ def read_label_csv(source: Path, image_root: Path | None = None) -> pd.DataFrame
     file = source if source.is_file() else find_label_csv(source)
     if file is None:
         raise ValueError(f"{source}: no CSV file with the columns file_name and label in it")
-    given = read_csv(file, ("file_name", "label"))
+    given = read_csv(file, ("file_name", "label"), ("split", "group_id", "site"))
     table = pd.DataFrame(
         {
             "path": given["file_name"].str.replace("\\", "/").map(lambda name: _below(name, image_root)),
@@ -111,27 +123,109 @@ def _by_path(table: pd.DataFrame, file: Path, column: str) -> pd.Series:
     return table["path"].map(values).fillna("")
 
 
-def read_csv(file: Path, required: Sequence[str]) -> pd.DataFrame:
-    """All columns as text.
+def read_csv(file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """All columns as text. Those that are asked for are known whatever their case, spaces and signs are.
 
     Raises:
-        ValueError: if it is not a CSV in UTF-8, lacks a column, or a row has more or fewer columns than the header.
+        ValueError: if it is not a CSV in UTF-8, lacks a column of `required` (says which ones it has, and which may be
+            meant), or a row has more or fewer columns than the header.
     """
+    _check_kind(file)
     try:
         with file.open(newline="", encoding="utf-8-sig") as stream:
             reader = csv.DictReader(stream, strict=True, delimiter=delimiter(file))
+            header = list(reader.fieldnames or [])
             rows = list(reader)
     except (UnicodeDecodeError, csv.Error) as error:
         raise ValueError(f"{file} is not a CSV table in UTF-8: {error}") from error
-    header = list(reader.fieldnames or [])
-    missing = [name for name in required if name not in header]
-    if missing:
-        raise ValueError(
-            f"{file}: no column {' and no column '.join(missing)}; its columns are: {', '.join(header) or 'none'}"
-        )
     ragged = [number for number, row in enumerate(rows, start=2) if None in row or None in row.values()]
+    known = {name: _column(name, header) for name in (*required, *optional)}
+    if missing := [name for name in required if known[name] is None]:
+        values = pd.DataFrame([row for row in rows if None not in row], columns=header, dtype=str)
+        raise ValueError(f"{file}: no column {' and no column '.join(missing)}; {columns_of(values, missing)}")
     _complain(file, [f"row {number}" for number in ragged], f"rows that do not have {len(header)} columns")
-    return pd.DataFrame(rows, columns=header, dtype=str)
+    table = pd.DataFrame(rows, columns=header, dtype=str)
+    return table.rename(columns={found: name for name, found in known.items() if found is not None})
+
+
+def columns_of(table: pd.DataFrame, wanted: Sequence[str]) -> str:
+    """Which columns a table has, and which of them may be the `wanted` ones: what is to be done.
+
+    Where the first row seems to hold values, none is shown: they may be names of patients.
+    """
+    header = list(table.columns)
+    if any(name and (name.replace(".", "").isdigit() or name in set(table[name])) for name in header):
+        return f"its first row must hold the names of the columns ({', '.join(wanted)} among them), and holds values"
+    text = f"its columns are: {', '.join(header) or 'none'}"
+    meant = {name: next((one for one in header if _plain(one) in MEANT.get(name, ())), None) for name in wanted}
+    told = [f"{found} to {name}" for name, found in meant.items() if found is not None]
+    return text + f" (rename {' and '.join(told)}, if that is what is meant)" * bool(told)
+
+
+def label_tables(folder: Path) -> dict[str, str]:
+    """The CSV files in a folder that may hold its labels, by name, and what is to be said of their columns."""
+    files = sorted(file for file in folder.iterdir() if file.suffix.lower() == ".csv") if folder.is_dir() else []
+    told = {}
+    for file in files[:SHOWN]:
+        header = list(map(_plain, _header(file)))
+        wanted = [name for name in ("file_name", "label") if _plain(name) not in header]
+        told[file.name] = columns_of(_first_rows(file), wanted)
+    return told
+
+
+def _check_kind(file: Path) -> None:
+    """Raises ValueError for what spreadsheet programs write that is no CSV in UTF-8."""
+    with file.open("rb") as stream:
+        first = stream.read(4)
+    if first.startswith(SPREADSHEETS):
+        raise ValueError(f"{file} is a spreadsheet or an archive, no CSV table: save the sheet as CSV (UTF-8)")
+    if first.startswith(UTF_16):
+        raise ValueError(f"{file} is a table in UTF-16, as spreadsheets export it: save it as CSV (UTF-8)")
+
+
+def check_there(file: Path, root: Path, names: list[str]) -> None:
+    """Raises ValueError where not one file that a table names is below `root`; says where they are, or what."""
+    if not names or any((root / name).is_file() for name in names):
+        return
+    text = f"{file}: not one of the {len(names)} files that it names lies in {root}"
+    if any((root / name).is_dir() for name in names):
+        raise ValueError(
+            f"{text}, but folders are called so: where they hold DICOM series or NIfTI volumes, use --layout dicom (or "
+            f"nifti) and --labels {file}; of images, each row must name one file"
+        )
+    below = [found.relative_to(root).as_posix() for found in list_files(root)]
+    inside = set(below)
+    first = [found[: -len(names[0])] for found in below if found.endswith(f"/{names[0]}")]
+    fits = {folder: sum(folder + name in inside for name in names) for folder in first}
+    if fits:
+        folder = max(fits, key=fits.__getitem__)
+        raise ValueError(f"{text}; {fits[folder]} of them lie in {root / folder}: give that with --image_root")
+    bare = {PurePosixPath(found).with_suffix("").as_posix(): PurePosixPath(found).suffix for found in below}
+    if without := [name for name in names if name in bare]:
+        raise ValueError(
+            f"{text}; {len(without)} of them do but for their ending: write {without[0]}{bare[without[0]]} in the "
+            f"place of {without[0]}"
+        )
+    there = f"It holds {len(below)} other files" + f", the first: {below[0]}" * bool(below)
+    raise ValueError(f"{text}, the first: {names[0]}. {there}. File names are relative to that folder")
+
+
+def _column(name: str, header: Sequence[str]) -> str | None:
+    """What a table calls a column: so, or else in one way only that differs by case, spaces and signs."""
+    alike = [one for one in header if _plain(one) == _plain(name)]
+    return name if name in header else alike[0] if len(alike) == 1 else None
+
+
+def _plain(name: str) -> str:
+    return "".join(sign for sign in name.casefold() if sign.isalnum())
+
+
+def _first_rows(file: Path) -> pd.DataFrame:
+    """The header and what stands below it, as far as it can be read."""
+    with file.open(newline="", encoding="utf-8-sig", errors="replace") as stream:
+        rows = csv.DictReader(stream, delimiter=delimiter(file))
+        header = list(rows.fieldnames or [])
+        return pd.DataFrame([row for _, row in zip(range(100), rows, strict=False)], columns=header, dtype=str)
 
 
 def _header(file: Path) -> list[str]:
