@@ -76,9 +76,9 @@ def main() -> None:
     model, processor = load_classifier(run), load_processor(run)
     rows = {split: some_rows(data, split) for split in MOST}
     example = processor(images=[Image.new("RGB", (64, 64))], return_tensors="pt")
-    by = {"model": model, "processor": processor, "layer": classifier_layer(model, example["pixel_values"])}
-    look = partial(see, **by)
-    seen = {split: see_prepared(data, chosen, **by) for split, chosen in rows.items()}
+    layer = classifier_layer(model, example["pixel_values"])
+    look = partial(see, model=model, processor=processor, layer=layer)
+    seen = {split: see_prepared(data, chosen, model, processor, layer) for split, chosen in rows.items()}
     others = {}
     for probe in probe_sets(data):
         try:
