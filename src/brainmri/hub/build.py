@@ -16,7 +16,7 @@ from brainmri.hub.upload import Outcome, deliver, find_owner
 from brainmri.schemas import DatasetInfo, find_runs, read_result
 
 PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates
-RESULTS, DEMO = "brainmri-results", "brainmri-demo"
+RESULTS, DEMO, STATIC_DEMO = "brainmri-results", "brainmri-demo", "brainmri-in-the-browser"
 
 
 def build(arguments: argparse.Namespace, owner: str, out: Path) -> list[Publication]:
@@ -39,6 +39,8 @@ def build(arguments: argparse.Namespace, owner: str, out: Path) -> list[Publicat
         return [_dataset(arguments, owner, name, out)]
     if kind == "results":
         return [_results(arguments, owner, name, out)]
+    if kind == "space" and arguments.static:
+        return [_static_space(arguments.models, owner, name, out)]
     if kind == "space":
         ids = {"models": arguments.models, "datasets": arguments.datasets}
         return [space_repository(arguments.app_dir, f"{owner}/{name or DEMO}", out, **ids)]
@@ -53,6 +55,15 @@ def _model(run: Path, owner: str, name: str, out: Path, **how: str | None) -> Pu
     from brainmri.hub.model_repository import default_name, model_repository  # late, as torch is
 
     return model_repository(run, f"{owner}/{name or default_name(run)}", out, **how)
+
+
+def _static_space(models: list[str], owner: str, name: str, out: Path) -> Publication:
+    from brainmri.evaluation.load import load_model  # late, as torch is
+    from brainmri.hub.static_demo import static_space
+
+    if len(models) != 1:
+        raise PublishError("the demo that runs in the browser is of one model: name it with --models RUN or OWNER/NAME")
+    return static_space(load_model(models[0]), f"{owner}/{name or STATIC_DEMO}", models[0], out)
 
 
 def _results(arguments: argparse.Namespace, owner: str, name: str, out: Path) -> Publication:

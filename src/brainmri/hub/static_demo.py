@@ -1,0 +1,129 @@
+"""The demo that runs in a visitor's browser: a folder of files for any web server, and one page for a double click."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+import shutil
+from importlib import resources
+from importlib.abc import Traversable
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import yaml
+
+from brainmri.evaluation.browser import MODEL, NETWORK, write_browser_model
+from brainmri.hub.checks import MARK, Publication
+from brainmri.reporting.model_card import OUR_LICENCE
+
+if TYPE_CHECKING:
+    from brainmri.evaluation.model import LoadedModel
+
+SINGLE = "brain-mri.html"  # everything in one file
+# What is in the single page, for its script to take out.
+INSIDE = ("worker.js", "ort.mjs", "ort.wasm.gz", "jpeg.wasm.gz", MODEL, NETWORK)
+TITLE = "Brain MRI slices, in your browser"
+SHORT = "Classify brain MRI slices; nothing is sent"
+# By which pages share memory with their workers, so that the network gets its threads on the first visit too.
+HEADERS = {
+    "cross-origin-embedder-policy": "require-corp",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "cross-origin",
+}
+
+
+def built_page() -> Traversable:
+    """The folder with the page as it was built of src/brainmri/demo/browser."""
+    return resources.files("brainmri") / "demo" / "static" / "browser"
+
+
+def write_static_demo(model: LoadedModel, folder: Path) -> None:
+    """Write the demo of one model into a folder, which exists and is empty.
+
+    Raises:
+        ValueError: if the page cannot run the model; see `write_browser_model`.
+    """
+    write_browser_model(model, folder)
+    with resources.as_file(built_page()) as page:
+        for file in sorted(page.iterdir()):
+            shutil.copyfile(file, folder / file.name)
+    worker = folder / "sw.js"
+    text = worker.read_text(encoding="utf-8")
+    worker.write_text(text.replace('"VERSION"', f'"{_version(folder)}"'), encoding="utf-8", newline="\n")
+    (folder / SINGLE).write_text(_single_page(folder), encoding="utf-8", newline="\n")
+
+
+def static_space(model: LoadedModel, repo_id: str, place: str, folder: Path) -> Publication:
+    """Write the tree of a static Space into the new folder `folder`.
+
+    Args:
+        place: of the model, for the card: a run folder, or OWNER/NAME on the Hub.
+    """
+    folder.mkdir(parents=True)
+    write_static_demo(model, folder)
+    (folder / SINGLE).unlink()  # the Space itself is one click away
+    front: dict[str, object] = {
+        "title": TITLE,
+        "emoji": "🧠",
+        "colorFrom": "gray",
+        "colorTo": "blue",
+        "sdk": "static",
+        "app_file": "index.html",
+        "license": OUR_LICENCE,
+        "short_description": SHORT,
+        "tags": [MARK, "mri", "brain-tumor", "medical-imaging"],
+        "custom_headers": HEADERS,
+    }
+    if "/" in place and not Path(place).exists():
+        front["models"] = [place.partition("@")[0]]
+    text = (
+        f"---\n{yaml.safe_dump(front, sort_keys=False, allow_unicode=True)}---\n\n# {TITLE}\n\n"
+        f"The model {model.name} runs in the visitor's browser: no picture leaves the device, nothing is kept, and "
+        "after the first visit the page works without a network. Research software, not a medical device.\n"
+    )
+    (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
+    return Publication("space", repo_id, folder, "the demo that runs in the browser")
+
+
+def _version(folder: Path) -> str:
+    """Of all files: the service worker of another version keeps its own."""
+    found = hashlib.sha256()
+    for file in sorted(folder.iterdir()):
+        found.update(file.name.encode() + hashlib.sha256(file.read_bytes()).digest())
+    return found.hexdigest()[:16]
+
+
+def _single_page(folder: Path) -> str:
+    """The page with everything inside, which a browser opens from a disk: there it may neither fetch nor import."""
+    page = (folder / "index.html").read_text(encoding="utf-8")
+    script = (folder / "main.js").read_text(encoding="utf-8").replace("</script", "<\\/script")
+    style = (folder / "style.css").read_text(encoding="utf-8")
+    files = "\n".join(
+        f'<script type="text/plain" data-file="{name}">{_base64(folder / name)}</script>' for name in INSIDE
+    )
+    policy = (
+        f"default-src 'none'; script-src '{_hash(script)}' 'wasm-unsafe-eval' blob:; worker-src blob:; connect-src "
+        f"blob:; img-src blob:; style-src '{_hash(style)}'; base-uri 'none'; form-action 'none'"
+    )
+    for pattern, text in (
+        (
+            r'(http-equiv="Content-Security-Policy" content=)"[^"]*"',
+            f'http-equiv="Content-Security-Policy" content="{policy}"',
+        ),
+        (r'<link rel="icon"[^>]*>\n?', ""),
+        (r'<link rel="stylesheet"[^>]*>', f"<style>{style}</style>"),
+        (r'<script type="module" src="main.js"></script>', ""),
+        (r"</body>", f'{files}\n<script type="module">{script}</script>\n</body>'),
+    ):
+        page, count = re.subn(pattern, lambda _match, text=text: text, page, count=1)  # type: ignore[misc]
+        assert count == 1, pattern
+    return page
+
+
+def _base64(file: Path) -> str:
+    return base64.b64encode(file.read_bytes()).decode()
+
+
+def _hash(text: str) -> str:
+    return f"sha256-{base64.b64encode(hashlib.sha256(text.encode()).digest()).decode()}"
