@@ -186,7 +186,7 @@ def _compare(network: BrowserNetwork, path: Path, size: tuple[int, int]) -> None
 
 def _array(values: NDArray[np.float32]) -> FloatArray:
     contiguous = np.ascontiguousarray(values, "<f4")
-    return FloatArray(shape=list(values.shape), base64=base64.b64encode(contiguous.tobytes()).decode())
+    return FloatArray(shape=list(values.shape), base64=base64.urlsafe_b64encode(contiguous.tobytes()).decode())
 
 
 def _detector(rule: OODDetector) -> BrowserDetector:

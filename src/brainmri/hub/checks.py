@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from brainmri.files import sha256
 from brainmri.hub.leak_scan import TEXT_SUFFIXES, leaks
 
 RepoType = Literal["model", "dataset", "space"]
@@ -23,7 +25,9 @@ class Publication:
 
     repo_id: OWNER/NAME. folder: the tree; nothing in it is left out. what: for the commit's title, such as "resnet50
     (clean, seed 42)". tags: of the git repository, besides that of the version. own_folders: what the repository
-    has in these and the tree lacks is of an earlier publication, and goes.
+    has in these and the tree lacks is of an earlier publication, and goes. program: the SHA-256 of files that are part
+    of this package as it is installed, by path: where a file has it, it is no user's, so that it may be of any kind and
+    hold what looks like a path.
     """
 
     repo_type: RepoType
@@ -32,6 +36,7 @@ class Publication:
     what: str
     tags: tuple[str, ...] = ()
     own_folders: tuple[str, ...] = ()
+    program: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> list[str]:
@@ -68,6 +73,8 @@ def check(publication: Publication) -> None:
     """Raises PublishError with everything that is wrong with a tree: names, files, card, licence, traces."""
     found = [*_name_problems(publication), *_card_problems(publication)]
     for name in publication.files:
+        if name in publication.program and sha256(publication.folder / name) == publication.program[name]:
+            continue
         found += [f"{name}: {problem}" for problem in _file_problems(publication.folder / name, publication.repo_id)]
     folders = [path for path in publication.folder.rglob("*") if path.is_dir()]
     for folder in [publication.folder, *folders]:
@@ -142,7 +149,8 @@ def _card_problems(publication: Publication) -> list[str]:
     if licence == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
         found.append("README.md: a licence of no identifier needs license_name and license_link")
     if publication.repo_type == "space":
-        found += [f"README.md lacks {key} in its metadata" for key in SPACE_METADATA if not metadata.get(key)]
+        needed = [key for key in SPACE_METADATA if key != "sdk_version" or metadata.get("sdk") != "static"]
+        found += [f"README.md lacks {key} in its metadata" for key in needed if not metadata.get(key)]
         app = metadata.get("app_file")
         if app and not (publication.folder / app).is_file():
             found.append(f"{app}, which the Space starts with, is missing")

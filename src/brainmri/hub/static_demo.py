@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from brainmri.evaluation.browser import MODEL, NETWORK, write_browser_model
+from brainmri.files import sha256
 from brainmri.hub.checks import MARK, Publication
 from brainmri.reporting.model_card import OUR_LICENCE
 
@@ -22,7 +23,8 @@ if TYPE_CHECKING:
 
 SINGLE = "brain-mri.html"  # everything in one file
 # What is in the single page, for its script to take out.
-INSIDE = ("worker.js", "ort.mjs", "ort.wasm.gz", "jpeg.wasm.gz", MODEL, NETWORK)
+WORKER = "inside.js"  # of that file alone
+INSIDE = (WORKER, "ort.wasm.gz", "jpeg.wasm.gz", MODEL, NETWORK)
 TITLE = "Brain MRI slices, in your browser"
 SHORT = "Classify brain MRI slices; nothing is sent"
 # By which pages share memory with their workers, so that the network gets its threads on the first visit too.
@@ -52,6 +54,7 @@ def write_static_demo(model: LoadedModel, folder: Path) -> None:
     text = worker.read_text(encoding="utf-8")
     worker.write_text(text.replace('"VERSION"', f'"{_version(folder)}"'), encoding="utf-8", newline="\n")
     (folder / SINGLE).write_text(_single_page(folder), encoding="utf-8", newline="\n")
+    (folder / WORKER).unlink()
 
 
 def static_space(model: LoadedModel, repo_id: str, place: str, folder: Path) -> Publication:
@@ -83,7 +86,9 @@ def static_space(model: LoadedModel, repo_id: str, place: str, folder: Path) -> 
         "after the first visit the page works without a network. Research software, not a medical device.\n"
     )
     (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
-    return Publication("space", repo_id, folder, "the demo that runs in the browser")
+    with resources.as_file(built_page()) as page:
+        program = {file.name: sha256(file) for file in page.iterdir()}
+    return Publication("space", repo_id, folder, "the demo that runs in the browser", program=program)
 
 
 def _version(folder: Path) -> str:

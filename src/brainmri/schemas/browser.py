@@ -13,7 +13,8 @@ class FloatArray(Record):
     """An array of float32 in a JSON file.
 
     Attributes:
-        shape: of the array. base64: its bytes, little-endian, in C order.
+        shape: of the array. base64: its bytes, little-endian, in C order, by the alphabet of URLs: it has no slash, so
+            that nothing in it looks like a path.
     """
 
     shape: list[int]

@@ -23,12 +23,16 @@ const beside: Plugin = {
   },
 };
 
-/** Two bundles, each in one file: `vite build --mode main`, which empties the folder first, and `--mode worker`. */
+/**
+ * Three bundles, each in one file: `vite build --mode main`, which empties the folder first, `--mode worker`, and
+ * `--mode inside`: the worker of the page that is one file. From a disk a browser starts no worker that is a module, and
+ * imports nothing, so that it is a plain script with ONNX Runtime's own one inside.
+ */
 export default defineConfig(({ mode }) => ({
-  plugins: mode === "worker" ? [beside] : [],
-  define: { "process.env.NODE_ENV": '"production"' },
+  plugins: mode === "inside" ? [beside] : [],
+  define: mode === "inside" ? { "import.meta.url": '"https://localhost/"' } : {},
   resolve: {
-    alias: { "onnxruntime-web/wasm": here("node_modules/onnxruntime-web/dist/ort.wasm.min.mjs") },
+    alias: { "onnxruntime-web/wasm": here(`node_modules/onnxruntime-web/dist/ort.wasm${mode === "inside" ? ".bundle" : ""}.min.mjs`) },
   },
   build: {
     outDir: OUT,
@@ -37,9 +41,9 @@ export default defineConfig(({ mode }) => ({
     modulePreload: false,
     copyPublicDir: false,
     rollupOptions: {
-      input: here(`src/${mode}.ts`),
+      input: here(`src/${mode === "inside" ? "worker" : mode}.ts`),
       preserveEntrySignatures: "strict",
-      output: { entryFileNames: `${mode}.js`, format: "es", inlineDynamicImports: true },
+      output: { entryFileNames: `${mode}.js`, format: mode === "inside" ? "iife" : "es", name: "demo", codeSplitting: false },
     },
   },
 }));

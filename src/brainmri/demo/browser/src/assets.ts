@@ -18,10 +18,30 @@ export async function asset(name: string): Promise<Uint8Array> {
   if (!name.endsWith(".wasm")) return source(name);
   const packed = await source(`${name}.gz`);
   // Some servers unpack .gz files on the way.
-  return packed[0] === 0x1f && packed[1] === 0x8b ? gunzip(packed) : packed;
+  if (packed[0] !== 0x1f || packed[1] !== 0x8b) return packed;
+  return (await gunzip(packed, Infinity))!;
 }
 
-export async function gunzip(packed: Uint8Array): Promise<Uint8Array> {
-  const stream = new Blob([packed as BlobPart]).stream().pipeThrough(new DecompressionStream("gzip"));
-  return new Uint8Array(await new Response(stream).arrayBuffer());
+/** Unpacked bytes; null for more than `most`, of which no more are unpacked. */
+export async function gunzip(packed: Uint8Array, most: number): Promise<Uint8Array | null> {
+  const reader = new Blob([packed as BlobPart]).stream().pipeThrough(new DecompressionStream("gzip")).getReader();
+  const parts: Uint8Array[] = [];
+  let size = 0;
+  for (;;) {
+    const { done, value } = await reader.read();
+    if (done) break;
+    size += value.length;
+    if (size > most) {
+      await reader.cancel();
+      return null;
+    }
+    parts.push(value);
+  }
+  const found = new Uint8Array(size);
+  let at = 0;
+  for (const part of parts) {
+    found.set(part, at);
+    at += part.length;
+  }
+  return found;
 }

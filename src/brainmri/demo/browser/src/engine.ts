@@ -20,7 +20,7 @@ export class Engine {
     private readonly session: ort.InferenceSession,
   ) {}
 
-  /** glue: the address of ONNX Runtime's own script. threads: 1 where pages share no memory with their workers. */
+  /** glue: the address of ONNX Runtime's own script; "" where it is inside. threads: 1 where pages share no memory with their workers. */
   static async start(glue: string, threads: number, onProgress: (part: string) => void = () => undefined): Promise<Engine> {
     const json = asset("model.json");
     const wasm = asset("ort.wasm");
@@ -28,7 +28,7 @@ export class Engine {
     const network = asset(record.network);
     ort.env.logLevel = "error";
     ort.env.wasm.numThreads = threads;
-    ort.env.wasm.wasmPaths = { mjs: glue };
+    if (glue) ort.env.wasm.wasmPaths = { mjs: glue };
     ort.env.wasm.wasmBinary = (await wasm) as unknown as ArrayBuffer;
     onProgress("network");
     const session = await ort.InferenceSession.create(await network, {

@@ -70,7 +70,7 @@ export function opened(record: ModelRecord): Model {
 }
 
 function floats(base64: string): Float32Array {
-  const text = atob(base64);
+  const text = atob(base64.replaceAll("-", "+").replaceAll("_", "/"));
   const bytes = new Uint8Array(text.length);
   for (let k = 0; k < text.length; k++) bytes[k] = text.charCodeAt(k);
   return new Float32Array(bytes.buffer);

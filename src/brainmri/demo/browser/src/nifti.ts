@@ -9,6 +9,7 @@ import type { Slices } from "./slices";
 
 const AXES: Record<string, number> = { axial: 2, coronal: 1, sagittal: 0 };
 const MOST_BYTES = 512 * 2 ** 20;
+const MOST_UNPACKED = 1024 * 2 ** 20; // of all volumes of a file
 const MOST_SLICES = 2048;
 const LARGEST_RATIO = 100;
 const UNLIKE = 1.1;
@@ -46,14 +47,14 @@ interface Header {
 export async function openNifti(bytes: Uint8Array): Promise<Slices> {
   let plain = bytes;
   if (bytes[0] === 0x1f) {
-    // The last four bytes say how much it unpacks to.
-    const tail = new DataView(bytes.buffer, bytes.byteOffset + bytes.length - 4, 4).getUint32(0, true);
-    if (tail > MOST_BYTES + 2 ** 20) throw new Refusal("volumeTooLarge");
+    let unpacked: Uint8Array | null;
     try {
-      plain = await gunzip(bytes);
+      unpacked = await gunzip(bytes, MOST_UNPACKED);
     } catch {
       throw new Refusal("broken", ["NIfTI"]);
     }
+    if (!unpacked) throw new Refusal("volumeTooLarge");
+    plain = unpacked;
   }
   let header: Header;
   try {

@@ -44,7 +44,7 @@ async function fromInside(inside: NodeListOf<HTMLScriptElement>): Promise<Starte
     one.remove();
   }
   const address = (name: string) => URL.createObjectURL(new Blob([files[name]!], { type: "text/javascript" }));
-  return { worker: new Worker(address("worker.js"), { type: "module" }), glue: address("ort.mjs"), threads: 1, files };
+  return { worker: new Worker(address("inside.js")), glue: "", threads: 1, files };
 }
 
 function bytes(base64: string): Uint8Array<ArrayBuffer> {

@@ -23,8 +23,8 @@ const TABLE = {
     "Was ist das? Ein neuronales Netz sagt, wem eine MRT-Schicht des Gehirns am meisten gleicht: {0}.",
   ],
   trust: [
-    "Can I trust it? It was right for {0} of the test images of {1}. It is research software, not a medical device: do not use it for decisions about anyone’s health.",
-    "Kann ich ihm trauen? Auf {0} der Testbilder von {1} lag es richtig. Es ist Forschungssoftware, kein Medizinprodukt: Stützen Sie keine Entscheidung über die Gesundheit eines Menschen darauf.",
+    "Can I trust it? It was right for {0} of the test images of {1}; on images from elsewhere expect less. It is research software, not a medical device: do not use it for decisions about anyone’s health.",
+    "Kann ich ihm trauen? Auf {0} der Testbilder von {1} lag es richtig; auf Bildern anderer Herkunft ist mit weniger zu rechnen. Es ist Forschungssoftware, kein Medizinprodukt: Stützen Sie keine Entscheidung über die Gesundheit eines Menschen darauf.",
   ],
   trustUnknown: [
     "Can I trust it? Nobody has measured how often this model is right. It is research software, not a medical device: do not use it for decisions about anyone’s health.",
@@ -75,7 +75,7 @@ const TABLE = {
   imageOf: ["{0}, as the network sees it", "{0}, wie das Netz sie sieht"],
   probabilities: ["Probabilities", "Wahrscheinlichkeiten"],
   patient: ["The patient’s answer, from {0} slices", "Antwort für den Patienten, aus {0} Schichten"],
-  patientTumour: ["A tumour: {0}. Most like {1}.", "Ein Tumor: {0}. Am ehesten {1}."],
+  patientTumour: ["Probability of a tumour: {0}. The likeliest single class: {1}.", "Wahrscheinlichkeit eines Tumors: {0}. Die wahrscheinlichste einzelne Klasse: {1}."],
   patientMost: ["Most like {0}: {1}.", "Am ehesten {0}: {1}."],
   patientAbove: ["This is above the model’s threshold of {0}.", "Das liegt über der Schwelle des Modells von {0}."],
   patientBelow: ["This is not above the model’s threshold of {0}.", "Das liegt nicht über der Schwelle des Modells von {0}."],
