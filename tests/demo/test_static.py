@@ -42,7 +42,7 @@ pytestmark = pytest.mark.integration
 
 ROOT = Path(__file__).parents[2]
 SHARED = Path(os.environ.get("BRAINMRI_SHARED", ROOT.parent / "shared"))
-SOURCES = ROOT / "src/brainmri/demo/browser"
+SOURCES = ROOT / "browser"
 NODE = shutil.which("node")
 CLOSE = 1e-3
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
@@ -487,7 +487,7 @@ def test_a_space_passes_the_checks(run_folder: Path, tmp_path: Path) -> None:
     assert "of one model: name it with --models" in done.stderr
 
 
-@pytest.mark.skipif(not (SOURCES / "node_modules").is_dir(), reason="`npm ci` was not run in src/brainmri/demo/browser")
+@pytest.mark.skipif(not (SOURCES / "node_modules").is_dir(), reason="`npm ci` was not run in browser")
 def test_the_built_page_is_what_the_sources_build(tmp_path: Path) -> None:
     npm = shutil.which("npm")
     assert npm

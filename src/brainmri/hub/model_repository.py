@@ -13,7 +13,7 @@ import yaml
 from brainmri.data.folder import NUMBERED
 from brainmri.hub.checks import Publication, PublishError, check_licence
 from brainmri.hub.leak_scan import without_paths
-from brainmri.models.load import check_timm, load_classifier
+from brainmri.models.load import check_timm, load_classifier, name_labels
 from brainmri.models.onnx import export_classifier
 from brainmri.models.sessions import ONNX_FILE
 from brainmri.reporting.model_card import known_licence, write_card
@@ -75,6 +75,7 @@ def model_repository(
             target = folder / file.relative_to(run_dir)
             target.parent.mkdir(parents=True, exist_ok=True)
             shutil.copyfile(file, target)
+    name_labels(folder)  # of a run of an earlier version
     _without_paths(folder)
     _without_names(folder / "predictions.csv")
     model, size = load_classifier(str(folder)), _side(folder)

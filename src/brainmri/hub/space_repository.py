@@ -26,6 +26,8 @@ PRELOADED = (
     "result.json",
     ONNX_FILE,
 )
+# Of the package: "browser" is the page that runs without a server.
+LEFT_OUT = ("__pycache__", "browser")
 OWN_PACKAGE = re.compile(r"^\s*(?:from|import) brainmri\b", re.MULTILINE)
 
 
@@ -56,7 +58,7 @@ def space_repository(
         shutil.copyfile(table, folder / "results" / table.name)
     if OWN_PACKAGE.search((checkout / "app.py").read_text(encoding="utf-8")):
         with resources.as_file(resources.files("brainmri")) as package:
-            shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns(*LEFT_OUT))
     front = yaml.safe_dump(_front(models, datasets), sort_keys=False, allow_unicode=True).strip()
     template = card_templates().get_template("space_card.md.jinja")
     card = template.render(metadata=front, title=TITLE, models=models)

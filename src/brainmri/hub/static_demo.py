@@ -36,7 +36,7 @@ HEADERS = {
 
 
 def built_page() -> Traversable:
-    """The folder with the page as it was built of src/brainmri/demo/browser."""
+    """The folder with the page as it was built of the folder `browser` of the checkout."""
     return resources.files("brainmri") / "demo" / "static" / "browser"
 
 

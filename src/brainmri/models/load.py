@@ -15,6 +15,7 @@ from transformers.utils import logging
 from brainmri.errors import out_of_memory
 from brainmri.models.build import OWN_NETWORKS
 from brainmri.models.layers import bare_network
+from brainmri.schemas import json_text, read_json
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel, ViTImageProcessor
@@ -100,9 +101,24 @@ def save_model(model: PreTrainedModel, processor: ViTImageProcessor, folder: Pat
     """
     if model.config.model_type == "timm_wrapper":
         model.save_pretrained(folder, state_dict=bare_network(model).state_dict())
+        name_labels(folder)
     else:
         model.save_pretrained(folder)
     processor.save_pretrained(folder)
+
+
+def name_labels(folder: Path) -> None:
+    """Give the config.json of a timm backbone `id2label` and `label2id`, by which transformers.js and optimum go.
+
+    transformers leaves them out of it, and takes the names of its labels from `label_names` itself.
+    """
+    file = folder / "config.json"
+    config = read_json(file)
+    names = config.get("label_names")
+    if isinstance(names, list) and "id2label" not in config:
+        config["id2label"] = {str(number): name for number, name in enumerate(names)}
+        config["label2id"] = {name: number for number, name in enumerate(names)}
+        file.write_text(json_text(dict(sorted(config.items()))), encoding="utf-8", newline="\n")
 
 
 def check_timm(folder: Path, model: PreTrainedModel, size: int) -> None:
