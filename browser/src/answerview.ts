@@ -66,13 +66,13 @@ export function patientView(
   const sentences = found.outOfDistribution
     ? [say(language, "patientAllOut")]
     : [
+        found.counted < total && say(language, "patientOut", String(total - found.counted), String(total)),
         found.tumour === null
           ? say(language, "patientMost", most, share(language, Math.max(...found.probabilities)))
           : say(language, "patientTumour", share(language, found.tumour), most),
         found.aboveThreshold !== null && threshold !== null &&
           say(language, found.aboveThreshold ? "patientAbove" : "patientBelow", whole(threshold)),
         found.interval && say(language, "interval", whole(found.interval[0]), whole(found.interval[1])),
-        found.counted < total && say(language, "patientOut", String(total - found.counted), String(total)),
       ];
   const suspicious = found.tumour === null ? [] : found.order.slice(0, MOST_SUSPICIOUS);
   return element(
@@ -81,7 +81,7 @@ export function patientView(
     element("h3", {}, say(language, "patient", String(total))),
     element(
       "p",
-      { class: found.outOfDistribution ? "sentence warning" : "sentence" },
+      { class: found.outOfDistribution || 2 * found.counted < total ? "sentence warning" : "sentence" },
       sentences.filter(Boolean).join(" "),
     ),
     suspicious.length > 0 && element("h3", {}, say(language, "suspicious")),

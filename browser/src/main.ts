@@ -93,6 +93,8 @@ function table(): void {
   }
   const columns = ["file", "answer", "probability", "plausible", "like"];
   const row = (scan: ScanResult) => {
+    // Of a scan, how many of its slices are.
+    const likeness = scan.patient && `${scan.patient.counted} / ${scan.slices.length}`;
     const one = scan.patient ?? { ...scan.slices[0]!.answer };
     const p = Math.max(...one.probabilities);
     const set = scan.patient ? null : scan.slices[0]!.answer.predictionSet;
@@ -103,7 +105,7 @@ function table(): void {
       element("td", {}, inWords(language, one.label)),
       element("td", {}, share(language, p)),
       element("td", {}, set ? set.map((name) => inWords(language, name)).join(", ") : "–"),
-      element("td", {}, one.outOfDistribution === null ? "–" : text(one.outOfDistribution ? "no" : "yes")),
+      element("td", {}, one.outOfDistribution === null ? "–" : one.outOfDistribution ? text("no") : (likeness ?? text("yes"))),
     );
   };
   byId("table").replaceChildren(

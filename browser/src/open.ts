@@ -7,7 +7,7 @@ import { readJpeg } from "./jpeg";
 import { openNifti } from "./nifti";
 import { readPng } from "./png";
 import { isBlank, onBlack, type Raster } from "./raster";
-import { Refusal } from "./refusal";
+import { Refusal, Stopped } from "./refusal";
 import { kindOf } from "./sniff";
 import { PLANE, type Slices } from "./slices";
 import { TiffFile } from "./tiff";
@@ -88,8 +88,17 @@ export async function openMany(
   const series = new Map<string, { name: string; file: DicomFile }[]>();
   const natural = new Intl.Collator("en", { numeric: true });
   const refuse = (name: string, error: unknown) => {
+    if (error instanceof Stopped) throw error;
     if (error instanceof Refusal) onRefused({ name, key: error.key, values: error.values });
     else onRefused({ name, key: "failed", values: [error instanceof Error ? error.message : String(error)] });
+  };
+  // Pixels are decoded when they are drawn: what cannot be is known then only, and the other files go on.
+  const take = async (scan: Scan) => {
+    try {
+      await onScan(scan);
+    } catch (error) {
+      refuse(scan.name, error);
+    }
   };
   for (const { name, bytes, size } of (await unpacked(files, refuse)).sort((a, b) => natural.compare(a.name, b.name))) {
     let slices: Slices;
@@ -103,13 +112,13 @@ export async function openMany(
     if (slices instanceof DicomFile && slices.header.frames.length === 1 && slices.header.series && slices.header.mosaic === null) {
       const key = slices.header.series;
       series.set(key, [...(series.get(key) ?? []), { name, file: slices }]);
-    } else await onScan({ name, files: [name], slices });
+    } else await take({ name, files: [name], slices });
   }
   for (const parts of series.values()) {
-    if (parts.length === 1) await onScan({ name: parts[0]!.name, files: [parts[0]!.name], slices: parts[0]!.file });
+    if (parts.length === 1) await take({ name: parts[0]!.name, files: [parts[0]!.name], slices: parts[0]!.file });
     else {
       const slices = seriesOf(parts);
-      await onScan({ name: commonFolder(slices.names), files: slices.names, slices });
+      await take({ name: commonFolder(slices.names), files: slices.names, slices });
     }
   }
 }

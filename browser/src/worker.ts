@@ -1,5 +1,6 @@
 /** The thread that reads files and runs the network, so that the page never waits. */
 import { Engine, Refusal, asset, laidOver, openMany, patientAnswer, readAssetsBy } from "./core";
+import { Stopped } from "./refusal";
 import type { Scan } from "./open";
 import type { Raster } from "./raster";
 import type { Reply, Request, ScanResult, SliceResult } from "./protocol";
@@ -64,8 +65,6 @@ async function open({ job, files }: Extract<Request, { do: "open" }>): Promise<v
   }
   say({ is: "finished", job, stopped });
 }
-
-class Stopped extends Error {}
 
 async function judged(job: number, scan: Scan): Promise<ScanResult> {
   if (!engine) throw new Error("no model");

@@ -189,6 +189,14 @@ def dicom(path: Path, values: np.ndarray, **tags: Any) -> Path:
     return path
 
 
+def packed_dicom(path: Path) -> None:
+    """A DICOM file that says it is JPEG 2000."""
+    file = pydicom.dcmread(dicom(path, np.arange(400, dtype=np.uint16).reshape(20, 20)))
+    file.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
+    file.PixelData, file["PixelData"].is_undefined_length = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51"]), True
+    file.save_as(path)
+
+
 @needs_node
 def test_pixels_of_images_are_those_of_io(site: Path, tmp_path: Path) -> None:
     rng = np.random.default_rng(0)
@@ -291,10 +299,7 @@ def test_what_cannot_be_used_is_refused_in_words(site: Path, tmp_path: Path) -> 
     Image.new("L", (30, 30), 7).save(tmp_path / "blank.png")
     dicom(tmp_path / "ct.dcm", values, Modality="CT")
     dicom(tmp_path / "localizer.dcm", values, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    packed = pydicom.dcmread(dicom(tmp_path / "packed.dcm", values))
-    packed.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
-    packed.PixelData, packed["PixelData"].is_undefined_length = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51"]), True
-    packed.save_as(tmp_path / "packed.dcm")
+    packed_dicom(tmp_path / "packed.dcm")
     names = [*contents, "blank.png", "ct.dcm", "localizer.dcm", "packed.dcm"]
     found = {Path(one["file"]).name: one for one in said(site, [tmp_path / name for name in names])}
     assert {name: one.get("refused") for name, one in found.items()} == {
@@ -372,7 +377,9 @@ def test_a_whole_visit_asks_nobody_and_needs_no_network(
     assert page.evaluate("crossOriginIsolated")
     page.context.set_offline(True)
     before = len(requests)
-    page.set_input_files("#files", [*slices[:40], volume_nii, site / "style.css"])
+    packed = tmp_path / "a_packed.dcm"  # the first, so that the others must not wait for it in vain
+    packed_dicom(packed)
+    page.set_input_files("#files", [packed, *slices[:40], volume_nii, site / "style.css"])
     page.wait_for_selector("body[data-finished='1']", timeout=60_000)
     with page.expect_download() as download:
         page.click("#csv")
@@ -391,7 +398,10 @@ def test_a_whole_visit_asks_nobody_and_needs_no_network(
         assert [float(row[f"p_{name}"]) for name in one.probabilities] == pytest.approx(
             list(one.probabilities.values()), abs=CLOSE
         )
-    assert "This is no kind of file that is known here" in page.inner_text("#refused")
+    refused = page.locator("#refused .warning").all_inner_texts()
+    assert [text.partition(" ")[0] for text in refused] == ["a_packed.dcm", "style.css"]
+    assert "JPEG 2000 and JPEG-LS are not" in refused[0]
+    assert "This is no kind of file that is known here" in refused[1]
     page.get_by_role("button", name="head.nii.gz").click()
     assert "The patient’s answer, from " in page.inner_text("#patient")
     page.reload()  # without a network, from the cache of the program
