@@ -2,11 +2,12 @@
 
     python -m benchmarks.int8 SITE RUN DATA
 
-SITE is what `brainmri demo --static SITE --model RUN` wrote, DATA the prepared data that RUN was made on. Static: weights
-(by channel) and activations of 8 bits, calibrated on 256 training images. Weights: those alone, which a runtime turns
-back into float32 when it opens the file. Measured on the test split, beside float32. The guard: the paired interval
-of the lost accuracy ends below 0.5 points, the calibration error grows by 0.01 at most, and 99 % of the abstentions
-stay as they are.
+SITE is what `brainmri demo --static SITE --model RUN` wrote, DATA the prepared data that RUN was made on.
+
+Static: weights (by channel) and activations of 8 bits, calibrated on 256 training images. Weights: those alone, which a
+runtime turns back into float32 when it opens the file. Measured on the test split, beside float32. The guard: the
+paired interval of the lost accuracy ends below 0.5 points, the calibration error grows by 0.01 at most, and 99 % of the
+abstentions stay as they are.
 """
 
 from __future__ import annotations

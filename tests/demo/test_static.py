@@ -280,6 +280,30 @@ def test_pixels_of_scans_are_those_of_io(site: Path, tmp_path: Path) -> None:
 
 
 @needs_node
+def test_the_files_of_a_series_are_one_scan_as_in_python(site: Path, tmp_path: Path) -> None:
+    """By position, not by name; drawn in one range; another series beside it stays its own."""
+    rng = np.random.default_rng(3)
+    head = np.hypot(*np.mgrid[-1:1:40j, -1:1:56j]) < 0.8
+    for series, folder in (("1.2.3", "one"), ("1.2.4", "two")):
+        (tmp_path / folder).mkdir()
+        for number, place in enumerate([5, 2, 9, 0, 7]):
+            values = (head * (200 + 90 * place) + rng.integers(0, 50, head.shape)).astype(np.uint16)
+            where = {"ImageOrientationPatient": [1, 0, 0, 0, 1, 0], "ImagePositionPatient": [0, 0, 3 * place]}
+            file = tmp_path / folder / f"{number}.dcm"
+            dicom(file, values, SeriesInstanceUID=series, InstanceNumber=number, PixelSpacing=[1, 1], **where)
+    files = sorted(tmp_path.rglob("*.dcm"))
+    scans = said(site, files, "--together")
+    assert [len(scan["files"]) for scan in scans] == [5, 5]
+    for scan, folder in zip(scans, ("one", "two"), strict=True):
+        assert [Path(file).name for file in scan["files"]] == ["3.dcm", "1.dcm", "0.dcm", "4.dcm", "2.dcm"]
+        expected = brainmri.read_scan(tmp_path / folder)
+        assert scan["planes"] == [{"name": expected.planes[0], "count": len(expected)}]
+        for index, drawn in enumerate(scan["drawn"]):
+            pixels = np.frombuffer(base64.b64decode(drawn["bytes"]), np.uint8)
+            np.testing.assert_array_equal(pixels.reshape(drawn["height"], drawn["width"]), expected.slice(index=index))
+
+
+@needs_node
 def test_what_cannot_be_used_is_refused_in_words(site: Path, tmp_path: Path) -> None:
     values = np.arange(400, dtype=np.uint16).reshape(20, 20)
     contents = {

@@ -1,4 +1,5 @@
 // node answers.mjs PAGE FILE...: what the demo in the browser says of files, a JSON object each, one a line.
+// With --together the files are opened as one upload: a JSON object for each scan.
 // PAGE: the folder that `brainmri demo --static` writes. With --pixels, only a digest of the drawn slices.
 import { createHash } from "node:crypto";
 import { readFileSync } from "node:fs";
@@ -12,6 +13,22 @@ const core = await import(pathToFileURL(resolve(page, "worker.js")));
 core.readAssetsBy(async (name) => new Uint8Array(readFileSync(join(page, name))));
 const engine = pixels ? null : await core.Engine.start(pathToFileURL(resolve(page, "ort.mjs")).href, 1);
 
+if (rest.includes("--together")) {
+  const named = files.map((name) => ({ name, size: 1, bytes: async () => new Uint8Array(readFileSync(name)) }));
+  await core.openMany(
+    named,
+    async ({ files: parts, slices }) => {
+      const drawn = [];
+      for (let index = 0; index < slices.planes[0].count; index++) {
+        const { width, height, data, channels } = await slices.draw(slices.planes[0].name, index);
+        drawn.push({ width, height, channels, bytes: Buffer.from(data).toString("base64") });
+      }
+      console.log(JSON.stringify({ files: parts, planes: slices.planes, drawn }));
+    },
+    (refused) => console.log(JSON.stringify({ refused })),
+  );
+  files.length = 0;
+}
 for (const file of files) {
   let said;
   try {
