@@ -170,8 +170,8 @@ export class DicomFile implements Slices {
       ({ values, width, height } = turned<Numbers>(values, width, height, channels, view, make));
     }
     if (stored.colours) {
-      const shift = Math.max(0, this.bits - 8);
-      const data = Uint8Array.from(values, (value) => Math.min(Math.max(value >> shift, 0), 255));
+      const unit = 2 ** Math.max(0, this.bits - 8);
+      const data = Uint8Array.from(values, (value) => Math.min(Math.max(Math.floor(value / unit), 0), 255));
       return { width, height, channels: 3, data };
     }
     if (this.meaning === "PALETTE COLOR") {
@@ -241,6 +241,8 @@ export class DicomFile implements Slices {
       const head = jpegHeader(packed);
       if (head.width !== columns || head.height !== rows || head.channels !== samples) throw new Refusal("broken", ["DICOM"]);
       if (this.syntax === JPEG) {
+        // Red, green and blue as they are, which the decoder would take for other colours.
+        if (samples === 3 && this.meaning === "RGB") throw new Refusal("dicomPacked");
         const { data, channels } = await readJpeg(packed);
         return { values: data, colours: channels === 3 };
       }
@@ -308,6 +310,7 @@ export class DicomFile implements Slices {
     const { pixelData, dataset } = this;
     if (pixelData.encapsulatedPixelData || start + length > pixelData.length) throw new Refusal("broken", ["DICOM"]);
     const at = pixelData.dataOffset + start;
+    if (at + length > dataset.byteArray.length) throw new Refusal("broken", ["DICOM"]);
     const found = dataset.byteArray.slice(at, at + length);
     const size = pixelData.tag === "x7fe00008" ? 4 : pixelData.tag === "x7fe00009" ? 8 : this.allocated / 8;
     if (this.syntax === BIG && size > 1)

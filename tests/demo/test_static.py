@@ -324,10 +324,13 @@ def test_what_cannot_be_used_is_refused_in_words(site: Path, tmp_path: Path) -> 
     dicom(tmp_path / "ct.dcm", values, Modality="CT")
     dicom(tmp_path / "localizer.dcm", values, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
     packed_dicom(tmp_path / "packed.dcm")
-    names = [*contents, "blank.png", "ct.dcm", "localizer.dcm", "packed.dcm"]
+    whole = dicom(tmp_path / "whole.dcm", values).read_bytes()
+    (tmp_path / "cut.dcm").write_bytes(whole[:-40])
+    names = [*contents, "cut.dcm", "blank.png", "ct.dcm", "localizer.dcm", "packed.dcm"]
     found = {Path(one["file"]).name: one for one in said(site, [tmp_path / name for name in names])}
     assert {name: one.get("refused") for name, one in found.items()} == {
         "empty.png": "empty", "words.txt": "unknownKind", "cut.png": "broken", "paper.pdf": "refusedDocument",
+        "cut.dcm": "broken",
         "big.tif": "refusedBigTiff", "cut.nii.gz": "broken", "blank.png": "blank", "ct.dcm": "deviceCT",
         "localizer.dcm": "localizer", "packed.dcm": "dicomPacked",
     }  # fmt: skip
