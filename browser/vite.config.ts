@@ -1,3 +1,4 @@
+import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
 import { gzipSync } from "fflate";
@@ -38,6 +39,12 @@ function licences(): string {
   }).join(`\n${"-".repeat(80)}\n\n`);
 }
 
+/** The SHA-256 of every file, beside their folder, as `sha256sum -c` reads them: only these files are copied and published. */
+function record(): void {
+  const lines = readdirSync(OUT).sort().map((name) => `${createHash("sha256").update(readFileSync(`${OUT}/${name}`)).digest("hex")}  ${name}\n`);
+  writeFileSync(`${OUT}.sha256`, lines.join(""));
+}
+
 /** The files that are copied: the page, its style and service worker as they are, programs packed, the same each time. */
 const beside: Plugin = {
   name: "beside",
@@ -49,6 +56,7 @@ const beside: Plugin = {
     copyFileSync(here("node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.mjs"), `${OUT}/ort.mjs`);
     for (const [name, from] of Object.entries(WASM))
       writeFileSync(`${OUT}/${name}`, gzipSync(readFileSync(here(from)), { level: 9, mtime: 0 }));
+    record();
   },
 };
 

@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import threading
 from collections.abc import Iterator
+from dataclasses import replace
 from importlib import resources
 from pathlib import Path
 from typing import Any
@@ -32,7 +33,16 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 import brainmri
 from brainmri.data.phantom.generate import draw_slices, draw_subject
 from brainmri.evaluation.browser import MODEL, write_browser_model
-from brainmri.hub.static_demo import SINGLE, built_page
+from brainmri.files import sha256
+from brainmri.hub.checks import PublishError, check
+from brainmri.hub.static_demo import (
+    NOT_PLAIN,
+    SINGLE,
+    built_page,
+    page_digests,
+    static_space,
+    write_static_demo,
+)
 from brainmri.schemas import BrowserModel, read
 
 from ..scripts import run_here
@@ -519,6 +529,14 @@ def test_a_space_passes_the_checks(run_folder: Path, tmp_path: Path) -> None:
     assert done.returncode == 0, done.stderr
     assert "sdk: static" in (tmp_path / "space" / "README.md").read_text()
     assert not (tmp_path / "space" / SINGLE).exists()
+    # What is left unlooked at is what would be refused, and nothing else.
+    space = static_space(brainmri.load_model(run_folder), "me/demo", str(run_folder), tmp_path / "again")
+    check(space)
+    with pytest.raises(PublishError) as error:
+        check(replace(space, program={}))
+    assert {problem.strip().split(":")[0] for problem in str(error.value).partition(": ")[2].split(";")} == set(
+        NOT_PLAIN
+    )
     done = run_here("publish.py", "space", "--static", "--dry-run", tmp_path / "none", "--repo", "me/demo")
     assert done.returncode == 2
     assert "of one model: name it with --models" in done.stderr
@@ -534,6 +552,31 @@ def test_the_built_page_is_what_the_sources_build(tmp_path: Path) -> None:
     with resources.as_file(built_page()) as page:
         kept = {file.name: file.read_bytes() for file in page.iterdir()}
     assert {file.name: file.read_bytes() for file in (tmp_path / "built").iterdir()} == kept
+    assert (tmp_path / "built.sha256").read_text() == built_page().parent.joinpath("browser.sha256").read_text()  # type: ignore[attr-defined]
+
+
+def test_the_built_page_is_the_one_that_was_recorded() -> None:
+    with resources.as_file(built_page()) as page:
+        assert {file.name: sha256(file) for file in page.iterdir()} == page_digests()
+
+
+def test_only_the_page_is_written_and_only_as_it_was_built(
+    site: Path, tmp_path: Path, run_folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with resources.as_file(built_page()) as page:
+        shutil.copytree(page, tmp_path / "page")
+    (tmp_path / "page" / "scan.dcm").write_bytes(b"somebody's")
+    monkeypatch.setattr("brainmri.hub.static_demo.built_page", lambda: tmp_path / "page")
+    (tmp_path / "site").mkdir()
+    write_static_demo(brainmri.load_model(run_folder), tmp_path / "site")
+    assert {file.name for file in (tmp_path / "site").iterdir()} == {file.name for file in site.iterdir()} - {
+        "made.json"
+    }
+    with (tmp_path / "page" / "style.css").open("a") as style:
+        style.write("p {}")
+    (tmp_path / "changed").mkdir()
+    with pytest.raises(ValueError, match=r"style.css is not as it was built: install brainmri again"):
+        write_static_demo(brainmri.load_model(run_folder), tmp_path / "changed")
 
 
 def test_a_model_that_the_page_cannot_run_is_refused(tmp_path: Path, network: Path) -> None:

@@ -25,9 +25,9 @@ class Publication:
 
     repo_id: OWNER/NAME. folder: the tree; nothing in it is left out. what: for the commit's title, such as "resnet50
     (clean, seed 42)". tags: of the git repository, besides that of the version. own_folders: what the repository
-    has in these and the tree lacks is of an earlier publication, and goes. program: the SHA-256 of files that are part
-    of this package as it is installed, by path: where a file has it, it is no user's, so that it may be of any kind and
-    hold what looks like a path.
+    has in these and the tree lacks is of an earlier publication, and goes. program: of a Space, the SHA-256 of files
+    of this package's own program, by path, as they were recorded when it was built: a file that has it is no user's, so
+    that it may be of any kind and hold what looks like a path.
     """
 
     repo_type: RepoType
@@ -73,7 +73,7 @@ def check(publication: Publication) -> None:
     """Raises PublishError with everything that is wrong with a tree: names, files, card, licence, traces."""
     found = [*_name_problems(publication), *_card_problems(publication)]
     for name in publication.files:
-        if name in publication.program and sha256(publication.folder / name) == publication.program[name]:
+        if _is_program(publication, name):
             continue
         found += [f"{name}: {problem}" for problem in _file_problems(publication.folder / name, publication.repo_id)]
     folders = [path for path in publication.folder.rglob("*") if path.is_dir()]
@@ -82,6 +82,12 @@ def check(publication: Publication) -> None:
             found.append(f"{folder.name}: {count:,} files in one folder, at most {MAX_FILES:,}")
     if found:
         raise PublishError(f"{publication.title} cannot be published: " + "; ".join(found))
+
+
+def _is_program(publication: Publication, name: str) -> bool:
+    known = publication.program.get(name)
+    file = publication.folder / name
+    return known is not None and publication.repo_type == "space" and not file.is_symlink() and sha256(file) == known
 
 
 def check_licence(licence: str | None, of_what: str) -> str:

@@ -27,7 +27,7 @@ PRELOADED = (
     ONNX_FILE,
 )
 # Of the package: "browser" is the page that runs without a server.
-LEFT_OUT = ("__pycache__", "browser")
+LEFT_OUT = ("__pycache__", "browser", "browser.sha256")
 OWN_PACKAGE = re.compile(r"^\s*(?:from|import) brainmri\b", re.MULTILINE)
 
 

@@ -27,6 +27,9 @@ WORKER = "inside.js"  # of that file alone
 INSIDE = (WORKER, "ort.wasm.gz", "jpeg.wasm.gz", MODEL, NETWORK)
 TITLE = "Brain MRI slices, in your browser"
 SHORT = "Classify brain MRI slices; nothing is sent"
+# Of the page, what the checks before a publication would refuse by its kind, or for an address inside that looks like a
+# path of this machine. The service worker is not among them: it is written anew.
+NOT_PLAIN = ("icon.svg", "jpeg.wasm.gz", "ort.mjs", "ort.wasm.gz", "worker.js")
 # By which pages share memory with their workers, so that the network gets its threads on the first visit too.
 HEADERS = {
     "cross-origin-embedder-policy": "require-corp",
@@ -37,19 +40,36 @@ HEADERS = {
 
 def built_page() -> Traversable:
     """The folder with the page as it was built of the folder `browser` of the checkout."""
-    return resources.files("brainmri") / "demo" / "static" / "browser"
+    return _static() / "browser"
+
+
+def _static() -> Traversable:
+    return resources.files("brainmri") / "demo" / "static"
+
+
+def page_digests() -> dict[str, str]:
+    """The SHA-256 of each file of the built page, by name, as they were recorded when it was built."""
+    record = (_static() / "browser.sha256").read_text(encoding="utf-8")
+    lines = (line.partition("  ") for line in record.splitlines())
+    return {name: digest for digest, _, name in lines}
 
 
 def write_static_demo(model: LoadedModel, folder: Path) -> None:
     """Write the demo of one model into a folder, which exists and is empty.
 
     Raises:
-        ValueError: if the page cannot run the model; see `write_browser_model`.
+        ValueError: if the page cannot run the model; see `write_browser_model`. If a file of the page is not as it was
+            built.
     """
     write_browser_model(model, folder)
     with resources.as_file(built_page()) as page:
-        for file in sorted(page.iterdir()):
-            shutil.copyfile(file, folder / file.name)
+        for name, digest in page_digests().items():  # whatever else lies there is not of the page
+            if not (page / name).is_file() or sha256(page / name) != digest:
+                raise ValueError(
+                    f"{page / name} is not as it was built: install brainmri again, or, in a checkout, build the page "
+                    "anew (npm ci --ignore-scripts && npm run build, in the folder browser)"
+                )
+            shutil.copyfile(page / name, folder / name)
     worker = folder / "sw.js"
     text = worker.read_text(encoding="utf-8")
     worker.write_text(text.replace('"VERSION"', f'"{_version(folder)}"'), encoding="utf-8", newline="\n")
@@ -86,8 +106,8 @@ def static_space(model: LoadedModel, repo_id: str, place: str, folder: Path) -> 
         "after the first visit the page works without a network. Research software, not a medical device.\n"
     )
     (folder / "README.md").write_text(text, encoding="utf-8", newline="\n")
-    with resources.as_file(built_page()) as page:
-        program = {file.name: sha256(file) for file in page.iterdir()}
+    digests = page_digests()
+    program = {name: digests[name] for name in NOT_PLAIN}
     return Publication("space", repo_id, folder, "the demo that runs in the browser", program=program)
 
 
