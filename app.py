@@ -8,6 +8,7 @@ Research software, not a medical device.
 
 import argparse
 import os
+import re
 import signal
 import socket
 import sys
@@ -30,6 +31,14 @@ def parse_arguments() -> argparse.Namespace:
     parser.add_argument("--host", help="address to serve on (default: this machine only)")
     parser.add_argument("--port", type=int, help="port (default: 7860, or the next one that is free)")
     parser.add_argument("--keep", type=int, default=600, help="seconds until what a visitor uploaded is deleted")
+    parser.add_argument(
+        "--static-demo",
+        "--static_demo",
+        metavar="URL",
+        default=os.environ.get("BRAINMRI_STATIC_DEMO"),
+        help="where the demo that runs in the visitor's browser is (brainmri demo --static), to link to it; also "
+        "BRAINMRI_STATIC_DEMO",
+    )
     parser.add_argument("--inbrowser", action="store_true", help="open the page")
     arguments = parser.parse_args()
     if not all(place.strip() for place in arguments.models):
@@ -38,6 +47,8 @@ def parse_arguments() -> argparse.Namespace:
         raise ValueError(f"--results {arguments.results}: there is no comparison.csv in it, which compare.py writes")
     if not 1 <= arguments.keep <= LONGEST_KEPT:
         raise ValueError(f"--keep {arguments.keep}: seconds from 1 to {LONGEST_KEPT:,} (a week) are possible")
+    if arguments.static_demo and not re.fullmatch(r"https?://[^\s<>()\"]+", arguments.static_demo):
+        raise ValueError(f"--static-demo {arguments.static_demo}: an address that begins with https:// is expected")
     if arguments.port is not None and not 1 <= arguments.port <= 65_535:
         raise ValueError(f"--port {arguments.port}: ports go from 1 to 65535")
     check_address(arguments.host, arguments.port)
@@ -101,6 +112,7 @@ def serve(arguments: argparse.Namespace, uploads: Path) -> None:
             "**Research software, not a medical device.** It must not be used to diagnose or to decide on treatment.",
             elem_id="notice",
         )
+        gr.Markdown(about.retention(arguments.keep, arguments.static_demo), elem_id="retention")
         with gr.Tab("Classify"):
             classify.build(models, examples(uploads / "examples"))
         with gr.Tab("Compare"):
@@ -108,7 +120,7 @@ def serve(arguments: argparse.Namespace, uploads: Path) -> None:
         with gr.Tab("Audit"):
             audit.build()
         with gr.Tab("About"):
-            about.build(models, citation if citation.is_file() else None)
+            about.build(models, citation if citation.is_file() else None, arguments.keep)
         endpoints.build(models)
     forget_uploads(uploads, arguments.keep)
     demo.queue(max_size=QUEUE, api_open=False, default_concurrency_limit=2)

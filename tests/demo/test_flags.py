@@ -43,6 +43,7 @@ def refusal(*arguments: str) -> str:
         (("--host", "a" * 300), "cannot serve on"),
         (("--results", "no/such/folder"), "there is no comparison.csv in it"),
         (("--models", ""), "a place is empty"),
+        (("--static-demo", "javascript:alert(1)"), "an address that begins with https:// is expected"),
     ],
 )
 def test_impossible_values_are_refused_in_a_sentence(arguments: tuple[str, ...], says: str) -> None:

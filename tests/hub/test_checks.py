@@ -1,5 +1,7 @@
+import hashlib
 import io
 import pickle
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -65,6 +67,45 @@ def test_all_that_is_wrong_is_told_at_once(tree: Publication) -> None:
     message = refused(tree)
     for part in ("README.md is missing", "result.json: holds /srv/brains/x", "notes.docx: files of this kind"):
         assert part in message
+
+
+SPACE_CARD = (
+    "---\nlicense: apache-2.0\ntags: [brainmri]\ntitle: Demo\nemoji: x\ncolorFrom: gray\ncolorTo: blue\nsdk: static\n"
+    "app_file: index.html\n---\n"
+)
+
+
+def test_a_file_of_the_program_is_known_by_its_path_and_content_in_a_space_alone(tmp_path: Path) -> None:
+    """And by all three: anything else of that kind, or with such a path in it, stays on this machine."""
+    contents = {"runtime.wasm.gz": b"\x1f\x8b of the program", "worker.js": b"const home = '/home/web_user/somewhere';"}
+    (tmp_path / "README.md").write_text(SPACE_CARD)
+    (tmp_path / "index.html").write_text("<p>")
+    for name, content in contents.items():
+        (tmp_path / name).write_bytes(content)
+    known = {name: hashlib.sha256(content).hexdigest() for name, content in contents.items()}
+    space = Publication("space", "anna/demo", tmp_path, "demo", program=known)
+    check(space)
+
+    kind, trace = "runtime.wasm.gz: files of this kind are not published", "worker.js: holds /home/web_user/somewhere"
+    for other in (replace(space, program={}), replace(space, repo_type="model"), replace(space, repo_type="dataset")):
+        assert kind in refused(other)
+        assert trace in refused(other)
+
+    for name, problem in (("runtime.wasm.gz", kind), ("worker.js", trace)):
+        (tmp_path / name).write_bytes(contents[name] + b" ")
+        assert problem in refused(space)
+        (tmp_path / name).write_bytes(contents[name])
+
+    (tmp_path / "a").mkdir()
+    for place in ("scan.gz", "a/runtime.wasm.gz"):
+        (tmp_path / place).write_bytes(contents["runtime.wasm.gz"])
+        assert f"{place}: files of this kind" in refused(space)
+        (tmp_path / place).unlink()
+
+    (tmp_path / "a" / "kept").write_bytes(contents["runtime.wasm.gz"])
+    (tmp_path / "runtime.wasm.gz").unlink()
+    (tmp_path / "runtime.wasm.gz").symlink_to(tmp_path / "a" / "kept")
+    assert kind in refused(space)
 
 
 def test_files_that_are_too_large(tree: Publication, monkeypatch) -> None:

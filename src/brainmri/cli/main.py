@@ -16,6 +16,7 @@ COMMANDS = {
     "predict": "classify images, volumes, folders and ZIP files",
     "compare": "compare finished runs: table, paired tests, figures",
     "explain": "look inside one model: layers, feature maps, saliency maps",
+    "demo": "write the demo that runs in a visitor's browser and sends nothing",
     "export": "write a model as ONNX, OpenVINO or torch.export, checked against torch",
     "publish": "publish a run, a data set, the results or the demo on the Hugging Face Hub",
 }

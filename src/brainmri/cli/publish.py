@@ -4,6 +4,7 @@
     brainmri publish dataset DIR --license cc-by-4.0  # DIR: a prepared folder, or "phantom"
     brainmri publish results runs
     brainmri publish space --models OWNER/NAME ...
+    brainmri publish space --static --models OWNER/NAME  # runs in the visitor's browser
     brainmri publish metric
     brainmri publish all runs                         # each of these, and a collection of them
     brainmri publish cards runs --out model_cards     # NAME.md of every recipe; no Hub
@@ -58,6 +59,9 @@ def parse_arguments() -> argparse.Namespace:
     results = kinds.add_parser("results", parents=[hub], help="a row for each run, and the leaderboard")
     space = kinds.add_parser("space", parents=[hub], help="the demo")
     space.add_argument("--models", nargs="+", default=[], metavar="ID", help="what it shows, the first at the start")
+    space.add_argument(
+        "--static", action="store_true", help="the demo that runs in the visitor's browser, of one model; sends nothing"
+    )
     space.add_argument("--datasets", nargs="+", default=[], metavar="ID", help="what these were trained on")
     kinds.add_parser("metric", parents=[hub], help="accuracy with an interval by group")
     everything = kinds.add_parser("all", parents=[hub, data], help="all of these; --repo OWNER/")

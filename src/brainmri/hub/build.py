@@ -18,7 +18,7 @@ from brainmri.hub.upload import Outcome, deliver, find_owner
 from brainmri.schemas import DatasetInfo, find_runs, read_result
 
 PHANTOM = "phantom"  # in place of a folder: the set that brainmri simulates
-RESULTS, DEMO = "brainmri-results", "brainmri-demo"
+RESULTS, DEMO, STATIC_DEMO = "brainmri-results", "brainmri-demo", "brainmri-in-the-browser"
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,8 @@ def plan(arguments: argparse.Namespace, owner: str) -> list[Planned]:
         planned = [_dataset(arguments, owner, name)[0]]
     elif kind == "results":
         planned = [_results(arguments, owner, name)]
+    elif kind == "space" and arguments.static:
+        planned = [_static_space(arguments, owner, name)]
     elif kind == "space":
         planned = [_space(arguments, owner, name, arguments.models, arguments.datasets)]
     elif kind == "metric":
@@ -92,6 +94,17 @@ def _model(seeds: list[Path], owner: str, name: str, folder: str = ".", **how: s
     run, *others = seeds
     repo_id = f"{owner}/{name or default_name(run)}"
     return Planned("model", repo_id, lambda out: model_repository(run, repo_id, out, seeds=others, **how), folder)
+
+
+def _static_space(arguments: argparse.Namespace, owner: str, name: str) -> Planned:
+    from brainmri.evaluation.load import load_model  # late, as torch is
+    from brainmri.hub.static_demo import static_space
+
+    if len(arguments.models) != 1:
+        raise PublishError("the demo that runs in the browser is of one model: name it with --models RUN or OWNER/NAME")
+    (place,) = arguments.models
+    repo_id = f"{owner}/{name or STATIC_DEMO}"
+    return Planned("space", repo_id, lambda out: static_space(load_model(place), repo_id, place, out))
 
 
 def _results(arguments: argparse.Namespace, owner: str, name: str, folder: str = ".") -> Planned:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
+from brainmri.files import sha256
 from brainmri.hub.leak_scan import TEXT_NAMES, TEXT_SUFFIXES, leaks
 
 RepoType = Literal["model", "dataset", "space"]
@@ -25,7 +27,9 @@ class Publication:
     (clean, seed 42)". tags: of the git repository, besides that of the version. own_folders: what the repository
     has in these and the tree lacks is of an earlier publication, and goes. models: of a Space, those that it shows
     (OWNER/NAME[@REVISION]), in their order. data: of a model, the published data set that it was scored on, and the tag
-    of the very version.
+    of the very version. program: of a Space, the SHA-256 of files of this package's own program, by path, as they
+    were recorded when it was built: a file that has it is no user's, so that it may be of any kind and hold what looks
+    like a path.
     """
 
     repo_type: RepoType
@@ -36,6 +40,7 @@ class Publication:
     own_folders: tuple[str, ...] = ()
     models: tuple[str, ...] = ()
     data: tuple[str, str] | None = None
+    program: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def files(self) -> list[str]:
@@ -72,6 +77,8 @@ def check(publication: Publication) -> None:
     check_repo_id(publication.repo_id)
     found = _card_problems(publication)
     for name in publication.files:
+        if _is_program(publication, name):
+            continue
         found += [f"{name}: {problem}" for problem in _file_problems(publication.folder / name, publication.repo_id)]
     folders = [path for path in publication.folder.rglob("*") if path.is_dir()]
     for folder in [publication.folder, *folders]:
@@ -79,6 +86,12 @@ def check(publication: Publication) -> None:
             found.append(f"{folder.name}: {count:,} files in one folder, at most {MAX_FILES:,}")
     if found:
         raise PublishError(f"{publication.title} cannot be published: " + "; ".join(found))
+
+
+def _is_program(publication: Publication, name: str) -> bool:
+    known = publication.program.get(name)
+    file = publication.folder / name
+    return known is not None and publication.repo_type == "space" and not file.is_symlink() and sha256(file) == known
 
 
 def check_licence(licence: str | None, of_what: str) -> str:
@@ -148,7 +161,8 @@ def _card_problems(publication: Publication) -> list[str]:
     if licence == "other" and not (metadata.get("license_name") and metadata.get("license_link")):
         found.append("README.md: a licence of no identifier needs license_name and license_link")
     if publication.repo_type == "space":
-        found += [f"README.md lacks {key} in its metadata" for key in SPACE_METADATA if not metadata.get(key)]
+        needed = [key for key in SPACE_METADATA if key != "sdk_version" or metadata.get("sdk") != "static"]
+        found += [f"README.md lacks {key} in its metadata" for key in needed if not metadata.get(key)]
         app = metadata.get("app_file")
         if app and not (publication.folder / app).is_file():
             found.append(f"{app}, which the Space starts with, is missing")

@@ -18,6 +18,8 @@ PYTHON = "3.12"  # what ZeroGPU runs
 TITLE = "Brain MRI slices: classes with honest evidence"
 SHORT = "Classify brain MRI slices; research only"  # 60 characters at most
 REVISIONS = "model_revisions.txt"  # beside app.py: OWNER/NAME and the commit that the demo pulls, one model a line
+# Of the package: "browser" is the page that runs without a server.
+LEFT_OUT = ("__pycache__", "browser", "browser.sha256")
 OWN_PACKAGE = re.compile(r"^\s*(?:from|import) brainmri\b", re.MULTILINE)
 
 
@@ -53,7 +55,7 @@ def space_repository(
         shutil.copyfile(table, folder / "results" / table.name)
     if OWN_PACKAGE.search((checkout / "app.py").read_text(encoding="utf-8")):
         with resources.as_file(resources.files("brainmri")) as package:
-            shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns("__pycache__"))
+            shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns(*LEFT_OUT))
     asked = [place.partition("@") for place in models]
     _write_card(folder, [ShownModel(name, revision or None) for name, _, revision in asked], datasets)
     write_licence(folder)

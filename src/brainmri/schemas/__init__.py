@@ -24,6 +24,13 @@ from brainmri.schemas.base import (
     renamed,
     write,
 )
+from brainmri.schemas.browser import (
+    BrowserConformal,
+    BrowserDetector,
+    BrowserFigures,
+    BrowserModel,
+    FloatArray,
+)
 from brainmri.schemas.dataset import DatasetInfo, DataSummary, PrepareSettings, ScanSettings
 from brainmri.schemas.evaluation import (
     CalibrationEffect,
@@ -101,6 +108,10 @@ __all__ = [
     "AuditReport",
     "AuditThresholds",
     "Baselines",
+    "BrowserConformal",
+    "BrowserDetector",
+    "BrowserFigures",
+    "BrowserModel",
     "Calibration",
     "CalibrationEffect",
     "ChangeRecall",
@@ -118,6 +129,7 @@ __all__ = [
     "EvaluatedRun",
     "EvaluationResult",
     "ExportedModel",
+    "FloatArray",
     "GroupAccuracies",
     "GroupAccuracy",
     "Interval",

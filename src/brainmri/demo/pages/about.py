@@ -13,7 +13,7 @@ from brainmri import __version__
 from brainmri.demo.pages.components import file_text
 from brainmri.reporting.html import render
 from brainmri.reporting.model_card import citations
-from brainmri.wording import BASELINES, RESEARCH_ONLY, data_title, with_interval
+from brainmri.wording import BASELINES, RESEARCH_ONLY, data_title, duration, with_interval
 
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel
@@ -21,14 +21,27 @@ if TYPE_CHECKING:
 HUB = "https://huggingface.co"
 
 
-def build(models: Sequence[DemoModel], citation: Path | None) -> None:
+def retention(keep: float, static_demo: str | None) -> str:
+    """What happens to an upload, and how to send none, as Markdown.
+
+    Args:
+        keep: seconds until it is deleted. static_demo: the address of the demo that runs in the browser, or None.
+    """
+    kept = f"What you upload goes to this server and is deleted after {_time(keep)}; nothing else of it is kept."
+    if static_demo:
+        return f"{kept} [The demo that runs in your browser]({static_demo}) sends nothing."
+    return f"{kept} `brainmri demo --static` writes a page that runs in the browser and sends nothing."
+
+
+def build(models: Sequence[DemoModel], citation: Path | None, keep: float) -> None:
     """The page, inside a tab.
 
     Args:
         models: the loaded models.
         citation: the file CITATION.cff, or None.
+        keep: seconds until an upload is deleted.
     """
-    gr.HTML(about_page(models), js_on_load=file_text("here.js"))
+    gr.HTML(about_page(models, keep), js_on_load=file_text("here.js"))
     if citation:
         gr.Textbox(
             bibtex(yaml.safe_load(citation.read_text(encoding="utf-8"))),
@@ -39,7 +52,7 @@ def build(models: Sequence[DemoModel], citation: Path | None) -> None:
         )
 
 
-def about_page(models: Sequence[DemoModel]) -> str:
+def about_page(models: Sequence[DemoModel], keep: float) -> str:
     """HTML of the page; every figure in it is of the loaded models."""
     sources = [source for model in models if model.result for source in citations(model.result.data)]
     return render(
@@ -50,7 +63,12 @@ def about_page(models: Sequence[DemoModel]) -> str:
         models=[_described(model) for model in models],
         sources=list(dict.fromkeys(sources)),
         version=__version__,
+        keep=_time(keep),
     )
+
+
+def _time(seconds: float) -> str:
+    return duration(seconds).replace(".0 ", " ")
 
 
 def bibtex(citation: dict[str, Any]) -> str:

@@ -1,0 +1,108 @@
+/** An answer in words, bars and figures. */
+import type { Answer } from "./answer";
+import { element } from "./dom";
+import type { Model } from "./model";
+import type { PatientAnswer } from "./pooling";
+import type { ScanResult } from "./protocol";
+import { inWords, say, sentencesOf, share, whole, type Language } from "./texts";
+
+const MOST_SUSPICIOUS = 5;
+
+export function answerView(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+  return element(
+    "div",
+    { id: "said" },
+    element("p", { class: answer.outOfDistribution ? "sentence warning" : "sentence", "aria-live": "polite" }, sentencesOf(language, answer, model)),
+    bars(language, model, answer.probabilities),
+    figures(language, model, answer, milliseconds, threads),
+  );
+}
+
+function bars(language: Language, model: Model, probabilities: readonly number[]): HTMLElement {
+  const order = probabilities.map((_, k) => k).sort((a, b) => probabilities[b]! - probabilities[a]!);
+  return element(
+    "div",
+    { class: "bars", role: "group", "aria-label": say(language, "probabilities") },
+    ...order.flatMap((k) => {
+      const name = inWords(language, model.classes[k]!);
+      const text = share(language, probabilities[k]!);
+      return [
+        element("span", {}, name),
+        element("meter", { min: "0", max: "1", value: String(probabilities[k]), "aria-label": `${name}: ${text}` }),
+        element("span", {}, text),
+      ];
+    }),
+  );
+}
+
+function figures(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+  const known = model.figures;
+  const lines = [
+    known?.ece != null && say(language, "figureEce", (100 * known.ece).toFixed(1)),
+    known?.coverage != null && say(language, "figureCoverage", withInterval(known.coverage, known.coverage_ci95)),
+    answer.score !== null &&
+      known?.refused != null &&
+      say(language, "figureScore", answer.score.toFixed(2), model.detector!.threshold.toFixed(2), whole(known.refused)),
+    say(language, "figureTime", milliseconds.toFixed(0), String(threads)),
+  ].filter((line): line is string => !!line);
+  return element(
+    "details",
+    {},
+    element("summary", {}, say(language, "figures")),
+    ...lines.map((line) => element("p", { class: "quiet" }, line)),
+  );
+}
+
+export function patientView(
+  language: Language,
+  model: Model,
+  scan: ScanResult,
+  found: PatientAnswer,
+  go: (plane: string, index: number) => void,
+): HTMLElement {
+  const total = scan.slices.length;
+  const most = inWords(language, found.label);
+  const threshold = model.pooling_threshold;
+  const sentences = found.outOfDistribution
+    ? [say(language, "patientAllOut")]
+    : [
+        found.counted < total && say(language, "patientOut", String(total - found.counted), String(total)),
+        found.tumour === null
+          ? say(language, "patientMost", most, share(language, Math.max(...found.probabilities)))
+          : say(language, "patientTumour", share(language, found.tumour), most),
+        found.aboveThreshold !== null && threshold !== null &&
+          say(language, found.aboveThreshold ? "patientAbove" : "patientBelow", whole(threshold)),
+        found.interval && say(language, "interval", whole(found.interval[0]), whole(found.interval[1])),
+      ];
+  const suspicious = found.tumour === null ? [] : found.order.slice(0, MOST_SUSPICIOUS);
+  return element(
+    "section",
+    { id: "patient" },
+    element("h3", {}, say(language, "patient", String(total))),
+    element(
+      "p",
+      { class: found.outOfDistribution || 2 * found.counted < total ? "sentence warning" : "sentence" },
+      sentences.filter(Boolean).join(" "),
+    ),
+    suspicious.length > 0 && element("h3", {}, say(language, "suspicious")),
+    suspicious.length > 0 &&
+      element(
+        "ul",
+        { class: "slices" },
+        ...suspicious.map((k) => {
+          const { plane, index, answer } = scan.slices[k]!;
+          const p = 1 - answer.probabilities[model.without_tumour!]!;
+          return element(
+            "li",
+            {},
+            element("button", { type: "button", click: () => go(plane, index) }, `${say(language, "slice")} ${index + 1}: ${share(language, p)}`),
+          );
+        }),
+      ),
+  );
+}
+
+export function withInterval(value: number, interval: readonly number[] | null): string {
+  const figure = (one: number) => (100 * one).toFixed(1);
+  return interval ? `${figure(value)} % (${figure(interval[0]!)}–${figure(interval[1]!)})` : `${figure(value)} %`;
+}
