@@ -28,9 +28,9 @@ from onnxruntime.quantization.shape_inference import quant_pre_process
 
 import brainmri
 from brainmri.data.dataset import open_prepared
+from brainmri.data.statistics import global_statistics
 from brainmri.evaluation.browser import MODEL
 from brainmri.io.read import prepared_image
-from brainmri.metrics.baselines import global_statistics
 from brainmri.metrics.bootstrap import group_bootstrap_mean
 from brainmri.metrics.classification import expected_calibration_error
 from brainmri.metrics.probabilities import apply_temperature, softmax
