@@ -249,7 +249,8 @@ def wrong_revision(repository: str, revision: str | None, kind: str = "model") -
         if revision not in names:
             api.repo_info(repository, repo_type=kind, revision=revision)
     except HfHubHTTPError as error:
-        if error.response.status_code != 404 or "/revision/" not in str(error.response.request.url):
+        asked = error.response.request.url.path.split("/")
+        if error.response.status_code != 404 or "revision" not in asked:  # the repository itself
             return None
         some = ", ".join(names[:5]) + ", ..." * (len(names) > 5)
         return f"{repository} has no revision {revision} (it has {some or 'none'}){did_you_mean(near(revision, names))}"
