@@ -9,9 +9,10 @@
     brainmri publish all runs                         # each of these, and a collection of them
     brainmri publish cards runs --out model_cards     # NAME.md of every recipe; no Hub
 
-Everything is checked first: token, names, metadata, licence, sizes, and that no file tells of this machine or holds
-code as a pickle does. What is to be uploaded is shown; --dry-run DIR writes just that and uploads nothing. Repositories
-are private unless --public. A second run uploads what changed, one that broke off is continued.
+Everything is checked first: token and names at once, then metadata, licence, sizes, and that no file tells of this
+machine or holds code as a pickle does. What is to be uploaded is shown; --dry-run DIR writes just that, uploads nothing
+and needs no token. Repositories are private unless --public. A second run uploads what changed, one that broke off is
+continued.
 """
 
 from __future__ import annotations
