@@ -92,6 +92,7 @@ def test_command_line(tmp_path, out):
         assert words in done.stdout
     assert names(out) == [
         "README.md",
+        "croissant.json",
         "dataset.json",
         "index.csv",
         "rejected.csv",
@@ -147,7 +148,7 @@ def test_twice_gives_the_same_bytes(source, tmp_path):
         target.parent.mkdir(parents=True, exist_ok=True)
         shutil.copyfile(file, target)
     assert contents(prepare(copy, tmp_path / "second")) == first
-    assert len(first) == 36 + 4
+    assert len(first) == 36 + 5
 
 
 def test_fingerprint_tells_sets_apart(source, tmp_path):

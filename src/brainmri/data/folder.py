@@ -18,7 +18,7 @@ import yaml
 from filelock import FileLock, Timeout
 
 from brainmri.data.constants import SCHEMES
-from brainmri.data.croissant import write_folder_croissant
+from brainmri.data.croissant import CROISSANT, write_folder_croissant
 from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
 from brainmri.data.listing import list_files
 from brainmri.data.provenance import ORIGINS
@@ -207,7 +207,7 @@ def _write_text(file: Path, text: str) -> None:
     file.write_text(text, encoding="utf-8", newline="\n")
 
 
-TABLES = ("dataset.json", "index.csv", "rejected.csv", "README.md")  # beside the images
+TABLES = ("dataset.json", "index.csv", "rejected.csv", "README.md", CROISSANT)  # beside the images
 
 
 def check_output(out: Path, overwrite: bool) -> None:
