@@ -137,6 +137,50 @@ def test_rows_are_not_ranked_and_different_systems_not_merged(make_run, tmp_path
     assert "3/10 (30 % of the schedule)" in [row[3] for row in rows]
 
 
+def test_the_split_by_patient_stands_first_and_the_leaky_one_last(make_run, tmp_path):
+    splits = [("source", True), ("grouped", False), ("oversample_then_split", True), ("patients, 5 folds", False)]
+    splits += [("5 folds", False), ("patients", False)]
+    runs = [
+        make_run(f"r{k}", data__split=split, data__leaky=leaky, data__fingerprint=f"f{k}")
+        for k, (split, leaky) in enumerate(splits)
+    ]
+    header, _ = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    assert [re.search(r"\((.*?) split", name)[1] for name in header if name.startswith("test:")] == [
+        *("patients", "patients, 5 folds", "grouped", "5 folds", "oversample_then_split", "source"),
+    ]
+
+
+def test_random_weights_in_place_of_imagenets_have_a_table_of_their_own(make_run, tmp_path):
+    runs = [
+        make_run("a", arch="cnn_4x4", source="D: x", weights="random"),  # as meant
+        make_run("b"),
+        make_run("c", weights="random", test__accuracy=0.5),
+        make_run("d", arch="resnet50_frozen", weights="random", seed=2),
+    ]
+    table = table_of(runs, tmp_path)
+    main, title, own = comparison_markdown(table).partition("### What ImageNet weights are worth")
+    assert title
+    _, rows = rows_of(main)
+    assert [(row[0], row[2]) for row in rows[:-3]] == [
+        ("`resnet50`", "timm/resnet50.tv_in1k"),
+        ("`cnn_4x4`", "random"),
+    ]
+    _, rows = rows_of(own)
+    assert [(row[0], row[2]) for row in rows] == [
+        ("`resnet50`", "random"),
+        ("`resnet50`", "timm/resnet50.tv_in1k"),
+        ("`resnet50_frozen`", "random"),
+    ]
+    assert rows[0][5].startswith("50.0 %")
+    short = comparison_markdown(table, short=True)
+    assert "resnet50_frozen" not in short and "### What" not in short
+    assert "trained without the ImageNet weights that they ask for (2) stand in docs/results.md" in short
+    alone = comparison_markdown(table_of(runs[3:], tmp_path), short=True)
+    header, rows = rows_of(alone)
+    assert (header[:2], [row[:2] for row in rows]) == (["recipe", "weights"], [["`resnet50_frozen`", "random"]])
+    assert read_runs(runs[3:])["run"].tolist() == ["resnet50_frozen clean seed 2, weights random"]
+
+
 @pytest.mark.parametrize(
     ("published", "cell"),
     [
@@ -258,7 +302,7 @@ def test_labels_tell_systems_apart_and_say_no_more(make_run):
     ).set_index("folder")
     runs.index = [Path(folder).name for folder in runs.index]
     assert runs["run"].to_dict() == {
-        "a": "resnet50 clean seed 1, weights timm/resnet50.tv_in1k",
+        "a": "resnet50 clean seed 1",
         "b": "resnet50 clean seed 1, weights random, fp32",
         "c": "resnet50 clean seed 1, weights random, bf16",
         "d": "cnn_4x4 clean seed 1, weights 0123abcd",

@@ -15,12 +15,14 @@ COMMANDS = {
     "evaluate": "score a model, or anybody's predictions, on a prepared data set",
     "predict": "classify images, volumes, folders and ZIP files",
     "compare": "compare finished runs: table, paired tests, figures",
+    "leak_plot": "draw what is left of each recipe's accuracy as less leaks",
+    "reproduce": "run the table of results again from a raw folder, and compare",
     "explain": "look inside one model: layers, feature maps, saliency maps",
     "demo": "write the demo that runs in a visitor's browser and sends nothing",
     "export": "write a model as ONNX, OpenVINO or torch.export, checked against torch",
     "publish": "publish a run, a data set, the results or the demo on the Hugging Face Hub",
 }
-CONTINUES = {"train", "predict", "publish"}  # given again after a stop, they go on
+CONTINUES = {"train", "predict", "publish", "reproduce"}  # given again after a stop, they go on
 
 
 def run(command: str) -> NoReturn:

@@ -21,7 +21,10 @@ def training_warnings(result: RunResult) -> list[tuple[str, str]]:
     found = []
     fraction = result.training.schedule_fraction
     if result.weights == "random" and not from_scratch(result.arch):
-        text = "No pretrained weights were used: the network was trained from random initialisation."
+        text = (
+            "No pretrained weights were used: the network was trained from random initialisation, and what its recipe "
+            "freezes stayed random."
+        )
         found.append(("Random weights", text))
     if fraction is not None and fraction < 1:
         text = (

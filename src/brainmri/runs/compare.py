@@ -17,6 +17,7 @@ from brainmri.runs.table import (
     SYSTEM,
     TEST_SPLIT,
     by_test_split,
+    lacks_weights,
     named,
     read_table,
     short_weights,
@@ -31,6 +32,17 @@ MEASURED += ["images_per_second", "parameters", "hardware"]
 COLUMNS = ["kind", *SYSTEM, "recipe_title", *PUBLISHED, *TEST_SPLIT, *MEASURED]
 TEXT = ["kind", "source", "recipe", "protocol", "changes", "weights", "normalize", "precision", "recipe_title"]
 TEXT += [*PUBLISHED[1:], "data", "split", "fingerprint", "fold", "hardware"]
+
+RANDOM_TITLE = "### What ImageNet weights are worth"
+RANDOM_LEGEND = (
+    "These recipes ask for ImageNet weights. A row with `random` in the column weights began without them: it says "
+    "what the network learns from these images alone (of a frozen network, what its random features are worth), and "
+    "nothing of the recipe as its source meant it. A recipe that was trained with its ImageNet weights too stands "
+    "beside it."
+)
+RANDOM_ELSEWHERE = (
+    "Recipes that were trained without the ImageNet weights that they ask for ({}) stand in docs/results.md."
+)
 
 
 def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:
@@ -82,9 +94,26 @@ def machines(models: pd.DataFrame) -> pd.Series:
 def comparison_markdown(table: pd.DataFrame, *, short: bool = False) -> str:
     """The table with its legend, from a table as `read_comparison` gives it; `short`: the accuracies alone.
 
-    One row per system, in the order of the sources (not of the figures), one column per test split (leaky ones after
-    the others), baselines beneath.
+    One row per system, in the order of the sources (not of the figures), one column per test split (see
+    `by_test_split`), baselines beneath. Systems that began with random weights, although their recipe asks for
+    pretrained ones, have a table of their own, beside the same recipes with those weights.
     """
+    models = table[table["kind"] == "model"]
+    lacking = models[lacks_weights(models)]
+    if lacking.empty:
+        return _table_markdown(table, short=short)
+    same = ["recipe", "protocol", "changes"]
+    keys = set(lacking[same].itertuples(index=False, name=None))
+    beside = models[[row in keys for row in models[same].itertuples(index=False, name=None)]]
+    own = f"{RANDOM_TITLE}\n\n{RANDOM_LEGEND}\n\n{_table_markdown(beside, short=short, weights=True)}"
+    if len(lacking) == len(models):
+        return own
+    main = _table_markdown(table.drop(index=lacking.index), short=short)
+    return f"{main} {RANDOM_ELSEWHERE.format(len(keys))}" if short else f"{main}\n\n{own}"
+
+
+def _table_markdown(table: pd.DataFrame, *, short: bool, weights: bool = False) -> str:
+    """weights: whether the short table tells them."""
     splits = by_test_split(table)
     table = pd.concat([split.rows for split in splits])  # a row's times stand in the order of the columns
     models, floors = table[table["kind"] == "model"], table[table["kind"] == "floor"]
@@ -104,12 +133,17 @@ def comparison_markdown(table: pd.DataFrame, *, short: bool = False) -> str:
         row += [_joined(system["minutes"], ".1f"), _joined(system["images_per_second"], ",.0f")]
         row += [_joined(system["parameters"], ",.0f")] + ["; ".join(machines(system).unique())] * several_machines
         rows.append(row)
-    for floor, name in BASELINES.items():
+    for floor, name in BASELINES.items() if len(floors) else ():
         values = floors[floors["recipe"] == floor]
         cells = [_floor_accuracy(_of_split(values, split.rows)) for split in splits]
         rows.append([f"*baseline: {name}*", "", "", "", "", *cells, "", "", ""] + [""] * several_machines)
     if short:
-        kept = [0, *([1] if models["protocol"].nunique() > 1 else []), *range(5, 5 + len(splits))]
+        kept = [
+            0,
+            *([1] if models["protocol"].nunique() > 1 else []),
+            *([2] if weights else []),
+            *range(5, 5 + len(splits)),
+        ]
         return markdown_table(*_columns(header, rows, kept)) + "\n\n" + " ".join(_accuracy_legend(models))
     return markdown_table(header, rows) + "\n\n" + _legend(models)
 

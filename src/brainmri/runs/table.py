@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from brainmri.errors import reading
+from brainmri.evaluation.run_warnings import from_scratch
 from brainmri.files import digest
 from brainmri.models.introspect import resolve
 from brainmri.recipe import Recipe, differences, read_recipe_file
@@ -112,7 +113,7 @@ def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
 def system_labels(table: pd.DataFrame) -> pd.Series:
     """A short name of each row's system: "resnet50 clean", and more only where two systems would share the name.
 
-    A partial schedule is always in the name.
+    A partial schedule is always in the name, and so are random weights in place of pretrained ones.
     """
     return _base(table) + _details(table)
 
@@ -129,13 +130,27 @@ def short_weights(origin: str) -> str:
     return place
 
 
+def lacks_weights(table: pd.DataFrame) -> pd.Series:
+    """Whether each row is of a network that began with random weights, although its recipe asks for pretrained ones."""
+    scratch = {recipe: from_scratch(recipe) for recipe in table.loc[table["weights"] == "random", "recipe"].unique()}
+    return (table["weights"] == "random") & ~table["recipe"].map(scratch).eq(True)
+
+
+def _rank(split: str, leaky: bool) -> int:
+    """The place of a split among those of its data set: the one that can be trusted most stands first."""
+    if leaky:
+        return 4 if split == "source" else 3
+    return {"patients": 0, "grouped": 1}.get(split.partition(",")[0], 2)
+
+
 def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
-    """The table's parts by test split, leaky splits after the others of their data set.
+    """The table's parts by test split: of a data set first by patient, then by group, leaky ones after all others.
 
     Title and slug name data set and split, and, where two splits would share them, fingerprint, seed and fold.
     """
-    keys = ["data", "leaky", "split", "simulated", "fingerprint", "split_seed", "fold"]
-    parts = [part for _, part in table.groupby(keys, dropna=False)]
+    keys = ["data", "rank", "split", "simulated", "fingerprint", "split_seed", "fold"]
+    ranks = [_rank(split, leaky) for split, leaky in zip(table["split"], table["leaky"], strict=True)]
+    parts = [part.drop(columns="rank") for _, part in table.assign(rank=ranks).groupby(keys, dropna=False)]
     firsts = [part.iloc[0] for part in parts]
     slugs = [re.sub(r"[^\w.-]+", "_", f"{first['data']}-{first['split']}") for first in firsts]
     found = []
@@ -211,7 +226,10 @@ def _details(table: pd.DataFrame) -> pd.Series:
     systems = table[SYSTEM].drop_duplicates()
     base = _base(systems)
     details = pd.Series(
-        [f", {100 * share:.2g} % of the schedule" if share < 1 else "" for share in systems["schedule_fraction"]],
+        [
+            ", weights random" * lacks + (f", {100 * share:.2g} % of the schedule" if share < 1 else "")
+            for lacks, share in zip(lacks_weights(systems), systems["schedule_fraction"], strict=True)
+        ],
         index=systems.index,
         dtype=str,
     )

@@ -1,0 +1,114 @@
+"""Run the table of results again from the raw folder of its images, and see whether the accuracies come back.
+
+    brainmri reproduce kaggle/brain-tumor-mri-dataset --list
+    brainmri reproduce kaggle/brain-tumor-mri-dataset --check "cnn_4x4 clean seed 42 @ grouped"
+    brainmri reproduce kaggle/brain-tumor-mri-dataset --out reproduced
+
+Each row of --table (the seeds.csv of a comparison) is prepared, with its split, and trained, with its recipe, changes,
+weights, precision and seed, into --out: data/SPLIT, runs/ROW and reproduced.csv. The same command goes on where it was
+stopped, and never trains a finished row again. A row comes back if its test accuracy lies in the 95 % interval that the
+table has for it; the exit status is 1 if one does not, or could not be trained. Rows that a raw folder is not enough
+for (sites, partial schedules, simulated images) are listed with the reason.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from brainmri.cli.command import Parser
+
+if TYPE_CHECKING:
+    from brainmri.runs.reproduce import Row
+
+
+def parse_arguments() -> argparse.Namespace:
+    parser = Parser(description=__doc__)
+    parser.add_argument(
+        "source", type=Path, metavar="SOURCE", help="raw folder of the images, as prepare_data takes it"
+    )
+    parser.add_argument("--out", type=Path, default=Path("reproduced"), help="folder to work in (default: reproduced)")
+    parser.add_argument(
+        "--table",
+        type=Path,
+        default=Path("results/seeds.csv"),
+        metavar="FILE",
+        help="the runs to make again (default: results/seeds.csv)",
+    )
+    parser.add_argument("--check", metavar="ROW", help='only this row: "RUN @ SPLIT", as --list names it')
+    parser.add_argument("--list", action="store_true", help="name the rows and their minutes, and do nothing")
+    return parser.parse_args()
+
+
+def main() -> int:
+    arguments = parse_arguments()
+    import pandas as pd
+
+    from brainmri.files import replace_text
+    from brainmri.runs.reproduce import COLUMNS, chosen, rows_of
+    from brainmri.runs.table import SEEDS, TEXT, read_table
+
+    if not arguments.source.exists():
+        raise ValueError(f"{arguments.source}: no such folder")
+    if not arguments.table.is_file():
+        raise ValueError(f"{arguments.table}: no such file; give --table, the seeds.csv of a comparison")
+    table = read_table(arguments.table, SEEDS, TEXT)
+    rows = rows_of(table)
+    if arguments.list:
+        for row, minutes, hardware in zip(rows, table["minutes"], table["hardware"], strict=True):
+            print(f"{row.name}: " + (row.reason or f"{minutes:.1f} min on {hardware}"))
+        return 0
+    if arguments.check:
+        rows = [chosen(rows, arguments.check)]
+        if rows[0].reason:
+            raise ValueError(f"{rows[0].name} cannot be made again: {rows[0].reason}")
+
+    entries = []
+    for number, row in enumerate(rows, 1):
+        entry = row.entry()
+        if not row.reason:
+            print(f"\n[{number}/{len(rows)}] {row.name}", flush=True)
+            reason = _made(row, arguments.source, arguments.out)
+            run_dir = arguments.out / "runs" / row.folder
+            entry = entry | {"reason": reason} if reason else row.outcome(run_dir)
+        entries.append(entry)
+        if not arguments.check:
+            text = pd.DataFrame(entries, columns=COLUMNS).to_csv(index=False, float_format="%.9g", lineterminator="\n")
+            arguments.out.mkdir(parents=True, exist_ok=True)
+            replace_text(arguments.out / "reproduced.csv", text)
+    print()
+    for row, entry in zip(rows, entries, strict=True):
+        print(_sentence(row, entry))
+    wrong = [entry for row, entry in zip(rows, entries, strict=True) if not row.reason and not entry["within"]]
+    return int(bool(wrong))
+
+
+def _made(row: Row, source: Path, out: Path) -> str:
+    """Prepare the data of a row and train it, each unless it is done; why it failed, or nothing."""
+    from brainmri.data.dataset import is_prepared
+
+    data = out / "data" / "-".join(word for word in row.prepare if not word.startswith("--"))
+    commands = [["prepare_data", str(source), str(data), *row.prepare]] if not is_prepared(data) else []
+    commands.append(["train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder)])
+    for command in commands:
+        print(f"brainmri {shlex.join(command)}", flush=True)
+        status = subprocess.run([sys.executable, "-m", "brainmri", *command]).returncode
+        if status in (-2, 130, 143, -15):
+            raise KeyboardInterrupt
+        if status:
+            return f"brainmri {command[0]} ended with status {status}"
+    return ""
+
+
+def _sentence(row: Row, entry: dict[str, object]) -> str:
+    if entry["accuracy_now"] is None:
+        return f"{row.name}: not made again: {entry['reason']}"
+    interval = "no interval" if row.low is None else f"[{100 * row.low:.1f}, {100 * (row.high or 0):.1f}]"
+    other = "" if entry["same_data"] else "; the data are others than then (another fingerprint)"
+    verdict = "comes back" if entry["within"] else "DOES NOT COME BACK"
+    now = f"{100 * float(str(entry['accuracy_now'])):.1f} %"
+    return f"{row.name}: {now}, was {100 * row.accuracy:.1f} % {interval}: {verdict}{other}"

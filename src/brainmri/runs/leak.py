@@ -1,0 +1,119 @@
+"""One recipe on splits that leak less and less: the source's own, by group, by patient, and images from elsewhere."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from brainmri.data.dataset import NAME_SUFFIX
+from brainmri.runs.table import SEEDS, TEXT, lacks_weights, read_runs, read_table
+from brainmri.schemas import EvaluationResult, find_runs, read
+from brainmri.wording import BASELINES
+
+STEPS = ("source", "grouped", "patients", "outside")  # in the order in which less leaks
+COLUMNS = ["kind", "recipe", "protocol", "weights", "step", "data", "fingerprint", "test_images", "seeds"]
+COLUMNS += ["accuracy", "ci_low", "ci_high"]
+FIGURES = ["accuracy", "ci_low", "ci_high"]
+SYSTEM = ["recipe", "protocol", "weights"]
+
+
+def runs_of(places: Iterable[Path]) -> pd.DataFrame:
+    """The columns of `seeds.csv` for run folders, folders of them, and files `seeds.csv` (or folders with one)."""
+    places = [place / "seeds.csv" if (place / "seeds.csv").is_file() else place for place in places]
+    tables = [read_table(place, SEEDS, TEXT) for place in places if place.is_file()]
+    if folders := [place for place in places if not place.is_file()]:
+        tables.append(read_runs(find_runs(folders))[SEEDS])
+    return pd.concat(tables, ignore_index=True)
+
+
+def leak_table(runs: pd.DataFrame, outside: Iterable[Path]) -> pd.DataFrame:
+    """A row for each system and step, then for each baseline and step: mean accuracy and bounds (0..1) over the seeds.
+
+    Systems are recipes as they are packaged, on their whole schedule, with the weights that they ask for, that were run
+    on two steps at least.
+
+    Args:
+        runs: as `runs_of` gives them. outside: folders with an `evaluation.json` of a run on images of another origin.
+
+    Raises:
+        ValueError: if runs of two data sets, or of two preparations of one split, are given; if no system is left; or
+            if an evaluation is of no run, or on the run's own data.
+    """
+    chosen = runs[runs["split"].isin(STEPS) & (runs["changes"] == "") & (runs["schedule_fraction"] >= 1)]
+    chosen = chosen[~lacks_weights(chosen) & ~chosen["simulated"].astype(bool)]
+    chosen = chosen[~chosen["data"].str.endswith(NAME_SUFFIX)]  # two classes are another question
+    for keys, what in ((["data"], "data sets"), (["split", "fingerprint"], "preparations of one split")):
+        sets = chosen[keys].drop_duplicates()
+        if sets.duplicated(keys[:-1]).any() if len(keys) > 1 else len(sets) > 1:
+            raise ValueError(
+                f"runs of several {what} ({_listed(sets)}) do not stand on one line: leave out all but one"
+            )
+    of_systems = [group for _, group in chosen.groupby([*SYSTEM, "split"], sort=False)]
+    rows = [_mean(group, str(group["split"].iloc[0]), "model") for group in of_systems]
+    table = pd.DataFrame([*rows, *map(_outside, outside)], columns=COLUMNS)
+    table = _averaged(table[table.groupby(SYSTEM)["step"].transform("nunique") > 1])
+    if table.empty:
+        raise ValueError(
+            f"no recipe was run, as it is and in full, on two of the splits {', '.join(STEPS[:3])} and outside: give "
+            "more run folders"
+        )
+    floors = [_floor(group, str(split), name) for split, group in chosen.groupby("split") for name in BASELINES]
+    both = pd.concat([table, pd.DataFrame(floors, columns=COLUMNS)], ignore_index=True)
+    order = {step: place for place, step in enumerate(STEPS)}
+    placed = both.assign(place=both["step"].map(order), floor=both["kind"] == "floor")
+    return placed.sort_values(["floor", *SYSTEM, "place"], kind="stable", ignore_index=True)[COLUMNS]
+
+
+def write_leak_table(table: pd.DataFrame, path: Path) -> None:
+    table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
+
+
+def _mean(group: pd.DataFrame, step: str, kind: str) -> dict[str, Any]:
+    first = group.iloc[0]
+    same = {key: first[key] for key in [*SYSTEM, "data", "fingerprint", "test_images"]}
+    figures = {key: float(group[key].astype(float).mean()) for key in FIGURES}
+    return {"kind": kind, "step": step, "seeds": len(group), **same, **figures}
+
+
+def _outside(place: Path) -> dict[str, Any]:
+    found = read(place / "evaluation.json", EvaluationResult, "Evaluate the run again with this version.")
+    if found.run is None or found.own_data:
+        raise ValueError(f"{place}: outside are evaluations of a run of this project on data that are not its own")
+    low, high = found.scores.accuracy_ci95 or (None, None)
+    return {
+        "kind": "model",
+        "recipe": found.run.arch,
+        "protocol": found.run.protocol,
+        "weights": found.run.weights,
+        "step": "outside",
+        "data": found.data.name,
+        "fingerprint": found.data.fingerprint,
+        "test_images": found.scores.n,
+        "seeds": 1,
+        "accuracy": found.scores.accuracy,
+        "ci_low": low,
+        "ci_high": high,
+    }
+
+
+def _averaged(table: pd.DataFrame) -> pd.DataFrame:
+    """Evaluations of several seeds on one outside set as one row."""
+    rows = []
+    for _, group in table.groupby([*SYSTEM, "step"], sort=False):
+        if group["fingerprint"].nunique() > 1:
+            raise ValueError(f"{group['recipe'].iloc[0]} was evaluated on several outside sets: leave out all but one")
+        rows.append(_mean(group, str(group["step"].iloc[0]), "model") | {"seeds": int(group["seeds"].sum())})
+    return pd.DataFrame(rows, columns=COLUMNS)
+
+
+def _floor(group: pd.DataFrame, split: str, name: str) -> dict[str, Any]:
+    last = group.sort_values("created").iloc[-1]
+    same = {key: last[key] for key in ("data", "fingerprint", "test_images")}
+    return {"kind": "floor", "recipe": name, "step": split, **same, "accuracy": last[f"floor_{name}"]}
+
+
+def _listed(sets: pd.DataFrame) -> str:
+    return ", ".join(" ".join(map(str, row)) for row in sets.itertuples(index=False, name=None))
