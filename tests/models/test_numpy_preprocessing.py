@@ -1,14 +1,18 @@
 """What an image processor does, in numpy: the same pixels, without torch."""
 
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 from torchvision.transforms.v2 import functional
-from transformers import ViTImageProcessor
+from transformers import TimmWrapperConfig, TimmWrapperForImageClassification, ViTImageProcessor
 
+from brainmri.io.decode import resized
+from brainmri.models.load import load_processor, save_model
 from brainmri.models.numpy_preprocessing import numpy_preprocessing, resized_as_torchvision
-from brainmri.models.preprocessing import FORMULAS, image_processor
+from brainmri.models.preprocessing import FORMULAS, image_processor, normalized
 from brainmri.recipe import Normalization
 
 native = pytest.mark.skipif(
@@ -66,3 +70,14 @@ def test_what_another_processor_does_is_left_to_it(changes: dict) -> None:
     plain = {"size": {"height": 64, "width": 64}, "resample": 2}
     assert numpy_preprocessing(ViTImageProcessor(**plain)) is not None
     assert numpy_preprocessing(ViTImageProcessor(**plain | changes)) is None
+
+
+@native
+def test_a_saved_timm_backbone_gets_the_pixels_that_it_was_trained_on(tmp_path: Path) -> None:
+    """Whatever its preprocessor_config.json says, transformers resizes for timm by Pillow, up to two levels beside."""
+    network = TimmWrapperForImageClassification(TimmWrapperConfig(architecture="test_resnet", num_labels=2))
+    save_model(network, image_processor(64, "half"), tmp_path)
+    image = Image.fromarray(np.random.default_rng(1).integers(0, 256, (90, 80), np.uint8))
+    pixels = load_processor(str(tmp_path))(images=[image.convert("RGB")], return_tensors="pt")["pixel_values"]
+    trained_on = normalized(torch.from_numpy(resized(image, 64))[None].float(), "half")
+    torch.testing.assert_close(pixels, trained_on, atol=2e-6, rtol=0)

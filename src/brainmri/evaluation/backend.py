@@ -45,6 +45,7 @@ Run = Callable[[NDArray[np.float32]], tuple[NDArray[np.float32], NDArray[np.floa
 CLOSE = 1e-5  # of the probabilities by ONNX Runtime to those by torch, else torch is taken
 WEIGHTS = ("*.safetensors", "*.bin")
 SETTINGS = ("config.json", "preprocessor_config.json")
+STORED = 2  # version of what the cache keeps; 1 had timm's own pixels of timm's backbones
 
 
 class Opened(Protocol):
@@ -97,7 +98,7 @@ def model_digest(folder: Path) -> str:
     files = [folder / name for name in SETTINGS] + sorted(file for kind in WEIGHTS for file in folder.glob(kind))
     contents = [[file.name, sha256(file)] for file in files if file.is_file()]
     versions = [metadata.version(name) for name in ("onnxruntime", "transformers", "torch", "torchvision", "pillow")]
-    return digest(contents, versions, brainmri.__version__)
+    return digest(contents, versions, brainmri.__version__, STORED)
 
 
 def stored_network(key: str) -> tuple[StoredNetwork, Backend] | None:

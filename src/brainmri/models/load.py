@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Any, cast
 import timm
 import torch
 from safetensors import SafetensorError
-from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig
+from transformers import AutoImageProcessor, AutoModelForImageClassification, PreTrainedConfig, ViTImageProcessor
+from transformers.image_processing_base import ImageProcessingMixin
 from transformers.utils import logging
 
 from brainmri.errors import out_of_memory, wrong_revision
@@ -18,7 +19,7 @@ from brainmri.models.layers import bare_network
 from brainmri.schemas import json_text, read_json
 
 if TYPE_CHECKING:
-    from transformers import BaseImageProcessor, PreTrainedModel, ViTImageProcessor
+    from transformers import BaseImageProcessor, PreTrainedModel
 
 # What transformers raises for folders, repositories and files that it cannot use. KeyError, TypeError, AttributeError:
 # a configuration that lacks a key, or has something else there; RuntimeError: weights of another shape.
@@ -67,8 +68,12 @@ def load_processor(place: str, revision: str | None = None, *, trust_remote_code
         ValueError: if there is none.
     """
     before = logging.get_verbosity()
-    logging.set_verbosity_error()  # it warns that timm's processor has no torchvision backend, which changes nothing
+    logging.set_verbosity_error()  # it warns that timm's processor has no torchvision backend
     try:
+        if _processor_named(place, revision) == "ViTImageProcessor":
+            # transformers gives every timm backbone the processor of timm, whatever its folder says. That one resizes
+            # by Pillow, some levels beside the pixels that the model was trained, calibrated and tested on.
+            return ViTImageProcessor.from_pretrained(place, revision=revision or "main")
         return cast(
             "BaseImageProcessor",
             AutoImageProcessor.from_pretrained(place, revision=revision or "main", trust_remote_code=trust_remote_code),
@@ -77,6 +82,15 @@ def load_processor(place: str, revision: str | None = None, *, trust_remote_code
         raise ValueError(f"{place}: no image processor ({_reason(error)})") from error
     finally:
         logging.set_verbosity(before)
+
+
+def _processor_named(place: str, revision: str | None) -> str | None:
+    """The class in a preprocessor_config.json; None where there is none, as in timm's own repositories."""
+    try:
+        settings, _ = ImageProcessingMixin.get_image_processor_dict(place, revision=revision or "main")
+    except OSError:
+        return None
+    return settings.get("image_processor_type")
 
 
 def class_names(model: PreTrainedModel) -> list[str]:
