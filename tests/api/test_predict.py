@@ -342,7 +342,7 @@ class Killed(BaseException):
 def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     """killed_after(N): the command is killed at its Nth batch; the list counts the images that are classified."""
 
-    classify = LoadedModel._classify
+    classify = LoadedModel.classify
 
     def arrange(batches: int) -> list[int]:
         counted: list[int] = []
@@ -353,7 +353,7 @@ def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
             counted.append(len(images))
             return classify(self, images, backend)
 
-        monkeypatch.setattr(LoadedModel, "_classify", counting)
+        monkeypatch.setattr(LoadedModel, "classify", counting)
         monkeypatch.setattr("brainmri.evaluation.prediction_tables.SAVE_S", 0.0)
         return counted
 
@@ -430,7 +430,7 @@ def test_a_kill_between_the_moves_loses_nothing(
         patched.setattr("brainmri.evaluation.prediction_tables.record_output", killed)
         with pytest.raises(Killed):
             run_here("predict.py", *arguments)
-    monkeypatch.setattr(LoadedModel, "_classify", None)
+    monkeypatch.setattr(LoadedModel, "classify", None)
     assert run_here("predict.py", *arguments).returncode == 0
     assert len(rows(out)) > 10
     assert {file.name for file in out.parent.iterdir()} == {"p.csv", *TABLES, "made.json"}

@@ -38,7 +38,7 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
@@ -298,7 +298,8 @@ def _tell(out: Path) -> int:
                 print(f"{row['path']}{where}: {row['predicted']} {share}{unlike}")
     if images > SHOWN:
         print(f"... and {images - SHOWN:,} more")
-    patients, scans, rejected = (_count(out.parent / name, tell) for name, tell in zip(OTHERS, TOLD, strict=True))
+    patients, scans = _count(out.parent / OTHERS[0], tell=True), _count(out.parent / OTHERS[1], tell=False)
+    rejected = _tell_rejected(out.parent / OTHERS[2])
     told = [f"{counted(images, 'image')} classified", f"{outside:,} out of distribution"]
     told += [counted(scans, "volume or series", "volumes and series")] * bool(scans)
     told += [counted(patients, "patient")] * bool(patients)
@@ -308,16 +309,31 @@ def _tell(out: Path) -> int:
     return 1 if rejected or not images else 0
 
 
-def _count(file: Path, tell: Callable[[dict[str, str]], str] | None) -> int:
-    """Rows of a table, of which the first are told, if they are."""
+def _count(file: Path, *, tell: bool) -> int:
+    """Rows of a table of answers, of which the first are told, if they are."""
     count = 0
     with file.open(encoding="utf-8", newline="") as stream:
         for count, row in enumerate(csv.DictReader(stream), 1):
             if tell and count <= SHOWN:
-                print(tell(row))
+                print(_patient(row))
     if tell and count > SHOWN:
         print(f"... and {count - SHOWN:,} more in {file.name}")
     return count
+
+
+def _tell_rejected(file: Path) -> int:
+    """Rows of the table of what was rejected; each reason is told once, with the first of its files."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    with file.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            first.setdefault(row["reason"], row["path"])
+            counts[row["reason"]] += 1
+    for reason, count in counts.most_common(SHOWN):
+        print(f"rejected {first[reason]}" + f" and {count - 1:,} more" * (count > 1) + f": {reason}")
+    if len(counts) > SHOWN:
+        print(f"... and for {len(counts) - SHOWN:,} more reasons, in {file.name}")
+    return counts.total()
 
 
 def _patient(row: dict[str, str]) -> str:
@@ -331,10 +347,3 @@ def _patient(row: dict[str, str]) -> str:
     if row["out_of_distribution"]:
         told.append(f"{row['out_of_distribution']} of {row['slices']} slices OUT OF DISTRIBUTION")
     return ", ".join([*told, f"look first at {row['most_suspicious']}"])
-
-
-def _rejected(row: dict[str, str]) -> str:
-    return f"rejected {row['path']}: {row['reason']}"
-
-
-TOLD = (_patient, None, _rejected)  # how the rows of `OTHERS` are told

@@ -61,6 +61,7 @@ from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 from brainmri.schemas import DatasetInfo, PrepareSettings
 
 PREPARE_VERSION = 5  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
+SHOWN_REASONS = 8  # for which files were rejected
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -356,5 +357,6 @@ def _print_summary(info: DatasetInfo, rejected: pd.DataFrame, grouped: pd.DataFr
         f"{info.rejected} {'files' if info.settings.scans is None else 'files and slices'} rejected"
         + (" (rejected.csv):" if len(rejected) else ".")
     )
-    for path, reason in rejected.head(5).itertuples(index=False):
-        print(f"  {path}: {reason}")
+    for reason, count in rejected["reason"].value_counts().head(SHOWN_REASONS).items():
+        first = rejected.loc[rejected["reason"] == reason, "path"].iloc[0]
+        print(f"  {first}" + f" and {count - 1:,} more" * (count > 1) + f": {reason}")

@@ -167,7 +167,7 @@ class LoadedModel:
                 opened = scan.image()
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
-            return replace(self._classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
+            return replace(self.classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
         if isinstance(image, np.ndarray):
             image = from_array(image)
         if not isinstance(image, Image.Image):
@@ -175,7 +175,7 @@ class LoadedModel:
                 f"predict takes one image (a path, a Pillow image or an array), not {type(image).__name__}; "
                 "predict_many takes many"
             )
-        return self._classify([upright_8_bit(image)], self._one)[0]
+        return self.classify([upright_8_bit(image)], self._one)[0]
 
     def predict_many(
         self,
@@ -278,7 +278,7 @@ class LoadedModel:
 
     def _of_batch(self, batch: list[Slice | Other], backend: Backend) -> list[Prediction | Other]:
         images = [one.image for one in batch if isinstance(one, Slice)]
-        predictions = iter(self._classify(images, backend) if images else [])
+        predictions = iter(self.classify(images, backend) if images else [])
         return [
             replace(
                 next(predictions),
@@ -293,8 +293,8 @@ class LoadedModel:
             for one in batch
         ]
 
-    def _classify(self, images: list[Image.Image], backend: Backend) -> list[Prediction]:
-        """The predictions of images "L" or "RGB", upright."""
+    def classify(self, images: list[Image.Image], backend: Backend) -> list[Prediction]:
+        """The predictions of images "L" or "RGB", upright, by a backend of this network."""
         started = time.perf_counter()
         logits, features = backend.run(images)
         probabilities = softmax(logits)

@@ -12,8 +12,8 @@ SAME_PLACE = 0.01  # mm
 LEAST_MISSING = 0.05  # of the slices that a series should have, from which gaps in it are said
 SEVERAL_AT_ONE_PLACE = "The series holds several images of a slice (time points, echoes, ...); all of them are used."
 MISSING = (
-    "Slices are missing ({missing} of {total}): gaps between the positions of the others show it. The answer knows "
-    "nothing of what they would show; export the series anew."
+    "Slices are missing ({missing} of {total}): gaps between the positions of the others show it. Nothing is known of "
+    "what they would show: export the series anew."
 )
 COPIES = (
     "Slices are there twice ({copies} of {total}), as copies of a file in the same series are: each copy counts. Leave "
