@@ -42,6 +42,11 @@ SINGLE_SLICES = (
 REFUSES_SOME = " The rule that refuses images finds many of those, not all."
 
 
+def counted(count: int, one: str, several: str = "") -> str:
+    """So many of something, as text: "1 image", "2,000 images"."""
+    return f"{count:,} {one if count == 1 else several or one + 's'}"
+
+
 def percent(share: float | None) -> str:
     """A share in 0..1 as text: 0.9561 -> "95.6 %", None -> a dash."""
     return DASH if share is None else f"{100 * share:.1f} %"

@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 import pytest
 from PIL import Image
+from pydicom import dcmread
 
 import brainmri
 from brainmri.metrics.probabilities import apply_temperature
@@ -101,15 +102,37 @@ def test_folders_and_zip_files_are_gone_through(model: brainmri.LoadedModel, tra
             archive.write(file, f"dicom/{file.name}")
     found = list(model.predict_many([tmp_path / "more.zip", tmp_path / "series", files[2]], batch_size=4))
     assert len(found) == 1 + 6 + 6 + 1
-    assert {one.patient for one in found} == {"", f"{tmp_path / 'more.zip'}/dicom", str(tmp_path / "series")}
+    assert {one.scan for one in found} == {"", f"{tmp_path / 'more.zip'}/dicom", str(tmp_path / "series")}
     in_zip, in_folder = (
-        [one.probabilities for one in found if one.patient == patient]
-        for patient in (f"{tmp_path / 'more.zip'}/dicom", str(tmp_path / "series"))
+        [one.probabilities for one in found if one.scan == name]
+        for name in (f"{tmp_path / 'more.zip'}/dicom", str(tmp_path / "series"))
     )
     assert in_zip == in_folder
-    assert [one.slice for one in found if one.patient == str(tmp_path / "series")] == list(range(6))
+    assert sorted(map(len, {one.patient for one in found})) == [0, 16]  # of both copies, a hash of their PatientID
+    assert [one.slice for one in found if one.scan == str(tmp_path / "series")] == list(range(6))
     assert {one.plane for one in found} == {"slice", "sagittal"}
     assert found[-1].path == str(files[2])
+
+
+def test_a_file_that_is_no_mri_is_refused_by_itself_too(model: brainmri.LoadedModel, tmp_path: Path) -> None:
+    (file,) = write_series(tmp_path / "in", volume(2)[1:], Modality="CT")
+    for ask in (model.predict, model.predict_scan, lambda one: list(model.predict_many(one))):
+        with pytest.raises(ValueError, match=r"IM0: It is a CT image, not an MRI, by what the file says of itself"):
+            ask(file)
+
+
+def test_gaps_in_a_series_are_said_with_its_answer(
+    model: brainmri.LoadedModel, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for file in write_series(tmp_path / "in", volume(8)):
+        if -16 <= dcmread(file).ImagePositionPatient[0] <= -8:
+            file.unlink()
+        elif dcmread(file).ImagePositionPatient[0] == -20:
+            file.write_bytes(file.read_bytes()[:-900])
+    study = model.predict_scan(tmp_path / "in")
+    assert study.notes[0].startswith("Slices are missing (3 of 8)")
+    assert "the answer is that of 4 slices; 1 other cannot be used, the first" in caplog.text
+    assert "Slices are missing (3 of 8)" in caplog.text
 
 
 def test_a_bad_file_is_named_where_it_stands(model: brainmri.LoadedModel, trained: Trained, tmp_path: Path) -> None:
@@ -161,7 +184,7 @@ def test_a_scan_is_pooled(model: brainmri.LoadedModel, tmp_path: Path, caplog: p
     assert len(rest.slices) == 5
     (broken,) = rest.rejected
     assert broken.startswith(f"{file}: This DICOM file is broken")
-    assert f"the answer is that of 5 slices; 1 others cannot be used, the first: {file}" in caplog.text
+    assert f"the answer is that of 5 slices; 1 other cannot be used, the first: {file}" in caplog.text
     for one in (tmp_path / "series").iterdir():
         one.write_bytes(one.read_bytes()[:-100])
     with pytest.raises(ValueError, match="This DICOM file is broken"):

@@ -1,4 +1,4 @@
-"""`brainmri predict`: three tables, from files, folders, ZIP files, series and volumes."""
+"""`brainmri predict`: its tables, from files, folders, ZIP files, series and volumes."""
 
 import csv
 import os
@@ -14,6 +14,8 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
+from brainmri import load_model
+from brainmri.data.pseudonyms import pseudonym
 from brainmri.evaluation.backend import Backend
 from brainmri.evaluation.inference import Prediction
 from brainmri.evaluation.model import LoadedModel
@@ -23,6 +25,9 @@ from brainmri.schemas import read_result
 from ..scripts import run_here
 from .conftest import Trained
 from .series import volume, write_series
+
+TABLES = ("patients.csv", "scans.csv", "rejected.csv")
+HASH = r"\b[0-9a-f]{16}\b"
 
 
 def rows(file: Path) -> list[dict[str, str]]:
@@ -61,6 +66,7 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     assert list(patient) == [
         *("patient", "predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
         *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "most_suspicious", "carried_by"),
+        "scans",
     ]
     record = read_result(trained.run).pooling
     assert (patient["pooling"], float(patient["threshold"])) == (record.rule.name, pytest.approx(record.threshold))
@@ -68,7 +74,12 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     shares = dict(one.removesuffix(" %)").split(" (") for one in patient["carried_by"].split(";"))
     assert set(shares) <= {row["path"] for row in found}
     assert sum(map(int, shares.values())) == pytest.approx(100, abs=2)
-    assert (patient["patient"], patient["slices"]) == (str(tmp_path / "in" / "series"), "6")
+    assert re.fullmatch(HASH, patient["patient"])
+    assert (patient["slices"], patient["scans"]) == ("6", "1")
+    (scan,) = rows(out.parent / "scans.csv")
+    assert list(scan) == ["scan", *list(patient)[:-1]]
+    assert scan["scan"] == str(tmp_path / "in" / "series")
+    assert list(scan.values())[1:] == list(patient.values())[:-1]
     of_series = [row for row in found if row["patient"]]
     assert patient["most_suspicious"] in {row["path"] for row in of_series}
     assert [row["slice"] for row in of_series] == list("012345")
@@ -139,14 +150,21 @@ def test_a_series_in_several_folders_is_one_and_a_copy_of_it_another(trained: Tr
     for file in files[3:]:
         file.rename(tmp_path / "in" / "b" / file.name)
     run_here("predict.py", trained.run, tmp_path / "in", "--out", tmp_path / "one" / "p.csv")
-    (patient,) = rows(tmp_path / "one" / "patients.csv")
-    assert (patient["patient"], patient["slices"]) == (str(tmp_path / "in"), "6")
+    (scan,) = rows(tmp_path / "one" / "scans.csv")
+    assert (scan["scan"], scan["slices"]) == (str(tmp_path / "in"), "6")
+    halves = [tmp_path / "in" / "b", tmp_path / "in" / "a"]
+    run_here("predict.py", trained.run, *halves, "--out", tmp_path / "halves" / "p.csv")
+    (scan,) = rows(tmp_path / "halves" / "scans.csv")
+    assert (scan["scan"], scan["slices"]) == (str(tmp_path / "in"), "6")
+    assert [row["slice"] for row in rows(tmp_path / "halves" / "p.csv")] == list("012345")
     shutil.copytree(tmp_path / "in" / "b", tmp_path / "in" / "copy")
     run_here("predict.py", trained.run, tmp_path / "in", "--out", tmp_path / "two" / "p.csv")
-    assert [row["slices"] for row in rows(tmp_path / "two" / "patients.csv")] == ["6", "3"]
+    assert [row["slices"] for row in rows(tmp_path / "two" / "scans.csv")] == ["6", "3"]
+    run_here("predict.py", trained.run, halves[0], halves[0], "--out", tmp_path / "twice" / "p.csv")
+    assert [row["slices"] for row in rows(tmp_path / "twice" / "scans.csv")] == ["3", "3"]
 
 
-def test_each_series_has_a_patient_of_its_own_wherever_its_files_lie(
+def test_each_series_has_a_name_of_its_own_wherever_its_files_lie(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """One series in two folders, and another in the folder around them: by their common folder they would be one."""
@@ -157,13 +175,47 @@ def test_each_series_has_a_patient_of_its_own_wherever_its_files_lie(
     arguments = ["--out", tmp_path / "out" / "p.csv", "--overwrite"]
     monkeypatch.chdir(tmp_path / "in")
     run_here("predict.py", trained.run, ".", *arguments)
-    (patient,) = rows(tmp_path / "out" / "patients.csv")
-    assert (patient["patient"], patient["slices"]) == (".", "6")
+    (scan,) = rows(tmp_path / "out" / "scans.csv")
+    assert (scan["scan"], scan["slices"]) == (".", "6")
     write_series(tmp_path / "in", volume(4))
     run_here("predict.py", trained.run, tmp_path / "in", *arguments)
-    found = {row["patient"]: row["slices"] for row in rows(tmp_path / "out" / "patients.csv")}
+    found = {row["scan"]: row["slices"] for row in rows(tmp_path / "out" / "scans.csv")}
     assert sorted(found.values()) == ["4", "6"]
     assert "" not in found
+
+
+def test_the_series_of_a_patient_are_one_answer_under_a_keyed_hash(trained: Trained, tmp_path: Path) -> None:
+    for name, patient in (("t1", "MRN-SECRET-1"), ("t2", "MRN-SECRET-1"), ("x", "MRN-SECRET-2")):
+        write_series(tmp_path / "in" / name, volume(4), PatientID=patient)
+    for name, study in (("y", "1.2.3"), ("z", "1.2.4"), ("z2", "1.2.4")):
+        write_series(tmp_path / "in" / name, volume(2), PatientID="Anonymous", StudyInstanceUID=study)
+    (key := tmp_path / "key").write_text("0123456789abcdef0123456789abcdef")
+    arguments = [trained.run, tmp_path / "in", "--show", tmp_path / "shown", "--overwrite"]
+    done = run_here("predict.py", *arguments, "--out", tmp_path / "out" / "p.csv", "--id_key", key)
+    assert done.returncode == 0, done.stderr
+    patients = rows(tmp_path / "out" / "patients.csv")
+    assert [(row["scans"], row["slices"]) for row in patients] == [("2", "8"), ("1", "4"), ("1", "2"), ("2", "4")]
+    assert patients[0]["patient"] == pseudonym(key.read_bytes(), "MRN-SECRET-1")
+    scans = rows(tmp_path / "out" / "scans.csv")
+    assert [Path(row["scan"]).name for row in scans] == ["t1", "t2", "x", "y", "z", "z2"]
+    assert [row["patient"] for row in scans[:3]] == [patients[0]["patient"]] * 2 + [patients[1]["patient"]]
+    suspicions = [float(row["tumour_probability"]) for row in (*scans[:2], patients[0])]
+    assert suspicions == pytest.approx([suspicions[0]] * 3, abs=1e-4)
+    slices = rows(tmp_path / "out" / "p.csv")
+    assert {Path(row["path"]).parent.name for row in slices if row["patient"] == patients[0]["patient"]} == {"t1", "t2"}
+    assert "6 volumes and series, 4 patients" in done.stdout
+    assert f"=> {patients[0]['patient']} (2 scans): " in done.stdout
+    told = [file.read_text() for file in (tmp_path / "out").glob("*.csv")]
+    told += [done.stdout, done.stderr, (tmp_path / "shown" / "patients.html").read_text()]
+    assert not any("SECRET" in text for text in told)
+    assert (tmp_path / "shown" / "patients.html").read_text().count("<img") >= 12
+    run_here("predict.py", *arguments, "--out", tmp_path / "own" / "p.csv")
+    own = rows(tmp_path / "own" / "patients.csv")
+    assert own[0]["patient"] != patients[0]["patient"]
+    assert [row["slices"] for row in own] == ["8", "4", "2", "4"]
+    assert not list(tmp_path.rglob("*.brainmri-*"))
+    found = list(load_model(trained.run).predict_many(tmp_path / "in"))
+    assert Counter(Counter(one.patient for one in found).values()) == {8: 1, 4: 2, 2: 1}
 
 
 def many_images(trained: Trained, folder: Path, count: int) -> Path:
@@ -204,7 +256,9 @@ def test_files_of_others_are_not_overwritten(trained: Trained, tmp_path: Path) -
     )
     refused = run_here("predict.py", trained.run, other, "--out", out)
     assert refused.returncode == 2
-    assert "holds what was made of other inputs (patients.csv, predictions.csv, rejected.csv)" in refused.stderr
+    assert (
+        "holds what was made of other inputs (patients.csv, predictions.csv, rejected.csv, scans.csv)" in refused.stderr
+    )
     assert "give an --out in another folder" in refused.stderr
     assert out.read_text() == first
     assert run_here("predict.py", trained.run, other, "--out", out, "--overwrite").returncode == 0
@@ -227,7 +281,7 @@ def test_without_out_it_writes_into_a_folder_of_its_own(
     assert done.returncode == 1  # nothing was classified
     (folder,) = (tmp_path / "predictions").iterdir()
     assert {file.name for file in folder.iterdir()} == {
-        *("predictions.csv", "patients.csv", "rejected.csv", "made.json")
+        *("predictions.csv", "patients.csv", "scans.csv", "rejected.csv", "made.json")
     }
     assert f"rejected {bad}: This PNG file is broken" in done.stdout
 
@@ -273,7 +327,11 @@ def test_the_slices_that_carry_an_answer_are_shown(trained: Trained, tmp_path: P
     headings = re.findall(r"<h2>(.*?)</h2>", page)
     assert [heading.replace("&lt;", "<").replace("&gt;", ">") for heading in headings[:2]] == order
     assert re.search(r"share [1-9][\d.]+ %", page)
-    assert run_here("predict.py", *arguments[:2], "--show", tmp_path / "shown").returncode == 2  # of other inputs
+    others = [*arguments[:2], "--out", tmp_path / "others" / "p.csv", "--show", tmp_path / "shown"]
+    refused = run_here("predict.py", *others)
+    assert refused.returncode == 2
+    assert "shown holds what was made of other inputs" in refused.stderr
+    assert not (tmp_path / "others").exists()  # told before the work
 
 
 class Killed(BaseException):
@@ -284,7 +342,7 @@ class Killed(BaseException):
 def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     """killed_after(N): the command is killed at its Nth batch; the list counts the images that are classified."""
 
-    classify = LoadedModel._classify
+    classify = LoadedModel.classify
 
     def arrange(batches: int) -> list[int]:
         counted: list[int] = []
@@ -295,7 +353,7 @@ def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
             counted.append(len(images))
             return classify(self, images, backend)
 
-        monkeypatch.setattr(LoadedModel, "_classify", counting)
+        monkeypatch.setattr(LoadedModel, "classify", counting)
         monkeypatch.setattr("brainmri.evaluation.prediction_tables.SAVE_S", 0.0)
         return counted
 
@@ -327,8 +385,11 @@ def test_after_a_kill_the_same_command_goes_on(
     assert again.returncode == 1
     assert sum(classified) == 12 + 6 - written
     assert written >= 2 * (batches - 1) - 2  # what was in the hands of the threads is not lost by more than that
-    for name in ("p.csv", "patients.csv", "rejected.csv"):
-        assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()
+    for name in ("p.csv", *TABLES):
+        one, two = ((tmp_path / run / name).read_text() for run in ("one", "two"))
+        hashes = set(re.findall(HASH, two))  # of one patient, and one before and after the kill
+        assert len(hashes) == (name != "rejected.csv")
+        assert re.sub(HASH, "patient", one) == re.sub(HASH, "patient", two)
     assert sorted(file.name for file in (tmp_path / "two").iterdir()) == sorted(
         file.name for file in (tmp_path / "one").iterdir()
     )
@@ -353,7 +414,7 @@ def test_what_was_not_finished_is_not_mixed_with_other_inputs(
         assert "holds unfinished predictions of another model, other inputs or settings" in refused.stderr
     assert run_here("predict.py", *arguments[:2], "--backend", "torch", "--out", out, "--overwrite").returncode == 0
     assert sum(classified) == len(rows(out))
-    assert {file.name for file in out.parent.iterdir()} == {"p.csv", "patients.csv", "rejected.csv", "made.json"}
+    assert {file.name for file in out.parent.iterdir()} == {"p.csv", *TABLES, "made.json"}
 
 
 def test_a_kill_between_the_moves_loses_nothing(
@@ -369,10 +430,10 @@ def test_a_kill_between_the_moves_loses_nothing(
         patched.setattr("brainmri.evaluation.prediction_tables.record_output", killed)
         with pytest.raises(Killed):
             run_here("predict.py", *arguments)
-    monkeypatch.setattr(LoadedModel, "_classify", None)
+    monkeypatch.setattr(LoadedModel, "classify", None)
     assert run_here("predict.py", *arguments).returncode == 0
     assert len(rows(out)) > 10
-    assert {file.name for file in out.parent.iterdir()} == {"p.csv", "patients.csv", "rejected.csv", "made.json"}
+    assert {file.name for file in out.parent.iterdir()} == {"p.csv", *TABLES, "made.json"}
 
 
 def test_an_empty_folder_is_a_mistake(trained: Trained, tmp_path: Path) -> None:
@@ -408,5 +469,5 @@ def test_a_process_that_is_killed_goes_on(trained: Trained, tmp_path: Path, cach
     done = subprocess.run([*command, tmp_path / "two" / "p.csv"], env=environment, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "Going on after" in done.stdout
-    for name in ("p.csv", "patients.csv", "rejected.csv"):
+    for name in ("p.csv", *TABLES):
         assert (tmp_path / "two" / name).read_bytes() == (tmp_path / "one" / name).read_bytes()

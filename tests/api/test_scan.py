@@ -1,13 +1,19 @@
 """`brainmri.read_scan`: an image, a volume, or the files of a series."""
 
+import shutil
 from pathlib import Path
 
 import nibabel
 import numpy as np
 import pytest
 from PIL import Image
+from pydicom import dcmread
 
 import brainmri
+from brainmri import read_scan
+from brainmri.io.inputs import scan_and_files
+from brainmri.io.notes import Notes, missing_notes
+from brainmri.io.read import read_image
 
 from .series import volume, write_series
 
@@ -67,6 +73,73 @@ def test_images_of_16_bits_in_one_folder_have_one_range(tmp_path: Path) -> None:
     bright, dark = (scan.slice(index=k).max() for k in range(2))
     assert bright == 255
     assert 55 < dark < 75
+
+
+def test_missing_slices_and_copies_are_said_with_their_numbers(tmp_path: Path) -> None:
+    files = write_series(tmp_path / "whole", volume(10))
+    assert read_scan(tmp_path / "whole").notes == ()
+    by_place = sorted(files, key=lambda file: dcmread(file).ImagePositionPatient[0])
+    for file in by_place[2:6]:
+        file.unlink()
+    (note,) = read_scan(tmp_path / "whole").notes
+    assert note.startswith("Slices are missing (4 of 10): gaps between the positions of the others show it.")
+    for number, file in enumerate(files := write_series(tmp_path / "twice", volume(4), InstanceNumber=3)):
+        shutil.copy(file, file.with_name(f"copy {number}"))
+    (note,) = read_scan(tmp_path / "twice").notes
+    assert note.startswith("Slices are there twice (4 of 8), as copies of a file in the same series are")
+    for number, file in enumerate(files):
+        other = dcmread(file)
+        other.InstanceNumber = 10 + number
+        other.save_as(file.with_name(f"copy {number}"))
+    (note,) = read_scan(tmp_path / "twice").notes
+    assert note.startswith("The series holds several images of a slice")
+
+
+def test_notes_of_many_scans_are_counted_and_their_figures_summed() -> None:
+    notes = Notes()
+    for along in ([0, 5, 10, 30, 35, 40], [0, 5, 15, 20, 25], [0, 5, 10]):
+        notes.add(missing_notes(along))
+    assert [(sentence[:34], scans) for sentence, scans in notes.counted().items()] == [
+        ("Slices are missing (4 of 15): gaps", 2)
+    ]
+    assert missing_notes([0, 0.05, 5, 5.05, 10, 10.05]) == ()  # two time points of a table that moved
+    assert missing_notes([0, 0, 0]) == missing_notes([]) == ()
+
+
+CAPTURE_CLASS = "1.2.840.10008.5.1.4.1.1.7"
+
+
+@pytest.mark.parametrize(
+    ("tags", "words"),
+    [
+        ({"Modality": "CT"}, "It is a CT image"),
+        ({"Modality": "PT"}, "It is a PET image"),
+        ({"ImageType": ["ORIGINAL", "PRIMARY", "LOCALIZER"]}, "It is an overview image"),
+        ({"ImageType": ["DERIVED", "SECONDARY", "OTHER", "SCREEN SAVE"]}, "It is a screen capture"),
+        ({"SOPClassUID": CAPTURE_CLASS, "Modality": "OT"}, "It is a screen capture"),
+        ({"SOPClassUID": f"{CAPTURE_CLASS}.2", "Modality": "OT"}, "It is a screen capture"),
+        ({"SOPClassUID": CAPTURE_CLASS, "Modality": "MR", "ConversionType": "WSD"}, "It is a screen capture"),
+        ({"SOPClassUID": CAPTURE_CLASS, "Modality": "MR", "ConversionType": "SI"}, "It is a screen capture"),
+        ({"SOPClassUID": CAPTURE_CLASS, "Modality": "MR", "ConversionType": "SYN"}, ""),
+        ({"SOPClassUID": CAPTURE_CLASS, "Modality": "MR"}, ""),
+        ({"Modality": "OT"}, ""),
+        ({"Modality": "MR", "ImageType": ["DERIVED", "SECONDARY", "MPR"]}, ""),
+    ],
+)
+def test_one_rule_tells_what_is_no_mri(tags: dict[str, object], words: str, tmp_path: Path) -> None:
+    """Of a folder and of an image of a data set alike; `read_scan` draws any file."""
+    (file,) = write_series(tmp_path / "in", volume(2)[1:], **tags)
+    ways = {
+        "file": lambda: scan_and_files(file),
+        "folder": lambda: read_scan(file.parent),
+        "data set": lambda: read_image(file),
+    }
+    for way in ways.values():
+        if not words:
+            way()
+            continue
+        with pytest.raises(ValueError, match=words):
+            way()
 
 
 def test_what_cannot_be_one_scan_is_told(tmp_path: Path) -> None:

@@ -19,6 +19,7 @@ from pydicom.uid import ImplicitVRLittleEndian
 
 from brainmri import prepare, read_scan
 from brainmri.data.scan_options import ScanOptions
+from brainmri.data.scan_sources import SourceFiles
 from brainmri.data.scans import find_scans
 
 from ..markers import files_below, marker, search
@@ -194,7 +195,7 @@ def test_no_fault_quotes_a_scan(planted: SimpleNamespace, tmp_path: Path) -> Non
 
 
 def test_no_object_shows_what_it_holds(planted: SimpleNamespace) -> None:
-    found = find_scans(planted.source, "dicom", ScanOptions())
+    found = find_scans(planted.source, SourceFiles(planted.source), "dicom", ScanOptions())
     shown = [repr(found), *map(repr, found.scans), repr(read_scan(next(planted.source.glob("*/*0"))))]
     assert traces({"repr": " ".join(shown).encode()}) == {}
 

@@ -18,6 +18,7 @@ from brainmri.data.duplicates.patients import group_patients
 from brainmri.data.pseudonyms import pseudonym, read_key
 from brainmri.data.scan_files import AGAIN, find_nifti
 from brainmri.data.scan_options import ScanOptions, spread
+from brainmri.data.scan_sources import SourceFile, local_file
 from brainmri.data.scan_tables import ByScan, Namer
 from brainmri.io.limits import Limits, UploadError
 from brainmri.io.mask import read_grid, read_mask
@@ -139,11 +140,10 @@ def test_a_table_that_fits_no_scan_is_the_fault_that_is_told(tmp_path: Path) -> 
 
 
 def test_folders_name_classes_and_patients(tmp_path: Path) -> None:
-    (tmp_path / "Training").mkdir()
-    namer = Namer(tmp_path, ScanOptions(), None, None)
     path = "Training/glioma/p1/t1.nii"
+    namer = Namer(tmp_path, [path], ScanOptions(), None, None)
     assert (namer.label([path], ""), namer.patient([path]), namer.split(path)) == ("glioma", ("p1", True), "train")
-    deep = Namer(tmp_path, ScanOptions(label_level=2, patient_pattern=r"p\d"), None, None)
+    deep = Namer(tmp_path, [], ScanOptions(label_level=2, patient_pattern=r"p\d"), None, None)
     assert (deep.label(["north/glioma/p1.nii"], ""), deep.patient(["north/glioma/p1.nii"])) == ("glioma", ("p1", True))
     with pytest.raises(UploadError, match="--patient_pattern"):
         deep.patient(["north/glioma/x.nii"])
@@ -151,12 +151,12 @@ def test_folders_name_classes_and_patients(tmp_path: Path) -> None:
         namer.label(["glioma/p1/a", "notumor/p1/b"], "")
 
 
-def volumes(root: Path, *names: str) -> list[str]:
+def volumes(root: Path, *names: str) -> list[SourceFile]:
     for name in names:
         file = root / name
         file.parent.mkdir(parents=True, exist_ok=True)
         file.write_bytes(b"\x1f\x8b")
-    return list(names)
+    return [local_file(root, name) for name in names]
 
 
 @pytest.mark.parametrize(
@@ -168,7 +168,7 @@ def volumes(root: Path, *names: str) -> list[str]:
     ],
 )
 def test_masks_are_found_beside_their_scans(masks: str, names: list[str], paired: set[str], tmp_path: Path) -> None:
-    found = find_nifti(tmp_path, volumes(tmp_path, *names), None, masks)
+    found = find_nifti(volumes(tmp_path, *names), None, masks)
     assert {one.paths[0] for one in found.scans if one.mask} == paired
     assert len(found.scans) == len(names) - 1
     assert not found.rejected
@@ -176,7 +176,7 @@ def test_masks_are_found_beside_their_scans(masks: str, names: list[str], paired
 
 def test_a_mask_that_could_be_of_several_or_none_is_told(tmp_path: Path) -> None:
     names = volumes(tmp_path, "a/T1.nii", "a/Pre_Mask.nii", "a/Post_Mask.nii", "b/Mask.nii")
-    found = find_nifti(tmp_path, names, None, "*Mask*")
+    found = find_nifti(names, None, "*Mask*")
     assert found.scans == []
     assert sorted(path for path, reason in found.rejected if "use {stem}" in reason) == ["a/T1.nii"]
     assert sorted(path for path, reason in found.rejected if "no scan lies beside it" in reason) == ["b/Mask.nii"]

@@ -6,6 +6,7 @@ import json
 import shutil
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pandas as pd
 import pytest
@@ -15,6 +16,7 @@ from brainmri import prepare
 from brainmri.data.dataset import PreparedData, open_prepared
 from brainmri.data.masks import polygon_mask
 from brainmri.data.source import prepared_data
+from brainmri.io.inputs import found_inputs
 
 from ..scripts import run_here
 from .scans import dicom_source, head, lesion, nifti_source, write_series, write_volume
@@ -194,6 +196,15 @@ def test_a_plane_that_was_not_acquired_is_no_slice_of_a_series(dicom: Path, tmp_
     assert len(reasons) == 1 and "--plane axial" in reasons[0]
 
 
+def test_missing_slices_are_said(dicom: Path, tmp_path: Path) -> None:
+    for number in range(2):
+        files = write_series(dicom / "glioma" / f"gaps{number}", head(90 + number, 8), patient=f"MRN-{2 * number}")
+        for file in files[2:5]:
+            file.unlink()
+    done = run_here("prepare_data.py", dicom, tmp_path / "out")
+    assert "Note: 2 of 10 scans: Slices are missing (6 of 16): gaps between the positions" in done.stdout, done.stderr
+
+
 def test_texts_in_the_pixels_are_warned_of(dicom: Path, tmp_path: Path) -> None:
     write_series(dicom / "glioma" / "yes", head(92), patient="MRN-0", BurnedInAnnotation="YES")
     write_series(dicom / "glioma" / "no", head(93), patient="MRN-0", BurnedInAnnotation="NO")
@@ -201,7 +212,41 @@ def test_texts_in_the_pixels_are_warned_of(dicom: Path, tmp_path: Path) -> None:
     done = run_here("prepare_data.py", dicom, tmp_path / "out")
     assert "Note: 2 of 11 scans may show texts in their pixels" in done.stdout, done.stderr
     assert "2 of 11 scans may show texts" in (tmp_path / "out" / "README.md").read_text()
-    assert open_prepared(tmp_path / "out").info.settings.scans.burnt_in_scans == 2
+    data = open_prepared(tmp_path / "out")
+    assert data.info.settings.scans.burnt_in_scans == 2
+    names = data.info.settings.scans.burnt_in
+    assert f"By the column source of index.csv they are {names[0]}, {names[1]}\n" in done.stdout
+    assert [(data.index["source"].str.partition("#")[0] == name).sum() for name in names] == [3, 3]
+
+
+def test_too_few_patients_are_told_with_what_was_rejected(tmp_path: Path) -> None:
+    source = dicom_source(tmp_path / "in", patients=3, slices=2)
+    for file in (source / "glioma" / "person0" / "t1").iterdir():
+        file.write_bytes(file.read_bytes()[:-900])
+    (source / "glioma" / "notes.txt").write_text("no scan")
+    words = r"class glioma has 2, .* leave the class out\. 3 files and slices rejected: "
+    with pytest.raises(ValueError, match=words) as told:
+        prepare(source, tmp_path / "out")
+    assert "(2)" in str(told.value) and "This is no kind of file that is known here" in str(told.value)
+
+
+def test_pairs_of_files_are_told(tmp_path: Path) -> None:
+    source = nifti_source(tmp_path / "in", patients=3)
+    for number, kind in enumerate((nibabel.AnalyzeImage, nibabel.Nifti1Pair)):
+        nibabel.save(kind(head(number, 8).T.copy(), np.diag([4, 4, 16, 1])), source / "healthy" / f"v{number}.hdr")
+    prepare(source, tmp_path / "out")
+    reasons = pd.read_csv(tmp_path / "out" / "rejected.csv")["reason"]
+    told = [reason for reason in reasons if "Convert both to a single .nii.gz file" in reason]
+    assert sorted(reason.split()[2] + " " + reason.split()[3] for reason in told) == [
+        *("one half", "the header", "the image", "the image")
+    ]
+    with found_inputs([source / "healthy"]) as inputs:
+        found = [one.open() for one in inputs if Path(one.path).name.startswith("v")]
+    assert sorted(one.reason for one in found) == sorted(told)
+    for file in source.rglob("*.nii.gz"):
+        file.unlink()
+    with pytest.raises(ValueError, match=r"holds volumes as pairs of files"):
+        prepare(source, tmp_path / "other")
 
 
 # ---------------------------------------------------------------------- NIfTI

@@ -5,6 +5,7 @@ import shutil
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -12,12 +13,14 @@ from PIL import Image
 from transformers import ViTConfig, ViTForImageClassification
 
 from brainmri.demo.model import DemoModel, known_models, open_models
-from brainmri.demo.pages.classify import answer_page
-from brainmri.demo.response import card, mapped
+from brainmri.demo.pages.classify import answer_page, of_whole
+from brainmri.demo.response import card, mapped, whole
+from brainmri.demo.response_text import scan_sentence
 from brainmri.evaluation.inference import infer
 from brainmri.evaluation.load import load_model
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.io.decode import RejectedImage
+from brainmri.io.open import open_upload
 from brainmri.metrics.conformal import prediction_sets
 from brainmri.metrics.probabilities import apply_temperature
 from brainmri.models.load import load_classifier, load_processor
@@ -72,6 +75,23 @@ def test_a_run_is_judged_as_its_own_pipeline_judges(run: Edit) -> None:
         assert one.out_of_distribution == plain.rejected[k]
         assert one.milliseconds > 0
     assert {one.out_of_distribution for one in found} == {True, False}
+
+
+def test_a_volume_has_the_pooled_answer_of_predict_scan(opened: DemoModel, tmp_path: Path) -> None:
+    values = np.stack([np.asarray(one) for one in slices(7, 11, (40, 40))]).transpose(2, 1, 0)
+    nibabel.save(nibabel.Nifti1Image(values, np.diag([4, 4, 20, 1])), file := tmp_path / "head.nii.gz")
+    upload = open_upload(file)
+    study = load_model(str(opened.place)).predict_scan(file)
+    found = opened.pooled(opened.judge([upload.image("axial", index) for index in range(7)]))
+    assert found.label == study.label
+    assert found.probabilities == pytest.approx(study.probabilities, abs=1e-4)
+    assert found.pooling == study.pooling
+    (told,) = whole(upload, [opened])
+    assert told == scan_sentence("All 7 slices", found)
+    assert [one.partition(":")[0] for one in whole(upload, [opened, opened])] == [opened.name] * 2
+    assert of_whole(upload, [opened])["visible"]
+    slices(1, 3)[0].save(picture := tmp_path / "slice.png")
+    assert whole(open_upload(picture), [opened]) == []
 
 
 def test_the_set_is_one_of_uncalibrated_probabilities_and_holds_the_likeliest(run: Edit) -> None:

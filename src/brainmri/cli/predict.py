@@ -8,19 +8,21 @@ MODEL is a run folder, a folder with a saved model, or a repository of the Hub. 
 WebP, GIF), a DICOM file, a NIfTI volume, or a folder or ZIP file of any of these. What a file is, its content tells. Of
 a volume or series every slice of the acquired plane is classified.
 
-Writes three tables into one folder:
+Writes four tables into one folder:
 
   predictions.csv  path,plane,slice,patient,predicted,p_CLASS...,prediction_set,out_of_distribution,ood_score
-                   Probabilities are calibrated where the model has a temperature (those in the predictions.csv of a run
-                   folder are not). prediction_set: plausible classes with ; between them, the likeliest first; empty
-                   where the model has no conformal thresholds. out_of_distribution: true where the image is too far
-                   from those of the training, so that the rest of its row should not be used.
-  patients.csv     a row for each volume, series and patient of --groups: patient,predicted,p_CLASS...,
+                   patient: a keyed hash of the PatientID of DICOM files, what --groups says, or else the volume or
+                   series. Probabilities are calibrated where the model has a temperature (those in the predictions.csv
+                   of a run folder are not). prediction_set: plausible classes with ; between them, the likeliest first;
+                   empty where the model has no conformal thresholds. out_of_distribution: true where the image is too
+                   far from those of the training, so that the rest of its row should not be used.
+  patients.csv     a row for each patient, of all its scans: patient,predicted,p_CLASS...,
                    tumour_probability (of the slices that are not out of distribution, by the rule in pooling, which was
                    chosen on the validation split of the run),pooling,threshold,tumour (true above the threshold),
                    interval_low,interval_high (95 % of those slices lie between),slices,out_of_distribution (how many),
                    most_suspicious (plane and number of a slice, or its file where each has its own),carried_by (the
-                   slices of the largest shares in the answer)
+                   slices of the largest shares in the answer),scans (how many there are)
+  scans.csv        a row for each volume and series: scan,patient and the columns of patients.csv from predicted on
   rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same
 
 After a stop or a kill the same command goes on where it was; until it is done, the tables grow in a hidden folder
@@ -36,22 +38,25 @@ import argparse
 import csv
 import sys
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import islice
 from pathlib import Path
+from secrets import token_hex
 from shutil import which
 from typing import TYPE_CHECKING, Any
 
 from brainmri.cli.command import Parser, add_trust_remote_code, log_to_terminal, smaller_batches
+from brainmri.wording import counted
 
 if TYPE_CHECKING:
     from brainmri.evaluation.model import LoadedModel
     from brainmri.evaluation.prediction_tables import Done, PredictionTables
     from brainmri.io.inputs import Input, Rejected, Slice
+    from brainmri.io.notes import Notes
 
 PREDICTIONS = "predictions.csv"
-OTHERS = ("patients.csv", "rejected.csv")
+OTHERS = ("patients.csv", "scans.csv", "rejected.csv")
 SHOWN = 10  # rows on the terminal
 
 
@@ -63,7 +68,7 @@ def parse_arguments() -> argparse.Namespace:
         "--out",
         type=Path,
         metavar="FILE.csv",
-        help="where the predictions go, with patients.csv and rejected.csv beside them (default: "
+        help="where the predictions go, with patients.csv, scans.csv and rejected.csv beside them (default: "
         "predictions/NAME-DIGEST/predictions.csv)",
     )
     parser.add_argument(
@@ -72,6 +77,14 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="CSV file_name,group_id of known patients, so that their images, series and volumes are pooled in "
         "patients.csv; file_name is a file as in the column path, or the folder of a series, or relative to an INPUT",
+    )
+    parser.add_argument(
+        "--id_key",
+        "--id-key",
+        type=Path,
+        metavar="FILE",
+        help="secret by which the patients of DICOM files are hashed, so that predictions and prepared data sets of "
+        "one key agree about patients (default: a new one for each command, kept nowhere)",
     )
     parser.add_argument(
         "--show",
@@ -103,14 +116,16 @@ def main() -> int:
     log_to_terminal()
 
     # Imported late, so that --help and a mistake in the arguments do not wait for everything.
+    from brainmri.data.pseudonyms import pseudonym, read_key, with_patients
     from brainmri.environment import keep_freed_memory, use_cpu_well
     from brainmri.errors import advising, writing
     from brainmri.evaluation.load import load_model
     from brainmri.evaluation.prediction_tables import PredictionTables, unfinished_tables
-    from brainmri.files import default_output, digest, digest_of_files, output
+    from brainmri.files import check_output, default_output, digest, digest_of_files, output
     from brainmri.io.inputs import existing, found_inputs
 
     places = [existing(place) for place in arguments.inputs]
+    key = read_key(arguments.id_key) if arguments.id_key else None
     keep_freed_memory()
     device = "cuda" if arguments.backend != "onnx" and _has_gpu() else "cpu"
     model = load_model(
@@ -126,10 +141,13 @@ def main() -> int:
         model.wanted,
         [_state(place) for place in places],
         digest_of_files(arguments.groups) if arguments.groups else None,
+        pseudonym(key, "brainmri predict") if key else None,
         arguments.out and arguments.out.name,
     )
     out = arguments.out or default_output(Path("predictions"), places[0].resolve().stem, inputs) / PREDICTIONS
     names = [out.name, *OTHERS]
+    if arguments.show:  # told before the work, not after it
+        check_output(arguments.show, "predict", {"patients": inputs}, overwrite=arguments.overwrite)
     with (
         advising(smaller_batches(arguments.batch_size)),
         writing(out.parent),
@@ -138,12 +156,13 @@ def main() -> int:
         if not found:
             raise ValueError(f"{', '.join(map(str, places))}: no files there")
         if arguments.groups:
-            found = with_patients(found, places, arguments.groups)
+            found = with_groups(found, places, arguments.groups)
         with unfinished_tables(out.parent, inputs, names, overwrite=arguments.overwrite) as folder:
             if folder is None:
                 print("These predictions are there already; --overwrite makes them again.")
             else:
-                patients = [one.patient for one in found]
+                found = with_patients(found, key or own_key(folder))
+                patients = [one.patient or one.scan for one in found]
                 with PredictionTables(folder, out.name, model.classes, patients, model.pooling) as tables:
                     _classify(model, found, arguments.batch_size, tables)
         if arguments.show:
@@ -176,7 +195,19 @@ def _has_gpu() -> bool:
     return torch.cuda.is_available()
 
 
-def with_patients(inputs: list[Input], places: list[Path], file: Path) -> list[Input]:
+def own_key(folder: Path) -> bytes:
+    """A secret for the hashes of this command, in the folder of its unfinished tables, which goes with the folder."""
+    from brainmri.data.pseudonyms import read_key
+    from brainmri.files import replace_text
+
+    file = folder / "key"
+    if not file.is_file():
+        replace_text(file, token_hex(32))
+        file.chmod(0o600)
+    return read_key(file)
+
+
+def with_groups(inputs: list[Input], places: list[Path], file: Path) -> list[Input]:
     """The inputs with the patients that a CSV `file_name,group_id` names.
 
     Raises:
@@ -192,9 +223,7 @@ def with_patients(inputs: list[Input], places: list[Path], file: Path) -> list[I
     unused = set(patients)
     found = []
     for one in inputs:
-        files = [
-            Path(name) for name in dict.fromkeys([one.path, *(part.name for part in one.parts), one.patient]) if name
-        ]
+        files = [Path(name) for name in dict.fromkeys([one.path, *(part.name for part in one.parts), one.scan]) if name]
         own = [path.as_posix() for path in files]
         own += [path.relative_to(place).as_posix() for path in files for place in places if place in path.parents]
         known = [name for name in own if name in patients]
@@ -221,26 +250,28 @@ def _classify(model: LoadedModel, inputs: list[Input], batch_size: int, tables: 
     from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.prediction_tables import Done
     from brainmri.io.inputs import Rejected
+    from brainmri.io.notes import Notes
 
     first = tables.progress.inputs
     if first or tables.progress.slices:
         print(f"Going on after {first:,} of {len(inputs):,} files, volumes and series")
-    notes: Counter[str] = Counter()
+    notes = Notes()
     with tqdm(total=len(inputs), initial=first, desc="predicting", unit="file", disable=None) as bar:
         for one in model.predict_slices(_slices(inputs, first, tables.progress.slices, notes), batch_size):
             if isinstance(one, Prediction):
                 tables.add(one)
             elif isinstance(one, Done):
-                tables.done(one, inputs[one.number].patient)
+                tables.done(one, inputs[one.number].patient or inputs[one.number].scan)
                 bar.update()
             elif isinstance(one, Rejected):
                 tables.reject(one)
     tables.finished = True
-    for sentence, scans in notes.most_common():
-        print(f"Note, on {scans:,} of {len(inputs):,} files, volumes and series: {sentence}")
+    number = counted(len(inputs), "file, volume or series", "files, volumes and series")
+    for sentence, scans in notes.counted().items():
+        print(f"Note, on {scans:,} of {number}: {sentence}")
 
 
-def _slices(inputs: list[Input], first: int, done: int, notes: Counter[str]) -> Iterator[Slice | Rejected | Done]:
+def _slices(inputs: list[Input], first: int, done: int, notes: Notes) -> Iterator[Slice | Rejected | Done]:
     """All slices from the input `first` on, of which some are done already. notes: counts what scans say."""
     from brainmri.evaluation.prediction_tables import Done
     from brainmri.io.inputs import Slice
@@ -248,7 +279,7 @@ def _slices(inputs: list[Input], first: int, done: int, notes: Counter[str]) -> 
     for number in range(first, len(inputs)):
         for one in islice(inputs[number].slices(), done if number == first else 0, None):
             if isinstance(one, Slice):
-                notes.update(one.notes)
+                notes.add(one.notes)
             yield one
         yield Done(number)
 
@@ -267,41 +298,52 @@ def _tell(out: Path) -> int:
                 print(f"{row['path']}{where}: {row['predicted']} {share}{unlike}")
     if images > SHOWN:
         print(f"... and {images - SHOWN:,} more")
-    patients, rejected = (_count(out.parent / name, tell) for name, tell in zip(OTHERS, TOLD, strict=True))
-    told = [f"{images:,} images classified", f"{outside:,} out of distribution"]
-    told += [f"{patients:,} volumes, series and patients"] * bool(patients)
-    told += [f"{rejected:,} rejected" + f" (reasons in {out.parent / OTHERS[1]})" * bool(rejected)]
+    patients, scans = _count(out.parent / OTHERS[0], tell=True), _count(out.parent / OTHERS[1], tell=False)
+    rejected = _tell_rejected(out.parent / OTHERS[2])
+    told = [f"{counted(images, 'image')} classified", f"{outside:,} out of distribution"]
+    told += [counted(scans, "volume or series", "volumes and series")] * bool(scans)
+    told += [counted(patients, "patient")] * bool(patients)
+    told += [f"{rejected:,} rejected" + f" (reasons in {out.parent / OTHERS[2]})" * bool(rejected)]
     written = f"{out} and {OTHERS[0]} beside it" if patients else str(out)
     print(f"{', '.join(told)}. Wrote {written}")
     return 1 if rejected or not images else 0
 
 
-def _count(file: Path, tell: Callable[[dict[str, str]], str]) -> int:
-    """Rows of a table, of which the first are told."""
+def _count(file: Path, *, tell: bool) -> int:
+    """Rows of a table of answers, of which the first are told, if they are."""
     count = 0
     with file.open(encoding="utf-8", newline="") as stream:
         for count, row in enumerate(csv.DictReader(stream), 1):
-            if count <= SHOWN:
-                print(tell(row))
-    if count > SHOWN:
+            if tell and count <= SHOWN:
+                print(_patient(row))
+    if tell and count > SHOWN:
         print(f"... and {count - SHOWN:,} more in {file.name}")
     return count
 
 
+def _tell_rejected(file: Path) -> int:
+    """Rows of the table of what was rejected; each reason is told once, with the first of its files."""
+    first: dict[str, str] = {}
+    counts: Counter[str] = Counter()
+    with file.open(encoding="utf-8", newline="") as stream:
+        for row in csv.DictReader(stream):
+            first.setdefault(row["reason"], row["path"])
+            counts[row["reason"]] += 1
+    for reason, count in counts.most_common(SHOWN):
+        print(f"rejected {first[reason]}" + f" and {count - 1:,} more" * (count > 1) + f": {reason}")
+    if len(counts) > SHOWN:
+        print(f"... and for {len(counts) - SHOWN:,} more reasons, in {file.name}")
+    return counts.total()
+
+
 def _patient(row: dict[str, str]) -> str:
-    """What is said of a volume, series or patient."""
+    """What is said of a patient."""
     share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
-    told = [f"=> {row['patient']}: {row['predicted']} {share}"]
+    scans = f" ({row['scans']} scans)" if row["scans"] != "1" else ""
+    told = [f"=> {row['patient']}{scans}: {row['predicted']} {share}"]
     if row["tumour_probability"]:
         against = f" (threshold {100 * float(row['threshold']):.1f} %)" if row["threshold"] else ""
         told.append(f"any tumour {100 * float(row['tumour_probability']):.1f} %{against}")
     if row["out_of_distribution"]:
         told.append(f"{row['out_of_distribution']} of {row['slices']} slices OUT OF DISTRIBUTION")
     return ", ".join([*told, f"look first at {row['most_suspicious']}"])
-
-
-def _rejected(row: dict[str, str]) -> str:
-    return f"rejected {row['path']}: {row['reason']}"
-
-
-TOLD = (_patient, _rejected)  # how the rows of `OTHERS` are told

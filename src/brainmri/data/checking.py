@@ -21,12 +21,14 @@ from brainmri.data.layouts import NPZ_FILES, npz_images
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 from brainmri.io.decode import RejectedImage, pixel_hash
 from brainmri.io.read import CheckedImage, check_array, read_image
+from brainmri.wording import counted
 
 # Threads, not processes: they end with the process that is killed, and a script that calls `prepare` needs no
 # `if __name__ == "__main__"`. On 2 cores (2026-11-22), 3,500 JPEGs of 224x224 took 3.0 s in one thread or two, 2.0 s in
 # two processes; 400 of 512x512 took 2.2 s in one thread, 1.6 s in two, no less in two processes.
 WORKERS = 2
 AHEAD = 64  # images in work or waiting at one time; bounds the memory
+REASONS = 4  # that a message lists
 NO_LABEL = "no label: it stands outside the class folders, or its label in the table is empty"
 
 
@@ -95,6 +97,15 @@ def check_files(root: Path, table: pd.DataFrame, layout: str, staged: Path) -> C
     usable_rows = table.assign(staged=[str(file) for file in files])[usable].assign(**columns).reset_index(drop=True)
     thumbnails, contents = (np.stack([getattr(image, name) for image in kept]) for name in ("thumbnail", "content"))
     return Checked(usable_rows, thumbnails, contents, rejected)
+
+
+def rejected_summary(rejected: pd.DataFrame) -> str:
+    """How many files (or slices) were rejected and for which reasons, the most frequent first; "" for none."""
+    if rejected.empty:
+        return ""
+    reasons = rejected["reason"].str.rstrip(".").value_counts(sort=True).head(REASONS)
+    told = "; ".join(f"{reason} ({count})" for reason, count in reasons.items())
+    return f"{counted(len(rejected), 'file or slice', 'files and slices')} rejected: {told}"
 
 
 def put_aside(read: Callable[[], CheckedImage], file: Path) -> CheckedFile | str:

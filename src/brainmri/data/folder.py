@@ -23,6 +23,7 @@ from brainmri.data.dataset import OUTLINES, SPLITS, is_prepared
 from brainmri.data.listing import list_files
 from brainmri.data.provenance import ORIGINS
 from brainmri.schemas import DatasetInfo, ScanSettings, json_text
+from brainmri.wording import counted
 
 INDEX_COLUMNS = ["file_name", "label", "split", "group_id", "duplicate_id", "site", "source"]
 UNSAFE = re.compile(r'[<>:"/\\|?*\x00-\x1f\x7f]')  # not allowed in names on Windows
@@ -169,6 +170,9 @@ def data_card(info: DatasetInfo, rejected: pd.DataFrame) -> str:
     return "\n\n".join(section for section in sections if section) + "\n"
 
 
+SHOWN = 10  # names that a note lists
+
+
 def scan_notes(settings: ScanSettings | None) -> list[str]:
     """What whoever uses slices of scans must know; nothing of images."""
     if settings is None:
@@ -179,11 +183,12 @@ def scan_notes(settings: ScanSettings | None) -> list[str]:
             f"{settings.left_out_slices} slices of scans with a mask are left out: they show no lesion, or less "
             f"than {settings.lesion_area_mm2:g} mm² of it."
         )
-    notes += [f"{count} of {settings.scans} scans: {note}" for note, count in sorted(settings.notes.items())]
+    notes += [f"{count} of {counted(settings.scans, 'scan')}: {note}" for note, count in sorted(settings.notes.items())]
     if settings.burnt_in_scans:
         notes.append(
             f"{settings.burnt_in_scans} of {settings.scans} scans may show texts in their pixels, as their headers say "
-            "(burnt-in annotations, screenshots or ultrasound): look at them before anybody else does."
+            "(burnt-in annotations, secondary captures): look at them before anybody else does. By the column source "
+            f"of index.csv they are {', '.join(settings.burnt_in[:SHOWN])}" + ", ..." * (len(settings.burnt_in) > SHOWN)
         )
     return notes
 

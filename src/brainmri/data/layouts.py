@@ -18,12 +18,14 @@ from brainmri.data.listing import entries, list_files
 from brainmri.data.scan_files import kinds_below
 from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, label_tables, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
+from brainmri.io.open import is_archive
 from brainmri.io.read import IMAGE_SUFFIXES
 
 KAGGLE_SPLITS = {"training": "train", "testing": "test"}
 MRI_FOLDER = "Brain Tumor MRI images"
 CT_FOLDER = "Brain Tumor CT scan Images"
 TUMOR_CLASSES = ("glioma", "meningioma", "pituitary")  # in the file names of kaggle-multimodal
+BOTH = "holds both DICOM and NIfTI files: say with --layout which of them is read"
 LOOKED_FOR = (
     "Training/<class>/* and Testing/<class>/* (kaggle-4class); "
     f'Healthy/* and Tumor/*, here or in "{MRI_FOLDER}" (kaggle-multimodal); '
@@ -44,8 +46,14 @@ def detect_layout(source: Path) -> str:
     if source.is_file():
         if source.suffix.lower() == ".csv":
             return "csv"
+        scans = sorted(set(kinds_below(source)) & set(SCANS)) if is_archive(source) else []
+        if len(scans) > 1:
+            raise ValueError(f"{source} {BOTH}")
+        if scans:
+            return scans[0]
         raise ValueError(
-            f"{source} is a file: expected a folder or a CSV file (for arrays, the folder that holds {NPZ_FILES[0]})"
+            f"{source} is a file: expected a folder, a ZIP file or a CSV file (for arrays, the folder that holds "
+            f"{NPZ_FILES[0]})"
         )
     _check_folder(source)
     if any((source / name).is_file() for name in NPZ_FILES):
@@ -74,9 +82,14 @@ def detect_layout(source: Path) -> str:
             )
         return "imagefolder"
     if len(scans) > 1:
-        raise ValueError(f"{source} holds both DICOM and NIfTI files: say with --layout which of them is read")
+        raise ValueError(f"{source} {BOTH}")
     if scans:
         return scans[0]
+    if kinds["pair"]:
+        raise ValueError(
+            f"{source} holds volumes as pairs of files (.hdr and .img: Analyze, or NIfTI in two files): convert each "
+            "pair to a single .nii.gz file first"
+        )
     raise ValueError(f"{source}: no layout fits. Looked for: {LOOKED_FOR}. Found: {_found(source)}")
 
 

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from pathlib import Path
 
 import pandas as pd
 
-from brainmri.data.checking import Checked, check_files
+from brainmri.data.checking import Checked, check_files, rejected_summary
 from brainmri.data.class_names import contradictions, contradictory_sets
 from brainmri.data.constants import SCANS
 from brainmri.data.dataset import (
@@ -37,23 +37,33 @@ from brainmri.data.folder import (
     write_images,
     write_tables,
 )
-from brainmri.data.layouts import detect_layout, left_out, read_layout, unwrapped
+from brainmri.data.layouts import left_out, read_layout, unwrapped
 from brainmri.data.masks import beside, read_polygon_table
 from brainmri.data.provenance import all_simulated, check_origin, known_revision
-from brainmri.data.scan_files import kinds_below
 from brainmri.data.scan_options import ScanOptions
 from brainmri.data.scan_slices import draw_slices, settings_of
+from brainmri.data.scan_sources import SourceFiles
 from brainmri.data.scans import check_linkage, find_scans
+from brainmri.data.source_checks import (
+    check_classes,
+    check_folders,
+    check_places,
+    check_settings_of,
+    layout_of,
+    site_of,
+)
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.standardize import check_steps, standardize_files
 from brainmri.data.storage import cache_folder
-from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv, label_tables
+from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv
+from brainmri.data.unpacking import is_archive_of_images, unpacked
 from brainmri.errors import writing
 from brainmri.files import replace_text
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 from brainmri.schemas import DatasetInfo, PrepareSettings
 
 PREPARE_VERSION = 5  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
+SHOWN_REASONS = 8  # for which files were rejected
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 
 
@@ -82,7 +92,8 @@ def prepare(
     """Write a prepared folder (see brainmri.data.dataset) and print a summary. The source is never changed.
 
     Args:
-        source: a folder, or a CSV file (layout `csv`).
+        source: a folder, a ZIP file, or a CSV file (layout `csv`). ZIP files are read where scans are in them; one of
+            images is unpacked beside `out` for as long as it takes.
         out: the folder to make; it appears in one step, when it is complete.
         layout: one of brainmri.data.constants.LAYOUTS; found out from the source if None.
         split, val, test, split_seed: see brainmri.data.splits.assign.
@@ -112,32 +123,55 @@ def prepare(
     source, out = Path(source).resolve(), Path(out).resolve()
     check_output(out, overwrite)
     check_origin(origin)
+    if layout not in SCANS and is_archive_of_images(source):
+        with unpacked(source, out) as folder:
+            return prepare(
+                folder,
+                out,
+                layout=layout,
+                split=split,
+                groups=groups,
+                sites=sites,
+                outlines=outlines,
+                standardize=standardize,
+                holdout=holdout,
+                val=val,
+                test=test,
+                split_seed=split_seed,
+                name=name,
+                origin=origin,
+                overwrite=overwrite,
+                class_names=class_names,
+                image_root=image_root,
+                scans=scans,
+            )
     given, source = source, unwrapped(source)
-    layout = layout or _layout(source, scans)
+    layout = layout or layout_of(source, scans)
     image_folder = None if image_root is None else Path(image_root)
-    _check_settings_of(layout, class_names, image_folder)
+    check_settings_of(layout, class_names, image_folder)
     if scans is not None and layout not in SCANS:
         raise ValueError(f"{source} has the layout {layout}; only {' and '.join(SCANS)} take the settings of scans")
     options = scans or ScanOptions()
     check_linkage(options.linkage, source, out, overwrite)
-    found = None
+    found = below = None
     if layout in SCANS:
         if outlines is not None:
             raise ValueError(f"--outlines: the layout {layout} takes outlines from lesion masks (--masks)")
         files = (None if file is None else Path(file) for file in (groups, sites))
-        found = find_scans(source, layout, options, *files)
+        below = SourceFiles(source)
+        found = find_scans(source, below, layout, options, *files)
         table = found.table()
     else:
         table = read_layout(source, layout, class_names=class_names or (), image_root=image_folder)
         if layout == "imagefolder":
-            _check_folders(source, table)
+            check_folders(source, table)
     root = (image_folder or (source.parent if source.is_file() else source)).resolve()
-    _check_places(source, root, out, table)
+    check_places(source, root, out, table)
     if layout == "csv":
         check_there(source if source.is_file() else find_label_csv(source) or source, root, table["path"].tolist())
     if sites is not None and found is None:
         table = add_sites(table, Path(sites))
-    held_out = None if holdout is None else _site(holdout)
+    held_out = None if holdout is None else site_of(holdout)
     check_steps(steps := standardize or [])
     if split != "patients" and test_fold is not None:
         raise ValueError(f"--test_fold is for the split patients, not for {split}: leave it out")
@@ -163,17 +197,21 @@ def prepare(
         print(sentence)
     in_cache = out.is_relative_to(cache_folder().resolve())
     instead = "set BRAINMRI_CACHE" if in_cache else "choose another output folder"
-    with writing(out.parent, _bytes_of(root, table), instead), workshop(out) as folder:
+    with writing(out.parent, _bytes_of(root, table), instead), workshop(out) as folder, below or nullcontext():
         (folder / "staged").mkdir()
         if found is None:
             checked, scan_settings = check_files(root, table, layout, folder / "staged"), None
         else:
             slices = draw_slices(found, options, folder / "staged")
             checked, drawn, scan_settings = slices.checked, slices.outlines, settings_of(options, found, slices)
-        _check_classes(checked, table)
+        check_classes(checked, table)
         simulated, known_origin = _provenance(root, checked, origin)
         grouped = _with_groups(checked) if found is None else _with_patients(checked)
-        result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out, test_fold=tested)
+        try:
+            result = assign(grouped, split, val=val, test=test, seed=split_seed, holdout=held_out, test_fold=tested)
+        except ValueError as error:
+            lost = rejected_summary(checked.rejected)
+            raise ValueError(f"{error}. {lost}" if lost else str(error)) from error
         grouped = result if split == "patients" else grouped
         if steps:
             result = standardize_files(result, steps, drawn)
@@ -236,25 +274,6 @@ def prepare(
     return out
 
 
-def _layout(source: Path, scans: ScanOptions | None) -> str:
-    """Where the settings are those of scans, a table beside them holds labels of theirs, not of images."""
-    found = detect_layout(source)
-    kinds = kinds_below(source) if scans is not None and found == "csv" and source.is_dir() else {}
-    of_scans = [name for name in SCANS if name in kinds]
-    return of_scans[0] if len(of_scans) == 1 else found
-
-
-def _check_settings_of(layout: str, class_names: list[str] | None, image_root: Path | None) -> None:
-    """Raises ValueError for a setting that the layout has no use for."""
-    for flag, value, use in (("--class_names", class_names, "npz"), ("--image_root", image_root, "csv")):
-        if value is not None and layout != use:
-            raise ValueError(f"{flag} is for the layout {use}, and this source has the layout {layout}: leave it out")
-    if image_root is not None and not image_root.is_dir():
-        raise ValueError(f"--image_root {image_root}: no such folder")
-    if class_names is not None and len(set(class_names)) < max(2, len(class_names)):
-        raise ValueError(f"--class_names {' '.join(class_names)}: at least two names that differ are needed")
-
-
 def _notes(table: pd.DataFrame, split: str, origin: str | None, known: tuple[str, str] | None) -> Iterator[str]:
     """What the user should know before the files are read."""
     own = table.loc[table["source_split"] != "", "source_split"].value_counts(sort=False)
@@ -276,43 +295,6 @@ def _name(source: Path, holdout: str | None, steps: list[str]) -> str:
     name = source.stem if source.is_file() else source.name
     changes = [f"{holdout} held out"] * (holdout is not None) + [f"standardized ({', '.join(steps)})"] * bool(steps)
     return ", ".join([name, *changes])
-
-
-def _site(holdout: str) -> str:
-    column, equals, name = holdout.partition("=")
-    if column != "site" or not equals or not name:
-        raise ValueError(f"--holdout {holdout}: expected site=NAME")
-    return name
-
-
-def _check_places(source: Path, root: Path, out: Path, table: pd.DataFrame) -> None:
-    if source.is_relative_to(out):
-        raise ValueError(f"the source {source} lies inside the output folder {out}: choose another output folder")
-    if out.is_relative_to(root) and (
-        source.is_dir() or any((root / path).is_relative_to(out) for path in table["path"])
-    ):
-        raise ValueError(
-            f"the output folder {out} lies inside the source {root}, which is never changed: choose another one"
-        )
-
-
-def _check_folders(source: Path, table: pd.DataFrame) -> None:
-    """Raises ValueError where one folder of images is taken for the only class, though a table may hold the labels."""
-    classes = set(table["label"]) - {""}
-    if len(classes) == 1 and (tables := label_tables(source)):
-        told = "; ".join(f"{name}: {columns}" for name, columns in tables.items())
-        raise ValueError(
-            f"only one class, {classes.pop()} (a folder of images): at least two are needed. Where a table holds the "
-            f"labels, it needs the columns file_name and label; {told}"
-        )
-
-
-def _check_classes(checked: Checked, table: pd.DataFrame) -> None:
-    classes = sorted(set(checked.usable["label"]))
-    if len(classes) < 2:
-        lost = sorted(set(table["label"]) - {*classes, ""})
-        more = f" (no usable image of {', '.join(lost)})" if lost else ""
-        raise ValueError(f"only one class, {classes[0]}{more}: at least two are needed")
 
 
 def _provenance(root: Path, checked: Checked, origin: str | None) -> tuple[bool, str | None]:
@@ -400,5 +382,6 @@ def _print_summary(info: DatasetInfo, rejected: pd.DataFrame, grouped: pd.DataFr
         f"{info.rejected} {'files' if info.settings.scans is None else 'files and slices'} rejected"
         + (" (rejected.csv):" if len(rejected) else ".")
     )
-    for path, reason in rejected.head(5).itertuples(index=False):
-        print(f"  {path}: {reason}")
+    for reason, count in rejected["reason"].value_counts().head(SHOWN_REASONS).items():
+        first = rejected.loc[rejected["reason"] == reason, "path"].iloc[0]
+        print(f"  {first}" + f" and {count - 1:,} more" * (count > 1) + f": {reason}")

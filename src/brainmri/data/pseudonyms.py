@@ -5,7 +5,13 @@ from __future__ import annotations
 import hashlib
 import hmac
 import secrets
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from brainmri.io.inputs import Input
 
 LEAST = 16  # bytes of a key
 DIGITS = 16  # hexadecimal, of a pseudonym: two of a million patients share one with a chance of 3 in 10^8
@@ -36,3 +42,10 @@ def pseudonym(key: bytes, identifier: str) -> str:
         'a1b8a297b1c53dcc'
     """
     return hmac.new(key, identifier.encode("utf-8", "surrogatepass"), hashlib.sha256).hexdigest()[:DIGITS]
+
+
+def with_patients(inputs: Iterable[Input], key: bytes) -> list[Input]:
+    """The inputs with a keyed hash as the patient of those whose files say whose they are, and that have none."""
+    return [
+        replace(one, patient=pseudonym(key, one.person)) if one.person and not one.patient else one for one in inputs
+    ]

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING
 
 from tqdm import tqdm
 
-from brainmri.data.listing import list_files
 from brainmri.data.scan_options import STEM
+from brainmri.data.scan_sources import SourceFile, SourceFiles
 from brainmri.io.limits import LOCAL, UploadError
-from brainmri.io.open import beginning, read_file
+from brainmri.io.patient_header import STUDY
 from brainmri.io.read import IMAGE_SUFFIXES
-from brainmri.io.scan import Part, Scan, natural, open_file, open_series
-from brainmri.io.sniff import NIFTI_2_SIZES, NIFTI_SIZES, is_dicom, kind_of
+from brainmri.io.scan import Part, Read, Scan, open_file, open_series
+from brainmri.io.sniff import HALF, NIFTI_2_SIZES, NIFTI_SIZES, is_dicom, is_half, kind_of
 
 if TYPE_CHECKING:
     from brainmri.io.mask import Mask
@@ -30,8 +30,6 @@ AGAIN = "Its series holds the same slice already, in another file."
 SEVERAL_MASKS = "Several masks lie beside it, and its name does not tell which is meant: use {stem} in --masks."
 OTHER_GRID = "Its lesion mask has other voxels, or lies elsewhere: save it on the grid of the scan."
 NO_SCAN = "It is a lesion mask, and no scan lies beside it."
-STUDY = "\0study "  # how a patient begins that is a study, for want of a PatientID, which holds no NUL
-NO_FOLDER = "This folder cannot be read."
 
 
 @dataclass(frozen=True)
@@ -63,28 +61,27 @@ class Listing:
     left_out: int = 0
 
 
-def files_below(source: Path) -> tuple[list[str], list[str]]:
-    """The paths of all files below a folder, and of the folders that cannot be read; as of `list_files`."""
-    closed: list[Path] = []
-    files = [file.relative_to(source).as_posix() for file in list_files(source, closed)]
-    return sorted(files, key=natural), [folder.relative_to(source).as_posix() for folder in closed]
-
-
 def kinds_below(source: Path, most: int = 200) -> Counter[str]:
-    """How many of the first files below a folder are "dicom", "nifti" and "image"; of other kinds nothing."""
+    """How many of the first files below a folder, or of a ZIP file, are of each kind.
+
+    The kinds are "dicom", "nifti", "pair" (the header of two files, .hdr and .img) and "image".
+    """
     found: Counter[str] = Counter()
-    for path in files_below(source)[0][:most]:
-        first = beginning(source / path)
-        if is_dicom(first):
-            found["dicom"] += 1
-        elif first.startswith(NIFTI_STARTS) and path.casefold().endswith(SUFFIXES):
-            found["nifti"] += 1
-        elif PurePosixPath(path).suffix.casefold() in IMAGE_SUFFIXES:
-            found["image"] += 1
+    with SourceFiles(source) as below:
+        for file in below.files[:most]:
+            first, path = file.first(), PurePosixPath(file.path)
+            if is_dicom(first):
+                found["dicom"] += 1
+            elif first.startswith(NIFTI_STARTS) and path.name.casefold().endswith(SUFFIXES):
+                found["nifti"] += 1
+            elif first.startswith(NIFTI_SIZES) and path.suffix.casefold() == ".hdr":
+                found["pair"] += 1
+            elif path.suffix.casefold() in IMAGE_SUFFIXES:
+                found["image"] += 1
     return found
 
 
-def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str) -> Listing:
+def find_dicom(files: Sequence[SourceFile], series: str | None, site: str) -> Listing:
     """The series among `files`, wherever their files lie, and every file of several frames on its own.
 
     Args:
@@ -93,11 +90,12 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
     found = Listing()
     parts: dict[tuple[str, str], list[tuple[str, Part, PatientHeader]]] = defaultdict(list)
     seen: dict[tuple[str, str], int] = {}  # where a slice stands in its list
+    sizes = {file.path: file.size for file in files}
     others: set[str] = set()
-    for path in tqdm(files, desc="looking at files", unit="file", disable=None):
-        read = partial(read_file, source / path, LOCAL.file_bytes)
+    for file in tqdm(files, desc="looking at files", unit="file", disable=None):
+        path = file.path
         try:
-            part, header = _dicom_part(source / path, read)
+            part, header = _dicom_part(file)
         except UploadError as error:
             found.rejected.append((path, str(error)))
             continue
@@ -108,13 +106,13 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
             others.add(header.series or path)
             continue
         if part is None or not header.series:
-            found.scans.append(_one(path, read, header, site))
+            found.scans.append(_one(path, file.read, header, site))
             continue
         rows = parts[header.series, header.patient]
         same = seen.setdefault((header.series, header.instance), len(rows)) if header.instance else len(rows)
         if same == len(rows):
             rows.append((path, part, header))
-        elif (source / path).stat().st_size > (source / rows[same][0]).stat().st_size:  # the other one was cut off
+        elif file.size > sizes[rows[same][0]]:  # the other one was cut off
             found.rejected.append((rows[same][0], AGAIN))
             rows[same] = (path, part, header)
         else:
@@ -124,19 +122,19 @@ def find_dicom(source: Path, files: Sequence[str], series: str | None, site: str
     return found
 
 
-def _dicom_part(file: Path, read: Callable[[], bytes]) -> tuple[Part | None, PatientHeader]:
+def _dicom_part(file: SourceFile) -> tuple[Part | None, PatientHeader]:
     from brainmri.io.dicom import open_dicom
     from brainmri.io.patient_header import read_patient_header
 
-    first = beginning(file)
+    first = file.first()
     if not is_dicom(first):
         raise UploadError(_other(first, "DICOM"))
-    data = read()
+    data = file.read()
     frames = open_dicom(data, LOCAL)
     header = read_patient_header(data)
     if frames.count > 1:
         return None, header
-    return Part(file.name, read, frames.place(), header.series, frames.header.number), header
+    return Part(PurePosixPath(file.path).name, file.read, frames.place(), header.series, frames.header.number), header
 
 
 def _one(path: str, read: Callable[[], bytes], header: PatientHeader, site: str) -> ScanFiles:
@@ -161,7 +159,7 @@ def _of(header: PatientHeader, site: str) -> tuple[str, str]:
     return header.patient or (STUDY + header.study if header.study else ""), place
 
 
-def find_nifti(source: Path, files: Sequence[str], series: str | None, masks: str | None) -> Listing:
+def find_nifti(files: Sequence[SourceFile], series: str | None, masks: str | None) -> Listing:
     """The volumes among `files`, each with the mask beside it.
 
     Args:
@@ -169,14 +167,17 @@ def find_nifti(source: Path, files: Sequence[str], series: str | None, masks: st
         masks: "{stem}..." for the path of a mask from the folder of its scan, or a pattern of names; None: no masks.
     """
     found = Listing()
-    volumes = []
-    for path in files:
-        first = beginning(source / path)
-        if first.startswith(NIFTI_STARTS):
-            volumes.append(path)
+    volumes: dict[str, Read] = {}
+    names = {file.path.casefold() for file in files}
+    for file in files:
+        first = file.first()
+        if is_half(file.path, names):
+            found.rejected.append((file.path, HALF))
+        elif first.startswith(NIFTI_STARTS):
+            volumes[file.path] = file.read
         else:
-            found.rejected.append((path, _other(first, "NIfTI")))
-    pairs, beside = _pairs(source, volumes, masks)
+            found.rejected.append((file.path, _other(first, "NIfTI")))
+    pairs, beside = _pairs(list(volumes), masks)
     used = set()
     for path in volumes:
         if path in beside:
@@ -188,23 +189,23 @@ def find_nifti(source: Path, files: Sequence[str], series: str | None, masks: st
         elif not isinstance(mask, str):
             found.rejected.append((path, SEVERAL_MASKS))
         else:
-            opened = partial(open_file, partial(read_file, source / path, LOCAL.file_bytes))
-            drawn = partial(_mask, source / path, source / mask) if mask else None
+            opened = partial(open_file, volumes[path])
+            drawn = partial(_mask, volumes[path], volumes[mask]) if mask else None
             found.scans.append(ScanFiles((path,), opened, path, mask=drawn))
     found.rejected += [(path, NO_SCAN) for path in beside if path not in used]
     return found
 
 
-def _mask(scan: Path, mask: Path) -> Mask:
+def _mask(scan: Read, mask: Read) -> Mask:
     from brainmri.io.mask import read_grid, read_mask
 
-    data = read_file(mask, LOCAL.file_bytes)
-    if not read_grid(data).fits(read_grid(read_file(scan, LOCAL.file_bytes))):
+    data = mask()
+    if not read_grid(data).fits(read_grid(scan())):
         raise UploadError(OTHER_GRID)
     return read_mask(data)
 
 
-def _pairs(source: Path, volumes: Sequence[str], masks: str | None) -> tuple[dict[str, str | list[str]], set[str]]:
+def _pairs(volumes: Sequence[str], masks: str | None) -> tuple[dict[str, str | list[str]], set[str]]:
     """The mask of each volume ("" for none, several where the name does not tell), and all masks."""
     if masks is None:
         return dict.fromkeys(volumes, ""), set()

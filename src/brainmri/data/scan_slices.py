@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field, replace
 from functools import partial
@@ -23,6 +22,7 @@ from brainmri.io.geometry import PLANES
 from brainmri.io.limits import UploadError
 from brainmri.io.mask import Mask
 from brainmri.io.nifti import LIKE_A_MASK
+from brainmri.io.notes import Notes
 from brainmri.io.read import CheckedImage, check_array
 from brainmri.io.scan import Scan
 from brainmri.schemas import ScanSettings
@@ -63,7 +63,7 @@ class _Collected:
     rows: list[tuple[str, str, str, str, str]] = field(default_factory=list)
     outlines: list[tuple[str, str]] = field(default_factory=list)
     rejected: list[tuple[str, str]] = field(default_factory=list)
-    notes: Counter[str] = field(default_factory=Counter)
+    notes: Notes = field(default_factory=Notes)
     left_out: int = 0
 
 
@@ -97,7 +97,7 @@ def draw_slices(scans: Scans, options: ScanOptions, staged: Path) -> Drawn:
     if options.masks is not None:
         outlines = pd.DataFrame(found.outlines, columns=["path", "polygon"])
         outlines = outlines[outlines["path"].isin(table["path"])]
-    return Drawn(Checked(table, thumbnails, contents, rejected), outlines, found.left_out, dict(found.notes))
+    return Drawn(Checked(table, thumbnails, contents, rejected), outlines, found.left_out, found.notes.counted())
 
 
 def settings_of(options: ScanOptions, scans: Scans, drawn: Drawn) -> ScanSettings:
@@ -113,6 +113,7 @@ def settings_of(options: ScanOptions, scans: Scans, drawn: Drawn) -> ScanSetting
         scans=len(scans.scans),
         left_out_slices=drawn.left_out,
         burnt_in_scans=sum(scan.files.burnt_in for scan in scans.scans),
+        burnt_in=[scan.name for scan in scans.scans if scan.files.burnt_in],
         notes=drawn.notes,
     )
 
@@ -132,7 +133,7 @@ def _jobs(
         except UploadError as error:
             found.rejected.append((named.name, str(error)))
             continue
-        found.notes.update(scan.notes)
+        found.notes.add(scan.notes)
         for one in chosen:
             path = f"{named.name}#{plane}-{one.index:04d}"
             try:

@@ -119,13 +119,15 @@ class ByScan:
 class Namer:
     """What the user said about where labels, patients, sites and splits stand."""
 
-    def __init__(self, source: Path, options: ScanOptions, groups: Path | None, sites: Path | None):
-        """Read the tables; see `ByScan`."""
+    def __init__(
+        self, source: Path, paths: Sequence[str], options: ScanOptions, groups: Path | None, sites: Path | None
+    ):
+        """Read the tables; see `ByScan`. paths: of all files of the source."""
         self.options = options
         self.labels = None if options.labels is None else ByScan(options.labels, "label", source)
         self.groups = None if groups is None else ByScan(groups, "group_id", source)
         self.sites = None if sites is None else ByScan(sites, "site", source)
-        top = [entry.name.casefold() for entry in source.iterdir() if entry.is_dir()]
+        top = {PurePosixPath(path).parts[0].casefold() for path in paths if "/" in path}
         self.has_splits = options.class_level == 1 and any(SPLIT_NAMES.get(name) == "train" for name in top)
 
     def patient(self, paths: Sequence[str], header: str = "") -> tuple[str, bool]:

@@ -10,12 +10,15 @@ import pandas as pd
 
 from brainmri.data.checking import NO_LABEL
 from brainmri.data.pseudonyms import pseudonym, read_key
-from brainmri.data.scan_files import NO_FOLDER, STUDY, Listing, ScanFiles, files_below, find_dicom, find_nifti
+from brainmri.data.scan_files import Listing, ScanFiles, find_dicom, find_nifti
 from brainmri.data.scan_options import ScanOptions
+from brainmri.data.scan_sources import SourceFiles
 from brainmri.data.scan_tables import NOT_IN_TABLE, Namer
 from brainmri.data.tables import COLUMNS, label_tables
 from brainmri.io.limits import UploadError
+from brainmri.io.patient_header import STUDY
 from brainmri.io.scan import natural
+from brainmri.wording import counted
 
 NO_MASK = "No lesion mask lies beside it, though others of its class have one."
 FEW = 3  # patients of a class, below which it cannot be split
@@ -65,7 +68,8 @@ class Scans:
     def sentence(self, layout: str) -> str:
         """What was found, for the terminal."""
         patients = len({scan.group for scan in self.scans})
-        text = f"layout {layout}: {self.files} files, {len(self.scans)} scans of {patients} patients"
+        found = counted(len(self.scans), "scan"), counted(patients, "patient")
+        text = f"layout {layout}: {counted(self.files, 'file')}, {found[0]} of {found[1]}"
         sites: dict[str, set[str]] = defaultdict(set)
         for scan in self.scans:
             sites[scan.site].add(scan.group)
@@ -84,45 +88,49 @@ class _Known:
 
 
 def find_scans(
-    source: Path, layout: str, options: ScanOptions, groups: Path | None = None, sites: Path | None = None
+    source: Path,
+    below: SourceFiles,
+    layout: str,
+    options: ScanOptions,
+    groups: Path | None = None,
+    sites: Path | None = None,
 ) -> Scans:
     """Look at every file below `source`, and say of each scan what class, patient and site it has.
 
     Args:
+        below: its files, which the scans are read from later.
         layout: "dicom" or "nifti". groups, sites: tables by path or patient, of the columns group_id and site.
 
     Raises:
         ValueError: if no scan can be used, a table or setting does not fit, or what is taken for classes are patients.
     """
-    if not source.is_dir():
-        raise ValueError(f"{source} is no folder: the layout {layout} needs one")
     if layout == "dicom" and options.masks is not None:
         raise ValueError(
             "--masks: lesion masks are read of NIfTI volumes only: convert the series together with their masks "
             "(dcm2niix does), and use --layout nifti"
         )
     key = read_key(options.id_key)
-    namer = Namer(source, options, groups, sites)
+    namer = Namer(source, [file.path for file in below.files], options, groups, sites)
     own = {Path(file).resolve() for file in (options.labels, options.id_key, groups, sites) if file is not None}
-    paths, closed = files_below(source)
-    paths = [path for path in paths if (source / path).resolve() not in own]
+    files = [file for file in below.files if (source / file.path).resolve() not in own]
     if layout == "dicom":
-        found = find_dicom(source, paths, options.series, options.site)
+        found = find_dicom(files, options.series, options.site)
     else:
-        found = find_nifti(source, paths, options.series, options.masks)
-    found.rejected += [(path, NO_FOLDER) for path in closed]
+        found = find_nifti(files, options.series, options.masks)
+    found.rejected += below.closed
     known, guessed = _known(found, namer)
     notes = namer.notes()
     if not known:
         reasons = Counter(reason for _, reason in found.rejected).most_common(3)
         said = "; ".join(f"{reason} ({count})" for reason, count in reasons)
         left = f"; {found.left_out} are left out by --series" if found.left_out else ""
-        raise ValueError(f"{source}: no {layout} scan can be used among {len(paths)} files{left}. {said}".rstrip(". "))
+        among = counted(len(files), "file")
+        raise ValueError(f"{source}: no {layout} scan can be used among {among}{left}. {said}".rstrip(". "))
     _check_classes(known, options, source)
     notes += _notes(found, known, guessed, layout)
     names = _neutral(known) if sites is None else {one.site: one.site for one in known}
     named, rejected, linkage = _named(known, found.rejected, key, names)
-    return Scans(named, rejected, len(paths), notes, linkage)
+    return Scans(named, rejected, len(files), notes, linkage)
 
 
 def check_linkage(file: Path | None, source: Path, out: Path, overwrite: bool) -> None:

@@ -16,6 +16,7 @@ from brainmri.data.layouts import detect_layout, read_layout
 from brainmri.data.listing import list_files
 from brainmri.data.storage import SET_CACHE, alone, cache_folder
 from brainmri.errors import did_you_mean, paths_like, writing
+from brainmri.io.open import is_archive
 
 logger = logging.getLogger(__name__)
 
@@ -95,7 +96,9 @@ def _prepared_once(folder: Path, split: str) -> Path:
     from brainmri.data.prepare import PREPARE_VERSION, prepare
 
     root = folder if folder.is_dir() else folder.parent
-    if folder.is_dir():
+    if folder.is_file() and is_archive(folder):
+        names = [folder.name]
+    elif folder.is_dir():
         names = [file.relative_to(root).as_posix() for file in list_files(root)]
     else:
         listed = read_layout(folder, detect_layout(folder))["path"]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -22,10 +21,11 @@ if TYPE_CHECKING:
     import torch
     from transformers import BaseImageProcessor
 
-    from brainmri.evaluation.backend import Run
+    from brainmri.evaluation.backend import BackendName, Run
     from brainmri.evaluation.explain.grad_cam import TargetLayer
     from brainmri.evaluation.inference import Prediction
     from brainmri.evaluation.model import LoadedModel
+    from brainmri.evaluation.pooling import PatientPrediction
     from brainmri.schemas import RunResult, Uncertainty
 
 FLAT = 1e-4  # a map whose places differ by less than this share of its maximum points nowhere
@@ -89,7 +89,7 @@ class DemoModel:
             return
         import torch
 
-        from brainmri.evaluation.backend import by_onnx_runtime, by_torch
+        from brainmri.evaluation.backend import Backend, by_onnx_runtime, by_torch
         from brainmri.evaluation.load import load_model
 
         torch.set_num_threads(1)
@@ -112,6 +112,8 @@ class DemoModel:
                 layer = opened.ood_detector.layer if opened.ood_detector else None
                 self.network = by_torch(opened.network, layer, self._torch)
                 self.backend = f"torch ({reason})"
+            name: BackendName = "onnx" if self.backend == "ONNX Runtime" else "torch"
+            self._one = Backend(name, lambda images: self.network(self.preprocessed(images[0]).numpy()), workers=1)
 
     @property
     def opened(self) -> LoadedModel:
@@ -125,7 +127,14 @@ class DemoModel:
         Raises:
             RejectedImage: for an image of more than 8 bits that is blank.
         """
-        return [self._judged(image) for image in images]
+        found = self.opened
+        return [one for image in images for one in found.classify([upright_8_bit(image)], self._one)]
+
+    def pooled(self, slices: Sequence[Prediction]) -> PatientPrediction:
+        """One answer from those for the slices of a scan (at least one), as `LoadedModel.predict_scan` gives it."""
+        from brainmri.evaluation.pooling import patient_prediction
+
+        return patient_prediction(slices, self.opened.pooling)
 
     def map(self, image: Image.Image, label: str | None = None) -> NDArray[np.float32]:
         """Where the evidence for a class lies (Grad-CAM), over the image as it is seen, upright: float32 (H, W).
@@ -172,22 +181,6 @@ class DemoModel:
             "pixel_values"
         ]
         return prepared
-
-    def _judged(self, image: Image.Image) -> Prediction:
-        from brainmri.data.statistics import global_statistics
-        from brainmri.evaluation.inference import prediction_of
-        from brainmri.metrics.probabilities import softmax
-
-        started = time.perf_counter()
-        upright = upright_8_bit(image)
-        logits, features = self.network(self.preprocessed(upright).numpy())
-        rule = self.opened.ood_detector
-        distance = None
-        if rule is not None and features is not None:
-            distance = float(rule.score(features, global_statistics(upright)[None], logits.argmax(axis=1))[0])
-        milliseconds = 1000 * (time.perf_counter() - started)
-        plain = softmax(logits)[0]
-        return prediction_of(plain, distance, self.classes, self.uncertainty, rule, milliseconds)
 
 
 def known_models(places: Sequence[str], threads: int | None = None) -> list[DemoModel]:

@@ -6,21 +6,24 @@ import base64
 import csv
 import io
 from collections.abc import Iterable, Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from PIL import Image
 
-from brainmri.demo.response_text import cautions, details, sentence
+from brainmri.data.scan_options import spread
+from brainmri.demo.response_text import cautions, details, scan_sentence, sentence
 from brainmri.io.decode import RejectedImage
 from brainmri.io.limits import UploadError
-from brainmri.io.open import is_archive
+from brainmri.io.open import Upload, is_archive
 from brainmri.reporting.overlay import overlay
 
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel
     from brainmri.evaluation.inference import Prediction
 
+MOST_POOLED = 256  # slices of one scan that the server looks at; of more, evenly spaced ones
 SHOWN_SIDE = 640  # pixels of the longer side of an image on the page
 COLUMNS = ("file", "model", "answer", "probability", "plausible classes", "like the training images")
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what starts so
@@ -41,6 +44,28 @@ def judged(image: Image.Image, models: Sequence[DemoModel]) -> list[Prediction]:
         return [model.judge([image])[0] for model in models]
     except RejectedImage as error:
         raise UploadError(f"This slice cannot be judged: {error}. Choose another one.") from error
+
+
+def whole(upload: Upload, models: Sequence[DemoModel]) -> list[str]:
+    """A sentence of each model on all slices of a volume together; none for a single slice.
+
+    Slices that cannot be drawn or judged are left out.
+    """
+    plane = upload.planes[0]
+    count = upload.slices(plane)
+    if count < 2:
+        return []
+    places = spread(count, -(-count // MOST_POOLED))
+    told = []
+    for model in models:
+        found = []
+        for index in places:  # one of them in memory at a time
+            with suppress(UploadError, RejectedImage):
+                found += model.judge([upload.image(plane, index)])
+        if found:
+            what = f"All {count:,} slices" if len(found) == count else f"{len(found):,} of {count:,} slices"
+            told.append(scan_sentence(f"{model.name}: {what}" if len(models) > 1 else what, model.pooled(found)))
+    return told
 
 
 def as_json(model: DemoModel, judgement: Prediction) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from brainmri.wording import interval, percent, with_interval
 if TYPE_CHECKING:
     from brainmri.demo.model import DemoModel
     from brainmri.evaluation.inference import Prediction
+    from brainmri.evaluation.pooling import PatientPrediction
     from brainmri.schemas import RunResult, Uncertainty
 
 WITHOUT = "a slice without a tumour"
@@ -34,6 +35,19 @@ def sentence(judgement: Prediction) -> str:
         return f"{REFUSED} It would have been: {what}, {share}."
     calibrated = "calibrated" if judgement.calibrated else "not calibrated"
     return f"Most like {what}: {share} ({calibrated}). {_plausible(judgement)}".rstrip()
+
+
+def scan_sentence(what: str, found: PatientPrediction) -> str:
+    """The pooled answer of a scan. what: which slices of it were judged, the subject of the sentence."""
+    if found.out_of_distribution:
+        return f"{what} together: {REFUSED}"
+    label = in_words(found.label).replace("a slice with", "a scan with")
+    told = f"{what} together: most like {label}, {_share(found.probabilities[found.label])}"
+    if found.tumour_probability is not None:
+        side = "" if found.tumour is None else ", above" if found.tumour else ", not above"
+        against = f"{side} the threshold of {_share(found.threshold)}" if side and found.threshold is not None else ""
+        told += f"; any tumour {_share(found.tumour_probability)}{against}"
+    return f"{told}."
 
 
 def in_words(label: str) -> str:

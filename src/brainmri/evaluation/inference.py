@@ -82,7 +82,9 @@ class Prediction:
         milliseconds: that preprocessing, network and OOD detector took, for each image of a batch alike.
         path, plane, slice: of the image, where it came from a file: as the user named it, "axial", "coronal",
             "sagittal" or "slice", and the position in that plane from 0.
-        patient: what it shares with the other slices of its series or volume; "" for an image on its own.
+        patient: what it shares with the other slices of its patient: a keyed hash where DICOM files say whose they are,
+            else as `scan`; "" for an image on its own.
+        scan: what it shares with the other slices of its series or volume; "" for an image on its own.
     """
 
     label: str
@@ -98,6 +100,7 @@ class Prediction:
     plane: str | None = None
     slice: int | None = None
     patient: str = ""
+    scan: str = ""
 
 
 def prediction_of(

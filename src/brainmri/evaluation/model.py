@@ -17,6 +17,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image
 
+from brainmri.data.pseudonyms import read_key, with_patients
 from brainmri.data.statistics import global_statistics
 from brainmri.evaluation.backend import (
     Backend,
@@ -29,10 +30,11 @@ from brainmri.evaluation.inference import Prediction, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
 from brainmri.files import digest
 from brainmri.io.decode import upright_8_bit
-from brainmri.io.inputs import Slice, found_inputs, read_scan, scan_and_files
+from brainmri.io.inputs import Slice, found_inputs, scan_and_files
 from brainmri.io.scan import Scan
 from brainmri.metrics.probabilities import softmax
 from brainmri.schemas import Pooling, RunResult, Uncertainty
+from brainmri.wording import counted
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -146,7 +148,8 @@ class LoadedModel:
                 robust range of the head; transparent parts are laid on black.
 
         Raises:
-            ValueError: if a file cannot be read or holds several slices, or an array is of another type or shape.
+            ValueError: if a file cannot be read, holds several slices or says that it is no MRI (a localizer, a CT, a
+                screen capture), or an array is of another type or shape.
 
         Example:
             >>> model = brainmri.load_model("runs/NAME")
@@ -154,7 +157,7 @@ class LoadedModel:
             >>> found.label, found.probabilities[found.label], found.prediction_set, found.out_of_distribution
         """
         if isinstance(image, (str, Path)):
-            scan = read_scan(image)
+            scan = scan_and_files(image)[0]
             if len(scan) != 1:
                 raise ValueError(
                     f"{image} holds {len(scan)} slices: predict_scan classifies all of them, and "
@@ -164,7 +167,7 @@ class LoadedModel:
                 opened = scan.image()
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
-            return replace(self._classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
+            return replace(self.classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
         if isinstance(image, np.ndarray):
             image = from_array(image)
         if not isinstance(image, Image.Image):
@@ -172,7 +175,7 @@ class LoadedModel:
                 f"predict takes one image (a path, a Pillow image or an array), not {type(image).__name__}; "
                 "predict_many takes many"
             )
-        return self._classify([upright_8_bit(image)], self._one)[0]
+        return self.classify([upright_8_bit(image)], self._one)[0]
 
     def predict_many(
         self,
@@ -184,7 +187,8 @@ class LoadedModel:
         """Classify the slices of many files, in the order of `paths`, one batch in memory at a time.
 
         Folders and ZIP files are gone through in the order of their names; of a volume or series every slice of the
-        acquired plane is classified. Each prediction says which `path`, `plane` and `slice` it is of.
+        acquired plane is classified. Each prediction says which `path`, `plane` and `slice` it is of, and which `scan`
+        and `patient`: DICOM files of one PatientID share a hash under a new key, which is kept nowhere.
 
         Args:
             paths: files, folders and ZIP files; one of them may stand by itself.
@@ -208,7 +212,8 @@ class LoadedModel:
 
     def _predict_many(self, paths: list[str | Path], batch_size: int, errors: str) -> Iterator[Prediction]:
         with found_inputs(paths) as inputs:
-            for found in self.predict_slices((one for each in inputs for one in each.slices()), batch_size):
+            named = with_patients(inputs, read_key(None))
+            for found in self.predict_slices((one for each in named for one in each.slices()), batch_size):
                 if isinstance(found, Prediction):
                     yield found
                 elif errors == "raise":
@@ -241,8 +246,9 @@ class LoadedModel:
                 single file, or what `read_scan` gave.
 
         Raises:
-            ValueError: if it cannot be read, holds several scans, or none of its slices can be drawn. Where some
-                cannot, the answer is that of the others; a warning and `rejected` name them.
+            ValueError: if it cannot be read, holds several scans or no MRI, or none of its slices can be drawn. Where
+                some cannot, the answer is that of the others; a warning and `rejected` name them. Warnings and `notes`
+                say what else there is to say: that slices are missing in the series, for example.
 
         Example:
             >>> study = model.predict_scan("series_folder/")
@@ -263,23 +269,32 @@ class LoadedModel:
             raise ValueError(problems[0])
         if problems:
             logger.warning(
-                "%s: the answer is that of %d slices; %d others cannot be used, the first: %s",
-                *(name or "The scan", len(predictions), len(problems), problems[0]),
+                "%s: the answer is that of %s; %s cannot be used, the first: %s",
+                *(name or "The scan", counted(len(predictions), "slice"), counted(len(problems), "other"), problems[0]),
             )
-        return replace(patient_prediction(predictions, self.pooling), rejected=tuple(problems))
+        for note in opened.notes:
+            logger.warning("%s: %s", name or "The scan", note)
+        return replace(patient_prediction(predictions, self.pooling), rejected=tuple(problems), notes=opened.notes)
 
     def _of_batch(self, batch: list[Slice | Other], backend: Backend) -> list[Prediction | Other]:
         images = [one.image for one in batch if isinstance(one, Slice)]
-        predictions = iter(self._classify(images, backend) if images else [])
+        predictions = iter(self.classify(images, backend) if images else [])
         return [
-            replace(next(predictions), path=one.path, plane=one.plane, slice=one.index, patient=one.patient)
+            replace(
+                next(predictions),
+                path=one.path,
+                plane=one.plane,
+                slice=one.index,
+                patient=one.patient,
+                scan=one.scan,
+            )
             if isinstance(one, Slice)
             else one
             for one in batch
         ]
 
-    def _classify(self, images: list[Image.Image], backend: Backend) -> list[Prediction]:
-        """The predictions of images "L" or "RGB", upright."""
+    def classify(self, images: list[Image.Image], backend: Backend) -> list[Prediction]:
+        """The predictions of images "L" or "RGB", upright, by a backend of this network."""
         started = time.perf_counter()
         logits, features = backend.run(images)
         probabilities = softmax(logits)

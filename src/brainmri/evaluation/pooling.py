@@ -42,6 +42,7 @@ class PatientPrediction:
         slices: a row for each slice, the most suspicious first (those out of distribution last): the columns of
             predictions.csv, tumour_probability, and share: the slice's part of the answer, 0..1, in all 1.
         rejected: "PATH: REASON" of the slices and files that could not be used, so that the answer is without them.
+        notes: what there is to say of the scan, a sentence each (`Scan.notes`): that slices are missing, for example.
     """
 
     label: str
@@ -54,6 +55,7 @@ class PatientPrediction:
     out_of_distribution: bool | None
     slices: pd.DataFrame = field(repr=False, compare=False)
     rejected: tuple[str, ...] = field(default=(), repr=False, compare=False)
+    notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
 
 def patient_prediction(predictions: Sequence[Prediction], pooling: Pooling | None = None) -> PatientPrediction:
@@ -95,14 +97,19 @@ def patient_prediction(predictions: Sequence[Prediction], pooling: Pooling | Non
 
 
 def slice_names(slices: pd.DataFrame) -> list[str]:
-    """What each of a patient's slices is called: plane and number, or its file where there are several."""
-    if slices["path"].nunique() > 1:
-        return list(slices["path"])
-    return [f"{plane} {number}" for plane, number in zip(slices["plane"], slices["slice"], strict=True)]
+    """What each of a patient's slices is called: plane and number, its file, or both where each is needed."""
+    places = [f"{plane} {number}" for plane, number in zip(slices["plane"], slices["slice"], strict=True)]
+    if slices["path"].nunique() == 1:
+        return places
+    of_file = slices.groupby("path")["path"].transform("size")
+    return [
+        path if count == 1 else f"{path} {place}"
+        for path, place, count in zip(slices["path"], places, of_file, strict=True)
+    ]
 
 
-def patient_row(patient: str, found: PatientPrediction) -> dict[str, Any]:
-    """A row of patients.csv; `carried_by` is text: the slices of the largest shares, with ; between them."""
+def answer_row(found: PatientPrediction) -> dict[str, Any]:
+    """What a row of patients.csv or scans.csv says; `carried_by` is text: the slices of the largest shares, with ;."""
     low, high = found.interval or (None, None)
     table = found.slices
     names = slice_names(table)
@@ -110,7 +117,6 @@ def patient_row(patient: str, found: PatientPrediction) -> dict[str, Any]:
     carrying = [k for k in np.argsort(-shares, kind="stable")[:CARRYING] if shares[k] >= LEAST_SHARE]
     outside = None if found.out_of_distribution is None else int(table["out_of_distribution"].sum())
     return {
-        "patient": patient,
         "predicted": found.label,
         **{f"p_{name}": share for name, share in found.probabilities.items()},
         "tumour_probability": found.tumour_probability,

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from brainmri.schemas import Pooling
 
 COMMAND = "predict"
-PATIENTS, REJECTED = "patients.csv", "rejected.csv"
+PATIENTS, SCANS, REJECTED = "patients.csv", "scans.csv", "rejected.csv"
 PROGRESS = "progress.json"
 SAVE_S = 1.0  # seconds of work that a kill may cost
 BUFFER = 2**20  # bytes of a table in memory
@@ -36,10 +36,10 @@ class Done:
 
 
 class PredictionTables:
-    """Three tables that are being written.
+    """The tables that are being written.
 
-    A patient's row is written as soon as all of its inputs are done, from what then stands in the table of predictions,
-    so that it is the same after a kill as without one.
+    The row of a volume or series is written as soon as it is done, that of a patient when all of its inputs are, from
+    what then stands in the table of predictions, so that it is the same after a kill as without one.
     """
 
     def __init__(
@@ -56,7 +56,7 @@ class PredictionTables:
             folder: that holds nothing else.
             predictions: the name of the largest table.
             classes: of the model.
-            patients: of each input, "" where it names none.
+            patients: of each input, "" where nobody names one.
             pooling: of the model, by which a patient's slices become one answer.
         """
         self.folder, self.pooling = folder, pooling
@@ -64,12 +64,16 @@ class PredictionTables:
         self.predictions = predictions
         self.columns = {
             predictions: [*columns, "prediction_set", "out_of_distribution", "ood_score"],
-            PATIENTS: patient_columns(classes),
+            PATIENTS: ["patient", *answer_columns(classes), "scans"],
+            SCANS: ["scan", "patient", *answer_columns(classes)],
             REJECTED: ["path", "reason"],
         }
         self.progress = self._progress()
         self._remaining = Counter(patient for patient in patients[self.progress.inputs :] if patient)
         self._open: dict[str, list[Prediction]] = defaultdict(list)
+        self._scan: list[Prediction] = []  # of the input that is being classified
+        self._name = self.progress.scan  # of that volume or series
+        self._scans = Counter(self.progress.scans)
         self._files: dict[str, IO[str]] = {}
         self._saved = time.monotonic()
         self.finished = False
@@ -99,8 +103,10 @@ class PredictionTables:
         """The next slice."""
         row = {name: text(value) for name, value in row_of(one).items()}
         self._write(self.predictions, row)
+        self._scan.append(prediction_from(row))
+        self._name = one.scan
         if one.patient:
-            self._open[one.patient].append(prediction_from(row))
+            self._open[one.patient].append(self._scan[-1])
         self._next_slice()
 
     def reject(self, one: Rejected) -> None:
@@ -112,9 +118,16 @@ class PredictionTables:
         """An input is done. patient: that it names, or ""."""
         if patient:
             self._remaining[patient] -= 1
+        if self._scan:
+            self._scans[self._scan[0].patient] += 1
+        if self._scan and self._name:
+            names = {"scan": self._name, "patient": self._scan[0].patient}
+            self._write(SCANS, names | self._answer(self._scan))
+        self._scan, self._name = [], ""
         # A volume that names no patient is one itself.
         for name in [name for name in self._open if self._remaining[name] <= 0]:
-            self._write(PATIENTS, self._patient_row(name, self._open.pop(name)))
+            answer = self._answer(self._open.pop(name))
+            self._write(PATIENTS, {"patient": name, **answer, "scans": str(self._scans.pop(name))})
         self._advance(one.number + 1, 0)
 
     def save(self) -> None:
@@ -125,16 +138,19 @@ class PredictionTables:
             update={
                 "sizes": {name: file.tell() for name, file in self._files.items()},
                 "open": {name: len(rows) for name, rows in self._open.items()},
+                "scan": self._name,
+                "scan_rows": len(self._scan),
+                "scans": {name: self._scans[name] for name in self._open},
                 "finished": self.finished,
             }
         )
         replace_text(self.folder / PROGRESS, json_text(self.progress))
         self._saved = time.monotonic()
 
-    def _patient_row(self, patient: str, predictions: Sequence[Prediction]) -> dict[str, str]:
-        from brainmri.evaluation.pooling import patient_prediction, patient_row  # late: single slices need no pandas
+    def _answer(self, predictions: Sequence[Prediction]) -> dict[str, str]:
+        from brainmri.evaluation.pooling import answer_row, patient_prediction  # late: single slices need no pandas
 
-        row = patient_row(patient, patient_prediction(predictions, self.pooling))
+        row = answer_row(patient_prediction(predictions, self.pooling))
         return {name: text(value) for name, value in row.items()}
 
     def _next_slice(self) -> None:
@@ -156,14 +172,17 @@ class PredictionTables:
         return found if whole and set(files) == set(self.columns) else PredictProgress()
 
     def _reopen(self) -> None:
-        """The slices of the patients that are not complete, from the table of predictions."""
-        if not self.progress.open:
+        """The slices of the patients and the scan that are not complete, from the table of predictions."""
+        if not (self.progress.open or self.progress.scan_rows):
             return
+        scan = deque[Prediction](maxlen=self.progress.scan_rows)
         last = {name: deque[Prediction](maxlen=count) for name, count in self.progress.open.items()}
         with (self.folder / self.predictions).open(encoding="utf-8", newline="") as stream:
             for row in csv.DictReader(stream):
-                if row["patient"] in last:
-                    last[row["patient"]].append(prediction_from(row))
+                scan.append(one := prediction_from(row))
+                if one.patient in last:
+                    last[one.patient].append(one)
+        self._scan = list(scan)
         self._open.update((name, list(rows)) for name, rows in last.items())
 
 
@@ -235,10 +254,10 @@ def _move(folder: Path, out: Path, inputs: str, names: Sequence[str]) -> None:
     shutil.rmtree(folder, ignore_errors=True)
 
 
-def patient_columns(classes: Sequence[str]) -> list[str]:
-    """The columns of patients.csv."""
+def answer_columns(classes: Sequence[str]) -> list[str]:
+    """What patients.csv and scans.csv say of each."""
     return [
-        *("patient", "predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
+        *("predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
         *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "most_suspicious", "carried_by"),
     ]
 

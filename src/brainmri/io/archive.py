@@ -5,16 +5,18 @@ from __future__ import annotations
 import io
 import re
 import stat
+import threading
 import unicodedata
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 
 from brainmri.io.limits import MAY_BE_UPLOADED, Limits, UploadError, megabytes, reading
 from brainmri.io.sniff import TELLING, is_zip, office_document
 
+KEPT_OPEN = 16  # ZIP files; systems let a program have some hundred files open
 LARGEST_DIRECTORY = 4 * 2**20  # bytes; 20,000 members with names of 100 characters need 3 MB
 BROKEN = "The ZIP file is broken. Pack it again."
 BROKEN_MEMBER = "This file of the archive is broken. Pack the archive again."
@@ -99,6 +101,59 @@ def open_archive(path: Path, limits: Limits) -> Iterator[Archive]:
                 raise UploadError(f"This is an Office document. {MAY_BE_UPLOADED}")
             _check_sizes(infos, raw.length, limits)
             yield Archive(file, _members(infos, limits))
+
+
+class Archives:
+    """ZIP files of one's own that are opened when they are asked for, and kept open a few at a time.
+
+    Each is checked whenever it is opened. Threads may share it.
+    """
+
+    def __init__(self, limits: Limits) -> None:
+        self._limits = limits
+        self._open: dict[Path, tuple[Archive, ExitStack]] = {}  # the one that was asked for last is the last
+        self._lock = threading.RLock()
+
+    def __enter__(self) -> Archives:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """All that are open; they are opened again when they are asked for."""
+        with self._lock:
+            while self._open:
+                self._close()
+
+    def members(self, path: Path) -> list[Member]:
+        """The files of an archive. Raises UploadError as `open_archive`."""
+        with self._lock:
+            return self._archive(path).members
+
+    def read(self, path: Path, member: Member) -> bytes:
+        """The unpacked bytes of a member. Raises UploadError as `Archive.read`."""
+        with self._lock:
+            return self._archive(path).read(member, self._limits)
+
+    def beginning(self, path: Path, member: Member) -> bytes:
+        """As `Archive.beginning`."""
+        with self._lock:
+            return self._archive(path).beginning(member)
+
+    def _archive(self, path: Path) -> Archive:
+        found = self._open.pop(path, None)
+        if found is None:
+            while len(self._open) >= KEPT_OPEN:
+                self._close()
+            opened = ExitStack()
+            found = opened.enter_context(open_archive(path, self._limits)), opened
+        self._open[path] = found
+        return found[0]
+
+    def _close(self) -> None:
+        """The one that was asked for the longest time ago."""
+        self._open.pop(next(iter(self._open)))[1].close()
 
 
 def _check_sizes(infos: list[zipfile.ZipInfo], size: int, limits: Limits) -> None:

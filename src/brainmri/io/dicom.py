@@ -57,7 +57,6 @@ MOSAIC = (
     "Use the NIfTI volume that dcm2niix makes of it."
 )
 # What is said about a scan that can be drawn.
-SEVERAL_AT_ONE_PLACE = "The series holds several images of a slice (time points, echoes, ...); all of them are used."
 GUESSED_MOSAIC = (
     "The file is a Siemens mosaic that does not say how many slices it holds; they were told by its pixels."
 )

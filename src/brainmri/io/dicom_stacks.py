@@ -9,8 +9,8 @@ from brainmri.io.decode import PLANE
 from brainmri.io.dicom_header import FrameHeader
 from brainmri.io.dicom_pixels import Pixels
 from brainmri.io.geometry import same_direction, view_of
+from brainmri.io.notes import SAME_PLACE, missing_notes
 
-SAME_PLACE = 0.01  # mm
 # What is said about a file that can be drawn.
 SEVERAL_VOLUMES = "The file holds several images of each slice (time points, echoes, ...); the first of them is used."
 SEVERAL_STACKS = "The file holds several stacks of slices in one plane; the one with the most slices is used."
@@ -42,6 +42,7 @@ def planes_of(headers: Sequence[FrameHeader], pixels: Pixels) -> tuple[dict[str,
         notes += [SEVERAL_STACKS] * (len(found) > 1)
         planes[plane], several = _one_volume(largest, headers, pixels)
         notes += [SEVERAL_VOLUMES] * several
+        notes += missing_notes(_places(planes[plane], headers))
     notes += [SEVERAL_PLANES] * (len(planes) > 1)
     most_first = sorted(planes, key=lambda plane: -len(planes[plane]))
     return {plane: planes[plane] for plane in most_first}, tuple(dict.fromkeys(notes))
@@ -72,6 +73,13 @@ def _one_volume(frames: Sequence[int], headers: Sequence[FrameHeader], pixels: P
         if any(_shows(pixels, frame) for frame in chosen):
             return chosen, True
     return tuple(place[0] for place in ordered), True
+
+
+def _places(frames: Sequence[int], headers: Sequence[FrameHeader]) -> list[float]:
+    """Where the frames of one stack lie (mm)."""
+    view = view_of(headers[frames[0]].orientation or ())
+    assert view is not None
+    return [view.along(headers[frame].position or ()) for frame in frames]
 
 
 def _shows(pixels: Pixels, frame: int) -> bool:

@@ -4,21 +4,22 @@ from __future__ import annotations
 
 import os
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import ExitStack, contextmanager
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
+from typing import NamedTuple
 
 from PIL import Image
 
 from brainmri.errors import did_you_mean, paths_like
-from brainmri.io.archive import open_archive
+from brainmri.io.archive import Archives
 from brainmri.io.decode import PLANE
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import beginning, files_below, is_archive, read_file
 from brainmri.io.scan import Part, Read, Scan, Stack, natural, open_file, open_series
-from brainmri.io.sniff import is_dicom
+from brainmri.io.sniff import HALF, is_dicom, is_half
 
 
 @dataclass(frozen=True)
@@ -37,9 +38,11 @@ class Slice:
         path: of its file, as the user named it, or below what was named (FOLDER/a.png, FILE.zip/a.png).
         plane: "axial", "coronal", "sagittal", or "slice" where nobody says which.
         index: in the plane, from 0.
-        patient: what it shares with the other slices of its series or volume; "" for an image on its own.
+        patient: what it shares with the other slices of its patient, or of its scan where nobody says whose it is; ""
+            for an image on its own.
         image: upright, mode "L" or "RGB", square pixels.
         notes: of its scan (`Scan.notes`), with the first slice only.
+        scan: what it shares with the other slices of its series or volume; "" for an image on its own.
     """
 
     path: str
@@ -48,6 +51,7 @@ class Slice:
     patient: str
     image: Image.Image = field(repr=False)
     notes: tuple[str, ...] = ()
+    scan: str = ""
 
 
 @dataclass(frozen=True)
@@ -55,15 +59,19 @@ class Input:
     """A scan that was found, not opened yet.
 
     Attributes:
-        path: of its file, or of the first file of its series. patient: as of `Slice`.
-        reads: of each file. parts: of a DICOM series, else empty.
+        path: of its file, or of the first file of its series. scan: as of `Slice`, of a series; "" for all else.
+        reads: of each file. parts: of a DICOM series, else empty. problem: why it cannot be used, or "".
+        person: what a DICOM file says of whose it is (`PatientHeader.person`). It is never shown.
+        patient: the name of that, as of `Slice`; "" where nobody gave one.
     """
 
     path: str
-    patient: str
+    scan: str
     reads: tuple[Read, ...] = field(repr=False)
     parts: tuple[Part, ...] = field(default=(), repr=False)
     problem: str = ""
+    person: str = field(default="", repr=False)
+    patient: str = ""
 
     def open(self) -> Scan | Rejected:
         """The scan, or what is wrong with it."""
@@ -92,9 +100,9 @@ class Input:
                 return
         plane, notes = scan.planes[0], scan.notes
         for index, path in enumerate(self.files(scan)):
-            patient = self.patient or path * (len(scan) > 1)
+            name = self.scan or path * (len(scan) > 1)
             try:
-                yield Slice(path, plane, index, patient, scan.image(plane, index), notes)
+                yield Slice(path, plane, index, self.patient or name, scan.image(plane, index), notes, name)
                 notes = ()
             except UploadError as error:
                 where = "" if self.parts or len(scan) == 1 else f"slice {index}: "
@@ -113,60 +121,79 @@ def existing(path: Path | str) -> Path:
     return place
 
 
-File = tuple[str, Read, Read]  # its name, all of its bytes, and the first of them
+class _File(NamedTuple):
+    """name: as it was named, or below that. read, first: all of its bytes, and the first of them. place: its INPUT."""
+
+    name: str
+    read: Read
+    first: Read
+    place: int
+
+
+Key = tuple[int, str, str]  # place, folder and UID of the slices of a series
 
 
 @contextmanager
 def found_inputs(places: Iterable[Path | str], limits: Limits = LOCAL) -> Iterator[list[Input]]:
     """Every scan in these files, folders and ZIP files, in the order of the places and of the names inside them.
 
-    The DICOM files of a folder that belong to one series are one scan. Hidden files and what systems leave in folders
-    are left out; every other file is an input, so that nothing is lost without a word. ZIP files stay open as long as
-    the context.
+    The DICOM files that belong to one series are one scan, wherever they lie. Hidden files and what systems leave in
+    folders are left out; every other file is an input, so that nothing is lost without a word. They can be opened as
+    long as the context lasts.
 
     Raises:
         FileNotFoundError: if a place is not there.
     """
     found = [existing(place) for place in places]
-    with ExitStack() as archives:
-        yield [one for place in found for one in _inputs(place, limits, archives)]
+    with Archives(limits) as archives:
+        yield _with_series(
+            [one for number, place in enumerate(found) for one in _files(place, number, limits, archives)], limits
+        )
 
 
-def _inputs(place: Path, limits: Limits, archives: ExitStack) -> list[Input]:
-    files: list[File] = []
-    inputs: list[Input] = []
+def _files(place: Path, number: int, limits: Limits, archives: Archives) -> Iterator[_File | Input]:
+    """The files of a place, and in the order of their names what cannot be opened."""
     for path in (file for file, _ in files_below(place)) if place.is_dir() else [place]:
         name = str(path)
         if not is_archive(path):
-            files.append((name, partial(read_file, path, limits.file_bytes), partial(beginning, path)))
+            yield _File(name, partial(read_file, path, limits.file_bytes), partial(beginning, path), number)
             continue
         try:
-            archive = archives.enter_context(open_archive(path, limits))
+            members = archives.members(path)
         except UploadError as error:
-            inputs.append(Input(name, "", (), problem=str(error)))
+            yield Input(name, "", (), problem=str(error))
             continue
-        if not archive.members:
-            inputs.append(Input(name, "", (), problem="The ZIP file holds no files."))
-        for member in archive.members:
-            read = partial(archive.read, member, limits)
-            files.append((f"{name}/{member.path.as_posix()}", read, partial(archive.beginning, member)))
-    return inputs + _with_series(files, limits)
+        if not members:
+            yield Input(name, "", (), problem="The ZIP file holds no files.")
+        for member in members:
+            read = partial(archives.read, path, member)
+            yield _File(f"{name}/{member.path.as_posix()}", read, partial(archives.beginning, path, member), number)
 
 
-def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
+def _with_series(files: Iterable[_File | Input], limits: Limits) -> list[Input]:
     """An input for each file, and one for the DICOM files of one series, at the place of the first.
 
-    A series may lie in several folders, as CDs hold it. What stands in two folders at the same place in the head is a
-    copy, which stays a scan of its own.
+    A series may lie in several folders, as CDs hold it, and in several places that were named. What stands in two of
+    them at the same place in the head is a copy, which stays a scan of its own.
     """
-    series: dict[tuple[str, str], list[Part]] = defaultdict(list)
-    order: list[Input | tuple[str, str]] = []
-    for name, read, first in files:
-        part = _part_of_series(name, read, limits) if is_dicom(first()) else ""
-        if isinstance(part, str):
-            order.append(Input(name, "", (read,), problem=part))
+    series: dict[Key, list[Part]] = defaultdict(list)
+    persons: dict[Key, str] = {}
+    order: list[Input | Key] = []
+    found = list(files)
+    names = {file.name.casefold() for file in found if isinstance(file, _File)}
+    for file in found:
+        if isinstance(file, Input):
+            order.append(file)
             continue
-        key = (str(Path(name).parent), part.series)
+        if is_half(file.name, names):
+            order.append(Input(file.name, "", (file.read,), problem=HALF))
+            continue
+        part, person = _part_of_series(file.name, file.read, limits) if is_dicom(file.first()) else ("", "")
+        if isinstance(part, str):
+            order.append(Input(file.name, "", (file.read,), problem=part, person=person))
+            continue
+        key = (file.place, str(Path(file.name).parent), part.series)
+        persons.setdefault(key, person)
         if key not in series:
             order.append(key)
         series[key].append(part)
@@ -181,23 +208,21 @@ def _with_series(files: Sequence[File], limits: Limits) -> list[Input]:
         parts = tuple(series[one])
         folder = folders[one] if several[folders[one]] == 1 else parts[0].name
         alone = len(parts) == 1
-        inputs.append(
-            Input(parts[0].name, "" if alone else folder, tuple(part.read for part in parts), () if alone else parts)
-        )
+        reads = tuple(part.read for part in parts)
+        name = "" if alone else folder
+        inputs.append(Input(parts[0].name, name, reads, () if alone else parts, person=persons[one]))
     return inputs
 
 
-def _joined(
-    series: dict[tuple[str, str], list[Part]], order: list[Input | tuple[str, str]]
-) -> list[Input | tuple[str, str]]:
+def _joined(series: dict[Key, list[Part]], order: list[Input | Key]) -> list[Input | Key]:
     """`order` without the folders whose slices went to those of the same series in a folder before."""
-    first: dict[str, tuple[str, str]] = {}
-    kept: list[Input | tuple[str, str]] = []
+    first: dict[str, Key] = {}
+    kept: list[Input | Key] = []
     for one in order:
         if isinstance(one, Input):
             kept.append(one)
             continue
-        whole = first.setdefault(one[1], one)
+        whole = first.setdefault(one[2], one)
         if whole != one and not {*_places(series[one])} & {*_places(series[whole])}:
             series[whole] += series.pop(one)
         else:
@@ -209,36 +234,47 @@ def _places(parts: Iterable[Part]) -> list[tuple[object, ...]]:
     return [(part.place.position, part.place.moment, part.number) for part in parts]
 
 
-def _unsuited(data: bytes) -> str:
+def _told(data: bytes) -> tuple[str, str]:
+    """Why a DICOM file is no slice of an MRI to classify, or "", and whose it is, as far as its header tells."""
     from brainmri.io.patient_header import read_patient_header  # late: it imports pydicom
 
     try:
-        return read_patient_header(data).unsuited
+        header = read_patient_header(data)
     except UploadError:  # its slice may be drawn all the same, and is then told by what the pixels show
-        return ""
+        return "", ""
+    return header.unsuited, header.person
 
 
 def _folder(parts: Iterable[Part]) -> str:
     """The folder that all files of a series are in."""
-    return os.path.commonpath([str(Path(part.name).parent) for part in parts]) or "."
+    folders = [str(Path(part.name).parent) for part in parts]
+    try:
+        return os.path.commonpath(folders) or "."
+    except ValueError:  # one of two places was named from the root on, the other was not
+        return folders[0]
 
 
-def _part_of_series(name: str, read: Read, limits: Limits) -> Part | str:
-    """A DICOM file of one frame that names its series; for others why they are no slice of an MRI to classify.
+def _part_of_series(name: str, read: Read, limits: Limits) -> tuple[Part | str, str]:
+    """A DICOM file of one frame that names its series, and whose it is (`PatientHeader.person`).
 
-    That is "" for what may be one by itself, and for what is broken.
+    In the place of others, why they are no slice of an MRI to classify: "" for what may be one by itself, and for what
+    is broken.
     """
     from brainmri.io.dicom import open_dicom  # late: it imports pydicom
 
+    person = ""
     try:
         data = read()
-        if unsuited := _unsuited(data):
-            return unsuited
+        why, person = _told(data)
+        if why:
+            return why, person
         frames = open_dicom(data, limits)
     except UploadError:
-        return ""
+        return "", person
     series = frames.header.series
-    return Part(name, read, frames.place(), series, frames.header.number) if frames.count == 1 and series else ""
+    if frames.count > 1 or not series:
+        return "", person
+    return Part(name, read, frames.place(), series, frames.header.number), person
 
 
 def read_scan(path: Path | str) -> Scan:
@@ -258,18 +294,22 @@ def read_scan(path: Path | str) -> Scan:
         >>> scan.planes[0], scan.spacing, len(scan)
         >>> slice_ = scan.slice(scan.planes[0], 40)   # uint8 (H, W), square pixels
     """
-    return scan_and_files(path)[0]
+    return scan_and_files(path, any_kind=True)[0]
 
 
-def scan_and_files(path: Path | str) -> tuple[Scan, list[str], list[str]]:
+def scan_and_files(path: Path | str, *, any_kind: bool = False) -> tuple[Scan, list[str], list[str]]:
     """As `read_scan`, with the path of the file of each slice of the first plane, as it was named or below that.
 
-    Last what else lies in the folder and cannot be used: "PATH: REASON".
+    Last what else lies in the folder and cannot be used: "PATH: REASON". any_kind: whether a file is taken that says
+    that it is no slice of an MRI to classify.
     """
     place = existing(path)
     if not place.is_dir():
         try:
-            scan = open_file(lambda: read_file(place, LOCAL.file_bytes))
+            data = read_file(place, LOCAL.file_bytes)
+            if not any_kind and is_dicom(data) and (why := _told(data)[0]):
+                raise UploadError(why)
+            scan = open_file(lambda: data)
         except UploadError as error:
             raise ValueError(f"{path}: {error}") from error
         return scan, [str(path)] * len(scan), []

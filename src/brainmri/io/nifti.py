@@ -26,7 +26,7 @@ from brainmri.io.limits import (
     reading,
 )
 from brainmri.io.sanitize import TOO_LONG, too_large
-from brainmri.io.sniff import NIFTI_2_SIZES, NIFTI_SIZES
+from brainmri.io.sniff import ANALYZE, NIFTI_2_SIZES, NIFTI_SIZES, PAIR
 
 AXES = {"axial": 2, "coronal": 1, "sagittal": 0}  # of a volume whose axes run to the right, front and top
 LARGEST_OFFSET = 16 * 2**20  # bytes between header and values, where extensions stand
@@ -182,14 +182,19 @@ def _is_like_a_mask(flat: np.ndarray) -> bool:
     return True
 
 
+HEADER = 348  # bytes of a header of Analyze and NIfTI 1; the number of axes stands at 40
+
+
 def _header(file: Any) -> Any:
     start = file.read(4)
     if start in NIFTI_SIZES:
         start += file.read(344)
         if start[344:] == b"ni1\0":
-            raise UploadError("This is one half of a NIfTI pair (.hdr and .img). Save both as a single .nii.gz file.")
+            raise UploadError(f"This is one half of a NIfTI pair {PAIR}")
         if start[344:] == b"n+1\0":
             return nibabel.Nifti1Header(start, check=False)
+        if len(start) == HEADER and int.from_bytes(start[40:42], "big" if start[0] == 0 else "little") in range(1, 8):
+            raise UploadError(ANALYZE)
     elif start in NIFTI_2_SIZES:
         start += file.read(536)
         if start[4:8] == b"n+2\0":

@@ -159,7 +159,10 @@ def _decode(data: bytes) -> CheckedImage:
 def _decode_dicom(data: bytes) -> CheckedImage:
     from brainmri.io.dicom import open_dicom  # late: it imports pydicom, and this module
     from brainmri.io.limits import LIMITS
+    from brainmri.io.patient_header import unsuited
 
+    if why := unsuited(data):
+        raise RejectedImage(why)
     try:
         frames = open_dicom(data, LIMITS)
         if frames.count > 1:

@@ -19,6 +19,7 @@ from PIL import Image
 from brainmri.io.decode import PLANE, shared_range
 from brainmri.io.geometry import same_direction, view_of
 from brainmri.io.limits import LOCAL, Limits, UploadError
+from brainmri.io.notes import series_notes
 from brainmri.io.open import NESTED, Slices, source_of
 from brainmri.io.sniff import kind_of, office_document
 
@@ -213,8 +214,7 @@ def open_series(parts: Sequence[Part], limits: Limits = LOCAL) -> tuple[Scan, li
     They are sorted by their position along their common normal, to the patient's right, front or top; where that is not
     known of all, by their number; else by their names.
     """
-    from brainmri.io.dicom import SEVERAL_AT_ONE_PLACE, distance, shown_spacing
-    from brainmri.io.dicom_stacks import SAME_PLACE
+    from brainmri.io.dicom import distance, shown_spacing
 
     first = parts[0].place
     view = view_of(first.orientation) if first.orientation else None
@@ -222,9 +222,12 @@ def open_series(parts: Sequence[Part], limits: Limits = LOCAL) -> tuple[Scan, li
     along = [view.along(part.place.position) for part in parts if view and common and part.place.position]
     numbers = [part.number for part in parts]
     order: list[int]
+    notes: tuple[str, ...] = ()
     if len(along) == len(parts):
         keys = [(along[k], parts[k].place.moment, numbers[k] or 0, natural(parts[k].name)) for k in range(len(parts))]
         order = sorted(range(len(parts)), key=keys.__getitem__)
+        moments = [(*keys[k][1:3], k if numbers[k] is None else 0) for k in order]
+        notes = series_notes([along[k] for k in order], moments)
     else:
         known = None not in numbers and len(set(numbers)) == len(parts)
         order = sorted(range(len(parts)), key=lambda k: (numbers[k] if known else 0, natural(parts[k].name)))
@@ -232,8 +235,6 @@ def open_series(parts: Sequence[Part], limits: Limits = LOCAL) -> tuple[Scan, li
     plane = view.plane if view and common else PLANE
     alike = len({part.place.pixels for part in ordered}) == 1
     spacing = shown_spacing(ordered[0].place, distance([part.place for part in ordered])) if alike else None
-    together = len(parts) > 1 and len(along) == len(parts) and bool((np.diff(sorted(along)) < SAME_PLACE).any())
-    notes = (SEVERAL_AT_ONE_PLACE,) if together else ()
     return Scan("DICOM", (plane,), spacing, Series(plane, ordered, limits), notes), ordered
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Container
 
 from brainmri.io.limits import MAY_BE_UPLOADED, UploadError
 
@@ -16,6 +17,9 @@ BARE_DICOM = re.compile(rb"[\x02\x08]\0.\0(?:[A-Z]{2}|..\0\0)|\0[\x02\x08]\0.(?:
 DICOM_PREFIX = b"DICM"
 TELLING = 132  # bytes by which DICOM and ZIP files are told
 JPEG_2000_STARTS = (b"\0\0\0\x0cjP  \r\n\x87\n", b"\xff\x4f\xff\x51")
+PAIR = "(.hdr and .img). Convert both to a single .nii.gz file."  # what two files together are
+ANALYZE = f"This is the header of an Analyze 7.5 image, which does not say where left is {PAIR}"
+HALF = f"This is the image half of a NIfTI or Analyze pair {PAIR}"
 NETPBM = re.compile(rb"P[1-6][\s#]")
 ZIP_STARTS = (b"PK\x03\x04", b"PK\x05\x06")
 OTHER_ARCHIVE = "an archive of a kind that is not opened; a ZIP file is"
@@ -80,6 +84,12 @@ def kind_of(data: bytes) -> str:
     if refused := _refused(data):
         raise UploadError(refused)
     raise UploadError(f"This is no kind of file that is known here. {MAY_BE_UPLOADED}")
+
+
+def is_half(name: str, names: Container[str]) -> bool:
+    """Whether a file is the image half of a pair, which nothing in it tells. names: of all files, without case."""
+    path = name.casefold()
+    return path.endswith(".img") and f"{path.removesuffix('.img')}.hdr" in names
 
 
 def is_dicom(data: bytes) -> bool:

@@ -80,12 +80,15 @@ def _pictures(
 ) -> dict[tuple[str, int], str]:
     """Write the pictures; returns where each lies, by the path and number of its slice."""
     found: dict[tuple[str, int], str] = {}
-    number = {name: position for position, name in enumerate(order)}
+    wanted = {
+        (path, index): number
+        for number, name in enumerate(order)
+        for path, index in zip(first[name]["path"], first[name]["slice"], strict=True)
+    }
+    files = {path for path, _ in wanted}
     for one in inputs:
-        name = one.patient or one.path
-        if name not in first:
+        if not files & {one.path, *(part.name for part in one.parts)}:
             continue
-        wanted = set(zip(first[name]["path"], first[name]["slice"], strict=True))
         scan = one.open()
         if isinstance(scan, Rejected):
             continue
@@ -94,7 +97,7 @@ def _pictures(
                 continue
             picture = scan.image(scan.planes[0], index)
             picture.thumbnail((SIDE, SIDE), Image.Resampling.LANCZOS)
-            place = f"{PICTURES}/{number[name]:05d}-{len(found):06d}.jpg"
+            place = f"{PICTURES}/{wanted[path, index]:05d}-{len(found):06d}.jpg"
             picture.save(folder / place, quality=90)
             found[path, index] = place
     return found

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from typing import Literal
 
+from pydantic import Field
+
 from brainmri.schemas.base import Record
 
 
@@ -49,6 +51,7 @@ class ScanSettings(Record):
         scans: series and volumes that slices were taken from.
         left_out_slices: slices to which a mask gave no label.
         burnt_in_scans: scans in whose pixels texts may stand, by their headers.
+        burnt_in: the names of these scans, as in the column `source` of index.csv before the #.
         notes: what there is to say about scans (headers that cannot be true, say), and about how many.
     """
 
@@ -62,6 +65,7 @@ class ScanSettings(Record):
     scans: int
     left_out_slices: int
     burnt_in_scans: int
+    burnt_in: list[str] = Field(default_factory=list)
     notes: dict[str, int]
 
 

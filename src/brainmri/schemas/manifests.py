@@ -158,6 +158,8 @@ class PredictProgress(Record):
         inputs: files, volumes and series that are done. slices: of the next one, that are done too.
         sizes: bytes of each table up to there, by file name.
         open: of each patient of whom slices are to come, how many rows of the table are theirs.
+        scan: the name of the volume or series that is being classified, or "". scan_rows: how many of the last rows are
+            of that input. scans: of each patient of whom slices are to come, of how many inputs there are slices.
         finished: whether all are done, so that the tables only have to be moved to their place.
     """
 
@@ -166,4 +168,7 @@ class PredictProgress(Record):
     slices: int = 0
     sizes: dict[str, int] = Field(default_factory=dict)
     open: dict[str, int] = Field(default_factory=dict)
+    scan: str = ""
+    scan_rows: int = 0
+    scans: dict[str, int] = Field(default_factory=dict)
     finished: bool = False

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,6 +77,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
             )
         with gr.Column(scale=3, min_width=320):
             answer = gr.HTML(EMPTY, elem_id="answer")
+            whole = gr.HTML(visible=False, elem_id="whole")
             table = gr.Dataframe(
                 headers=list(response.COLUMNS),
                 label="Answers",
@@ -85,7 +87,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
                 column_widths=WIDTHS,
             )
             download = gr.HTML(visible=False)
-    hidden: Updates = {part: gr.update(visible=False) for part in (volume, table, download)}
+    hidden: Updates = {part: gr.update(visible=False) for part in (volume, table, download, whole)}
 
     # ------------------------------------------------------------------ what happens
     def look(
@@ -110,6 +112,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
             }
             for text in answered(upload, first, upload.middle(first), response.chosen(models, names)):
                 yield controls | {answer: text}
+            yield {whole: of_whole(upload, response.chosen(models, names))}
         except UploadError as error:
             yield hidden | {answer: alert(error)}
 
@@ -150,6 +153,9 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
             return
         for text in look_again(given, names, plane, index):
             yield {answer: text}
+        if given:
+            with suppress(UploadError):  # `look_again` has said it
+                yield {whole: of_whole(open_upload(given[0].path), response.chosen(models, names))}
 
     def turn(given: list[Uploaded] | None, names: list[str], plane: str) -> Iterator[Updates]:
         """The middle slice of another plane, and the slider for its slices."""
@@ -163,7 +169,7 @@ def build(models: Sequence[DemoModel], examples: Sequence[Path]) -> None:
         except UploadError as error:
             yield {answer: alert(error)}
 
-    seen = [answer, volume, plane, index, table, download]
+    seen = [answer, volume, plane, index, table, download, whole]
     at = [files, names, plane, index]
     waiting: dict[str, Any] = INTERNAL | JUDGING | {"show_progress_on": answer}
     files.change(look, [files, names], seen, **waiting).then(None, js=INTO_VIEW, **INTERNAL)
@@ -186,6 +192,13 @@ def slices_of(upload: Upload, plane: str) -> dict[str, Any]:
     """An update of the slider to the slices of a plane, from 0, at the middle one."""
     count = upload.slices(plane)
     return gr.update(minimum=0, maximum=max(count - 1, 1), value=upload.middle(plane), visible=count > 1)
+
+
+def of_whole(upload: Upload, models: Sequence[DemoModel]) -> dict[str, Any]:
+    """An update: one answer of each model for all slices of a volume; nothing is shown for a single slice."""
+    told = response.whole(upload, models)
+    text = "".join(f'<p class="together" role="status">{escape(one)}</p>' for one in told)
+    return gr.update(value=text, visible=bool(told))
 
 
 def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]) -> Iterator[str]:
