@@ -38,6 +38,7 @@ DESIGN = {
         "detection",
         "patients",
         "pooling",
+        "kinds",
         "model_sha256",
         "sites",
     ),

@@ -46,7 +46,8 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     assert list(found[0]) == [
         *("path", "plane", "slice", "patient", "predicted"),
         *(f"p_{name}" for name in classes),
-        *("prediction_set", "out_of_distribution", "ood_score"),
+        *("prediction_set", "out_of_distribution", "ood_score", "type_doubtful"),
+        *("sequence", "sequence_from", "view", "view_from", "few_seen"),
     ]
 
     # Calibrated, they are those of the run.
@@ -61,12 +62,18 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
         assert row["predicted"] == own.loc[name, "predicted"]
         assert row["out_of_distribution"] in ("true", "false")
         assert set(row["prediction_set"].split(";")) <= set(classes)
+        assert row["type_doubtful"] == ("" if row["predicted"] == "notumor" else "true")  # of no site that is known
+        assert row["sequence_from"] == row["view_from"] == "picture"
+        assert row["few_seen"] in ("true", "false", "")
+    assert {row["view"] for row in tested} & {"axial", "coronal", "sagittal"}
+    assert any(row["few_seen"] for row in tested)  # the run keeps its counts
+    assert "The type of tumour is doubtful" in done.stdout
 
     (patient,) = rows(out.parent / "patients.csv")
     assert list(patient) == [
         *("patient", "predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
-        *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "most_suspicious", "carried_by"),
-        "scans",
+        *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "type_doubtful", "few_seen"),
+        *("most_suspicious", "carried_by", "scans"),
     ]
     record = read_result(trained.run).pooling
     assert (patient["pooling"], float(patient["threshold"])) == (record.rule.name, pytest.approx(record.threshold))
@@ -84,6 +91,7 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     assert patient["most_suspicious"] in {row["path"] for row in of_series}
     assert [row["slice"] for row in of_series] == list("012345")
     assert {row["plane"] for row in of_series} == {"sagittal"}
+    assert {(row["view"], row["view_from"]) for row in of_series} == {("sagittal", "file")}
     assert float(patient["interval_low"]) <= float(patient["interval_high"])
 
     (rejected,) = rows(out.parent / "rejected.csv")

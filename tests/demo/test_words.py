@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from brainmri.demo.model import DemoModel, open_models
-from brainmri.demo.response_text import agreement, cautions, details, in_words, sentence
+from brainmri.demo.response_text import agreement, cautions, details, doubts, in_words, sentence
 from brainmri.evaluation.inference import Prediction
+from brainmri.evaluation.sequence import Look
 
 from .conftest import Edit, slices
 
@@ -154,3 +155,12 @@ def test_a_model_without_a_record_says_that_nothing_is_known() -> None:
     assert "without a record" in caution
     text = details(judged(calibrated=False, prediction_set=None, coverage=None), model)
     assert text == "10 ms by torch (why)."
+
+
+def test_an_answer_says_what_it_does_not_know() -> None:
+    model = cast(DemoModel, SimpleNamespace(result=None, uncertainty=None))
+    one = judged(type_doubtful=True, look=Look("T2/PD", "axial"))
+    first, second = doubts(one, model)
+    assert first.startswith("The type of tumour is doubtful: ")
+    assert second == "Looks like T2/PD, axial."
+    assert doubts(judged("notumor", type_doubtful=None, look=None), model) == []

@@ -234,3 +234,20 @@ def test_a_floor_near_the_accuracy_is_a_warning(make_run):
     assert "Near a trivial baseline" in headlines(0.86)  # the nearest neighbour has 82.3 %
     assert "Near a trivial baseline" in headlines(0.7)
     assert "Near a trivial baseline" not in headlines(0.9)
+
+
+def test_what_the_training_images_were_stands_in_the_report_and_the_card(make_run):
+    kind = {"sequence": "T1 with contrast", "plane": "axial", "counts": {"glioma": 90, "meningioma": 8, "notumor": 5}}
+    rare = {"sequence": "T2/PD", "plane": "axial", "counts": {"glioma": 2, "meningioma": 0, "notumor": 40}}
+    kinds = {"images": 145, "of": 4000, "kinds": [rare, kind], "sites": ["figshare"], "types": None}
+    run = make_run(kinds=kinds)
+    page = Page(report(run)).text
+    assert "T1 with contrast axial 98 5 T2/PD axial 2 40 few" in page
+    assert "marked as doubtful" in page
+    assert "| T2/PD | axial | 2 | 40 | few |" in write_card(run).read_text(encoding="utf-8")
+
+
+def test_a_run_of_an_earlier_version_says_nothing_of_its_training_images(make_run):
+    run = make_run()
+    assert "What it knows" not in report(run)
+    assert "What it knows" not in write_card(run).read_text(encoding="utf-8")

@@ -24,6 +24,7 @@ def main() -> None:
     from brainmri.data.dataset import open_prepared
     from brainmri.environment import keep_freed_memory, use_cpu_well
     from brainmri.evaluation.inference import read_predictions
+    from brainmri.evaluation.kinds import training_kinds
     from brainmri.evaluation.ood.fit import fit_ood_detector
     from brainmri.models.load import load_classifier, load_processor
     from brainmri.runs.finalize import measure, scored_split, write_run
@@ -43,8 +44,8 @@ def main() -> None:
         split: scored_split(data, split, np.array(read_predictions(run / "predictions.csv", split, data.classes)[1]))
         for split in ("validation", "test")
     }
-    measured = measure(splits, data.classes, ood)
-    parts = {key: getattr(measured.uncertainty, key) for key in ("calibration", "conformal", "ood", "pooling")}
+    measured = measure(splits, data.classes, ood, training_kinds(data, splits["test"].probabilities))
+    parts = {key: getattr(measured.uncertainty, key) for key in ("calibration", "conformal", "ood", "pooling", "kinds")}
     write_run(run, result.model_copy(update=parts | {"patients": measured.patients}), measured.uncertainty)
     for earlier in (EARLIER_UNCERTAINTY, EARLIER_ARRAYS):  # which nothing reads any more
         (run / earlier).unlink(missing_ok=True)

@@ -10,18 +10,26 @@ a volume or series every slice of the acquired plane is classified.
 
 Writes four tables into one folder:
 
-  predictions.csv  path,plane,slice,patient,predicted,p_CLASS...,prediction_set,out_of_distribution,ood_score
+  predictions.csv  path,plane,slice,patient,predicted,p_CLASS...,prediction_set,out_of_distribution,ood_score,
+                   type_doubtful,sequence,sequence_from,view,view_from,few_seen
                    patient: a keyed hash of the PatientID of DICOM files, what --groups says, or else the volume or
                    series. Probabilities are calibrated where the model has a temperature (those in the predictions.csv
                    of a run folder are not). prediction_set: plausible classes with ; between them, the likeliest first;
                    empty where the model has no conformal thresholds. out_of_distribution: true where the image is too
-                   far from those of the training, so that the rest of its row should not be used.
+                   far from those of the training, so that the rest of its row should not be used. type_doubtful: true
+                   where the type of the tumour must be doubted: the image is out of distribution, or of no site that
+                   the model was trained on (--site), and nothing shows that types hold elsewhere. sequence ("T1 with
+                   contrast", "T1 without contrast", "T1", "T2/PD", "FLAIR", "other", "unknown") and view ("axial",
+                   "coronal", "sagittal", "unknown"): by the file, or estimated from the picture, as sequence_from and
+                   view_from say. few_seen: true where training had few tumours of this sequence and view; empty where
+                   that is not known.
   patients.csv     a row for each patient, of all its scans: patient,predicted,p_CLASS...,
                    tumour_probability (of the slices that are not out of distribution, by the rule in pooling, which was
                    chosen on the validation split of the run),pooling,threshold,tumour (true above the threshold),
                    interval_low,interval_high (95 % of those slices lie between),slices,out_of_distribution (how many),
-                   most_suspicious (plane and number of a slice, or its file where each has its own),carried_by (the
-                   slices of the largest shares in the answer),scans (how many there are)
+                   type_doubtful,few_seen (how many),most_suspicious (plane and number of a slice, or its file where
+                   each has its own),carried_by (the slices of the largest shares in the answer),scans (how many there
+                   are)
   scans.csv        a row for each volume and series: scan,patient and the columns of patients.csv from predicted on
   rejected.csv     path,reason of every file and slice that could not be read; the others are classified all the same
 
@@ -92,6 +100,13 @@ def parse_arguments() -> argparse.Namespace:
         metavar="DIR",
         help="write DIR/patients.html: each patient's answer with pictures of the slices that carry it",
     )
+    parser.add_argument(
+        "--site",
+        default="",
+        metavar="NAME",
+        help="where the images come from, as the data of the training call it: the type of a tumour counts at a site "
+        "that the model was trained on",
+    )
     parser.add_argument("--batch_size", "--batch-size", type=int, default=16, help="images at once (default: 16)")
     parser.add_argument(
         "--backend",
@@ -133,6 +148,7 @@ def main() -> int:
         device=device,
         trust_remote_code=arguments.trust_remote_code,
         backend=arguments.backend,
+        site=arguments.site,
     )
     if "torch" in sys.modules:
         use_cpu_well()
@@ -143,6 +159,7 @@ def main() -> int:
         digest_of_files(arguments.groups) if arguments.groups else None,
         pseudonym(key, "brainmri predict") if key else None,
         arguments.out and arguments.out.name,
+        arguments.site,
     )
     out = arguments.out or default_output(Path("predictions"), places[0].resolve().stem, inputs) / PREDICTIONS
     names = [out.name, *OTHERS]
@@ -171,7 +188,7 @@ def main() -> int:
                 output(arguments.show, "predict", inputs, part="patients", overwrite=arguments.overwrite) as shown,
             ):
                 _show(model, out, found, shown)
-    status = _tell(out)
+    status = _tell(out, model)
     if arguments.show:
         print(f"The slices that carry each answer: {arguments.show / 'patients.html'}")
     return status
@@ -284,20 +301,35 @@ def _slices(inputs: list[Input], first: int, done: int, notes: Notes) -> Iterato
         yield Done(number)
 
 
-def _tell(out: Path) -> int:
+def _tell(out: Path, model: LoadedModel) -> int:
     """Say what stands in the tables, and return the exit status."""
-    images = outside = 0
+    from brainmri.evaluation.kinds import doubt_sentence, look_sentence
+    from brainmri.evaluation.sequence import Look
+    from brainmri.io.sequence import UNKNOWN
+
+    kinds = model.uncertainty.kinds if model.uncertainty else None
+    images = outside = doubtful = 0
+    rare: Counter[Look] = Counter()
     with out.open(encoding="utf-8", newline="") as file:
         for row in csv.DictReader(file):
             images += 1
             outside += row["out_of_distribution"] == "true"
+            doubtful += row["type_doubtful"] == "true" and row["out_of_distribution"] != "true"
+            if row["few_seen"] == "true":
+                rare[Look(row["sequence"], row["view"], row["sequence_from"], row["view_from"])] += 1
             if images <= SHOWN:
                 where = f" ({row['plane']} {row['slice']})" if row["patient"] else ""
                 share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
                 unlike = ", OUT OF DISTRIBUTION" if row["out_of_distribution"] == "true" else ""
-                print(f"{row['path']}{where}: {row['predicted']} {share}{unlike}")
+                doubt = ", type doubtful" if row["type_doubtful"] == "true" else ""
+                seen = ", ".join(value for value in (row["sequence"], row["view"]) if value != UNKNOWN)
+                print(f"{row['path']}{where}: {row['predicted']} {share}{unlike}{doubt}" + f" [{seen}]" * bool(seen))
     if images > SHOWN:
         print(f"... and {images - SHOWN:,} more")
+    if doubtful:
+        print(f"On {doubtful:,} of {images:,} images: {doubt_sentence(False, kinds)}")
+    for look, count in rare.most_common(SHOWN):
+        print(f"On {count:,} of {images:,} images: {look_sentence(look, kinds)}")
     patients, scans = _count(out.parent / OTHERS[0], tell=True), _count(out.parent / OTHERS[1], tell=False)
     rejected = _tell_rejected(out.parent / OTHERS[2])
     told = [f"{counted(images, 'image')} classified", f"{outside:,} out of distribution"]
@@ -341,6 +373,8 @@ def _patient(row: dict[str, str]) -> str:
     share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
     scans = f" ({row['scans']} scans)" if row["scans"] != "1" else ""
     told = [f"=> {row['patient']}{scans}: {row['predicted']} {share}"]
+    if row["type_doubtful"] == "true":
+        told.append("type doubtful")
     if row["tumour_probability"]:
         against = f" (threshold {100 * float(row['threshold']):.1f} %)" if row["threshold"] else ""
         told.append(f"any tumour {100 * float(row['tumour_probability']):.1f} %{against}")

@@ -121,14 +121,17 @@ class DemoModel:
         assert self._opened
         return self._opened
 
-    def judge(self, images: Sequence[Image.Image]) -> list[Prediction]:
+    def judge(self, images: Sequence[Image.Image], told: tuple[str, str] = ("", "")) -> list[Prediction]:
         """A judgement of each image, of any mode and size; see `upright_8_bit`.
+
+        Args:
+            told: sequence and plane, as their file says them; "" where it does not.
 
         Raises:
             RejectedImage: for an image of more than 8 bits that is blank.
         """
         found = self.opened
-        return [one for image in images for one in found.classify([upright_8_bit(image)], self._one)]
+        return [one for image in images for one in found.classify([upright_8_bit(image)], self._one, [told])]
 
     def pooled(self, slices: Sequence[Prediction]) -> PatientPrediction:
         """One answer from those for the slices of a scan (at least one), as `LoadedModel.predict_scan` gives it."""

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from brainmri.data.scan_options import spread
-from brainmri.demo.response_text import cautions, details, scan_sentence, sentence
+from brainmri.demo.response_text import cautions, details, doubts, scan_sentence, sentence
 from brainmri.io.decode import RejectedImage
 from brainmri.io.limits import UploadError
 from brainmri.io.open import Upload, is_archive
@@ -25,7 +25,10 @@ if TYPE_CHECKING:
 
 MOST_POOLED = 256  # slices of one scan that the server looks at; of more, evenly spaced ones
 SHOWN_SIDE = 640  # pixels of the longer side of an image on the page
-COLUMNS = ("file", "model", "answer", "probability", "plausible classes", "like the training images")
+COLUMNS = (
+    *("file", "model", "answer", "probability", "plausible classes", "like the training images"),
+    *("type of tumour", "sequence", "plane", "few such tumours in training"),
+)
 FORMULA_STARTS = ("=", "+", "-", "@", "\t", "\r")  # a spreadsheet would compute what starts so
 
 
@@ -34,14 +37,14 @@ def chosen(models: Sequence[DemoModel], names: Sequence[str] | None) -> list[Dem
     return [model for model in models if model.name in (names or ())] or [models[0]]
 
 
-def judged(image: Image.Image, models: Sequence[DemoModel]) -> list[Prediction]:
-    """A judgement of an image by each model.
+def judged(image: Image.Image, models: Sequence[DemoModel], told: tuple[str, str] = ("", "")) -> list[Prediction]:
+    """A judgement of an image by each model. told: sequence and plane, as its file says them.
 
     Raises:
         UploadError: if the image is blank.
     """
     try:
-        return [model.judge([image])[0] for model in models]
+        return [model.judge([image], told)[0] for model in models]
     except RejectedImage as error:
         raise UploadError(f"This slice cannot be judged: {error}. Choose another one.") from error
 
@@ -74,6 +77,7 @@ def as_json(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
         "model": model.name,
         "sentence": sentence(judgement),
         "cautions": cautions(model),
+        "doubts": doubts(judgement, model),
         "label": judgement.label,
         "probabilities": judgement.probabilities,
         "calibrated": judgement.calibrated,
@@ -82,6 +86,12 @@ def as_json(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
         "refused": judgement.out_of_distribution,
         "distance": judgement.ood_score,
         "distance_threshold": judgement.ood_threshold,
+        "type_doubtful": judgement.type_doubtful,
+        "sequence": judgement.look.sequence if judgement.look else None,
+        "sequence_from": judgement.look.sequence_from if judgement.look else None,
+        "view": judgement.look.plane if judgement.look else None,
+        "view_from": judgement.look.plane_from if judgement.look else None,
+        "few_seen": judgement.few_seen,
         "milliseconds": round(judgement.milliseconds, 2),
     }
 
@@ -95,6 +105,7 @@ def card(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
         "headline": headline,
         "more": more,
         "cautions": cautions(model),
+        "doubts": doubts(judgement, model),
         "details": details(judgement, model).splitlines(),
         "refused": bool(judgement.out_of_distribution),
         "calibrated": judgement.calibrated,
@@ -129,18 +140,22 @@ def rows(images: Iterable[tuple[str, Image.Image | UploadError]], models: Sequen
     """A row of `COLUMNS` for each image and model, as text; one row, which says why, for a file that is of no use."""
     for name, image in images:
         if isinstance(image, UploadError):
-            yield [name, "", str(image), "", "", ""]
+            yield [name, "", str(image), *[""] * (len(COLUMNS) - 3)]
             continue
         try:
             judgements = judged(image, models)
         except UploadError as error:
-            yield [name, "", str(error), "", "", ""]
+            yield [name, "", str(error), *[""] * (len(COLUMNS) - 3)]
             continue
         for model, judgement in zip(models, judgements, strict=True):
             known = {None: "not known", True: "no", False: "yes"}[judgement.out_of_distribution]
+            kind = {None: "–", True: "doubtful", False: "counts"}[judgement.type_doubtful]
+            few = {None: "not known", True: "yes", False: "no"}[judgement.few_seen]
+            look = judgement.look
+            seen = [look.sequence, look.plane] if look else ["unknown", "unknown"]
             plausible = "–" if judgement.prediction_set is None else ", ".join(judgement.prediction_set) or "none"
             probability = f"{100 * judgement.probabilities[judgement.label]:.1f} %"
-            yield [name, model.name, judgement.label, probability, plausible, known]
+            yield [name, model.name, judgement.label, probability, plausible, known, kind, *seen, few]
 
 
 def csv_uri(table: Sequence[Sequence[str]]) -> str:

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from brainmri.data.class_names import OR
 from brainmri.data.dataset import WITHOUT_TUMOR, plain_name
+from brainmri.evaluation.kinds import doubt_sentence, look_sentence
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.wording import interval, percent, with_interval
 
@@ -89,6 +90,13 @@ def cautions(model: DemoModel) -> list[str]:
     simulated = [SIMULATED] if model.result.data.simulated else []
     # The first of the warnings says the same of figures.
     return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]
+
+
+def doubts(judgement: Prediction, model: DemoModel) -> list[str]:
+    """What this answer leaves open: the type of the tumour, and what the image looks like, a sentence each."""
+    kinds = model.uncertainty.kinds if model.uncertainty else None
+    found = [doubt_sentence(judgement.out_of_distribution, kinds)] if judgement.type_doubtful else []
+    return found + ([look_sentence(judgement.look, kinds)] if judgement.look else [])
 
 
 def details(judgement: Prediction, model: DemoModel) -> str:

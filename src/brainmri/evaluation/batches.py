@@ -41,7 +41,7 @@ def slices_of(scan: Scan, files: list[str], patient: str) -> Iterator[Slice | Re
         except ValueError as error:
             yield Rejected(file or f"slice {index}", str(error))
         else:
-            yield Slice(file, plane, index, patient, image, scan=patient)
+            yield Slice(file, plane, index, patient, image, scan=patient, sequence=scan.sequence)
 
 
 def from_array(values: NDArray[Any]) -> Image.Image:

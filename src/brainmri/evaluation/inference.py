@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainmri.errors import reading
+from brainmri.evaluation.kinds import few_seen, type_doubtful
 from brainmri.io.decode import upright_8_bit
 from brainmri.metrics.conformal import prediction_sets
 from brainmri.metrics.probabilities import apply_temperature, softmax
@@ -21,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
 
     from brainmri.evaluation.ood.detector import OODDetector
+    from brainmri.evaluation.sequence import Look
     from brainmri.schemas import Uncertainty
 
 
@@ -85,6 +87,11 @@ class Prediction:
         patient: what it shares with the other slices of its patient: a keyed hash where DICOM files say whose they are,
             else as `scan`; "" for an image on its own.
         scan: what it shares with the other slices of its series or volume; "" for an image on its own.
+        type_doubtful: whether the type of the tumour that `label` names must be doubted: the image is out of
+            distribution, or of no site that the model was trained on, and nothing shows that types hold there. None
+            where no tumour is named, or the model knows one type only.
+        look: sequence and plane, as the file says or as its pixels look.
+        few_seen: whether training had few tumours of this sequence and plane; None where that is not known.
     """
 
     label: str
@@ -101,6 +108,9 @@ class Prediction:
     slice: int | None = None
     patient: str = ""
     scan: str = ""
+    type_doubtful: bool | None = None
+    look: Look | None = None
+    few_seen: bool | None = None
 
 
 def prediction_of(
@@ -110,12 +120,16 @@ def prediction_of(
     uncertainty: Uncertainty | None,
     detector: OODDetector | None,
     milliseconds: float,
+    *,
+    site: str = "",
+    look: Look | None = None,
 ) -> Prediction:
     """The prediction for one image.
 
     Args:
         plain: its uncalibrated probabilities (C,). distance: the image's score by the OOD detector, None without one.
         classes: the C names. uncertainty: the model's `uncertainty.json`, or None.
+        site: where the image comes from, "" if that is not known. look: its sequence and plane.
     """
     fitted = uncertainty.calibration if uncertainty else None
     calibrated = apply_temperature(plain[None], fitted.temperature)[0] if fitted else plain
@@ -126,16 +140,21 @@ def prediction_of(
         shares = plain if conformal.probabilities == "uncalibrated" else calibrated
         (members,) = prediction_sets(shares[None], conformal.thresholds(classes))
         plausible = tuple(classes[k] for k in order if members[k])
+    outside = bool(distance > detector.threshold) if detector and distance is not None else None
+    kinds = uncertainty.kinds if uncertainty else None
     return Prediction(
         label=classes[order[0]],
         probabilities=dict(zip(classes, calibrated.tolist(), strict=True)),
         prediction_set=plausible,
-        out_of_distribution=bool(distance > detector.threshold) if detector and distance is not None else None,
+        out_of_distribution=outside,
         ood_score=distance,
         calibrated=fitted is not None,
         coverage=1 - conformal.alpha if conformal else None,
         ood_threshold=detector.threshold if detector else None,
         milliseconds=milliseconds,
+        type_doubtful=type_doubtful(classes[order[0]], classes, outside, site, kinds),
+        look=look,
+        few_seen=few_seen(kinds, look),
     )
 
 
@@ -151,6 +170,12 @@ def row_of(one: Prediction) -> dict[str, Any]:
         "prediction_set": "" if one.prediction_set is None else ";".join(one.prediction_set),
         "out_of_distribution": one.out_of_distribution,
         "ood_score": one.ood_score,
+        "type_doubtful": one.type_doubtful,
+        "sequence": one.look.sequence if one.look else None,
+        "sequence_from": one.look.sequence_from if one.look else None,
+        "view": one.look.plane if one.look else None,
+        "view_from": one.look.plane_from if one.look else None,
+        "few_seen": one.few_seen,
     }
 
 

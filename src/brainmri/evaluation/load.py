@@ -27,6 +27,7 @@ def load_model(
     device: str = "cpu",
     trust_remote_code: bool = False,
     backend: BackendName | None = None,
+    site: str = "",
 ) -> LoadedModel:
     """Load a trained model with its image processor, temperature, conformal thresholds and OOD detector.
 
@@ -39,6 +40,8 @@ def load_model(
         backend: what computes predictions: "onnx" (ONNX Runtime, on the CPU only; the first prediction of many images
             writes the network as an ONNX file into the cache, which takes some seconds, once) or "torch". None takes
             "onnx" on the CPU. Their probabilities differ by less than 0.00001.
+        site: where the images that it will be asked about come from, as the training data call it; the type of a tumour
+            counts at a site that it was trained on, and is doubtful elsewhere unless the run shows that types hold.
 
     Raises:
         ValueError: if there is no such thing, it cannot be used, or it does not tell classes apart.
@@ -91,6 +94,7 @@ def load_model(
         uncertainty=uncertainty,
         ood_detector=detector,
         stored=stored[1] if stored else None,
+        site=site,
     )
 
 

@@ -6,7 +6,7 @@ import logging
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -28,6 +28,7 @@ from brainmri.evaluation.backend import (
 from brainmri.evaluation.batches import PIXELS, batches, from_array, slices_of
 from brainmri.evaluation.inference import Prediction, prediction_of
 from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.evaluation.sequence import looks
 from brainmri.files import digest
 from brainmri.io.decode import upright_8_bit
 from brainmri.io.inputs import Slice, found_inputs, scan_and_files
@@ -62,6 +63,7 @@ class LoadedModel:
         folder: where it lies; None for the Hub, where it is `repository` at `revision` (None: the newest).
         result, uncertainty: `result.json` and `uncertainty.json` of a run of this project, else None.
         ood_detector: of that run, or None.
+        site: where the images that it is asked about come from, as the training data call it; "" if not known.
         digest: of all that its logits depend on.
     """
 
@@ -77,6 +79,7 @@ class LoadedModel:
     uncertainty: Uncertainty | None = field(default=None, repr=False)
     ood_detector: OODDetector | None = field(default=None, repr=False)
     stored: Backend | None = field(default=None, repr=False, compare=False)
+    site: str = ""
     _lock: Any = field(default_factory=threading.RLock, init=False, repr=False, compare=False)
 
     @property
@@ -167,7 +170,9 @@ class LoadedModel:
                 opened = scan.image()
             except ValueError as error:
                 raise ValueError(f"{image}: {error}") from error
-            return replace(self.classify([opened], self._one)[0], path=str(image), plane=scan.planes[0], slice=0)
+            plane = scan.planes[0]
+            found = self.classify([opened], self._one, [(scan.sequence, plane)])[0]
+            return replace(found, path=str(image), plane=plane, slice=0)
         if isinstance(image, np.ndarray):
             image = from_array(image)
         if not isinstance(image, Image.Image):
@@ -277,8 +282,9 @@ class LoadedModel:
         return replace(patient_prediction(predictions, self.pooling), rejected=tuple(problems), notes=opened.notes)
 
     def _of_batch(self, batch: list[Slice | Other], backend: Backend) -> list[Prediction | Other]:
-        images = [one.image for one in batch if isinstance(one, Slice)]
-        predictions = iter(self.classify(images, backend) if images else [])
+        slices = [one for one in batch if isinstance(one, Slice)]
+        told = [(one.sequence, one.plane) for one in slices]
+        predictions = iter(self.classify([one.image for one in slices], backend, told) if slices else [])
         return [
             replace(
                 next(predictions),
@@ -293,8 +299,13 @@ class LoadedModel:
             for one in batch
         ]
 
-    def classify(self, images: list[Image.Image], backend: Backend) -> list[Prediction]:
-        """The predictions of images "L" or "RGB", upright, by a backend of this network."""
+    def classify(
+        self, images: list[Image.Image], backend: Backend, told: Sequence[tuple[str, str]] = ()
+    ) -> list[Prediction]:
+        """The predictions of images "L" or "RGB", upright, by a backend of this network.
+
+        told: sequence and plane of each, as its file says them; "" where it does not.
+        """
         started = time.perf_counter()
         logits, features = backend.run(images)
         probabilities = softmax(logits)
@@ -303,7 +314,14 @@ class LoadedModel:
             statistics = np.stack([global_statistics(image) for image in images])
             scores = self.ood_detector.score(features, statistics, logits.argmax(axis=1)).tolist()
         milliseconds = 1000 * (time.perf_counter() - started) / len(images)
+        seen = looks(images)
+        if told:
+            seen = [look.told(*its) for look, its in zip(seen, told, strict=True)]
         return [
-            prediction_of(plain, score, self.classes, self.uncertainty, self.ood_detector, milliseconds)
-            for plain, score in zip(probabilities, scores, strict=True)
+            prediction_of(
+                *(plain, score, self.classes, self.uncertainty, self.ood_detector, milliseconds),
+                site=self.site,
+                look=look,
+            )
+            for plain, score, look in zip(probabilities, scores, seen, strict=True)
         ]

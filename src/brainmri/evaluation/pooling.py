@@ -39,6 +39,10 @@ class PatientPrediction:
         interval: the tumour probabilities between which 95 % of the slices that count lie. It says how much the slices
             differ, not how sure the answer is: slices of one patient are alike. None where tumour_probability is.
         out_of_distribution: whether all slices are; None for a model without an OOD detector.
+        type_doubtful: whether the type of the tumour that `label` names must be doubted, by the slices that name one;
+            None where none does, or `label` is no type of tumour.
+        few_seen: of the slices, how many are of a sequence and plane of which training had few tumours; None where that
+            is not known.
         slices: a row for each slice, the most suspicious first (those out of distribution last): the columns of
             predictions.csv, tumour_probability, and share: the slice's part of the answer, 0..1, in all 1.
         rejected: "PATH: REASON" of the slices and files that could not be used, so that the answer is without them.
@@ -54,6 +58,8 @@ class PatientPrediction:
     interval: tuple[float, float] | None
     out_of_distribution: bool | None
     slices: pd.DataFrame = field(repr=False, compare=False)
+    type_doubtful: bool | None = None
+    few_seen: int | None = None
     rejected: tuple[str, ...] = field(default=(), repr=False, compare=False)
     notes: tuple[str, ...] = field(default=(), repr=False, compare=False)
 
@@ -82,9 +88,12 @@ def patient_prediction(predictions: Sequence[Prediction], pooling: Pooling | Non
         order = np.lexsort((-suspicion, outside))
         table["tumour_probability"] = suspicion
     table["share"] = 0.0
+    label = classes[int(found.argmax())]
+    doubts = [one.type_doubtful for one in predictions if one.type_doubtful is not None and label != without]
+    few = [one.few_seen for one in predictions if one.few_seen is not None]
     table.loc[counted, "share"] = shares
     return PatientPrediction(
-        label=classes[int(found.argmax())],
+        label=label,
         probabilities=dict(zip(classes, found.tolist(), strict=True)),
         tumour_probability=tumour,
         pooling=rule.name,
@@ -93,6 +102,8 @@ def patient_prediction(predictions: Sequence[Prediction], pooling: Pooling | Non
         interval=interval,
         out_of_distribution=None if predictions[0].out_of_distribution is None else bool(outside.all()),
         slices=table.iloc[order].reset_index(drop=True),
+        type_doubtful=any(doubts) if doubts else None,
+        few_seen=sum(few) if few else None,
     )
 
 
@@ -127,6 +138,8 @@ def answer_row(found: PatientPrediction) -> dict[str, Any]:
         "interval_high": high,
         "slices": len(table),
         "out_of_distribution": outside,
+        "type_doubtful": found.type_doubtful,
+        "few_seen": found.few_seen,
         "most_suspicious": names[0],
         "carried_by": ";".join(f"{names[k]} ({100 * shares[k]:.0f} %)" for k in carrying),
     }

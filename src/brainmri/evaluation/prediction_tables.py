@@ -14,6 +14,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 from brainmri.data.storage import alone, cache_folder
 from brainmri.evaluation.inference import Prediction, row_of
+from brainmri.evaluation.sequence import Look
 from brainmri.files import UNFINISHED, check_output, digest, made_before, record_output, replace_text
 from brainmri.io.inputs import Rejected
 from brainmri.schemas import PredictProgress, json_text, read
@@ -25,6 +26,10 @@ COMMAND = "predict"
 PATIENTS, SCANS, REJECTED = "patients.csv", "scans.csv", "rejected.csv"
 PROGRESS = "progress.json"
 SAVE_S = 1.0  # seconds of work that a kill may cost
+AFTER_PROBABILITIES = (
+    *("prediction_set", "out_of_distribution", "ood_score", "type_doubtful"),
+    *("sequence", "sequence_from", "view", "view_from", "few_seen"),
+)
 BUFFER = 2**20  # bytes of a table in memory
 
 
@@ -63,7 +68,7 @@ class PredictionTables:
         columns = ["path", "plane", "slice", "patient", "predicted", *(f"p_{name}" for name in classes)]
         self.predictions = predictions
         self.columns = {
-            predictions: [*columns, "prediction_set", "out_of_distribution", "ood_score"],
+            predictions: [*columns, *AFTER_PROBABILITIES],
             PATIENTS: ["patient", *answer_columns(classes), "scans"],
             SCANS: ["scan", "patient", *answer_columns(classes)],
             REJECTED: ["path", "reason"],
@@ -258,7 +263,8 @@ def answer_columns(classes: Sequence[str]) -> list[str]:
     """What patients.csv and scans.csv say of each."""
     return [
         *("predicted", *(f"p_{name}" for name in classes), "tumour_probability", "pooling", "threshold"),
-        *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "most_suspicious", "carried_by"),
+        *("tumour", "interval_low", "interval_high", "slices", "out_of_distribution", "type_doubtful", "few_seen"),
+        *("most_suspicious", "carried_by"),
     ]
 
 
@@ -279,7 +285,7 @@ def prediction_from(row: Mapping[str, str]) -> Prediction:
         label=row["predicted"],
         probabilities={name[2:]: float(value) for name, value in row.items() if name.startswith("p_")},
         prediction_set=tuple(plausible.split(";")) if plausible else None,
-        out_of_distribution=row["out_of_distribution"] == "true" if row["out_of_distribution"] else None,
+        out_of_distribution=truth(row["out_of_distribution"]),
         ood_score=float(row["ood_score"]) if row["ood_score"] else None,
         calibrated=False,
         coverage=None,
@@ -289,7 +295,15 @@ def prediction_from(row: Mapping[str, str]) -> Prediction:
         plane=row["plane"],
         slice=int(row["slice"]),
         patient=row["patient"],
+        type_doubtful=truth(row["type_doubtful"]),
+        look=Look(row["sequence"], row["view"], row["sequence_from"], row["view_from"]),
+        few_seen=truth(row["few_seen"]),
     )
+
+
+def truth(cell: str) -> bool | None:
+    """What `text` made of a truth value."""
+    return cell == "true" if cell else None
 
 
 def text(value: Any) -> str:

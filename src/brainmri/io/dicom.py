@@ -94,6 +94,11 @@ class Frames:
         return sum(self.counts.values())
 
     @property
+    def sequence(self) -> str:
+        """By the header (`sequence.SEQUENCES`); "" where it does not tell it."""
+        return self.header.sequence
+
+    @property
     def size(self) -> int:
         """Bytes of its pixels, as they are stored."""
         return sum(len(self.pixels.dataset[tag].value) for tag in PIXEL_TAGS if tag in self.pixels.dataset)

@@ -14,6 +14,7 @@ import numpy as np
 from brainmri.io.dicom_elements import Element, Reader
 from brainmri.io.dicom_tables import LINEAR, LookUpTable, Window, table, table_of_sequence
 from brainmri.io.geometry import is_plausible
+from brainmri.io.sequence import of_dicom
 
 IMAGE_TYPE, SOP_CLASS, SERIES, NUMBER = 0x00080008, 0x00080016, 0x0020000E, 0x00200013
 SHARED, PER_FRAME = 0x52009229, 0x52009230
@@ -72,6 +73,7 @@ class Header:
         modality, voi: tables of the whole file. palette: red, green, blue.
         padding: lowest and highest stored value that is no part of the picture.
         mosaic: how many slices the one frame holds; 0 where it is a mosaic that does not say it; None for others.
+        sequence: one of `sequence.SEQUENCES`; "" where the file does not tell it.
     """
 
     series: str = field(repr=False)
@@ -82,6 +84,7 @@ class Header:
     palette: tuple[LookUpTable, ...] | None
     padding: tuple[float, float] | None
     mosaic: int | None
+    sequence: str = ""
 
 
 def read_header(reader: Reader, found: Mapping[int, Element], count: int, signed: bool) -> Header:
@@ -104,6 +107,7 @@ def read_header(reader: Reader, found: Mapping[int, Element], count: int, signed
         tuple(part for part in palette if part) if all(palette) else None,
         _padding(reader, found, signed),
         _mosaic(reader, found) if count == 1 else None,
+        of_dicom(reader, found),
     )
 
 

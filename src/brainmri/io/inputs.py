@@ -6,7 +6,7 @@ import os
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
 from typing import NamedTuple
@@ -19,6 +19,7 @@ from brainmri.io.decode import PLANE
 from brainmri.io.limits import LOCAL, Limits, UploadError
 from brainmri.io.open import beginning, files_below, is_archive, read_file
 from brainmri.io.scan import Part, Read, Scan, Stack, natural, open_file, open_series
+from brainmri.io.sequence import by_words
 from brainmri.io.sniff import HALF, is_dicom, is_half
 
 
@@ -43,6 +44,7 @@ class Slice:
         image: upright, mode "L" or "RGB", square pixels.
         notes: of its scan (`Scan.notes`), with the first slice only.
         scan: what it shares with the other slices of its series or volume; "" for an image on its own.
+        sequence: of its scan, by the header, else by words of the name of a NIfTI file; "" where neither tells it.
     """
 
     path: str
@@ -52,6 +54,7 @@ class Slice:
     image: Image.Image = field(repr=False)
     notes: tuple[str, ...] = ()
     scan: str = ""
+    sequence: str = ""
 
 
 @dataclass(frozen=True)
@@ -78,7 +81,7 @@ class Input:
         try:
             if self.problem:
                 raise UploadError(self.problem)
-            return open_series(self.parts)[0] if self.parts else open_file(self.reads[0])
+            return open_series(self.parts)[0] if self.parts else named_scan(open_file(self.reads[0]), self.path)
         except UploadError as error:
             return Rejected(self.path, str(error))
 
@@ -102,11 +105,20 @@ class Input:
         for index, path in enumerate(self.files(scan)):
             name = self.scan or path * (len(scan) > 1)
             try:
-                yield Slice(path, plane, index, self.patient or name, scan.image(plane, index), notes, name)
+                yield Slice(
+                    *(path, plane, index, self.patient or name, scan.image(plane, index), notes, name, scan.sequence)
+                )
                 notes = ()
             except UploadError as error:
                 where = "" if self.parts or len(scan) == 1 else f"slice {index}: "
                 yield Rejected(path, where + str(error))
+
+
+def named_scan(scan: Scan, path: str) -> Scan:
+    """The scan of a file, its sequence told by the file's name where a NIfTI header does not tell it (BIDS does so)."""
+    if scan.kind != "NIfTI" or scan.sequence:
+        return scan
+    return replace(scan, sequence=by_words(Path(path).name.split(".")[0]))
 
 
 def existing(path: Path | str) -> Path:
@@ -274,7 +286,7 @@ def _part_of_series(name: str, read: Read, limits: Limits) -> tuple[Part | str, 
     series = frames.header.series
     if frames.count > 1 or not series:
         return "", person
-    return Part(name, read, frames.place(), series, frames.header.number), person
+    return Part(name, read, frames.place(), series, frames.header.number, frames.header.sequence), person
 
 
 def read_scan(path: Path | str) -> Scan:
@@ -309,7 +321,7 @@ def scan_and_files(path: Path | str, *, any_kind: bool = False) -> tuple[Scan, l
             data = read_file(place, LOCAL.file_bytes)
             if not any_kind and is_dicom(data) and (why := _told(data)[0]):
                 raise UploadError(why)
-            scan = open_file(lambda: data)
+            scan = named_scan(open_file(lambda: data), str(path))
         except UploadError as error:
             raise ValueError(f"{path}: {error}") from error
         return scan, [str(path)] * len(scan), []

@@ -26,6 +26,7 @@ from brainmri.io.limits import (
     reading,
 )
 from brainmri.io.sanitize import TOO_LONG, too_large
+from brainmri.io.sequence import of_description
 from brainmri.io.sniff import ANALYZE, NIFTI_2_SIZES, NIFTI_SIZES, PAIR
 
 AXES = {"axial": 2, "coronal": 1, "sagittal": 0}  # of a volume whose axes run to the right, front and top
@@ -64,6 +65,7 @@ class Volume:
         voxels: (X, Y, Z), as stored. sizes: of a voxel, mm. known: whether each of them is.
         low, high: scaled values that are drawn black and white.
         planes: those that can be drawn, the acquired one first. notes: what there is to say about the file.
+        sequence: one of `sequence.SEQUENCES`, by the description in the header; "" where that does not tell it.
     """
 
     voxels: np.ndarray
@@ -75,6 +77,7 @@ class Volume:
     planes: tuple[str, ...]
     known: tuple[bool, bool, bool] = (True, True, True)
     notes: tuple[str, ...] = ()
+    sequence: str = ""
 
     @property
     def spacing(self) -> tuple[float, float, float | None] | None:
@@ -125,6 +128,7 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
         slope, intercept = header.get_slope_inter()
         offset = int(header["vox_offset"])
         order, sizes, known, notes = _orientation(header, shape)
+        sequence = of_description(bytes(header["descrip"]).decode("latin-1"))
     if kind.kind not in "iuf" or kind.itemsize > 8:
         raise UploadError("This NIfTI file holds colours or complex numbers. Use one that holds plain intensities.")
     count = math.prod(shape)
@@ -164,7 +168,7 @@ def open_volume(data: bytes, limits: Limits) -> Volume:
     # Where one size alone is missing, it is that between slices.
     first = PLANES[known.index(False)] if known.count(False) == 1 else acquired(sizes, voxels.shape)
     planes.sort(key=lambda plane: plane != first)
-    volume = Volume(voxels, sizes, slope, intercept, *found, tuple(planes), known, notes)
+    volume = Volume(voxels, sizes, slope, intercept, *found, tuple(planes), known, notes, sequence)
     drawn = tuple(plane for plane in planes if not is_too_long(*volume.square(plane)))
     if not drawn:
         raise UploadError(TOO_LONG)

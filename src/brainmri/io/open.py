@@ -37,8 +37,13 @@ class Upload:
     source: Slices
 
     @property
+    def sequence(self) -> str:
+        """By the header (`sequence.SEQUENCES`); "" where it does not tell it, and for images that have none."""
+        return str(getattr(self.source, "sequence", ""))
+
+    @property
     def planes(self) -> tuple[str, ...]:
-        """("slice",) for images, pages and frames; those of "axial", "coronal" and "sagittal" that a volume has."""
+        """("slice", for images, pages and frames; those of "axial", "coronal" and "sagittal" that a volume has."""
         return tuple(self.source.counts)
 
     def slices(self, plane: str) -> int:

@@ -45,6 +45,7 @@ class Scan:
             what the file says cannot be true.
         notes: what there is to say about the scan, a sentence each: a header that cannot be true, say. Never a text of
             the file.
+        sequence: one of `brainmri.io.sequence.SEQUENCES`, by the header of its file; "" where that does not tell it.
     """
 
     kind: str
@@ -52,6 +53,7 @@ class Scan:
     spacing: tuple[float, float, float | None] | None
     source: Slices = field(repr=False)
     notes: tuple[str, ...] = ()
+    sequence: str = ""
 
     def count(self, plane: str | None = None) -> int:
         """How many slices a plane has; of the first plane, unless another one is named."""
@@ -121,7 +123,7 @@ class Part:
 
     Attributes:
         name: to sort by where the file does not say where it lies. place: of its slice.
-        series: what tells its series apart from others. number: in it, or None.
+        series: what tells its series apart from others. number: in it, or None. sequence: as of `Scan`.
     """
 
     name: str
@@ -129,6 +131,7 @@ class Part:
     place: FrameHeader = field(repr=False)
     series: str = field(repr=False)
     number: int | None
+    sequence: str = ""
 
 
 @dataclass(frozen=True)
@@ -201,11 +204,11 @@ def open_file(read: Read, limits: Limits = LOCAL) -> Scan:
 
 def _one_dicom(frames: Frames) -> Scan:
     planes = tuple(frames.counts)
-    return Scan("DICOM", planes, frames.spacing(planes[0]), frames, frames.notes)
+    return Scan("DICOM", planes, frames.spacing(planes[0]), frames, frames.notes, frames.header.sequence)
 
 
 def _volume(volume: Volume) -> Scan:
-    return Scan("NIfTI", volume.planes, volume.spacing, volume, volume.notes)
+    return Scan("NIfTI", volume.planes, volume.spacing, volume, volume.notes, volume.sequence)
 
 
 def open_series(parts: Sequence[Part], limits: Limits = LOCAL) -> tuple[Scan, list[Part]]:
@@ -235,7 +238,9 @@ def open_series(parts: Sequence[Part], limits: Limits = LOCAL) -> tuple[Scan, li
     plane = view.plane if view and common else PLANE
     alike = len({part.place.pixels for part in ordered}) == 1
     spacing = shown_spacing(ordered[0].place, distance([part.place for part in ordered])) if alike else None
-    return Scan("DICOM", (plane,), spacing, Series(plane, ordered, limits), notes), ordered
+    sequences = {part.sequence for part in ordered}
+    sequence = sequences.pop() if len(sequences) == 1 else ""
+    return Scan("DICOM", (plane,), spacing, Series(plane, ordered, limits), notes, sequence), ordered
 
 
 def natural(name: str) -> list[tuple[int, int, str]]:

@@ -7,6 +7,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from brainmri.evaluation.kinds import kind_rows, types_statement
 from brainmri.evaluation.run_warnings import start_of_training, warnings_of
 from brainmri.schemas import RunResult
 from brainmri.wording import (
@@ -76,6 +77,8 @@ def shown(result: RunResult) -> dict[str, Any]:
         "warnings": warnings_of(result),
         "leak_statement": leak_statement(result),
         "limits": limits(result),
+        "kind_rows": kind_rows(result.kinds) if result.kinds else [],
+        "types_statement": types_statement(result.kinds) if result.kinds else None,
         "dash": DASH,
     }
 

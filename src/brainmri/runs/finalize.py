@@ -20,6 +20,7 @@ from brainmri.data.pixel_cache import Summaries, image_summaries
 from brainmri.environment import environment
 from brainmri.evaluation.baselines import cached_baselines, streamed_baselines
 from brainmri.evaluation.inference import predictions_table, write_predictions
+from brainmri.evaluation.kinds import training_kinds
 from brainmri.evaluation.ood.fit import fit_ood_detector
 from brainmri.files import finishing, sha256
 from brainmri.metrics.calibration import apply_temperature, uncertainty_record
@@ -44,6 +45,7 @@ from brainmri.schemas import (
     PatientScores,
     RunResult,
     Scores,
+    TrainingKinds,
     TrainingPart,
     Uncertainty,
     Unit,
@@ -142,7 +144,8 @@ def finalize(
         ]
         write_predictions(pd.concat(tables), run_dir / "predictions.csv")
         splits = {split: scored_split(data, split, values) for split, values in trained.probabilities.items()}
-        measured = measure(splits, data.classes, ood)
+        kinds = None if data.streamed else training_kinds(data, trained.probabilities["test"])
+        measured = measure(splits, data.classes, ood, kinds)
         result = _result(run_dir, trained, plan, data, summaries, fold, history, measured)
         (run_dir / "figures").mkdir(exist_ok=True)
         _data_figures(run_dir / "figures", plan, data, trained)
@@ -151,12 +154,14 @@ def finalize(
     return result
 
 
-def measure(splits: dict[str, ScoredSplit], classes: list[str], ood: OODRecord | str) -> Measured:
+def measure(
+    splits: dict[str, ScoredSplit], classes: list[str], ood: OODRecord | str, kinds: TrainingKinds | None = None
+) -> Measured:
     """Every figure of `validation` and `test`, and the scores of further splits.
 
     Everything is chosen on `validation`, the pooling of a patient's slices too.
 
-    ood: the detector's record, or why there is none.
+    ood: the detector's record, or why there is none. kinds: of the training images, or None.
     """
     validation, test = splits["validation"], splits["test"]
     found = detection(
@@ -186,7 +191,7 @@ def measure(splits: dict[str, ScoredSplit], classes: list[str], ood: OODRecord |
         },
         detection=found,
         patients=patient_scores(test.slice_table(temperature), classes, pooling, found),
-        uncertainty=uncertainty.model_copy(update={"pooling": pooling}),
+        uncertainty=uncertainty.model_copy(update={"pooling": pooling, "kinds": kinds}),
     )
 
 
@@ -254,6 +259,7 @@ def _result(
         detection=measured.detection,
         patients=measured.patients,
         pooling=uncertainty.pooling,
+        kinds=uncertainty.kinds,
         calibration=uncertainty.calibration,
         conformal=uncertainty.conformal,
         ood=uncertainty.ood,

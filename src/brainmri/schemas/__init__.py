@@ -57,6 +57,8 @@ from brainmri.schemas.evaluation import (
     WorstGroups,
 )
 from brainmri.schemas.figures import (
+    Abstention,
+    AbstentionEffect,
     Baselines,
     Calibration,
     ClassScores,
@@ -75,6 +77,7 @@ from brainmri.schemas.figures import (
     Uncertainty,
     ValidationRejection,
 )
+from brainmri.schemas.kinds import KindCount, TrainingKinds, TypeEvidence
 from brainmri.schemas.manifests import (
     CheckpointManifest,
     DataFacts,
@@ -105,6 +108,8 @@ from brainmri.schemas.result import (
 __all__ = [
     "EARLIER_ARRAYS",
     "EARLIER_UNCERTAINTY",
+    "Abstention",
+    "AbstentionEffect",
     "AuditReport",
     "AuditThresholds",
     "Baselines",
@@ -133,6 +138,7 @@ __all__ = [
     "GroupAccuracies",
     "GroupAccuracy",
     "Interval",
+    "KindCount",
     "Made",
     "MadePart",
     "MapScore",
@@ -177,9 +183,11 @@ __all__ = [
     "ThresholdGroups",
     "TorchComparison",
     "TrainedOn",
+    "TrainingKinds",
     "TrainingPart",
     "TraitAccuracy",
     "TumourThreshold",
+    "TypeEvidence",
     "Uncertainty",
     "Unit",
     "ValidationRejection",

@@ -8,6 +8,7 @@ from typing import Literal
 from pydantic import Field
 
 from brainmri.schemas.base import Interval, Record
+from brainmri.schemas.kinds import TrainingKinds
 from brainmri.schemas.pooling import Pooling, Share, Unit
 
 
@@ -210,12 +211,55 @@ class Conformal(SetCoverage):
         return [(self.class_thresholds or {}).get(name, self.threshold) for name in classes]
 
 
+class AbstentionEffect(Record):
+    """Tumour against none by the likeliest class, before an OOD detector abstains and of the images that it keeps.
+
+    Attributes:
+        n: number of images. refused: share of them that the detector abstains from.
+        wrong, wrong_of_kept, wrong_of_refused: share of wrong answers (a tumour called none, or the other way round)
+            among all, among those that are kept and among those that are refused.
+        tumours, tumours_kept: numbers of images with a tumour.
+        sensitivity, sensitivity_of_kept: share of those that are called one. specificity, specificity_of_kept: share of
+            the others that are not. None where there are no such images.
+    """
+
+    n: int
+    refused: Share
+    wrong: Share
+    wrong_ci95: Interval | None
+    wrong_of_kept: Share | None
+    wrong_of_kept_ci95: Interval | None
+    wrong_of_refused: Share | None
+    wrong_of_refused_ci95: Interval | None
+    tumours: int
+    tumours_kept: int
+    sensitivity: Share | None
+    sensitivity_ci95: Interval | None
+    sensitivity_of_kept: Share | None
+    sensitivity_of_kept_ci95: Interval | None
+    specificity: Share | None
+    specificity_ci95: Interval | None
+    specificity_of_kept: Share | None
+    specificity_of_kept_ci95: Interval | None
+
+
+class Abstention(Record):
+    """Attributes:
+    all: of all images. sites: of each site; "" where it is not known.
+    """
+
+    all: AbstentionEffect
+    sites: dict[str, AbstentionEffect]
+
+
 class Rejection(Record):
     """How many of some images an OOD detector abstains from, and how the others are classified.
 
     Attributes:
         n: number of images. rejected: share of them. kept: number of the others.
         kept_accuracy: share of the kept ones that are classified rightly; None where nothing is kept.
+        abstention: what abstaining changes for finding tumours, by site; None where no class means "no tumour", and in
+            the file of an earlier version.
     """
 
     n: int
@@ -224,6 +268,7 @@ class Rejection(Record):
     kept: int
     kept_accuracy: Share | None
     kept_accuracy_ci95: Interval | None
+    abstention: Abstention | None = None
 
 
 class TestRejection(Rejection):
@@ -296,7 +341,7 @@ class Uncertainty(Record):
     Attributes:
         classes: the label names, in the order of the model's outputs.
         conformal, ood: None where there is none, with the reason in `conformal_reason` and `ood_reason`.
-        pooling: of a patient's slices; None in the file of an earlier version.
+        pooling: of a patient's slices; kinds: of the training images. None in the file of an earlier version.
     """
 
     schema_version: Literal[2] = 2
@@ -307,6 +352,7 @@ class Uncertainty(Record):
     ood: OODRecord | None
     ood_reason: str | None
     pooling: Pooling | None = None
+    kinds: TrainingKinds | None = None
 
 
 class Baselines(Record):

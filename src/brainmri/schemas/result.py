@@ -22,6 +22,7 @@ from brainmri.schemas.figures import (
     Scores,
     Uncertainty,
 )
+from brainmri.schemas.kinds import TrainingKinds
 from brainmri.schemas.pooling import Pooling
 
 RESULT, UNCERTAINTY = "result.json", "uncertainty.json"
@@ -107,7 +108,7 @@ class RunResult(Record):
             cross-validation over sites.
         detection: None unless one class means "no tumour".
         patients: of the test split, by patient. pooling: how a patient's slices become one answer, as in
-            `uncertainty.json`. None in the file of an earlier version.
+            `uncertainty.json`. kinds: of the training images. None in the file of an earlier version.
         baselines: of the test split (the key in the file is `floors`).
     """
 
@@ -135,6 +136,7 @@ class RunResult(Record):
     detection: Detection | None = None
     patients: PatientScores | None = None
     pooling: Pooling | None = None
+    kinds: TrainingKinds | None = None
     calibration: Calibration | None
     conformal: Conformal | None
     ood: OODRecord | None

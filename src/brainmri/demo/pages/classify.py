@@ -29,7 +29,7 @@ HINT = (
 )
 EMPTY = '<p class="hint">The answer will stand here. Upload a slice, or take one of the simulated examples.</p>'
 # Pixels of the columns: left to itself a long file name fills the screen of a phone.
-WIDTHS: list[str | int] = [190, 160, 220, 110, 190, 130]
+WIDTHS: list[str | int] = [190, 160, 220, 110, 190, 130, 110, 150, 100, 130]
 OPACITY = "(share) => { document.documentElement.style.setProperty('--map-opacity', share); return []; }"
 INTO_VIEW = """() => {  // on a phone the answer stands below what asks for it
   if (window.innerWidth < 700) document.getElementById('answer').scrollIntoView({behavior: 'smooth'});
@@ -208,7 +208,7 @@ def answered(upload: Upload, plane: str, index: int, models: Sequence[DemoModel]
         UploadError: if there is no such slice, or it cannot be judged.
     """
     image = upload.image(plane, index)
-    judgements = response.judged(image, models)
+    judgements = response.judged(image, models, (upload.sequence, plane))
     small = response.shown(image)
     pairs = list(zip(models, judgements, strict=True))
     cards = [response.card(model, judgement) for model, judgement in pairs]

@@ -41,8 +41,9 @@ def build(models: Sequence[DemoModel]) -> None:
 
         Returns:
             For each model: a plain sentence, the label, probabilities and whether they are calibrated, the set of
-            plausible classes and its coverage, whether the image is refused as unlike those of the training, and the
-            milliseconds taken.
+            plausible classes and its coverage, whether the image is refused as unlike those of the training, whether
+            the type of a tumour is doubtful, the sequence and plane that the file says or the image looks like,
+            whether training had few tumours of this kind, and the milliseconds taken.
         """
         try:
             if not file:
@@ -53,7 +54,7 @@ def build(models: Sequence[DemoModel]) -> None:
                 plane, upload.middle(plane) if slice_number is None or slice_number < 0 else int(slice_number)
             )
             asked = response.chosen(models, models_asked)
-            judgements = response.judged(image, asked)
+            judgements = response.judged(image, asked, (upload.sequence, plane))
         except UploadError as error:
             raise gr.Error(str(error), print_exception=False) from None
         found = [response.as_json(*pair) for pair in zip(asked, judgements, strict=True)]
