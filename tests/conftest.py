@@ -75,6 +75,7 @@ def reject_record() -> dict[str, Any]:
         test_labels=labels,
         test_predicted=probabilities.argmax(axis=1),
         test_groups=groups,
+        test_sites=["figshare" if label else "elsewhere" for label in labels],
         classes=CLASSES,
         probes=[OODTestResult.model_validate(probe | one) for one in (faces, brains, absent, digits)],
     ).as_json()

@@ -117,6 +117,7 @@ def run_folder(network: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
         test_labels=test_y,
         test_predicted=test_p.argmax(axis=1),
         test_groups=groups,
+        test_sites=[""] * 240,
         classes=CLASSES,
         probes=[],
     ).model_copy(update=fitted)

@@ -1,8 +1,10 @@
+import json
+
 import numpy as np
 import pytest
 
 from brainmri.metrics.bootstrap import group_bootstrap
-from brainmri.metrics.detection import detection, detection_at
+from brainmri.metrics.detection import abstention, detection, detection_at
 from brainmri.reporting.run_report import write_report
 
 CLASSES = ["glioma", "no_tumor", "pituitary"]
@@ -83,3 +85,38 @@ def test_every_model_has_a_sensitivity_at_a_specificity() -> None:
     low, high = found.all.sensitivity_at_90_specificity_ci95
     assert low < 3 / 4 < high
     assert detection_at(None, labels, probabilities(healthy + tumours), ids, ids, ["a", "b", "c"]) is None
+
+
+def test_what_refusing_changes_is_counted_before_and_after_at_each_site() -> None:
+    classes = ["glioma", "meningioma", "notumor"]
+    labels = np.array([0, 0, 1, 1, 2, 2, 0, 2])
+    predicted = np.array([0, 2, 0, 2, 2, 0, 0, 2])  # a glioma called a meningioma is a tumour all the same
+    rejected = np.array([False, True, False, False, False, True, False, False])
+    sites = ["a", "a", "a", "a", "b", "b", "b", "b"]
+    groups = list("stuvwxyz")
+    found = abstention(rejected, labels, predicted, groups, sites, classes)
+    assert found is not None
+    assert list(found.sites) == ["a", "b"]
+    one, other = found.sites.values()
+    assert (one.n, one.refused, one.tumours, one.tumours_kept) == (4, 0.25, 4, 3)
+    assert (one.sensitivity, one.sensitivity_of_kept) == (0.5, pytest.approx(2 / 3))
+    assert (one.wrong, one.wrong_of_kept, one.wrong_of_refused) == (0.5, pytest.approx(1 / 3), 1.0)
+    assert (one.specificity, one.specificity_of_kept, one.specificity_ci95) == (None, None, None)
+    assert (other.specificity, other.specificity_of_kept, other.wrong_of_kept) == (pytest.approx(2 / 3), 1.0, 0.0)
+    assert found.all.n == 8
+    assert found.all.wrong_ci95 is not None
+    assert found.all.wrong_ci95[0] < 3 / 8 < found.all.wrong_ci95[1]
+
+
+def test_without_a_class_for_no_tumour_refusing_changes_nothing_that_is_counted() -> None:
+    one = np.zeros(2, dtype=np.int64)
+    assert abstention(np.zeros(2, bool), one, one, ["a", "b"], ["", ""], ["glioma", "meningioma"]) is None
+
+
+def test_the_report_shows_refusing_before_and_after(make_run, reject_record) -> None:  # type: ignore[no-untyped-def]
+    run = make_run()
+    uncertainty = json.loads((run / "uncertainty.json").read_text())
+    (run / "uncertainty.json").write_text(json.dumps(uncertainty | {"ood": reject_record, "ood_reason": None}))
+    text = write_report(run).read_text()
+    assert "Found of the kept" in text
+    assert "<td>elsewhere</td><td>" in text.replace("\n", "")

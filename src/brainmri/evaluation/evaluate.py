@@ -22,7 +22,7 @@ from brainmri.evaluation.ood.fit import rejection
 from brainmri.evaluation.run_warnings import training_warnings
 from brainmri.files import digest
 from brainmri.metrics.classification import checked_predictions, evaluate_predictions
-from brainmri.metrics.detection import detection_at, threshold_of
+from brainmri.metrics.detection import abstention, detection_at, threshold_of
 from brainmri.metrics.patients import SliceTable, patient_scores
 from brainmri.metrics.probabilities import apply_temperature
 from brainmri.schemas import (
@@ -134,6 +134,10 @@ def evaluate(
     calibrated = match.scored(apply_temperature(own, fitted.temperature)) if fitted else None
     pooling = subject.uncertainty.pooling if subject.uncertainty else None
     found = _detection(subject.result, labels, probabilities, index, match.classes)
+    effect = None
+    if rejected is not None:
+        likeliest = probabilities.argmax(axis=1)
+        effect = abstention(rejected, labels, likeliest, groups, index["site"].tolist(), match.classes)
     own_test = stand.own_data and split == "test" and not left_out
     contents = EvaluationResult(
         name=subject.name,
@@ -171,7 +175,7 @@ def evaluate(
         pooling=pooling,
         calibration=_calibration(fitted, scores, labels, calibrated, index, match.classes),
         calibration_reason=None if fitted else "No temperature was stored with what is scored.",
-        ood=None if rejected is None else rejection(rejected, correct, groups),
+        ood=None if rejected is None else rejection(rejected, correct, groups, effect),
         ood_reason=None if rejected is not None else "No rule for refusing images was stored with it.",
         floors=_baselines(subject.result if own_test else None, match.classes, scores),
         warnings=_warnings(subject, data, stand, match, left_out),

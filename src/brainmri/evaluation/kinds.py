@@ -24,7 +24,7 @@ from brainmri.wording import percent, with_interval
 if TYPE_CHECKING:
     from brainmri.data.dataset import PreparedData
 
-MOST = 2000  # training images that are looked at: their shares are known to 2 points then
+MOST = 1000  # training images that are looked at: their shares are known to 3 points then
 AT_ONCE = 64
 FEW = 0.05  # of the tumours in training; a kind that fewer of them had counts as hardly seen
 NEEDED = 0.8  # of the tumours of other sites that must be given the right type, by the interval's lower end

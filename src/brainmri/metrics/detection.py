@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 
 from brainmri.data.dataset import class_without_tumour
 from brainmri.metrics.bootstrap import auroc_bootstrap, group_bootstrap, sensitivity_at, sensitivity_at_bootstrap
-from brainmri.schemas import Detection, OperatingPoint, TumourThreshold
+from brainmri.schemas import Abstention, AbstentionEffect, Detection, OperatingPoint, TumourThreshold
 
 SPECIFICITY = 0.95  # on validation
 
@@ -150,15 +150,8 @@ def operating_point(
     Args:
         called: (N,) whether an image was called one with a tumour. tumour: whether it is one. groups: group ids.
     """
-
-    def share(rows: NDArray[np.bool_], right: NDArray[np.bool_]) -> tuple[float | None, list[float] | None]:
-        if not rows.any():
-            return None, None
-        bounds = None if groups is None else group_bootstrap(right[rows], groups[rows].tolist())
-        return float(right[rows].mean()), bounds
-
-    sensitivity, sensitivity_ci95 = share(chosen & tumour, called)
-    specificity, specificity_ci95 = share(chosen & ~tumour, ~called)
+    sensitivity, sensitivity_ci95 = share_of(called, chosen & tumour, groups)
+    specificity, specificity_ci95 = share_of(~called, chosen & ~tumour, groups)
     return OperatingPoint(
         tumours=int((chosen & tumour).sum()),
         others=int((chosen & ~tumour).sum()),
@@ -167,3 +160,67 @@ def operating_point(
         specificity=specificity,
         specificity_ci95=specificity_ci95,
     )
+
+
+def abstention(
+    rejected: NDArray[np.bool_],
+    labels: NDArray[np.int64],
+    predicted: NDArray[np.int64],
+    groups: Sequence[str],
+    sites: Sequence[str],
+    classes: list[str],
+) -> Abstention | None:
+    """What abstaining changes for finding tumours, in all and at each site; None unless one class means "no tumour".
+
+    Args:
+        rejected: (N,) which images are refused. labels, predicted: (N,) class numbers, predicted the likeliest.
+        groups, sites: (N,) group ids, by which intervals are resampled, and where each image comes from.
+        classes: the label names.
+    """
+    name = class_without_tumour(classes)
+    if name is None:
+        return None
+    negative = classes.index(name)
+    called, tumour = predicted != negative, labels != negative
+    ids, places = np.asarray(groups, dtype=str), np.asarray(sites, dtype=str)
+
+    def effect(here: NDArray[np.bool_]) -> AbstentionEffect:
+        kept = here & ~rejected
+        before, after = operating_point(called, tumour, here, ids), operating_point(called, tumour, kept, ids)
+        wrong = [share_of(called != tumour, rows, ids) for rows in (here, kept, here & rejected)]
+        assert wrong[0][0] is not None
+        return AbstentionEffect(
+            n=int(here.sum()),
+            refused=float(rejected[here].mean()),
+            wrong=wrong[0][0],
+            wrong_ci95=wrong[0][1],
+            wrong_of_kept=wrong[1][0],
+            wrong_of_kept_ci95=wrong[1][1],
+            wrong_of_refused=wrong[2][0],
+            wrong_of_refused_ci95=wrong[2][1],
+            tumours=int((here & tumour).sum()),
+            tumours_kept=int((kept & tumour).sum()),
+            sensitivity=before.sensitivity,
+            sensitivity_ci95=before.sensitivity_ci95,
+            sensitivity_of_kept=after.sensitivity,
+            sensitivity_of_kept_ci95=after.sensitivity_ci95,
+            specificity=before.specificity,
+            specificity_ci95=before.specificity_ci95,
+            specificity_of_kept=after.specificity,
+            specificity_of_kept_ci95=after.specificity_ci95,
+        )
+
+    return Abstention(
+        all=effect(np.ones(len(labels), dtype=bool)),
+        sites={str(site): effect(places == site) for site in np.unique(places)},
+    )
+
+
+def share_of(
+    right: NDArray[np.bool_], rows: NDArray[np.bool_], groups: NDArray[np.str_] | None
+) -> tuple[float | None, list[float] | None]:
+    """The share of `right` among `rows` and its interval by group (None without groups); nothing of no rows."""
+    if not rows.any():
+        return None, None
+    bounds = None if groups is None else group_bootstrap(right[rows], groups[rows].tolist())
+    return float(right[rows].mean()), bounds

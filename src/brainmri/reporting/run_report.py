@@ -13,7 +13,7 @@ from brainmri.reporting.checklists.evidence import Evidence, read_evidence
 from brainmri.reporting.checklists.sheet import filled, write_sheet
 from brainmri.reporting.html import embedded_figures, shown, write_page
 from brainmri.reporting.robustness_report import read_study
-from brainmri.schemas import EvaluationResult, MapsResult, PatientScores, read, read_result, write
+from brainmri.schemas import Abstention, EvaluationResult, MapsResult, PatientScores, read, read_result, write
 from brainmri.wording import (
     BASELINES,
     DASH,
@@ -190,6 +190,8 @@ def summary(contents: EvaluationResult, out: Path) -> str:
     if refused := contents.ood:
         kept = f"accuracy on the others {percent(refused.kept_accuracy)} {interval(refused.kept_accuracy_ci95)}"
         lines.append(f"  {'refused by its OOD detector':44s} {percent(refused.rejected)}, {kept}")
+    if refused and refused.abstention:
+        lines += _of_abstention(refused.abstention)
     lines += [f"  baseline: {name:37s} {percent(value)}" for name, value in _baselines(contents) if value is not None]
     if contents.seen and contents.seen.scores:
         with_them = contents.seen.scores
@@ -216,6 +218,19 @@ def _of_patients(scores: PatientScores | None) -> list[str]:
         lines.append(f"  {f'other {unit} left alone':44s} {percent(left)} {interval(point.specificity_ci95)}")
     if point.auroc is not None:
         lines.append(f"  {'AUROC':44s} {number(point.auroc)} {bounds(point.auroc_ci95)}")
+    return lines
+
+
+def _of_abstention(found: Abstention) -> list[str]:
+    """Tumours found and answers wrong before and after refusing, a line for all images and one for each site."""
+    sites = found.sites if len(found.sites) > 1 else {}
+    lines = ["By the likeliest class, before refusing -> of those that are kept:"]
+    for site, one in {"all": found.all, **sites}.items():
+        told = f"wrong {percent(one.wrong)} -> {percent(one.wrong_of_kept)}"
+        if one.sensitivity is not None:
+            told += f", tumours found {percent(one.sensitivity)} -> {percent(one.sensitivity_of_kept)}"
+            told += f" {interval(one.sensitivity_of_kept_ci95)}".rstrip()
+        lines.append(f"  {site or 'unknown site':44s} {told}")
     return lines
 
 

@@ -19,8 +19,9 @@ from brainmri.evaluation.ood.features import see, see_prepared
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 from brainmri.io.decode import upright_8_bit
 from brainmri.metrics.bootstrap import group_bootstrap
+from brainmri.metrics.detection import abstention
 from brainmri.models.layers import NoClassifierLayer, classifier_layer
-from brainmri.schemas import OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
+from brainmri.schemas import Abstention, OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -69,6 +70,7 @@ def fit_ood_detector(
         test_labels=data.labels(rows["test"]),
         test_predicted=seen["test"].logits.argmax(axis=1),
         test_groups=data.index["group_id"].iloc[rows["test"]].tolist(),
+        test_sites=data.index["site"].iloc[rows["test"]].tolist(),
         classes=data.classes,
         probes=probe_records(probe_sets(data), partial(_rejected, rule, model, processor)),
     )
@@ -103,6 +105,7 @@ def ood_record(
     test_labels: NDArray[np.int64],
     test_predicted: NDArray[np.int64],
     test_groups: Sequence[str],
+    test_sites: Sequence[str],
     classes: list[str],
     probes: list[OODTestResult],
 ) -> OODRecord:
@@ -111,12 +114,13 @@ def ood_record(
     Args:
         fitted_images: how many training images the rule was fitted on.
         validation, test: (N,) what it refuses of these splits.
-        test_labels, test_predicted, test_groups: (N,) class numbers and group ids of the test split.
+        test_labels, test_predicted, test_groups, test_sites: (N,) class numbers, group ids and sites of the test split.
         classes: the C label names.
         probes: as `probe_records` gives them.
     """
     per_class = {name: test[test_labels == k] for k, name in enumerate(classes)}
-    of_test = rejection(test, test_predicted == test_labels, test_groups)
+    effect = abstention(test, test_labels, test_predicted, test_groups, test_sites, classes)
+    of_test = rejection(test, test_predicted == test_labels, test_groups, effect)
     return OODRecord(
         method=METHOD,
         layer=rule.layer,
@@ -136,12 +140,18 @@ def ood_record(
     )
 
 
-def rejection(rejected: NDArray[np.bool_], correct: NDArray[np.bool_], groups: Sequence[str]) -> Rejection:
+def rejection(
+    rejected: NDArray[np.bool_],
+    correct: NDArray[np.bool_],
+    groups: Sequence[str],
+    effect: Abstention | None = None,
+) -> Rejection:
     """How many of some images are refused, and how many of the others are classified rightly.
 
     Args:
         rejected, correct: (N,), N at least 1.
         groups: (N,) group ids, by which the intervals are resampled.
+        effect: what abstaining changes for finding tumours, if that is known.
     """
     kept = ~rejected
     ids = np.asarray(groups, dtype=str)
@@ -152,6 +162,7 @@ def rejection(rejected: NDArray[np.bool_], correct: NDArray[np.bool_], groups: S
         kept=int(kept.sum()),
         kept_accuracy=float(correct[kept].mean()) if kept.any() else None,
         kept_accuracy_ci95=group_bootstrap(correct[kept], ids[kept].tolist()) if kept.any() else None,
+        abstention=effect,
     )
 
 
