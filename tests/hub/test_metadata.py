@@ -11,7 +11,7 @@ from huggingface_hub.repocard_data import EvalResult
 from brainmri.data.dataset import open_prepared
 from brainmri.hub.benchmark import task_id, write_benchmark, write_eval_results
 from brainmri.hub.licence_file import write_licence
-from brainmri.models.weights import PACKAGED_WEIGHTS
+from brainmri.models.packaged_weights import PACKAGED_WEIGHTS
 from brainmri.reporting.card_metadata import base_model, card_metadata, eval_results
 from brainmri.schemas import read_result
 
