@@ -110,3 +110,4 @@ def test_names_keep_their_distance_and_their_order():
     assert heights[3] == 50
     assert heights[0] < heights[2] < heights[1]
     assert min(abs(a - b) for a in heights for b in heights if a is not b) >= 2 - 1e-6
+    assert _spread([99.0, 99.5, 99.7], 2) == [96, 98, 100]  # none runs into the title

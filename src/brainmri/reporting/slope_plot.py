@@ -18,18 +18,21 @@ TITLES = {
     "outside": "images from\nelsewhere",
 }
 COLOURS = [BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+TOP = 100.0  # per cent
 GAP = 2.2  # between labels, in points of per cent for a page of ten inches
 
 
 def slope_plot(table: pd.DataFrame, path: Path, *, title: str) -> Path:
     """Draw a table as `brainmri.runs.leak.leak_table` gives it.
 
-    Baselines are dashed and grey. Each line is named at its right end, in its colour; names keep a distance.
+    Baselines are dashed and grey; that of the most frequent class, which no split changes, is left out. Each
+    line is named at its right end, in its colour; names keep a distance.
 
     Args:
         table: `kind` ("model" or "floor"), `recipe`, `protocol`, `weights`, `step` and `accuracy` (0..1, may be NaN).
         path: the PNG file to write.
     """
+    table = table[table["recipe"] != "majority"]
     steps = [step for step in TITLES if step in set(table["step"])]
     places = {step: place for place, step in enumerate(steps)}
     lines = [
@@ -78,16 +81,20 @@ def _lowest(table: pd.DataFrame) -> float:
 
 
 def _spread(values: list[float], gap: float) -> list[float]:
-    """Heights near the values, in their order, that are `gap` apart at least."""
+    """Heights near the values, in their order, that are `gap` apart at least, none above `TOP`."""
     order = np.argsort(values, kind="stable")
     spread = np.array(values, dtype=np.float64)[order]
     for _ in range(200):
-        close = np.diff(spread) < gap - 1e-9
-        if not close.any():
-            break
-        for place in np.flatnonzero(close):
+        close = np.flatnonzero(np.diff(spread) < gap - 1e-9)
+        for place in close:
             middle = (spread[place] + spread[place + 1]) / 2
             spread[place], spread[place + 1] = middle - gap / 2, middle + gap / 2
+        if not len(close):
+            break
+    ceiling = TOP
+    for row in reversed(range(len(spread))):
+        spread[row] = min(float(spread[row]), ceiling)
+        ceiling = float(spread[row]) - gap
     found = np.empty_like(spread)
     found[order] = spread
     return [float(value) for value in found]
