@@ -4,7 +4,7 @@ import { element } from "./dom";
 import type { Model } from "./model";
 import type { PatientAnswer } from "./pooling";
 import type { ScanResult } from "./protocol";
-import { inWords, say, sentencesOf, share, whole, type Language } from "./texts";
+import { decimal, inWords, say, sentencesOf, share, shortShare, whole, type Language } from "./texts";
 
 const MOST_SUSPICIOUS = 5;
 
@@ -29,7 +29,7 @@ function bars(language: Language, model: Model, probabilities: readonly number[]
       return [
         element("span", {}, name),
         element("meter", { min: "0", max: "1", value: String(probabilities[k]), "aria-label": `${name}: ${text}` }),
-        element("span", {}, text),
+        element("span", { class: "value" }, shortShare(probabilities[k]!)),
       ];
     }),
   );
@@ -38,11 +38,11 @@ function bars(language: Language, model: Model, probabilities: readonly number[]
 function figures(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number): HTMLElement {
   const known = model.figures;
   const lines = [
-    known?.ece != null && say(language, "figureEce", (100 * known.ece).toFixed(1)),
-    known?.coverage != null && say(language, "figureCoverage", withInterval(known.coverage, known.coverage_ci95)),
+    known?.ece != null && say(language, "figureEce", decimal(language, 100 * known.ece, 1)),
+    known?.coverage != null && say(language, "figureCoverage", withInterval(language, known.coverage, known.coverage_ci95)),
     answer.score !== null &&
       known?.refused != null &&
-      say(language, "figureScore", answer.score.toFixed(2), model.detector!.threshold.toFixed(2), whole(known.refused)),
+      say(language, "figureScore", decimal(language, answer.score, 2), decimal(language, model.detector!.threshold, 2), whole(known.refused)),
     say(language, "figureTime", milliseconds.toFixed(0), String(threads)),
   ].filter((line): line is string => !!line);
   return element(
@@ -102,7 +102,7 @@ export function patientView(
   );
 }
 
-export function withInterval(value: number, interval: readonly number[] | null): string {
-  const figure = (one: number) => (100 * one).toFixed(1);
-  return interval ? `${figure(value)} % (${figure(interval[0]!)}–${figure(interval[1]!)})` : `${figure(value)} %`;
+export function withInterval(language: Language, value: number, interval: readonly number[] | null): string {
+  const figure = (one: number) => decimal(language, 100 * one, 1);
+  return interval ? `${figure(value)}\u00a0% (${figure(interval[0]!)}–${figure(interval[1]!)})` : `${figure(value)}\u00a0%`;
 }

@@ -47,7 +47,7 @@ function words(): void {
   const list = classes.length ? classes.slice(0, -1).join(", ") + text("or") + classes[classes.length - 1]! : "…";
   byId("what").replaceChildren(...led(text("what", list)));
   const trust =
-    known?.accuracy != null ? text("trust", withInterval(known.accuracy, known.accuracy_ci95), known.data) : text("trustUnknown");
+    known?.accuracy != null ? text("trust", withInterval(language, known.accuracy, known.accuracy_ci95), known.data) : text("trustUnknown");
   byId("trust").replaceChildren(...led(model ? trust : text("trust", "…", "…")));
   byId("where").replaceChildren(...led(text("where")));
   byId("cautions").replaceChildren(...(model?.cautions ?? []).map((one) => element("p", { class: "caution", lang: "en" }, one)));
@@ -152,7 +152,7 @@ function choose(scan: ScanResult | null): void {
       own.build(),
       element(
         "div",
-        {},
+        { class: "said" },
         scan.patient && patientView(language, known, scan, scan.patient, (plane, index) => own.go(plane, index)),
         scan.slices.length > 1 && element("h3", {}, text("slice")),
         said,

@@ -47,7 +47,7 @@ const TABLE = {
     "PNG, JPEG, TIFF (auch 16 Bit), DICOM, NIfTI, ZIP. Sie können auch ein Bild einfügen.",
   ],
   clear: ["Start again", "Von vorn"],
-  undo: ["Undo", "Rückgängig"],
+  undo: ["Undo: bring back what was put away", "Rückgängig: Weggelegtes wiederholen"],
   print: ["Print", "Drucken"],
   csv: ["Table as CSV", "Tabelle als CSV"],
   stop: ["Stop", "Anhalten"],
@@ -96,7 +96,7 @@ const TABLE = {
   like: ["Like the training images", "Den Trainingsbildern ähnlich"],
   yes: ["yes", "ja"],
   no: ["no", "nein"],
-  several: ["{0} scans", "{0} Aufnahmen"],
+  several: ["{0} images and scans", "{0} Bilder und Aufnahmen"],
   firstRows: ["The first {0} rows are shown; the CSV file holds all.", "Die ersten {0} Zeilen; die CSV-Datei enthält alle."],
   about: ["Model: {0}.", "Modell: {0}."],
   noCamera: ["The camera cannot be used: {0}", "Die Kamera ist nicht zu gebrauchen: {0}"],
@@ -110,8 +110,8 @@ const TABLE = {
   alone: ["With {0} coverage the answer is this one alone.", "Mit {0} Überdeckung kommt nur diese Antwort infrage."],
   anyOf: ["With {0} coverage the answer can be any of the {1} classes.", "Mit {0} Überdeckung kann es jede der {1} Klassen sein."],
   oneOf: ["With {0} coverage the answer is one of: {1}.", "Mit {0} Überdeckung kommen infrage: {1}."],
-  moreThan: ["more than 99 %", "mehr als 99 %"],
-  lessThan: ["less than 1 %", "weniger als 1 %"],
+  moreThan: ["more than 99\u00a0%", "mehr als 99\u00a0%"],
+  lessThan: ["less than 1\u00a0%", "weniger als 1\u00a0%"],
   without: ["a slice without a tumour", "eine Schicht ohne Tumor"],
   with: ["a slice with a tumour", "eine Schicht mit Tumor"],
   glioma: ["a glioma", "ein Gliom"],
@@ -209,8 +209,18 @@ export function share(language: Language, value: number): string {
   return value < 0.01 ? say(language, "lessThan") : whole(value);
 }
 
+/** A share as a column of figures has it: "< 1 %". */
+export function shortShare(value: number): string {
+  return value > 0.99 ? ">\u00a099\u00a0%" : value < 0.01 ? "<\u00a01\u00a0%" : whole(value);
+}
+
+export function decimal(language: Language, value: number, digits: number): string {
+  const text = value.toFixed(digits);
+  return language === "de" ? text.replace(".", ",") : text;
+}
+
 export function whole(value: number): string {
-  return `${(100 * value).toFixed(0)} %`;
+  return `${(100 * value).toFixed(0)}\u00a0%`;
 }
 
 /** The answer in one or two sentences, what matters most first. */

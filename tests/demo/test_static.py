@@ -10,6 +10,7 @@ import functools
 import http.server
 import json
 import os
+import re
 import shutil
 import subprocess
 import threading
@@ -498,6 +499,10 @@ def test_the_page_is_for_everybody(browser: Browser, address: str, slices: list[
     page.select_option("#language", "de")
     assert page.get_attribute("html", "lang") == "de"
     assert page.inner_text("#choose") == "Dateien wählen"
+    assert re.search(r"\d,\d\u00a0%", page.inner_text("#trust"))
+    assert page.evaluate("document.querySelector('.said').getBoundingClientRect().top") < page.evaluate(
+        "document.querySelector('figure').getBoundingClientRect().top"
+    )  # on a phone the answer comes first
     page.focus("#clear")
     page.keyboard.press("Enter")
     assert not page.is_visible("#results")

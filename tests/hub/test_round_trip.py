@@ -317,7 +317,13 @@ def test_the_space_has_all_that_it_starts_with(published: Published, tmp_path: P
         assert (name, revision) == (place, published.hub.repos["model", place].branches["main"])
         assert f"{name} {revision}\n" in files["model_revisions.txt"].decode()
         assert set(preloaded.split(",")) <= published.hub.files("model", place).keys()
-    assert {"app.py", "requirements.txt", "results/comparison.csv", "CITATION.cff"} <= files.keys()
+    assert {
+        "app.py",
+        "requirements.txt",
+        "results/comparison.csv",
+        "results/neutralize/seeds.csv",
+        "CITATION.cff",
+    } <= files.keys()
     with served_space(published, tmp_path) as url:  # from these files alone, and the models of the Hub
         client = Client(url, verbose=False)
         assert [one["data"] for one in client.predict(api_name="/models")] == ["phantom tiny"] * 2

@@ -50,9 +50,9 @@ def space_repository(
         shutil.copyfile(checkout / name, folder / name)
     if (checkout / "CITATION.cff").is_file():
         shutil.copyfile(checkout / "CITATION.cff", folder / "CITATION.cff")
-    for table in sorted((checkout / "results").glob("*.csv")):  # what the demo's page Compare shows
-        (folder / "results").mkdir(exist_ok=True)
-        shutil.copyfile(table, folder / "results" / table.name)
+    for table in sorted((checkout / "results").rglob("*.csv")):  # what the demo's page Compare shows
+        (folder / table.relative_to(checkout)).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(table, folder / table.relative_to(checkout))
     if OWN_PACKAGE.search((checkout / "app.py").read_text(encoding="utf-8")):
         with resources.as_file(resources.files("brainmri")) as package:
             shutil.copytree(package, folder / "brainmri", ignore=shutil.ignore_patterns(*LEFT_OUT))

@@ -6,6 +6,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import gradio as gr
+import pandas as pd
 import pytest
 from gradio_client import Client
 from gradio_client.exceptions import AppError
@@ -13,6 +14,7 @@ from gradio_client.exceptions import AppError
 from brainmri.demo.pages import compare
 from brainmri.demo.pages.compare import report_frame, run_page
 from brainmri.demo.pages.leaderboard import rankings, records
+from brainmri.demo.pages.outside import outside, outside_page
 from brainmri.demo.pages.plots import COSTS, specification
 from brainmri.reporting.run_report import write_report
 from brainmri.runs.compare import read_comparison
@@ -197,3 +199,33 @@ def test_without_results_or_models_the_page_says_so() -> None:
         compare.build([], None)
     texts = [block.value for block in demo.blocks.values() if isinstance(block, gr.HTML)]
     assert any("nothing to compare" in text for text in texts)
+
+
+def test_tumours_of_a_source_that_the_training_lacked_stand_beside_the_accuracy() -> None:
+    """Every figure is one of the committed tables."""
+    (one, *_) = outside([], RESULTS)
+    assert (one.title, one.site, one.leaky) == ("brain-tumor-mri-224, site=elsewhere held out", "elsewhere", False)
+    runs = pd.read_csv(RESULTS / "neutralize" / "seeds.csv")
+    found = pd.read_csv(RESULTS / "neutralize" / "detection.csv")
+    assert one.tumours == found.query("site == 'elsewhere'")["tumours"].max()
+    plain = runs[(runs["data"] == one.title) & (runs["changes"] == "stages.0.epochs=8")]
+    [row] = [row for row in one.rows if row["name"].endswith("schedule, stages.0.epochs=8")]
+    assert row["seeds"] == len(plain) == 2
+    assert row["accuracy"] == pytest.approx(plain["accuracy"].mean())
+    of_plain = found[found["run"].isin(plain["run"])].set_index("site")
+    for key, site, rate in (
+        ("outside", "elsewhere", "sensitivity"),
+        ("inside", "figshare", "sensitivity"),
+        ("left_alone", "all", "specificity"),
+    ):
+        assert row[key] == pytest.approx(of_plain.loc[site, rate].mean())
+    assert row["outside_low"] == of_plain.loc["elsewhere", "sensitivity"].min() < row["outside_high"]
+    outsides = [row["outside"] for row in one.rows]
+    assert outsides == sorted(outsides, reverse=True)
+    more = pd.read_csv(RESULTS / "standardize" / "seeds.csv")  # has runs on the same test images too
+    same = pd.concat([runs, more]).query("data == @one.title")
+    assert sum(row["seeds"] for row in one.rows) == same["run"].nunique()
+    page = outside_page([one])
+    assert page.count("<tr>") == len(one.rows) + 1
+    assert f"{row['outside']:.1%}"[:-1] in page
+    assert outside_page(outside([], None)) == ""

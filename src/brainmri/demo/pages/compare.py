@@ -12,6 +12,7 @@ import gradio as gr
 from brainmri.demo.model import DemoModel, file_of
 from brainmri.demo.pages.components import file_text, heading, paragraph
 from brainmri.demo.pages.leaderboard import Ranking, rankings, records
+from brainmri.demo.pages.outside import outside, outside_page
 from brainmri.demo.pages.plots import COSTS, accuracy_against
 from brainmri.reporting.comparison_plots import BASELINE_LABELS
 from brainmri.reporting.html import embedded_figures, render, shown
@@ -26,7 +27,7 @@ def build(models: Sequence[DemoModel], results: Path | None) -> None:
 
     Args:
         models: the loaded models, in the order in which they are offered.
-        results: the folder with comparison.csv and perhaps detection.csv, or None.
+        results: the folder with comparison.csv and perhaps detection.csv, seeds.csv, and folders of these, or None.
     """
     sets = {one.title: one for one in rankings(models, results)}
     named = {model.name: model for model in models}
@@ -58,6 +59,8 @@ def build(models: Sequence[DemoModel], results: Path | None) -> None:
         choice.change(show, choice, [table, *plots, tumours], api_visibility="private", show_progress="hidden")
     else:
         gr.HTML(paragraph("There is nothing to compare: no results folder, and no loaded model has a result."))
+    if page := outside_page(outside(models, results)):
+        gr.HTML(page)
     if named:
         _one_model(named)
 
