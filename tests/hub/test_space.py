@@ -127,3 +127,8 @@ def test_a_dry_run_of_a_space_asks_nobody(publish: Run, make_hub: MakeHub, app: 
     assert done.returncode == 0, done.stderr
     assert "The models of the Space are looked up, and pinned to their commits, when it is published" in done.stdout
     assert (tmp_path / "tree" / "model_revisions.txt").read_text() == "alice/x v1\n"
+
+
+def test_a_static_space_takes_a_run_folder(hub: LoopbackHub, publish: Run) -> None:
+    message = failed(publish, hub, "space", "--static", "--models", "runs/none")
+    assert message.startswith("error: runs/none: no such folder or file")

@@ -121,8 +121,9 @@ def main() -> None:
     if not arguments.dry_run:
         for one in planned:
             check_name(api, one.repo_type, one.repo_id)
-        for place in arguments.models if arguments.kind == "space" else []:
-            look_up(api, place)
+        if arguments.kind == "space" and not arguments.static:  # which holds its model, and may take it of a run folder
+            for place in arguments.models:
+                look_up(api, place)
 
     # ------------------------------------------------------------------ the trees
     with tempfile.TemporaryDirectory(prefix="brainmri-publish-") as scratch:
