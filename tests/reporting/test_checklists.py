@@ -90,7 +90,7 @@ def test_preparation_and_audit_answer_more(make_run, tmp_path: Path) -> None:
     audit["thresholds"] = dict.fromkeys(
         ("same_picture_correlation", "same_picture_structure", "neighbour_structure"), 0.9
     )
-    audit |= {"shortcuts": None, "calibration": None, "rejected": []}
+    audit |= {"shortcuts": None, "calibration": None, "rejected": [], "external": None}
     (run / "audit").mkdir()
     write(AuditReport.model_validate(audit), run / "audit" / "audit.json")
     claim = answers(read_evidence(run), "CLAIM 2024")
