@@ -11,7 +11,7 @@ from ..scripts import run_here
 from .conftest import ROOT, MakeHub, Run
 from .loopback import HABITS, LoopbackHub
 
-METRIC = ["README.md", "app.py", "bootstrap.py", "grouped_accuracy.py", "requirements.txt"]
+METRIC = ["LICENSE", "README.md", "app.py", "bootstrap.py", "grouped_accuracy.py", "requirements.txt"]
 SPACE = ("space", "anna/grouped_accuracy")
 
 
@@ -132,7 +132,7 @@ def test_files_that_a_server_leaves_out_of_a_commit_are_noticed(make_hub: MakeHu
         SPACE[1], repo_type="space", branch="next", revision=next(iter(hub.repos[SPACE].commits))
     )
     message = failed(publish, hub, "metric", "--revision", "next")
-    assert "5 of its 5 files are not there as they were sent (README.md, app.py, bootstrap.py, ...)" in message
+    assert "6 of its 6 files are not there as they were sent (LICENSE, README.md, app.py, ...)" in message
     assert "publish to main, or under another --repo" in message
     assert "next" not in hub.repos[SPACE].tags
 
