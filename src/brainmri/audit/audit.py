@@ -68,10 +68,10 @@ def audit(
         tell(STEPS[0])
         scanned = scan(data, against, Path(folder), called)
         tell(STEPS[1])
-        table = repetitions(scanned)
+        table, copies = repetitions(scanned)
         own = table[~table["other"]]
         calibration = calibration_of(scanned) if calibrate else None
-        matched = matches(scanned, table)
+        matched = matches(scanned, table, copies)
         external = clean(table, matched)
         tell(STEPS[2])
         found = summary(scanned, table, shortcuts(own), calibration, external=len(external))
@@ -83,7 +83,7 @@ def audit(
         if against:
             matched.to_csv(out / MATCHES, index=False, float_format="%.4f", lineterminator="\n")
             external.to_csv(out / CLEAN, index=False, lineterminator="\n")
-        for kind, pairs in example_pairs(scanned, table, PAIRS).items():
+        for kind, pairs in example_pairs(scanned, table, copies, PAIRS).items():
             file = out / f"{kind}.png"
             file.unlink(missing_ok=True)  # of an audit before
             if pairs:
