@@ -2,11 +2,11 @@
 
     python -m benchmarks.copies DATA --out FOLDER
 
-Of `--images` images of DATA, drawn at random, 60 distinct ones are changed in each of `KINDS`, encoded again as JPEG,
-and looked for among all drawn images: by the groups that `brainmri prepare` makes ("groups"), and by these and the
-search for copies of `brainmri audit` ("copies"), timed one after the other in one process. Pairs of drawn images that
-the second search joins and the first keeps in two groups are drawn into joined.png: copies that DATA holds itself, or
-strangers; who looks at them can tell. The figures go into FOLDER/result.json.
+Of `--images` images of DATA, drawn at random, 60 distinct ones for each of `KINDS` are changed in that way, encoded
+again as JPEG, and looked for among all drawn images: by the groups that `brainmri prepare` makes ("groups"), and by
+these and the search for copies of `brainmri audit` ("copies"), timed one after the other in one process. Pairs of drawn
+images that the second search joins and the first keeps in two groups are drawn into joined.png: copies that DATA holds
+itself, or strangers; who looks at them can tell. The figures go into FOLDER/result.json.
 """
 
 from __future__ import annotations
@@ -75,46 +75,54 @@ KINDS: dict[str, Change] = {
 
 
 def measure(data: Path, out: Path, count: int) -> dict[str, Any]:
-    """Write result.json and joined.png into `out`, and return what result.json holds."""
+    """Write result.json and joined.png into `out`, and return what result.json holds.
+
+    Raises:
+        ValueError: if too few of the images are distinct.
+    """
     files = sorted(file for file in data.rglob("*") if file.suffix.lower() in SUFFIXES)
     files = [files[row] for row in np.sort(np.random.default_rng(0).permutation(len(files))[:count])]
     images = [read_image(file).image.convert("L") for file in files]
     views = np.stack([thumbnail(image) for image in images]), np.stack([content_thumbnail(image) for image in images])
     groups, all_copies, copies, seconds = _searched(*views)
     distinct = np.unique(groups.image, return_index=True)[1]
-    chosen = np.sort(np.random.default_rng(1).permutation(distinct)[:CHANGED])
+    if len(distinct) < CHANGED * len(KINDS):
+        raise ValueError(f"{len(distinct)} distinct images; {CHANGED * len(KINDS)} are needed")
+    chosen = np.random.default_rng(1).permutation(distinct)[: CHANGED * len(KINDS)]
+    changed = []
+    for number, change in enumerate(KINDS.values()):
+        rng = np.random.default_rng([2, number])
+        changed += [_encoded(change(images[row], rng)) for row in chosen[number * CHANGED :][:CHANGED]]
+    before, after, _, with_changed = _searched(
+        np.concatenate([views[0], np.stack([thumbnail(image) for image in changed])]),
+        np.concatenate([views[1], np.stack([content_thumbnail(image) for image in changed])]),
+    )
     strange = [k for k in range(len(copies.first)) if groups.group[copies.first[k]] != groups.group[copies.second[k]]]
     names = [str(file.relative_to(data)) for file in files]
-    result: dict[str, Any] = {
+    kinds: list[dict[str, Any]] = []
+    for number, name in enumerate(KINDS):
+        rows = np.arange(number * CHANGED, (number + 1) * CHANGED)
+        kinds.append({"kind": name, "copies": CHANGED})
+        for search, found, truth in (("groups", before, groups), ("copies", after, all_copies)):
+            copy, own = found.image[len(files) + rows], found.image[: len(files)]
+            others = truth.image[chosen[rows]][:, None] != truth.image
+            kinds[-1][search] = {
+                "found": int((copy == own[chosen[rows]]).sum()),
+                "wrong": int(((copy[:, None] == own) & others).any(axis=1).sum()),
+            }
+    result = {
         "images": len(files),
         "seconds": seconds,
+        "seconds_with_changed": with_changed,
         "joined": [
             [names[copies.first[k]], names[copies.second[k]], copies.form[k], round(float(copies.similarity[k]), 3)]
             for k in strange
         ],
-        "kinds": [],
+        "kinds": kinds,
     }
     out.mkdir(parents=True, exist_ok=True)
     _draw([(images[copies.first[k]], images[copies.second[k]]) for k in strange], out / "joined.png")
-    for name, change in KINDS.items():
-        rng = np.random.default_rng(2)
-        changed = [_encoded(change(images[row], rng)) for row in chosen]
-        both = [
-            np.concatenate([view, np.stack([small(image) for image in changed])])
-            for view, small in zip(views, (thumbnail, content_thumbnail), strict=True)
-        ]
-        before, after, _, seconds = _searched(*both)
-        row: dict[str, Any] = {"kind": name, "copies": len(chosen), "seconds": seconds}
-        for search, found, truth in (("groups", before, groups), ("copies", after, all_copies)):
-            copy, own = found.image[len(files) :], found.image[: len(files)]
-            others = truth.image[chosen][:, None] != truth.image
-            row[search] = {
-                "found": int((copy == own[chosen]).sum()),
-                "wrong": int(((copy[:, None] == own) & others).any(axis=1).sum()),
-            }
-        result["kinds"].append(row)
-        print(row, flush=True)
-        (out / "result.json").write_text(json.dumps(result, indent=1))
+    (out / "result.json").write_text(json.dumps(result, indent=1))
     return result
 
 
@@ -147,5 +155,4 @@ if __name__ == "__main__":
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--images", type=int, default=1600)
     arguments = parser.parse_args()
-    found = measure(arguments.data, arguments.out, arguments.images)
-    print(json.dumps({key: found[key] for key in ("images", "seconds", "joined")}, indent=1))
+    print(json.dumps(measure(arguments.data, arguments.out, arguments.images), indent=1))
