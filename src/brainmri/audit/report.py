@@ -40,6 +40,7 @@ EXAMPLES = {
     "neighbour": "Look-alike slices, from the least alike to the most",
     "contradictory": "One image under two labels",
     "other": "One image in both data sets",
+    "labels": "Labels to look at again: each image beside the most similar one of another label",
 }
 
 
