@@ -66,7 +66,7 @@ def suspicious_labels(table: pd.DataFrame, contents: np.ndarray) -> pd.DataFrame
     return pd.DataFrame(
         [(files[k], names[label[k]], names[suggested], share, files[other]) for k, suggested, share, other in found],
         columns=COLUMNS,
-        index=[own.index[k] for k, *_ in found],
+        index=own.index[np.array([int(k) for k, *_ in found], np.int64)],
     )
 
 
