@@ -73,4 +73,5 @@ def suspicious_labels(table: pd.DataFrame, contents: np.ndarray) -> pd.DataFrame
 def pairs_to_see(table: pd.DataFrame, suspicious: pd.DataFrame, count: int) -> list[tuple[int, int]]:
     """Rows of `table` for the first `count`: the image, and the one most similar to it of the suggested label."""
     row_of = dict(zip(table["file_name"], table.index, strict=True))
-    return [(int(row), int(row_of[name])) for row, name in suspicious["similar"].head(count).items()]
+    first = suspicious.head(count)
+    return [(row, int(row_of[name])) for row, name in zip(first.index.tolist(), first["similar"], strict=True)]
