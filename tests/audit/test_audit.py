@@ -101,18 +101,21 @@ def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Im
     for name, image in (
         ("tumour/a.png", images[2].resize((200, 200))),
         ("tumour/c.png", images[1].convert("RGB")),
+        ("tumour/d.png", images[7].transpose(Image.Transpose.ROTATE_90)),
         ("healthy/b.png", fresh(77)),
     ):
         (other / name).parent.mkdir(parents=True, exist_ok=True)
         image.save(other / name)
     done = audit(data, "--against", other, "--out", tmp_path / "out")
     assert done.returncode == 0, done.stderr
-    assert "NOT EXTERNAL: 2 of 3 images (66.7 %) of clinic stand in train too." in done.stdout
-    assert "EXTERNAL: 1 of 3 images of clinic neither are nor look like one of scans" in done.stdout
+    assert "NOT EXTERNAL: 3 of 4 images (75.0 %) of clinic stand in train too." in done.stdout
+    assert "EXTERNAL: 1 of 4 images of clinic neither are nor look like one of scans" in done.stdout
     assert f"{tmp_path / 'out' / 'clean.csv'}, relative to {other}" in done.stdout
     found = pd.read_csv(tmp_path / "out" / "matches.csv")
-    assert found[["path", "kind"]].to_numpy().tolist() == [["tumour/a.png", "same_picture"], ["tumour/c.png", "exact"]]
-    assert found["matched_path"].iloc[0] == "train/notumor/s2.png"
+    assert found["path"].tolist() == ["tumour/a.png", "tumour/c.png", "tumour/d.png"]
+    assert found["kind"].tolist() == ["same_picture", "exact", "same_picture"]
+    assert found["matched_path"].iloc[[0, 2]].tolist() == ["train/notumor/s2.png", "train/glioma/s7.png"]
+    assert (tmp_path / "out" / "changed.png").is_file()
     assert found["matched_path"].iloc[1] in ("train/glioma/s1.png", "test/glioma/copy.png")
     assert found["similarity"].between(0.9, 1).all()
     assert pd.read_csv(tmp_path / "out" / "clean.csv").to_numpy().tolist() == [["healthy/b.png", "healthy"]]
@@ -187,7 +190,10 @@ def test_a_calibration_says_what_is_found_and_what_is_glued(many: Path, tmp_path
     assert done.returncode == 0, done.stderr
     found = json.loads((tmp_path / "audit.json").read_text())["calibration"]
     changes = {row["change"]: row["found"] / row["images"] for row in found["changes"]}
-    assert min(changes[name] for name in ("mirrored", "turned by 180 degrees", "JPEG, quality 30")) == 1
+    for name in ("mirrored", "turned by 180 degrees", "turned by 90 degrees", "inverted", "JPEG, quality 30"):
+        assert changes[name] == 1, name
+    assert sum(row["wrong"] for row in found["changes"]) == 0
+    assert changes["rim of 10 % cut off"] > 0.8
     assert changes["black frame of 15 %"] > 0.8
     groups = [row["groups"] for row in found["thresholds"]]
     assert groups == sorted(groups)  # the higher the threshold, the more groups

@@ -8,6 +8,7 @@ from tempfile import TemporaryDirectory
 
 from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan, set_name
 from brainmri.audit.external import CLEAN, MATCHES, clean, matches
+from brainmri.audit.label_errors import LABELS, pairs_to_see, suspicious_labels
 from brainmri.audit.report import EXAMPLES, GROUPS, summary, write_page
 from brainmri.audit.self_test import calibrate as calibration_of
 from brainmri.audit.shortcuts import shortcuts
@@ -16,6 +17,7 @@ from brainmri.files import digest, digest_of_files
 from brainmri.reporting.plots import PAIRS, pairs_figure
 from brainmri.schemas import AuditReport, write
 
+LABELS_DRAWN = 24  # of the labels to look at again
 STEPS = ("Reading the images", "Looking for repetitions", "Looking for shortcuts", "Drawing pairs")
 
 
@@ -50,9 +52,9 @@ def audit(
 ) -> AuditReport:
     """Look into `data` and, if given, for its images in `against`; write `out` and return what audit.json holds.
 
-    Neither data set is changed, and `out` is made only once something was found: audit.json, groups.csv (of `data`),
-    with `against` matches.csv and clean.csv (of `against`), a PNG of example pairs for each kind that has some, and
-    audit.html.
+    Neither data set is changed, and `out` is made only once something was found: audit.json, groups.csv and labels.csv
+    (of `data`), with `against` matches.csv and clean.csv (of `against`), a PNG of example pairs for each kind that has
+    some, and audit.html.
 
     Args:
         data, against: folders in any layout, or CSV tables (see `brainmri.data.layouts.detect_layout`).
@@ -68,22 +70,26 @@ def audit(
         tell(STEPS[0])
         scanned = scan(data, against, Path(folder), called)
         tell(STEPS[1])
-        table = repetitions(scanned)
+        table, copies = repetitions(scanned)
         own = table[~table["other"]]
         calibration = calibration_of(scanned) if calibrate else None
-        matched = matches(scanned, table)
+        suspicious = suspicious_labels(own, scanned.contents[own.index])
+        matched = matches(scanned, table, copies)
         external = clean(table, matched)
         tell(STEPS[2])
         found = summary(scanned, table, shortcuts(own), calibration, external=len(external))
         tell(STEPS[3])
         out.mkdir(parents=True, exist_ok=True)
         own[GROUPS].to_csv(out / "groups.csv", index=False, float_format="%.4f", lineterminator="\n")
+        suspicious.to_csv(out / LABELS, index=False, float_format="%.4f", lineterminator="\n")
         for name in (MATCHES, CLEAN):
             (out / name).unlink(missing_ok=True)  # of an audit before
         if against:
             matched.to_csv(out / MATCHES, index=False, float_format="%.4f", lineterminator="\n")
             external.to_csv(out / CLEAN, index=False, lineterminator="\n")
-        for kind, pairs in example_pairs(scanned, table, PAIRS).items():
+        examples = example_pairs(scanned, table, copies, PAIRS)
+        examples["labels"] = pairs_to_see(own, suspicious, LABELS_DRAWN)
+        for kind, pairs in examples.items():
             file = out / f"{kind}.png"
             file.unlink(missing_ok=True)  # of an audit before
             if pairs:

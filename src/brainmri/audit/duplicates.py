@@ -12,7 +12,8 @@ import pandas as pd
 
 from brainmri.data.checking import Checked, check_files
 from brainmri.data.class_names import contradictions, contradictory_sets
-from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, Grouping, find_groups
+from brainmri.data.duplicates.copies import Copies, find_copies
+from brainmri.data.duplicates.grouping import LOOKS_ALIKE, SAME_GROUP, Grouping, by_appearance, find_groups, joined
 from brainmri.data.duplicates.index import near_pairs
 from brainmri.data.duplicates.similarity import SIGNS, best_correlation, symmetry_components, whitened_descriptors
 from brainmri.data.layouts import detect_layout, read_layout, unwrapped
@@ -30,19 +31,29 @@ def groups_of(scan: Scan, same_group: float = SAME_GROUP) -> Grouping:
     return find_groups(scan.thumbnails, given, contents=scan.contents, names=series_names(scan), same_group=same_group)
 
 
+def with_copies(found: Grouping, thumbnails: np.ndarray) -> tuple[Grouping, Copies]:
+    """The groups with those joined that hold copies turned by 90 degrees, inverted or cut; and these copies."""
+    copies = find_copies(thumbnails, found.image)
+    image, group = (joined(labels, copies.first, copies.second) for labels in (found.image, found.group))
+    return Grouping(by_appearance(image), by_appearance(group)), copies
+
+
 def series_names(scan: Scan) -> list[str]:
     """The files' names, with those of the second data set in a folder of their own: no series runs through both."""
     names = scan.table["file_name"]
     return names.where(~scan.table["other"], "other/" + names).tolist()
 
 
-def repetitions(scan: Scan) -> pd.DataFrame:
-    """`scan.table` with `duplicate_id`, `group_id`, `kind` and `score`.
+def repetitions(scan: Scan) -> tuple[pd.DataFrame, Copies]:
+    """`scan.table` with `duplicate_id`, `group_id`, `kind` and `score`; and the copies that were turned or changed.
 
     kind: the strictest of `KINDS` that the image shares with another one, or `alone`. score: its highest correlation
-    (at the best of four poses) with another image of its group, -1..1; NaN if it is alone.
+    (at the best of four poses, or with such a copy) with another image of its group, -1..1; NaN if it is alone.
     """
-    found = groups_of(scan)
+    found, copies = with_copies(groups_of(scan), scan.thumbnails)
+    score = _nearest(symmetry_components(scan.thumbnails), found.group)
+    for rows in (copies.first, copies.second):
+        np.fmax.at(score, rows, copies.similarity)
     table = scan.table.assign(
         duplicate_id=[f"p{number:05d}" for number in found.image],
         group_id=[f"g{number:05d}" for number in found.group],
@@ -50,7 +61,7 @@ def repetitions(scan: Scan) -> pd.DataFrame:
     kind = pd.Series("alone", index=table.index)
     for name, column in reversed(KINDS.items()):
         kind[table[column].duplicated(keep=False)] = name
-    return table.assign(kind=kind, score=_nearest(symmetry_components(scan.thumbnails), found.group))
+    return table.assign(kind=kind, score=score), copies
 
 
 def contradicting_labels(table: pd.DataFrame) -> set[frozenset[str]]:
@@ -78,10 +89,11 @@ def counts(table: pd.DataFrame) -> list[Repetitions]:
     return rows
 
 
-def example_pairs(scan: Scan, table: pd.DataFrame, count: int) -> dict[str, list[tuple[int, int]]]:
+def example_pairs(scan: Scan, table: pd.DataFrame, copies: Copies, count: int) -> dict[str, list[tuple[int, int]]]:
     """Up to `count` pairs of rows for each kind, spread evenly over its scores, the least alike first.
 
-    Beside the kinds: `contradictory`, one image under two labels that cannot both be true, and `other`, one image in
+    table, copies: of `repetitions`. Beside the kinds: `changed`, an image and a copy that was turned by 90 degrees,
+    inverted or cut; `contradictory`, one image under two labels that cannot both be true, and `other`, one image in
     both data sets. Pairs whose images correlate below 0.90 are not among them.
     """
     first, second, correlation = near_pairs(scan.thumbnails, LOOKS_ALIKE)
@@ -101,6 +113,9 @@ def example_pairs(scan: Scan, table: pd.DataFrame, count: int) -> dict[str, list
         order = np.lexsort((pairs[1], pairs[0], score))
         rows = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))] if len(order) else order
         examples[name] = [(int(pairs[0][row]), int(pairs[1][row])) for row in rows]
+    order = np.argsort(copies.similarity, kind="stable")
+    rows = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))] if len(order) else order
+    examples["changed"] = [(int(copies.first[row]), int(copies.second[row])) for row in rows]
     return examples
 
 

@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from brainmri.audit.duplicates import Scan
+from brainmri.data.duplicates.copies import Copies
 from brainmri.data.duplicates.similarity import SIGNS, symmetry_components, whitened_descriptors
 
 MATCHES, CLEAN = "matches.csv", "clean.csv"
@@ -15,25 +16,31 @@ MATCH_COLUMNS = ["path", "matched_path", "kind", "similarity"]
 BLOCK = 256  # images compared with all of their group at once; bounds the memory
 
 
-def matches(scan: Scan, table: pd.DataFrame) -> pd.DataFrame:
+def matches(scan: Scan, table: pd.DataFrame, copies: Copies) -> pd.DataFrame:
     """A row for each image of the second data set that shares its group with one of the first.
 
     Args:
-        table: of `brainmri.audit.duplicates.repetitions`.
+        table, copies: of `brainmri.audit.duplicates.repetitions`.
 
     Returns:
         `path` (in the second data set), `matched_path` (the image of the first that is most like it), `kind` (`exact`,
         `same_picture`, or `neighbour` where the two may be slices of one patient), and `similarity`, -1..1: the
-        highest of the correlation of the two, of what is inside their borders, and of their fine structure. A
-        neighbour is of the same group, perhaps by way of a third image: its similarity may be low.
+        highest of the correlation of the two, of what is inside their borders, and of their fine structure, once a
+        turn by 90 degrees, an inversion or a cut is undone. A neighbour is of the same group, perhaps by way of a
+        third image: its similarity may be low.
     """
     shared = table.groupby("group_id")["other"].transform("nunique") == 2
     views = [symmetry_components(scan.thumbnails), symmetry_components(scan.contents)]
     views.append(whitened_descriptors(scan.thumbnails))
     codes = {column: pd.factorize(table[column])[0] for column in ("pixels", "duplicate_id")}
+    changed = {}
+    for one, other, similarity in zip(copies.first, copies.second, copies.similarity, strict=True):
+        changed[int(one), int(other)] = changed[int(other), int(one)] = float(similarity)
     rows: list[tuple[str, str, str, float]] = []
     for first, second in _blocks(table[shared]):
         alike = np.max([_correlations(view, first, second) for view in views], axis=0)
+        for row, column in np.ndindex(alike.shape) if changed else ():
+            alike[row, column] = max(alike[row, column], changed.get((int(first[row]), int(second[column])), -1))
         same, exact = (codes[name][first][:, None] == codes[name][second] for name in ("duplicate_id", "pixels"))
         best = np.argmax(alike + 4 * same + 4 * exact, axis=1)
         for row, column in enumerate(best):

@@ -16,7 +16,7 @@ NAMED = 5  # rejected files that the terminal names
 MUCH = 0.2  # of accuracy above the most frequent label, from which a shortcut is a verdict
 NAMES = {
     "exact": "equal pixels",
-    "same_picture": "the same image (mirrored, turned, re-contrasted, re-encoded)",
+    "same_picture": "the same image (mirrored, turned, cut, re-contrasted, inverted)",
     "neighbour": "looks like a slice of the same patient",
 }
 SHORT = {"exact": "equal pixels", "same_picture": "the same image", "neighbour": "looks like a slice"}
@@ -36,9 +36,11 @@ GROUPS = ["file_name", "label", "duplicate_id", "group_id", "kind", "score"]  # 
 EXAMPLES = {
     "exact": "Equal pixels",
     "same_picture": "The same image, from the least alike to the most",
+    "changed": "One image, turned by 90 degrees, inverted or cut",
     "neighbour": "Look-alike slices, from the least alike to the most",
     "contradictory": "One image under two labels",
     "other": "One image in both data sets",
+    "labels": "Labels to look at again: each image beside the most similar one of another label",
 }
 
 
@@ -151,7 +153,7 @@ def calibration_tables(audit: AuditReport) -> list[list[list[str]]]:
     if audit.calibration is None:
         return []
     changes = [
-        [row.change, f"{row.found} of {row.images} ({percent(row.found / row.images)})"]
+        [row.change, f"{row.found} of {row.images} ({percent(row.found / row.images)})", f"{row.wrong}"]
         for row in audit.calibration.changes
     ]
     rows = [
@@ -165,7 +167,7 @@ def calibration_tables(audit: AuditReport) -> list[list[list[str]]]:
         for row in audit.calibration.thresholds
     ]
     header = ["likeness of a group from", "groups", "largest", "in mixed groups", "next numbers", "distant numbers"]
-    return [[["changed images found to be the same", "found"], *changes], [header, *rows]]
+    return [[["changed images found to be the same", "found", "joined with others"], *changes], [header, *rows]]
 
 
 def _share(row: SharedImages) -> str:

@@ -16,10 +16,9 @@ import pandas as pd
 from PIL import Image, ImageEnhance, ImageFilter, ImageOps
 from tqdm.auto import tqdm
 
-from brainmri.audit.duplicates import Scan, contradicting_labels, groups_of, series_names
+from brainmri.audit.duplicates import Scan, contradicting_labels, groups_of, series_names, with_copies
 from brainmri.data.class_names import contradictory_sets
-from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, pairs_apart
-from brainmri.data.duplicates.similarity import best_correlation, symmetry_components, whitened_descriptors
+from brainmri.data.duplicates.grouping import DISTANT, SAME_GROUP, find_groups, pairs_apart
 from brainmri.data.thumbnails import content_thumbnail, thumbnail
 from brainmri.io.read import read_image
 from brainmri.schemas import ChangeRecall, SelfTest, ThresholdGroups
@@ -57,6 +56,10 @@ def _gamma(power: float) -> Change:
 CHANGES: dict[str, Change] = {
     "mirrored": ImageOps.mirror,
     "upside down": ImageOps.flip,
+    "turned by 90 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_90),
+    "turned by 270 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_270),
+    "mirrored along a diagonal": lambda image: image.transpose(Image.Transpose.TRANSPOSE),
+    "inverted": ImageOps.invert,
     "turned by 180 degrees": lambda image: image.transpose(Image.Transpose.ROTATE_180),
     "gamma 0.7": _gamma(0.7),
     "gamma 1.4": _gamma(1.4),
@@ -71,6 +74,8 @@ CHANGES: dict[str, Change] = {
     "white frame of 5 %": _framed(0.05, 255),
     "rim of 2 % cut off": _cut(0.02),
     "rim of 5 % cut off": _cut(0.05),
+    "rim of 10 % cut off": _cut(0.1),
+    "a corner of 80 % kept": lambda image: image.crop((0, 0, round(0.8 * image.width), round(0.8 * image.height))),
 }
 
 
@@ -80,23 +85,24 @@ def calibrate(scan: Scan) -> SelfTest:
 
 
 def recall_of_changes(scan: Scan, seed: int = 0) -> list[ChangeRecall]:
-    """For each change: of how many `images`, drawn at random, the changed one is `found` to be the same image."""
+    """For each change: of how many `images`, drawn at random, the audit's search finds the changed one to be the same.
+
+    `wrong` are the changed ones that it joins with another image.
+    """
     rows = np.random.default_rng(seed).permutation(len(scan.table))[:IMAGES]
     images = [read_image(Path(scan.table["path"].iloc[row])).image.convert("L") for row in rows]
+    own = with_copies(groups_of(scan), scan.thumbnails)[0].image[rows]
     found = []
     for name, change in tqdm(CHANGES.items(), desc="changed images", disable=None):
         changed = [change(image) for image in images]
         whole = np.concatenate([scan.thumbnails[rows], np.stack([thumbnail(image) for image in changed])])
         inside = np.concatenate([scan.contents[rows], np.stack([content_thumbnail(image) for image in changed])])
-        same = np.zeros(len(images), dtype=bool)
-        for parts, threshold in (
-            (symmetry_components(whole), SAME_IMAGE),
-            (symmetry_components(inside), SAME_IMAGE),
-            (whitened_descriptors(whole), SAME_STRUCTURE),
-        ):
-            first = np.arange(len(images))
-            same |= best_correlation(parts, first, first + len(images)) >= threshold
-        found.append(ChangeRecall(change=name, images=len(images), found=int(same.sum())))
+        given = [""] * len(whole)
+        joined = with_copies(find_groups(whole, given, contents=inside), whole)[0].image
+        same = joined[: len(images)] == joined[len(images) :]
+        glued = (joined[len(images) :, None] == joined[: len(images)]) & (own[:, None] != own)
+        row = ChangeRecall(change=name, images=len(images), found=int(same.sum()), wrong=int(glued.any(axis=1).sum()))
+        found.append(row)
     return found
 
 

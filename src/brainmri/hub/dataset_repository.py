@@ -156,7 +156,7 @@ def _rows(data: PreparedData, rows: np.ndarray) -> Dataset:
 def _audit(data: PreparedData) -> AuditReport:
     with tempfile.TemporaryDirectory(prefix="brainmri-audit-") as scratch:
         scanned = scan(data.root, None, Path(scratch))
-        table = repetitions(scanned)
+        table, _ = repetitions(scanned)
         found = summary(scanned, table, shortcuts(table), None)
     return found.model_copy(update={"name": data.info.name})
 

@@ -69,11 +69,12 @@ class Shortcuts(Record):
 
 
 class ChangeRecall(Record):
-    """Of how many images (`images`) the changed one was `found` to be the same image."""
+    """Of how many images (`images`) the changed one was `found` to be the same image, or (`wrong`) as another one."""
 
     change: str
     images: int
     found: int
+    wrong: int
 
 
 class ThresholdGroups(Record):

@@ -91,25 +91,25 @@ def find_groups(
         likeness = best_correlation(structure, first, second)
         same = (best_correlation(parts, first, second) >= SAME_IMAGE) | (likeness >= SAME_STRUCTURE)
         linked = same | (likeness >= same_group) & (unidentified[first] | unidentified[second])
-        image = _joined(image, first[same], second[same])
-        group = _joined(group, first[linked], second[linked])
+        image = joined(image, first[same], second[same])
+        group = joined(group, first[linked], second[linked])
     if contents is not None:
         inside = symmetry_components(contents[kept])
         for first, second in candidate_blocks(inside, SAME_IMAGE):
             apart = image[first] != image[second]
             first, second = first[apart], second[apart]
             same = best_correlation(inside, first, second) >= SAME_IMAGE
-            image = _joined(image, first[same], second[same])
-            group = _joined(group, first[same], second[same])
+            image = joined(image, first[same], second[same])
+            group = joined(group, first[same], second[same])
     if names is not None:
         first, second = sequence_pairs(names, kind, structure, image, same_group)
         linked = unidentified[first] | unidentified[second]
-        group = _joined(group, first[linked], second[linked])
+        group = joined(group, first[linked], second[linked])
     known: dict[str, int] = {}
     told = [(row, known.setdefault(name, row)) for row, name in enumerate(given) if name]
     rows, anchors = np.array(told, dtype=np.int64).reshape(-1, 2).T
-    group = _joined(group, kind[rows], kind[anchors])
-    return Grouping(image=_by_appearance(image[kind]), group=_by_appearance(group[kind]))
+    group = joined(group, kind[rows], kind[anchors])
+    return Grouping(image=by_appearance(image[kind]), group=by_appearance(group[kind]))
 
 
 def _copies(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -124,7 +124,7 @@ def _copies(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.array(kept, dtype=np.int64), kind
 
 
-def _joined(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
+def joined(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The labels (0..N-1) after the sets that hold first[k] and second[k] have become one, for each k."""
     links = coo_array(
         (np.ones(len(first), dtype=bool), (labels[first], labels[second])), shape=(len(labels), len(labels))
@@ -132,7 +132,8 @@ def _joined(labels: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.nda
     return connected_components(links, directed=False)[1].astype(np.int64)[labels]
 
 
-def _by_appearance(labels: np.ndarray) -> np.ndarray:
+def by_appearance(labels: np.ndarray) -> np.ndarray:
+    """The labels numbered 0, 1, ... by first appearance."""
     _, appearance, inverse = np.unique(labels, return_index=True, return_inverse=True)
     rank = np.empty_like(appearance)
     rank[np.argsort(appearance)] = np.arange(len(appearance))

@@ -27,12 +27,13 @@ from typing import Any
 import numpy as np
 from threadpoolctl import ThreadpoolController
 
-from brainmri.data.duplicates.similarity import SIGNS, best_correlation, symmetry_components
+from brainmri.data.duplicates.similarity import SIGNS, best_correlation, symmetry_components, turned_components
 
 COMPONENTS = 96
 FITTED = 20_000  # images the components are fitted on, at most
 CELL = 64  # images in a cell, on average
 CELLS_SEEN = 64
+CELLS_SEEN_TURNED = 8
 QUERIES = 256  # images looked up at once; bounds the memory
 ROUNDING = 1e-3  # of the sketches' dot products; the exact correlation decides afterwards
 
@@ -75,11 +76,11 @@ def candidate_blocks(parts: np.ndarray, threshold: float) -> Iterator[tuple[np.n
     """
     if len(parts) == 0:
         return
-    faiss = _faiss()
+    faiss = load_faiss()
     threads = ThreadpoolController()
     with threads.limit(limits=1):
-        sketches, signs = _embeddings(parts)
-        index = _inverted_file(faiss, sketches)
+        sketches, signs = _embeddings(parts, _spectra(parts))
+        index = inverted_file(faiss, sketches, CELLS_SEEN)
         # Images of one cell look into nearly the same cells: one after the other, they find them in the cache.
         queries = np.argsort(index.quantizer.search(sketches, 1)[1][:, 0], kind="stable")
     # Both sketches have unit length, so that their distance tells their dot product.
@@ -96,7 +97,37 @@ def candidate_blocks(parts: np.ndarray, threshold: float) -> Iterator[tuple[np.n
         yield np.divmod(pairs[np.diff(pairs, prepend=-1) > 0], len(parts))
 
 
-def _faiss() -> Any:
+def turned_blocks(parts: np.ndarray, threshold: float) -> Iterator[tuple[np.ndarray, np.ndarray]]:
+    """As `candidate_blocks`, of images turned by 90 or 270 degrees, perhaps mirrored, or inverted, or both.
+
+    Only images that are nearly the same have a correlation near 1 (above 0.9, say) in such a pose, and their sketches
+    then lie close together: a few cells are looked into.
+    """
+    if len(parts) == 0:
+        return
+    faiss = load_faiss()
+    threads = ThreadpoolController()
+    with threads.limit(limits=1):
+        spectra = _spectra(parts)
+        sketches, signs = _embeddings(parts, spectra)
+        turned, _ = _embeddings(turned_components(parts), spectra)
+        index = inverted_file(faiss, sketches, CELLS_SEEN_TURNED)
+    negative = signs.copy()
+    negative[:, : -len(SIGNS)] *= -1  # all but the lengths, which have no sign
+    radius = 2 - 2 * (threshold - ROUNDING)
+    for start in range(0, len(parts), QUERIES):
+        block, across = (these[start : start + QUERIES, None] for these in (sketches, turned))
+        poses = np.concatenate([block * negative, across * signs, across * negative], axis=1)
+        with threads.limit(limits=1):
+            limits, _, found = index.range_search(poses.reshape(-1, poses.shape[2]), radius)
+        rows = start + np.repeat(
+            np.arange(poses.shape[0] * poses.shape[1]) // poses.shape[1], np.diff(limits).astype(np.int64)
+        )
+        later = found > rows
+        yield np.divmod(np.unique(rows[later] * len(parts) + found[later]), len(parts))
+
+
+def load_faiss() -> Any:
     # Imported late: only who groups images needs it. On macOS faiss, torch and scikit-learn bring an OpenMP library
     # each, and the second one to start ends the process unless this is set.
     if sys.platform == "darwin":
@@ -106,10 +137,17 @@ def _faiss() -> Any:
     return faiss
 
 
-def _embeddings(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """float32 (N, COMPONENTS + 4), and the signs (4, COMPONENTS + 4) that turn a sketch into those of its poses."""
+def _spectra(parts: np.ndarray) -> list[tuple[np.ndarray, np.ndarray]]:
     sample = parts[:: -(-len(parts) // FITTED)]
-    spectra = [np.linalg.eigh(sample[:, kind].T @ sample[:, kind]) for kind in range(4)]
+    found = [np.linalg.eigh(sample[:, kind].T @ sample[:, kind]) for kind in range(4)]
+    return [(values, vectors) for values, vectors in found]
+
+
+def _embeddings(parts: np.ndarray, spectra: list[tuple[np.ndarray, np.ndarray]]) -> tuple[np.ndarray, np.ndarray]:
+    """float32 (N, COMPONENTS + 4), and the signs (4, COMPONENTS + 4) that turn a sketch into those of its poses.
+
+    spectra: of `_spectra`, of these images or of those that they are compared with.
+    """
     strength = np.concatenate([values for values, _ in spectra])
     kinds = np.repeat(np.arange(4), parts.shape[2])
     strongest = np.argsort(-strength, kind="stable")[:COMPONENTS]
@@ -125,7 +163,7 @@ def _embeddings(parts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     return np.ascontiguousarray(np.column_stack([*columns, *lengths])), np.concatenate(signs, axis=1)
 
 
-def _inverted_file(faiss: Any, sketches: np.ndarray) -> Any:
+def inverted_file(faiss: Any, sketches: np.ndarray, cells_seen: int) -> Any:
     width = sketches.shape[1]
     cells = max(1, len(sketches) // CELL)
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, cells)
@@ -134,5 +172,5 @@ def _inverted_file(faiss: Any, sketches: np.ndarray) -> Any:
     index.cp.seed = 1
     index.train(sketches)
     index.add(sketches)
-    index.nprobe = min(CELLS_SEEN, cells)
+    index.nprobe = min(cells_seen, cells)
     return index

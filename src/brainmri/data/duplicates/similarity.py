@@ -58,18 +58,24 @@ def reduced(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def components_of(pixels: np.ndarray) -> np.ndarray:
-    """As `mirror_parts`, of images that are reduced already: float32 (N, 32, 32)."""
+    """As `symmetry_components`, of images that are reduced already: float32 (N, 32, 32)."""
     pixels = _unit(pixels).reshape(pixels.shape)
     above, below = pixels[:, : SIDE // 2], pixels[:, : SIDE // 2 - 1 : -1]
     halves = [half for rows in (above + below, above - below) for half in _left_right(rows)]
     return np.stack(halves, axis=1).reshape(len(pixels), 4, -1) / 2
 
 
+def turned_components(parts: np.ndarray) -> np.ndarray:
+    """The parts of the same images with rows and columns exchanged: with the four poses, of all quarter turns."""
+    squares = parts.reshape(len(parts), 4, SIDE // 2, SIDE // 2)[:, [0, 2, 1, 3]]
+    return squares.transpose(0, 1, 3, 2).reshape(parts.shape)
+
+
 def best_correlation(parts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The correlation (-1..1, float32) of each of the pairs (first[k], second[k]) at the best of the four poses.
 
     Args:
-        parts: of `mirror_parts`.
+        parts: of `symmetry_components`.
         first, second: integer arrays of one length, rows of `parts`.
     """
     best = np.empty(len(first), dtype=np.float32)
