@@ -50,7 +50,7 @@ def prepare(
     """Check, group and split a folder of slices or scans into a data set; the same as `brainmri prepare_data`.
 
     Args:
-        source: a folder, or a CSV file with the columns file_name and label. It is never changed.
+        source: a folder, a ZIP file, or a CSV file with the columns file_name and label. It is never changed.
         out: the folder to make; it appears in one step, when it is complete.
         split: "grouped" (no group stands in two splits), "patients" (known folds of one public set), "source",
             "source_halved", "oversample_then_split" or "npz".

@@ -9,9 +9,9 @@
     brainmri prepare_data dicom data/scans --slices every:4 --labels labels.csv --id_key secret.txt
     brainmri prepare_data volumes data/scans --masks '*Mask*' --slices mask
 
-SOURCE is a folder in one of the known layouts (found out by itself, or --layout), or a CSV file with the columns
-file_name and label. OUT gets train/, validation/ and test/ with one folder per class, index.csv, rejected.csv,
-dataset.json and README.md. SOURCE is never changed.
+SOURCE is a folder in one of the known layouts (found out by itself, or --layout), a ZIP file of one, or a CSV file with
+the columns file_name and label. OUT gets train/, validation/ and test/ with one folder per class, index.csv,
+rejected.csv, dataset.json and README.md. SOURCE is never changed.
 
 Of DICOM series and NIfTI volumes (layouts dicom and nifti) slices are taken. Patients become keyed hashes; no name, id,
 date or text of a scan, and no name of its files or folders but those of classes, gets into OUT.
@@ -32,7 +32,7 @@ from brainmri.errors import writing
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__)
-    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder or CSV file to read")
+    parser.add_argument("source", type=Path, metavar="SOURCE", help="folder, ZIP file or CSV file to read")
     parser.add_argument("out", type=Path, metavar="OUT", help="folder to make")
     parser.add_argument("--layout", choices=LAYOUTS, help="layout of SOURCE (default: found out)")
     parser.add_argument("--split", choices=list(SCHEMES), default="grouped", help="how to split (default: grouped)")

@@ -138,6 +138,7 @@ def prepare(
                 val=val,
                 test=test,
                 split_seed=split_seed,
+                test_fold=test_fold,
                 name=name,
                 origin=origin,
                 overwrite=overwrite,
