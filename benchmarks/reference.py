@@ -44,8 +44,8 @@ def usual_trainer(
             remove_unused_columns=False,
             dataloader_num_workers=workers,
         ),
-        train_dataset=material.files().with_transform(partial(_transformed, transform)),
-        data_collator=_stacked,
+        train_dataset=material.files().with_transform(partial(transformed, transform)),
+        data_collator=stacked,
     )
 
 
@@ -82,11 +82,13 @@ def _normalize(recipe: Recipe) -> transforms.Normalize:
     return transforms.Normalize([value / (255 * factor) for value in mean], [value / (255 * factor) for value in std])
 
 
-def _transformed(transform: transforms.Compose, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+def transformed(transform: transforms.Compose, examples: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """Transformed images of `datasets`, as `with_transform` calls it."""
     pixels = [transform(image.convert("RGB")) for image in examples["image"]]
     return {"pixel_values": pixels, "labels": examples["label"]}
 
 
-def _stacked(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+def stacked(examples: list[dict[str, Any]]) -> dict[str, torch.Tensor]:
+    """A batch of transformed images."""
     pixels = torch.stack([example["pixel_values"] for example in examples])
     return {"pixel_values": pixels, "labels": torch.tensor([example["labels"] for example in examples])}
