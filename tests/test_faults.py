@@ -164,7 +164,12 @@ def test_a_mistake_ends_before_any_work(train: Train, tmp_path: Path, arguments:
 @pytest.mark.parametrize("script", [path.name for path in sorted(SCRIPTS.glob("*.py"))])
 def test_every_script_names_the_flag_that_was_meant(script: str) -> None:
     words = {"publish.py": ["model"], "train.py": []}.get(script, [])
-    flag = {"train.py": "--ovrwrite", "prepare_data.py": "--ovrwrite", "publish.py": "--dry_ran"}.get(script, "--outt")
+    flag = {
+        "train.py": "--ovrwrite",
+        "prepare_data.py": "--ovrwrite",
+        "publish.py": "--dry_ran",
+        "demo.py": "--statc",
+    }.get(script, "--outt")
     done = run_here(script, *words, flag)
     assert (done.returncode, len(done.stderr.splitlines())) == (2, 1)
     assert f"error: unknown flag {flag}: did you mean --" in done.stderr

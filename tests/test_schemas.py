@@ -74,8 +74,8 @@ def test_records_do_not_change_and_hold_nothing_unknown() -> None:
     [
         ("[1, 2]", "an object with keys is expected, and a list stands there"),
         ("{", "audit.json: "),
-        ("{}", "schema version None found, 2 expected"),
-        ('{"schema_version": 2, "name": "x"}', "keys missing: against, images, parts"),
+        ("{}", "schema version None found, 3 expected"),
+        ('{"schema_version": 3, "name": "x"}', "keys missing: against, images, parts"),
     ],
 )
 def test_what_cannot_be_read_is_named_in_one_sentence(content: str, words: str, tmp_path: Path) -> None:

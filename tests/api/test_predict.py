@@ -355,11 +355,11 @@ def killed_after(monkeypatch: pytest.MonkeyPatch) -> Callable[[int], list[int]]:
     def arrange(batches: int) -> list[int]:
         counted: list[int] = []
 
-        def counting(self: LoadedModel, images: list, backend: Backend) -> list[Prediction]:
+        def counting(self: LoadedModel, images: list, backend: Backend, *told: object) -> list[Prediction]:
             if len(counted) == batches:
                 raise Killed
             counted.append(len(images))
-            return classify(self, images, backend)
+            return classify(self, images, backend, *told)
 
         monkeypatch.setattr(LoadedModel, "classify", counting)
         monkeypatch.setattr("brainmri.evaluation.prediction_tables.SAVE_S", 0.0)

@@ -77,7 +77,13 @@ def test_the_console_command_predicts(installed: Path, trained: Trained, tmp_pat
     assert "images classified" in done.stdout
     header = (tmp_path / "p.csv").read_text().splitlines()[0]
     assert header.startswith("path,plane,slice,patient,predicted,p_glioma,")
-    assert {path.name for path in tmp_path.iterdir()} == {"p.csv", "patients.csv", "rejected.csv", "made.json"}
+    assert {path.name for path in tmp_path.iterdir()} == {
+        "p.csv",
+        "patients.csv",
+        "scans.csv",
+        "rejected.csv",
+        "made.json",
+    }
 
 
 @pytest.mark.slow  # a type checker reads all of torch

@@ -21,7 +21,7 @@ from .sources import class_folders
 WRITER = "import sys; from brainmri.cli.command import call; from brainmri.data.dataset import open_prepared; "
 WRITER += "from brainmri.data.pixel_cache import pixel_cache; "
 WRITER += "call(lambda: pixel_cache(open_prepared(sys.argv[1]), 512) and 0)"
-SENTENCE = r"no space left in .*pixels \(needs 9\.2 MB, has \d\.\d MB\): free some, or set BRAINMRI_CACHE"
+SENTENCE = r"no space left in .*pixels \(needs 9\.3 MB, has \d\.\d MB\): free some, or set BRAINMRI_CACHE"
 
 
 @pytest.fixture

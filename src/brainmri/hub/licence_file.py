@@ -21,10 +21,9 @@ def write_licence(folder: Path, weights: str | None = None, *, examples: bool = 
     Raises:
         PublishError: if the installed package lacks its licence.
     """
-    try:
-        text = metadata.distribution("brainmri").read_text(f"licenses/{NAME}")
-    except metadata.PackageNotFoundError:
-        text = None
+    # A checkout may have records of its own, without the licence, before those of the installation.
+    found = (one.read_text(f"licenses/{NAME}") for one in metadata.distributions(name="brainmri"))
+    text = next(filter(None, found), None)
     if text is None:
         raise PublishError("brainmri is not installed with its licence, which what it publishes needs: pip install it")
     before = []

@@ -18,7 +18,6 @@ from brainmri import __version__
 from brainmri.environment import git_commit
 from brainmri.hub.checks import Publication, PublishError
 from brainmri.hub.hub_errors import NOT_DONE_HERE, explained, status_of
-from brainmri.hub.lineage import pin_data
 from brainmri.hub.place import (
     NO_PULL_REQUESTS,
     check_name,
@@ -28,7 +27,6 @@ from brainmri.hub.place import (
     make_place,
 )
 from brainmri.hub.shown_models import ShownModel, look_up, preloaded
-from brainmri.hub.space_repository import pin_models
 from brainmri.hub.tags import same_commit, tag_commit, version_tag
 
 if TYPE_CHECKING:
@@ -262,6 +260,9 @@ def deliver(api: HfApi, publications: list[Publication], **how: Any) -> Iterator
     Raises:
         PublishError: if the Hub refuses any of them before anything is sent, or later.
     """
+    from brainmri.hub.lineage import pin_data  # late, as both know what a report is; `train --help` does not wait
+    from brainmri.hub.space_repository import pin_models
+
     for publication in publications:
         check_on_hub(api, publication, create_pr=bool(how.get("create_pr")))
     message = f"brainmri {__version__}, commit {git_commit() or 'unknown'}"

@@ -7,8 +7,11 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from brainmri.io.dicom_elements import Element, Reader
+if TYPE_CHECKING:
+    from brainmri.io.dicom_elements import Element, Reader
+
 
 T1_CONTRAST, T1_PLAIN, T1 = "T1 with contrast", "T1 without contrast", "T1"
 T2, FLAIR, OTHER, UNKNOWN = "T2/PD", "FLAIR", "other", "unknown"

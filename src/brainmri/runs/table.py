@@ -133,7 +133,7 @@ def short_weights(origin: str) -> str:
 def lacks_weights(table: pd.DataFrame) -> pd.Series:
     """Whether each row is of a network that began with random weights, although its recipe asks for pretrained ones."""
     scratch = {recipe: from_scratch(recipe) for recipe in table.loc[table["weights"] == "random", "recipe"].unique()}
-    return (table["weights"] == "random") & ~table["recipe"].map(scratch).eq(True)
+    return (table["weights"] == "random") & table["recipe"].map(scratch).eq(False)
 
 
 def _rank(split: str, leaky: bool) -> int:

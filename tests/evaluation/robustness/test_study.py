@@ -13,7 +13,6 @@ from brainmri.data.dataset import PreparedData, open_prepared
 from brainmri.evaluation import evaluate as evaluate_module
 from brainmri.evaluation.class_mapping import match_classes
 from brainmri.evaluation.inference import Inference
-from brainmri.evaluation.ood.fit import images as scored_images
 from brainmri.evaluation.robustness import (
     RobustnessStudy,
     corrupted_answers,
@@ -22,6 +21,7 @@ from brainmri.evaluation.robustness import (
     robustness_study,
 )
 from brainmri.evaluation.scored import ScoredModel
+from brainmri.evaluation.scored import images as scored_images
 from brainmri.models.build import build_model
 from brainmri.models.introspect import resolve
 from brainmri.models.load import save_model

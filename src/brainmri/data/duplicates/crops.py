@@ -186,9 +186,13 @@ def _fitted(thumbnails: NDArray[np.uint8], whole: Rows, part: Rows, pose: Rows, 
     alive = np.arange(len(whole))
     box = box.copy()
     for side, steps, least in LEVELS:
+        if not len(alive):
+            break
         source = _halved(thumbnails[whole[alive]], 2 * side)
         box[alive], correlation = _fit(source, _halved(parts[alive], side), box[alive], steps)
         alive = alive[correlation >= least]
+    if not len(alive):
+        return Crops(alive, alive, np.empty(0, np.float32))
     cut = np.round(_cut(thumbnails[whole[alive]].astype(np.float32), box[alive], THUMBNAIL))
     first = np.arange(len(alive))
     structure = whitened_descriptors(np.concatenate([cut.astype(np.uint8), parts[alive]]))
