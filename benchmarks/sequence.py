@@ -1,6 +1,6 @@
 """Fits and measures the estimate of sequence and plane (`brainmri.evaluation.sequence`).
 
-    python -m benchmarks.sequence fit OUT.npz [--slices N] [--epochs N]
+    python -m benchmarks.sequence fit OUT.safetensors [--slices N] [--epochs N]
     python -m benchmarks.sequence measure TABLE.csv IMAGES
 
 It is fitted on simulated slices alone. Heads of the phantom set (the MNI152 template with a simulated skull, scalp and
@@ -19,13 +19,13 @@ import argparse
 import io
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pandas as pd
 import torch
 from numpy.typing import NDArray
 from PIL import Image
+from safetensors.numpy import save_file
 from scipy.ndimage import gaussian_filter, laplace
 from torch import nn
 from torch.nn import functional
@@ -280,8 +280,7 @@ def fit(out: Path, count: int, epochs: int) -> None:
         optimizer.step()
         schedule.step()
     network.eval()
-    arrays: dict[str, Any] = dict(folded(network))
-    np.savez_compressed(out, **arrays)
+    save_file(dict(folded(network)), out)
 
 
 def folded(network: Network) -> dict[str, NDArray[np.float16]]:

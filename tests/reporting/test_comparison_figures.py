@@ -23,7 +23,7 @@ def table_of(systems, splits=(SPLIT,)):
         "source": "D",
         "protocol": "clean",
         "changes": "",
-        "weights": "random",
+        "weights": "none that are known",
         "normalize": "unit",
     }
     plain |= {"epochs_scheduled": 10, "schedule_fraction": 1, "precision": "fp32", "seeds": 1, "hardware": "2 cores"}

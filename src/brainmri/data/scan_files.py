@@ -15,7 +15,7 @@ from tqdm import tqdm
 from brainmri.data.scan_options import STEM
 from brainmri.data.scan_sources import SourceFile, SourceFiles
 from brainmri.io.limits import LOCAL, UploadError
-from brainmri.io.patient_header import STUDY
+from brainmri.io.notes import STUDY
 from brainmri.io.read import IMAGE_SUFFIXES
 from brainmri.io.scan import Part, Read, Scan, open_file, open_series
 from brainmri.io.sniff import HALF, NIFTI_2_SIZES, NIFTI_SIZES, is_dicom, is_half, kind_of

@@ -16,7 +16,7 @@ from brainmri.data.scan_sources import SourceFiles
 from brainmri.data.scan_tables import NOT_IN_TABLE, Namer
 from brainmri.data.tables import COLUMNS, label_tables
 from brainmri.io.limits import UploadError
-from brainmri.io.patient_header import STUDY
+from brainmri.io.notes import STUDY
 from brainmri.io.scan import natural
 from brainmri.wording import counted
 

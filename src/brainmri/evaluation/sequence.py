@@ -11,7 +11,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cache
-from importlib.resources import as_file, files
+from importlib.resources import files
 
 import numpy as np
 from numpy.lib.stride_tricks import sliding_window_view
@@ -116,8 +116,7 @@ def _softmax(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
 
 @cache
 def _weights() -> dict[str, NDArray[np.float32]]:
-    with (
-        as_file(files("brainmri") / "evaluation" / "sequence.npz") as path,
-        np.load(path, allow_pickle=False) as arrays,
-    ):
-        return {name: arrays[name].astype(np.float32) for name in arrays.files}
+    from safetensors.numpy import load
+
+    content = (files("brainmri") / "evaluation" / "sequence.safetensors").read_bytes()
+    return {name: values.astype(np.float32) for name, values in load(content).items()}

@@ -18,8 +18,8 @@ PYTHON = "3.12"  # what ZeroGPU runs
 TITLE = "Brain MRI slices: classes with honest evidence"
 SHORT = "Classify brain MRI slices; research only"  # 60 characters at most
 REVISIONS = "model_revisions.txt"  # beside app.py: OWNER/NAME and the commit that the demo pulls, one model a line
-# Of the package: "browser" is the page that runs without a server.
-LEFT_OUT = ("__pycache__", "browser", "browser.sha256")
+# Of the package: "browser" is the page that runs without a server, and the folds are for preparing data.
+LEFT_OUT = ("__pycache__", "browser", "browser.sha256", "patient_folds.csv.gz")
 OWN_PACKAGE = re.compile(r"^\s*(?:from|import) brainmri\b", re.MULTILINE)
 
 

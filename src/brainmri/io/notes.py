@@ -8,6 +8,7 @@ from collections.abc import Iterable, Sequence
 
 import numpy as np
 
+STUDY = "\0study "  # how a patient begins that is a study, for want of a PatientID, which holds no NUL
 SAME_PLACE = 0.01  # mm
 LEAST_MISSING = 0.05  # of the slices that a series should have, from which gaps in it are said
 SEVERAL_AT_ONE_PLACE = "The series holds several images of a slice (time points, echoes, ...); all of them are used."

@@ -10,6 +10,7 @@ from pydicom.valuerep import TEXT_VR_DELIMS
 
 from brainmri.io.dicom_elements import BROKEN, Element, Reader
 from brainmri.io.limits import UploadError, reading
+from brainmri.io.notes import STUDY
 
 SCANNER = ("Manufacturer", "ManufacturerModelName", "DeviceSerialNumber", "StationName")
 KEYWORDS = (
@@ -37,7 +38,6 @@ DEVICES = {
     **dict.fromkeys(("CR", "DX", "RG", "RF", "XA", "MG", "PX", "IO", "RTIMAGE"), "an X-ray image"),
     **dict.fromkeys(("OP", "OPT", "OAM", "ES", "GM", "SM", "XC"), "a photograph or a microscope's image"),
 }
-STUDY = "\0study "  # how a patient begins that is a study, for want of a PatientID, which holds no NUL
 # What stands in the place of a PatientID that was removed: the same for different people.
 PLACEHOLDERS = frozenset(
     {

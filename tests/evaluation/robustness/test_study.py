@@ -176,7 +176,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
     phantom: Path,  # noqa: F811
     environment: dict[str, str],  # noqa: F811
 ) -> None:
-    assert "Robustness" not in write_report(run).read_text(encoding="utf-8")
+    assert "<h2>Robustness" not in write_report(run).read_text(encoding="utf-8")
     arguments = (run, "--data", phantom, "--robustness", "--robustness_images", 20)
     done = run_here("evaluate.py", *arguments, environment=environment)
     assert done.returncode == 0, done.stderr
@@ -220,7 +220,7 @@ def test_the_command_on_a_run_fills_its_folder_and_its_report(
     ]
     assert f"The study is in {out}" in done.stdout
     [evaluation] = (run / "evaluations").iterdir()
-    assert "Robustness" not in (evaluation / "evaluation.html").read_text(encoding="utf-8")
+    assert "<h2>Robustness" not in (evaluation / "evaluation.html").read_text(encoding="utf-8")
 
 
 @pytest.mark.integration
