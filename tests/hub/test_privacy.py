@@ -18,7 +18,7 @@ from .loopback import LoopbackHub
 
 # What may name the user's own files: tables in his own folders, and what is printed to him. Nothing else, and nothing
 # of it on the Hub.
-LOCAL_TABLES = {"index.csv", "rejected.csv", "groups.csv", "audit.json", "audit.html"}
+LOCAL_TABLES = {"index.csv", "rejected.csv", "groups.csv", "labels.csv", "audit.json", "audit.html"}
 PRINTED = {"prepare_data.py", "audit.py"}
 NAMES = {FILE_NAME, FOLDER_NAME}
 
