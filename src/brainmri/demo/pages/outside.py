@@ -76,6 +76,7 @@ def _loaded(models: Sequence[DemoModel]) -> list[tuple[pd.DataFrame, pd.DataFram
             continue
         recipe = file_of(model.place, "recipe.yaml")
         run = pd.DataFrame([result_row(result, read_recipe_file(recipe) if recipe else None)])
+        run.insert(0, "run", model.name)
         key = {name: run[name].iloc[0] for name in ("run", "data", "split", "fingerprint")}
         points = {"all": result.detection.all, **result.detection.sites}
         figures = [name for name in DETECTION_COLUMNS if name in ("tumours", "others", "sensitivity", "specificity")]
