@@ -18,9 +18,10 @@ from PIL import Image
 from scipy.special import logsumexp, softmax
 
 from brainmri.data.dataset import open_prepared
+from brainmri.data.pixel_cache import image_summaries, pixel_cache
 from brainmri.environment import use_cpu_well
 from brainmri.evaluation.ood.detector import LOST_AT_MOST, OODDetector, exceeded_by, unit_length
-from brainmri.evaluation.ood.features import Seen, see, see_prepared
+from brainmri.evaluation.ood.features import Seen, see, see_cached
 from brainmri.evaluation.ood.fit import MOST, some_rows
 from brainmri.evaluation.ood.probe_sets import DEVELOPMENT, AbsentPackage, probe_sets
 from brainmri.models.layers import classifier_layer
@@ -78,7 +79,9 @@ def main() -> None:
     example = processor(images=[Image.new("RGB", (64, 64))], return_tensors="pt")
     layer = classifier_layer(model, example["pixel_values"])
     look = partial(see, model=model, processor=processor, layer=layer)
-    seen = {split: see_prepared(data, chosen, model, processor, layer) for split, chosen in rows.items()}
+    size = example["pixel_values"].shape[-1]
+    cached = pixel_cache(data, size), image_summaries(data, size).statistics
+    seen = {split: see_cached(*cached, chosen, model, processor, layer) for split, chosen in rows.items()}
     others = {}
     for probe in probe_sets(data):
         try:

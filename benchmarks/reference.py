@@ -36,17 +36,17 @@ def usual_trainer(
     transform = recipe_transform(material.recipe) if same_augmentation else example_transform(material.recipe)
     return Trainer(
         model=model,
-        args=TrainingArguments(
-            **{name: getattr(ours, name) for name in COMMON},
-            seed=SEED,
-            output_dir=str(folder),
-            save_strategy="no",
-            remove_unused_columns=False,
-            dataloader_num_workers=workers,
-        ),
+        args=usual_arguments(ours, folder, dataloader_num_workers=workers),
         train_dataset=material.files().with_transform(partial(transformed, transform)),
         data_collator=stacked,
     )
+
+
+def usual_arguments(ours: TrainingArguments, folder: Path, **more: Any) -> TrainingArguments:
+    """Those of the plain Trainer: what both ways have in common is as in `ours`; more: further ones."""
+    common = {name: getattr(ours, name) for name in COMMON}
+    settings = {"seed": SEED, "output_dir": str(folder), "save_strategy": "no", "remove_unused_columns": False}
+    return TrainingArguments(**common | settings | more)
 
 
 def example_transform(recipe: Recipe) -> transforms.Compose:

@@ -13,11 +13,11 @@ from functools import partial
 from pathlib import Path
 
 import numpy as np
-from transformers import EvalPrediction, Trainer, TrainingArguments
+from transformers import EvalPrediction, Trainer
 from transformers.utils.logging import disable_progress_bar
 
 from benchmarks.case import PLAIN, SEED
-from benchmarks.reference import COMMON, example_transform, stacked, transformed
+from benchmarks.reference import example_transform, stacked, transformed, usual_arguments
 from brainmri.data.dataset import load_prepared, open_prepared
 from brainmri.models.build import build_model
 from brainmri.models.introspect import resolve
@@ -35,15 +35,7 @@ def main() -> None:
     transform = partial(transformed, example_transform(recipe))
     trainer = Trainer(
         model=model,
-        args=TrainingArguments(
-            **{name: getattr(ours, name) for name in COMMON} | {"num_train_epochs": 1},
-            seed=SEED,
-            output_dir=str(out),
-            save_strategy="no",
-            remove_unused_columns=False,
-            disable_tqdm=True,
-            report_to="none",
-        ),
+        args=usual_arguments(ours, out, num_train_epochs=1, disable_tqdm=True, report_to="none"),
         train_dataset=files["train"].with_transform(transform),
         eval_dataset=files["validation"].with_transform(transform),
         data_collator=stacked,

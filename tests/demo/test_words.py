@@ -7,8 +7,9 @@ from typing import Any, cast
 import pytest
 
 from brainmri.demo.model import DemoModel, open_models
-from brainmri.demo.response_text import agreement, cautions, details, doubts, in_words, sentence
+from brainmri.demo.response_text import agreement, details, doubts, in_words, sentence
 from brainmri.evaluation.inference import Prediction
+from brainmri.evaluation.run_warnings import cautions
 from brainmri.evaluation.sequence import Look
 
 from .conftest import Edit, slices
@@ -131,7 +132,7 @@ def test_details_say_what_the_figures_mean(run: Edit) -> None:
     ):
         assert words in text
     assert re.search(r"differ from the share of right answers by \d+\.\d points", text)
-    assert cautions(model) == []
+    assert cautions(model.result) == []
 
 
 def test_details_give_the_reason_where_a_part_is_missing(run: Edit) -> None:
@@ -145,13 +146,13 @@ def test_details_give_the_reason_where_a_part_is_missing(run: Edit) -> None:
 def test_a_model_that_knows_simulated_slices_only_says_so_first(run: Edit) -> None:
     changes = {"data__simulated": True, "weights": "random"}
     (model,) = open_models([str(run(changes=changes))])
-    first, _ = cautions(model)  # and that it had no pretrained weights
+    first, _ = cautions(model.result)  # and that it had no pretrained weights
     assert first == "This model was trained on simulated slices only: what it says of a real image means nothing."
 
 
 def test_a_model_without_a_record_says_that_nothing_is_known() -> None:
     model = cast(DemoModel, SimpleNamespace(result=None, uncertainty=None, backend="torch (why)"))
-    (caution,) = cautions(model)
+    (caution,) = cautions(model.result)
     assert "without a record" in caution
     text = details(judged(calibrated=False, prediction_set=None, coverage=None), model)
     assert text == "10 ms by torch (why)."

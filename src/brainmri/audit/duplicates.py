@@ -110,11 +110,9 @@ def example_pairs(scan: Scan, table: pd.DataFrame, copies: Copies, count: int) -
     for name, mask in chosen.items():
         pairs = first[mask], second[mask]
         score = best_correlation(structure, *pairs) if name == "neighbour" else correlation[mask]
-        order = np.lexsort((pairs[1], pairs[0], score))
-        rows = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))] if len(order) else order
+        rows = _spread(np.lexsort((pairs[1], pairs[0], score)), count)
         examples[name] = [(int(pairs[0][row]), int(pairs[1][row])) for row in rows]
-    order = np.argsort(copies.similarity, kind="stable")
-    rows = order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))] if len(order) else order
+    rows = _spread(np.argsort(copies.similarity, kind="stable"), count)
     examples["changed"] = [(int(copies.first[row]), int(copies.second[row])) for row in rows]
     return examples
 
@@ -137,6 +135,11 @@ def _across(table: pd.DataFrame, column: str) -> list[SharedImages]:
 def _equal(values: pd.Series, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     codes = pd.factorize(values)[0]
     return codes[first] == codes[second]
+
+
+def _spread(order: np.ndarray, count: int) -> np.ndarray:
+    """Up to `count` of these, evenly."""
+    return order[np.unique(np.linspace(0, len(order) - 1, count).round().astype(int))] if len(order) else order
 
 
 def _contradict(table: pd.DataFrame, first: np.ndarray, second: np.ndarray) -> np.ndarray:

@@ -9,7 +9,7 @@ import pandas as pd
 
 from brainmri.audit.duplicates import Scan
 from brainmri.data.duplicates.copies import Copies
-from brainmri.data.duplicates.similarity import SIGNS, symmetry_components, whitened_descriptors
+from brainmri.data.duplicates.similarity import correlations, symmetry_components, whitened_descriptors
 
 MATCHES, CLEAN = "matches.csv", "clean.csv"
 MATCH_COLUMNS = ["path", "matched_path", "kind", "similarity"]
@@ -38,7 +38,7 @@ def matches(scan: Scan, table: pd.DataFrame, copies: Copies) -> pd.DataFrame:
         changed[int(one), int(other)] = changed[int(other), int(one)] = float(similarity)
     rows: list[tuple[str, str, str, float]] = []
     for first, second in _blocks(table[shared]):
-        alike = np.max([_correlations(view, first, second) for view in views], axis=0)
+        alike = np.max([correlations(view[first], view[second]) for view in views], axis=0)
         for row, column in np.ndindex(alike.shape) if changed else ():
             alike[row, column] = max(alike[row, column], changed.get((int(first[row]), int(second[column])), -1))
         same, exact = (codes[name][first][:, None] == codes[name][second] for name in ("duplicate_id", "pixels"))
@@ -63,9 +63,3 @@ def _blocks(shared: pd.DataFrame) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         first, second = members.index[other].to_numpy(), members.index[~other].to_numpy()
         for start in range(0, len(first), BLOCK):
             yield first[start : start + BLOCK], second
-
-
-def _correlations(parts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
-    """float32 (len(first), len(second)): at the best of the four poses."""
-    dots = np.einsum("nkp,mkp->nmk", parts[first], parts[second], optimize=True)
-    return np.asarray(np.max(dots @ SIGNS.T, axis=2))

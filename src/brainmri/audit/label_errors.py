@@ -11,7 +11,7 @@ from __future__ import annotations
 import numpy as np
 import pandas as pd
 
-from brainmri.data.duplicates.similarity import SIGNS, symmetry_components
+from brainmri.data.duplicates.similarity import correlations, symmetry_components
 
 LABELS = "labels.csv"
 COLUMNS = ["file_name", "label", "suggested", "confidence", "similar"]
@@ -41,13 +41,10 @@ def suspicious_labels(table: pd.DataFrame, contents: np.ndarray) -> pd.DataFrame
     if len(rows) < LEAST or len(names) < 2:
         return pd.DataFrame(columns=COLUMNS)
     parts = symmetry_components(contents[rows])
-    flat = parts.reshape(len(parts), -1)
     found = []
     for start in range(0, len(parts), BLOCK):
         block = np.arange(start, min(start + BLOCK, len(parts)))
-        correlation = np.full((len(block), len(parts)), -1, np.float32)
-        for signs in SIGNS:
-            np.maximum(correlation, (parts[block] * signs[:, None]).reshape(len(block), -1) @ flat.T, out=correlation)
+        correlation = correlations(parts[block], parts)
         correlation[group[block, None] == group] = -np.inf
         near = np.argsort(-correlation, axis=1, kind="stable")[:, :NEAREST]
         best = np.take_along_axis(correlation, near, axis=1)

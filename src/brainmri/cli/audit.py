@@ -9,8 +9,8 @@ test), prepared folders, or CSV files with the columns file_name and label. Noth
 --out: audit.json, groups.csv (of DATA: file_name, label, duplicate_id, group_id, kind, score), labels.csv (labels to
 look at again, the least confident first), a figure of example pairs for each kind, and audit.html, which shows all of
 it on one page. With --against also matches.csv (path in OTHER, matched_path in DATA, kind, similarity) and clean.csv
-(file_name, label: the images of OTHER that neither are nor look like one of DATA; brainmri prepare takes it, with
---image_root OTHER). It also tells what gives the class away without a look at the brain: size, border, brightness,
+(file_name, label: the images of OTHER that neither are nor look like one of DATA; brainmri prepare_data takes it,
+with --image_root OTHER). It also tells what gives the class away without a look at the brain: size, border, brightness,
 sharpness, format. What --out holds of other data is replaced with --overwrite only.
 """
 

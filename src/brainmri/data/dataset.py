@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger(__name__)
 SPLITS = ("train", "validation", "test")
 OUTLINES = "outlines.csv"
-AGAIN = "Prepare the data again with this version (brainmri prepare SOURCE OUT)."
+AGAIN = "Prepare the data again with this version (brainmri prepare_data SOURCE OUT)."
 COLUMNS = ("file_name", "label", "split", "group_id", "duplicate_id", "site", "source")  # of index.csv
 
 

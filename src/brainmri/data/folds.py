@@ -8,7 +8,7 @@ import numpy as np
 import pandas as pd
 
 from brainmri.data.dataset import PreparedData, derived_fingerprint, split_counts
-from brainmri.data.patient_folds import FOLDS, patient_folds
+from brainmri.data.patient_folds import FOLDS, patient_folds, validation_fold
 from brainmri.data.splits import dealt_by_group, part_by_group
 
 PATIENT_FOLDS = f"patients, {FOLDS} folds"
@@ -128,7 +128,7 @@ def with_fold(data: PreparedData, folds: Folds, fold: int) -> PreparedData:
     """
     split = _split(data.index, folds, fold)
     if folds.patients:
-        split[folds.numbers == (fold + 1) % len(folds)] = "validation"
+        split[folds.numbers == validation_fold(fold + 1) - 1] = "validation"
     else:
         rest = data.index[split == "train"]
         validation = part_by_group(rest, VALIDATION / (1 - (split != "train").mean()), data.info.split_seed)

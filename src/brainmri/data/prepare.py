@@ -119,33 +119,14 @@ def prepare(
     Raises:
         ValueError: if anything in the source or the settings cannot be used; `out` is untouched then.
     """
+    asked = {name: value for name, value in locals().items() if name not in ("source", "out")}  # before any other name
     start = time.perf_counter()
     source, out = Path(source).resolve(), Path(out).resolve()
     check_output(out, overwrite)
     check_origin(origin)
     if layout not in SCANS and is_archive_of_images(source):
         with unpacked(source, out) as folder:
-            return prepare(
-                folder,
-                out,
-                layout=layout,
-                split=split,
-                groups=groups,
-                sites=sites,
-                outlines=outlines,
-                standardize=standardize,
-                holdout=holdout,
-                val=val,
-                test=test,
-                split_seed=split_seed,
-                test_fold=test_fold,
-                name=name,
-                origin=origin,
-                overwrite=overwrite,
-                class_names=class_names,
-                image_root=image_root,
-                scans=scans,
-            )
+            return prepare(folder, out, **asked)
     given, source = source, unwrapped(source)
     layout = layout or layout_of(source, scans)
     image_folder = None if image_root is None else Path(image_root)

@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any
 from PIL import Image
 
 from brainmri.data.scan_options import spread
-from brainmri.demo.response_text import cautions, details, doubts, scan_sentence, sentence
+from brainmri.demo.response_text import details, doubts, scan_sentence, sentence
+from brainmri.evaluation.run_warnings import cautions
 from brainmri.io.decode import RejectedImage
 from brainmri.io.limits import UploadError
 from brainmri.io.open import Upload, is_archive
@@ -76,7 +77,7 @@ def as_json(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
     return {
         "model": model.name,
         "sentence": sentence(judgement),
-        "cautions": cautions(model),
+        "cautions": cautions(model.result),
         "doubts": doubts(judgement, model),
         "label": judgement.label,
         "probabilities": judgement.probabilities,
@@ -104,7 +105,7 @@ def card(model: DemoModel, judgement: Prediction) -> dict[str, Any]:
         "model": model.name,
         "headline": headline,
         "more": more,
-        "cautions": cautions(model),
+        "cautions": cautions(model.result),
         "doubts": doubts(judgement, model),
         "details": details(judgement, model).splitlines(),
         "refused": bool(judgement.out_of_distribution),

@@ -11,7 +11,6 @@ from typing import TYPE_CHECKING
 from brainmri.data.class_names import OR
 from brainmri.data.dataset import WITHOUT_TUMOR, plain_name
 from brainmri.evaluation.kinds import doubt_sentence, look_sentence
-from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.wording import interval, percent, with_interval
 
 if TYPE_CHECKING:
@@ -25,7 +24,6 @@ WITH = "a slice with a tumour"
 KNOWN = {"glioma": "a glioma", "meningioma": "a meningioma", "pituitary": "a pituitary tumour"}
 ANY_TUMOUR = {"tumor", "tumour", "yes"}
 REFUSED = "This is not like the images that the model was trained on, so its answer should not be used."
-SIMULATED = "This model was trained on simulated slices only: what it says of a real image means nothing."
 
 
 def sentence(judgement: Prediction) -> str:
@@ -78,18 +76,6 @@ def agreement(judgements: Mapping[str, Prediction]) -> str:
     else:
         found = f"The models disagree, so none of them should be relied on here: {told}."
     return f"The image is not like those that {_listed(refusing)} was trained on. {found}" if refusing else found
-
-
-def cautions(model: DemoModel) -> list[str]:
-    """What must be known before any answer of this model, a sentence or two each; empty for a plain run."""
-    if model.result is None:
-        return [
-            "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and "
-            "it gives one of its classes to any image."
-        ]
-    simulated = [SIMULATED] if model.result.data.simulated else []
-    # The first of the warnings says the same of figures.
-    return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]
 
 
 def doubts(judgement: Prediction, model: DemoModel) -> list[str]:

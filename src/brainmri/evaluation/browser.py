@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from brainmri.data.dataset import class_without_tumour
 from brainmri.evaluation.explain.grad_cam import TargetLayer, grad_cam, target_layer
-from brainmri.evaluation.run_warnings import warnings_of
+from brainmri.evaluation.run_warnings import cautions
 from brainmri.files import sha256
 from brainmri.metrics.pooling import DEFAULT, MEAN
 from brainmri.models.layers import NoClassifierLayer, bare_network, classifier_layer, features_of
@@ -36,11 +36,6 @@ if TYPE_CHECKING:
     from brainmri.evaluation.ood.detector import OODDetector
 
 MODEL, NETWORK = "model.json", "model.onnx"
-NO_RECORD = (
-    "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and it gives "
-    "one of its classes to any image."
-)
-SIMULATED = "This model was trained on simulated slices only: what it says of a real image means nothing."
 
 
 class BrowserNetwork(torch.nn.Module):
@@ -128,7 +123,7 @@ def write_browser_model(model: LoadedModel, folder: Path) -> BrowserModel:
         pooling=pooling.rule if pooling else MEAN if without is None else DEFAULT,
         pooling_threshold=pooling.threshold if pooling else None,
         figures=_figures(model),
-        cautions=_cautions(model),
+        cautions=cautions(model.result),
     )
     write(found, folder / MODEL)
     return found
@@ -216,11 +211,3 @@ def _figures(model: LoadedModel) -> BrowserFigures | None:
         coverage_ci95=conformal.test_coverage_ci95 if conformal else None,
         refused=uncertainty.ood.test.rejected if uncertainty.ood else None,
     )
-
-
-def _cautions(model: LoadedModel) -> list[str]:
-    if model.result is None:
-        return [NO_RECORD]
-    simulated = [SIMULATED] if model.result.data.simulated else []
-    # The first of the warnings says the same of figures.
-    return simulated + [text for headline, text in warnings_of(model.result) if headline != "Simulated images"]

@@ -120,11 +120,15 @@ def tumours_like(kinds: TrainingKinds, look: Look) -> tuple[int, int] | None:
     same = {T1: T1_KINDS, T1_CONTRAST: (T1_CONTRAST, T1), T1_PLAIN: (T1_PLAIN, T1)}.get(look.sequence, (look.sequence,))
     every = like = 0
     for kind in kinds.kinds:
-        tumours = sum(kind.counts[name] for name in tumour_types(list(kind.counts)))
+        tumours = _tumours(kind)
         every += tumours
         if (look.sequence == UNKNOWN or kind.sequence in same) and look.plane in (UNKNOWN, kind.plane):
             like += tumours
     return (like, every) if every else None
+
+
+def _tumours(kind: KindCount) -> int:
+    return sum(kind.counts[name] for name in tumour_types(list(kind.counts)))
 
 
 def few_seen(kinds: TrainingKinds | None, look: Look | None) -> bool | None:
@@ -164,7 +168,7 @@ def kind_rows(kinds: TrainingKinds) -> list[tuple[str, str, int, int, bool]]:
     """Sequence, plane, number of tumours and of other images, and whether the tumours are few: the most first."""
     rows = []
     for kind in kinds.kinds:
-        tumours = sum(kind.counts[name] for name in tumour_types(list(kind.counts)))
+        tumours = _tumours(kind)
         few = bool(few_seen(kinds, Look(kind.sequence, kind.plane)))
         rows.append((kind.sequence, kind.plane, tumours, sum(kind.counts.values()) - tumours, few))
     return sorted(rows, key=lambda row: (-row[2], -row[3]))

@@ -5,6 +5,12 @@ from __future__ import annotations
 from brainmri.schemas import RunResult
 from brainmri.wording import baseline_warning, epochs, leak_warning, simulation_warning
 
+NO_RECORD = (
+    "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and it gives "
+    "one of its classes to any image."
+)
+SIMULATED = "This model was trained on simulated slices only: what it says of a real image means nothing."
+
 
 def warnings_of(result: RunResult) -> list[tuple[str, str]]:
     """(headline, sentence) of everything that a reader must know before any figure; empty for a plain run."""
@@ -33,6 +39,15 @@ def training_warnings(result: RunResult) -> list[tuple[str, str]]:
         )
         found.append(("Partial schedule", text))
     return found
+
+
+def cautions(result: RunResult | None) -> list[str]:
+    """What must be known before any answer of a model, a sentence or two each; empty for a plain run."""
+    if result is None:
+        return [NO_RECORD]
+    simulated = [SIMULATED] if result.data.simulated else []
+    # The first of the warnings says the same of figures.
+    return simulated + [text for headline, text in warnings_of(result) if headline != "Simulated images"]
 
 
 def from_scratch(arch: str) -> bool:

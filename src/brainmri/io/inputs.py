@@ -319,8 +319,11 @@ def scan_and_files(path: Path | str, *, any_kind: bool = False) -> tuple[Scan, l
     if not place.is_dir():
         try:
             data = read_file(place, LOCAL.file_bytes)
-            if not any_kind and is_dicom(data) and (why := _told(data)[0]):
-                raise UploadError(why)
+            if not any_kind and is_dicom(data):
+                from brainmri.io.patient_header import unsuited  # late: it imports pydicom
+
+                if why := unsuited(data):
+                    raise UploadError(why)
             scan = named_scan(open_file(lambda: data), str(path))
         except UploadError as error:
             raise ValueError(f"{path}: {error}") from error

@@ -74,6 +74,7 @@ class NumpyPreprocessing:
             np.take(table, resized[channel % len(resized)], out=out[channel], mode="clip")
 
 
+@lru_cache(maxsize=4)  # the trial takes longer than a batch
 def numpy_preprocessing(processor: BaseImageProcessor) -> NumpyPreprocessing | None:
     """The same as `processor`, or None where it does anything else (crops, pads, other filters).
 

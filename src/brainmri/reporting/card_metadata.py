@@ -12,6 +12,8 @@ from brainmri.wording import data_title
 if TYPE_CHECKING:
     from huggingface_hub import EvalResult
 
+    from brainmri.models.packaged_weights import Package
+
 TAGS = ["brainmri", "image-classification", "mri", "brain-tumor", "medical-imaging"]
 LOCAL = "imagefolder"  # by which `datasets` opens a folder that lies nowhere on the Hub
 EXAMPLES = "examples/"  # simulated slices beside the card
@@ -64,13 +66,19 @@ def base_model(weights: str) -> str | None:
     None for random ones, and for a file or folder, of which nobody knows where it came from. Weights of a package are
     known by their content; the Hub's repository of the same network stands for them.
     """
-    from brainmri.models.packaged_weights import PACKAGED_WEIGHTS
-
     if found := FROM_HUB.fullmatch(weights):
         return found[1]
+    package = package_of(weights)
+    return package.hub_id if package else None
+
+
+def package_of(weights: str) -> Package | None:
+    """The package on the index that weights (as in `result.json`) came in, by their content."""
+    from brainmri.models.packaged_weights import PACKAGED_WEIGHTS
+
     digest = DIGEST.search(weights)
-    packaged = {package.sha256[:16]: package.hub_id for package in PACKAGED_WEIGHTS.values()}
-    return packaged.get(digest[1]) if digest else None
+    packages = {package.sha256[:16]: package for package in PACKAGED_WEIGHTS.values()}
+    return packages.get(digest[1]) if digest else None
 
 
 def eval_results(result: RunResult, data_id: str | None) -> list[EvalResult]:

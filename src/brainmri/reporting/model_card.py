@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.data.provenance import ORIGINS
-from brainmri.reporting.card_metadata import DIGEST, EXAMPLES, base_model, card_metadata
+from brainmri.reporting.card_metadata import EXAMPLES, base_model, card_metadata, package_of
 from brainmri.reporting.html import shown
 from brainmri.schemas import DataSummary, RunResult, read_result
 from brainmri.wording import (
@@ -171,14 +171,10 @@ def known_licence(weights: str) -> str | None:
 
     Random weights are our own, those of a package are known by their content; of any other the user knows.
     """
-    from brainmri.models.packaged_weights import PACKAGED_WEIGHTS
-
     if weights == "random":
         return OUR_LICENCE
-    digest = DIGEST.search(weights)
-    packaged = {package.sha256[:16]: package.licence for package in PACKAGED_WEIGHTS.values()}
-    licence = packaged.get(digest[1]) if digest else None
-    return OUR_LICENCE if licence == "apache-2.0" else licence
+    package = package_of(weights)
+    return package.licence if package else None
 
 
 def citations(data: DataSummary) -> tuple[str, ...]:

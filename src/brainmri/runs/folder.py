@@ -50,15 +50,8 @@ logger = logging.getLogger(__name__)
 # What a run writes, below its folder or a fold's; nothing else is ever removed.
 WRITTEN = [FILE, "result.json", "recipe.yaml", "history.csv", "predictions.csv", "uncertainty.json", SKETCHES]
 WRITTEN += ["uncertainty.safetensors", EARLIER_UNCERTAINTY, EARLIER_ARRAYS]
-WRITTEN += [
-    "report.html",
-    "README.md",
-    "data.json",
-    "reporting.md",
-    "config.json",
-    "preprocessor_config.json",
-    "model*.safetensors*",
-]
+WRITTEN += ["report.html", "reporting.md", "README.md", "data.json"]
+WRITTEN += ["config.json", "preprocessor_config.json", "model*.safetensors*"]
 WRITTEN += ["modeling_*.py", "configuration_*.py", "*.json.tmp", *(f"figures/{name}.png" for name in FIGURES)]
 WRITTEN += [f"checkpoints/{name}" for name in ("stage-[0-9]*", SPLITS_FILE)] + [f"{FINISHING}/*"]
 BEFORE_BEGINNING = {f"checkpoints/{SPLITS_FILE}", f"{FILE}.tmp"}  # what a run that was killed as it began leaves

@@ -52,7 +52,7 @@ def leak_table(runs: pd.DataFrame, outside: Iterable[Path]) -> pd.DataFrame:
                 f"runs of several {what} ({_listed(sets)}) do not stand on one line: leave out all but one"
             )
     of_systems = [group for _, group in chosen.groupby([*SYSTEM, "split"], sort=False)]
-    rows = [_mean(group, str(group["split"].iloc[0]), "model") for group in of_systems]
+    rows = [_mean(group, str(group["split"].iloc[0])) for group in of_systems]
     table = pd.DataFrame([*rows, *map(_outside, outside)], columns=COLUMNS)
     table = _averaged(table[table.groupby(SYSTEM)["step"].transform("nunique") > 1])
     if table.empty:
@@ -71,11 +71,11 @@ def write_leak_table(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def _mean(group: pd.DataFrame, step: str, kind: str) -> dict[str, Any]:
+def _mean(group: pd.DataFrame, step: str) -> dict[str, Any]:
     first = group.iloc[0]
     same = {key: first[key] for key in [*SYSTEM, "data", "fingerprint", "test_images"]}
     figures = {key: float(group[key].astype(float).mean()) for key in FIGURES}
-    return {"kind": kind, "step": step, "seeds": len(group), **same, **figures}
+    return {"kind": "model", "step": step, "seeds": len(group), **same, **figures}
 
 
 def _outside(place: Path) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def _averaged(table: pd.DataFrame) -> pd.DataFrame:
     for _, group in table.groupby([*SYSTEM, "step"], sort=False):
         if group["fingerprint"].nunique() > 1:
             raise ValueError(f"{group['recipe'].iloc[0]} was evaluated on several outside sets: leave out all but one")
-        rows.append(_mean(group, str(group["step"].iloc[0]), "model") | {"seeds": int(group["seeds"].sum())})
+        rows.append(_mean(group, str(group["step"].iloc[0])) | {"seeds": int(group["seeds"].sum())})
     return pd.DataFrame(rows, columns=COLUMNS)
 
 

@@ -13,9 +13,10 @@ from transformers.modeling_outputs import ImageClassifierOutput
 
 from brainmri.cli import fit_ood
 from brainmri.data.dataset import open_prepared
+from brainmri.data.pixel_cache import image_summaries, pixel_cache
 from brainmri.evaluation.inference import infer
 from brainmri.evaluation.ood.detector import OODDetector
-from brainmri.evaluation.ood.features import see, see_prepared
+from brainmri.evaluation.ood.features import see, see_cached
 from brainmri.evaluation.ood.fit import MOST, fit_ood_detector, rejection, some_rows
 from brainmri.evaluation.scored import images
 from brainmri.models.load import load_classifier, load_processor
@@ -63,7 +64,9 @@ def test_the_cache_of_a_training_gives_what_the_files_give(finished, phantom):  
     )
     data = open_prepared(phantom)
     rows = data.rows("test")[:40]
-    cached = see_prepared(data, rows, model, processor, layer)
+    size = processor.size["height"]
+    of_all = pixel_cache(data, size), image_summaries(data, size).statistics
+    cached = see_cached(*of_all, rows, model, processor, layer)
     read = see(images(data, rows), model, processor, layer)
     np.testing.assert_allclose(cached.logits, read.logits, rtol=1e-5, atol=1e-5)
     np.testing.assert_allclose(cached.features, read.features, rtol=1e-4, atol=1e-5)

@@ -71,6 +71,18 @@ def turned_components(parts: np.ndarray) -> np.ndarray:
     return squares.transpose(0, 1, 3, 2).reshape(parts.shape)
 
 
+def correlations(some: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The correlation of each of `some` with each of `others` at the best of the four poses: float32 (N, M).
+
+    some, others: of `symmetry_components`.
+    """
+    flat = others.reshape(len(others), -1)
+    best = np.full((len(some), len(others)), -1, np.float32)
+    for signs in SIGNS:
+        np.maximum(best, (some * signs[:, None]).reshape(len(some), -1) @ flat.T, out=best)
+    return best
+
+
 def best_correlation(parts: np.ndarray, first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """The correlation (-1..1, float32) of each of the pairs (first[k], second[k]) at the best of the four poses.
 

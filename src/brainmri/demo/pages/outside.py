@@ -13,7 +13,6 @@ import pandas as pd
 from brainmri.demo.model import DemoModel, file_of
 from brainmri.recipe import read_recipe_file
 from brainmri.reporting.html import render
-from brainmri.runs.compare import DETECTION_COLUMNS
 from brainmri.runs.table import result_row, system_labels
 from brainmri.wording import BASELINES
 
@@ -79,10 +78,7 @@ def _loaded(models: Sequence[DemoModel]) -> list[tuple[pd.DataFrame, pd.DataFram
         run.insert(0, "run", model.name)
         key = {name: run[name].iloc[0] for name in ("run", "data", "split", "fingerprint")}
         points = {"all": result.detection.all, **result.detection.sites}
-        figures = [name for name in DETECTION_COLUMNS if name in ("tumours", "others", "sensitivity", "specificity")]
-        rows = [
-            {**key, "site": site, **{name: getattr(point, name) for name in figures}} for site, point in points.items()
-        ]
+        rows = [{**key, "site": site, **point.as_json()} for site, point in points.items()]
         found.append((run, pd.DataFrame(rows)))
     return found
 

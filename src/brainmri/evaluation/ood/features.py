@@ -11,8 +11,7 @@ import torch
 from numpy.typing import NDArray
 from PIL import Image
 
-from brainmri.data.dataset import PreparedData
-from brainmri.data.pixel_cache import image_summaries, pixel_cache
+from brainmri.data.pixel_cache import PixelCache
 from brainmri.data.statistics import global_statistics
 from brainmri.models.layers import features_of
 from brainmri.models.numpy_preprocessing import numpy_preprocessing
@@ -62,8 +61,9 @@ def see(
     return _passed(both, model, layer)
 
 
-def see_prepared(
-    data: PreparedData,
+def see_cached(
+    pixels: PixelCache,
+    statistics: NDArray[np.float64],
     rows: NDArray[np.int64],
     model: PreTrainedModel,
     processor: BaseImageProcessor,
@@ -71,14 +71,15 @@ def see_prepared(
     *,
     batch_size: int = 32,
 ) -> Seen:
-    """What `see` gives of the images at `rows` of `data`, from the cache of a training: no file is read.
+    """What `see` gives of the images at `rows`, from the cache of a training: no file is read.
 
-    processor: squashes to a square, as that of every run.
+    Args:
+        pixels, statistics: of all images of the data set, at the size that the network takes.
+        processor: squashes to a square, as that of every run.
     """
     own = numpy_preprocessing(processor)
-    if own is None or own.size[0] != own.size[1]:
-        raise ValueError("the image processor crops, pads or filters, or gives no squares: it is not that of a run")
-    pixels, statistics = pixel_cache(data, own.size[0]), image_summaries(data, own.size[0]).statistics
+    if own is None:
+        raise ValueError("the image processor crops, pads or filters: it is not that of a run")
     parts = (rows[start : start + batch_size] for start in range(0, len(rows), batch_size))
     return _passed(
         ((torch.from_numpy(own.normalized(pixels.read(part))), statistics[part]) for part in parts), model, layer

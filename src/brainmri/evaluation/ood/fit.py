@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from brainmri.data.dataset import PreparedData
+from brainmri.data.pixel_cache import image_summaries, pixel_cache
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
-from brainmri.evaluation.ood.features import see, see_prepared
+from brainmri.evaluation.ood.features import see, see_cached
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 from brainmri.io.decode import upright_8_bit
 from brainmri.metrics.bootstrap import group_bootstrap
@@ -53,7 +54,9 @@ def fit_ood_detector(
         "other kinds (--ood false leaves it out)",
         len(rows["train"]),
     )
-    seen = {split: see_prepared(data, chosen, model, processor, layer) for split, chosen in rows.items()}
+    size = example["pixel_values"].shape[-1]
+    cached = pixel_cache(data, size), image_summaries(data, size).statistics
+    seen = {split: see_cached(*cached, chosen, model, processor, layer) for split, chosen in rows.items()}
     rule = OODDetector.fit(
         layer,
         len(data.classes),

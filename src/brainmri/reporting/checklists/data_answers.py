@@ -24,7 +24,7 @@ def sources(e: Evidence) -> Answer:
     if data.origin in ORIGINS:
         return answered(f"{text} Origin as recorded: {'; '.join(ORIGINS[data.origin].citations)}.", "place and dates.")
     return Answer(
-        "open", f"{text} Its origin was not recorded (`brainmri prepare --origin NAME` does): name the source."
+        "open", f"{text} Its origin was not recorded (`brainmri prepare_data --origin NAME` does): name the source."
     )
 
 
