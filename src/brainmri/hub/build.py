@@ -200,15 +200,17 @@ def by_repository(runs: list[Path]) -> dict[str, list[Path]]:
     return named
 
 
-def evidence(seeds: list[Path]) -> tuple[bool, bool, bool, float]:
-    """What a model's measurement is worth, to order models by: real before simulated images, leak-free before leaky
-    splits, the clean before the published protocol, then the mean accuracy of its seeds on the test split.
+def evidence(seeds: list[Path]) -> tuple[bool, int, bool, float]:
+    """What a model's measurement is worth, to order models by: real before simulated images, the split that can
+    be trusted most, the clean before the published protocol, then the mean accuracy of its seeds on the test split.
     """
+    from brainmri.runs.table import split_rank
+
     results = [read_result(run) for run in seeds]
     first = results[0]
     accuracies = [result.test.accuracy if result.test else 0.0 for result in results]
     mean = sum(accuracies) / len(accuracies)
-    return not first.data.simulated, not first.data.leaky, first.protocol == "clean", mean
+    return not first.data.simulated, -split_rank(first.data.split, first.data.leaky), first.protocol == "clean", mean
 
 
 FLAGS = ("hub_model_id", "hub_strategy", "hub_token", "hub_private_repo", "hub_always_push", "hub_revision")

@@ -13,7 +13,7 @@ from brainmri.models.introspect import resolve
 from brainmri.models.weights import imagenet_repository
 from brainmri.reporting.card_metadata import tags
 from brainmri.reporting.model_card import card_templates, render_card
-from brainmri.runs.table import SEEDS, TEXT, read_table
+from brainmri.runs.table import SEEDS, TEXT, read_table, split_rank
 from brainmri.schemas import RunResult, find_runs, read_result
 from brainmri.wording import published_figure
 
@@ -36,8 +36,8 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
     """Write `out`/NAME.md for each recipe.
 
     places: run folders, or folders of them; a folder with a `seeds.csv` tells of runs whose folders are gone. Of
-    several runs of a recipe the card is that of the one that says most: clean before published, real images, no leak,
-    the whole schedule, the lowest seed. No figure decides.
+    several runs of a recipe the card is that of the one that says most: clean before published, real images, the split
+    that can be trusted most, the whole schedule, the lowest seed. No figure decides.
 
     Returns:
         For each recipe the run of its card, None where there is none.
@@ -63,7 +63,14 @@ def _rank(run: Path) -> tuple[Any, ...]:
     result = read_result(run)
     data = result.data
     fraction = result.training.schedule_fraction or 0
-    return result.protocol != "clean", data.simulated, data.leaky, -fraction, result.seed, run.name
+    return (
+        result.protocol != "clean",
+        data.simulated,
+        split_rank(data.split, data.leaky),
+        -fraction,
+        result.seed,
+        run.name,
+    )
 
 
 def _of_run(run: Path, owner: str) -> str:

@@ -136,7 +136,7 @@ def lacks_weights(table: pd.DataFrame) -> pd.Series:
     return (table["weights"] == "random") & table["recipe"].map(scratch).eq(False)
 
 
-def _rank(split: str, leaky: bool) -> int:
+def split_rank(split: str, leaky: bool) -> int:
     """The place of a split among those of its data set: the one that can be trusted most stands first."""
     if leaky:
         return 4 if split == "source" else 3
@@ -149,7 +149,7 @@ def by_test_split(table: pd.DataFrame) -> list[SplitPart]:
     Title and slug name data set and split, and, where two splits would share them, fingerprint, seed and fold.
     """
     keys = ["data", "rank", "split", "simulated", "fingerprint", "split_seed", "fold"]
-    ranks = [_rank(split, leaky) for split, leaky in zip(table["split"], table["leaky"], strict=True)]
+    ranks = [split_rank(split, leaky) for split, leaky in zip(table["split"], table["leaky"], strict=True)]
     parts = [part.drop(columns="rank") for _, part in table.assign(rank=ranks).groupby(keys, dropna=False)]
     firsts = [part.iloc[0] for part in parts]
     slugs = [re.sub(r"[^\w.-]+", "_", f"{first['data']}-{first['split']}") for first in firsts]
