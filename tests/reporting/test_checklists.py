@@ -76,8 +76,16 @@ def test_a_run_without_test_split_or_detector_claims_no_figure(make_run) -> None
     evidence = read_evidence(make_run(test=None, floors=None, detection=None, calibration=None, conformal=None))
     claim = answers(evidence, "CLAIM 2024")
     for number in ("32", "37", "38", "39"):
-        assert claim[number].text == "Not measured: the run has no test split."
+        assert claim[number].answer.kind == "not applicable"
+        assert claim[number].text == "The run has no test split."
     assert answers(evidence, "TRIPOD+AI")["24"].answer.kind == "not applicable"
+
+
+def test_what_was_not_studied_is_open_and_not_answered(make_run) -> None:
+    claim = answers(read_evidence(make_run()), "CLAIM 2024")
+    for number, command in (("30", "--robustness"), ("31", "brainmri explain"), ("33", "brainmri evaluate")):
+        assert claim[number].answer.kind == "open"
+        assert command in claim[number].text
 
 
 def test_preparation_and_audit_answer_more(make_run, tmp_path: Path) -> None:

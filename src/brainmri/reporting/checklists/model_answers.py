@@ -22,7 +22,7 @@ from brainmri.wording import (
     with_interval,
 )
 
-NOT_SCORED = "Not measured: the run has no test split."
+NOT_SCORED = "The run has no test split."
 
 
 def title(e: Evidence) -> Answer:
@@ -114,7 +114,9 @@ def uncertainty(e: Evidence) -> Answer:
 
 def robustness(e: Evidence) -> Answer:
     if e.robustness is None:
-        return answered("Not studied in this run (`brainmri evaluate RUN --data OUT --robustness` does).")
+        return Answer(
+            "open", "whether corrupted images were tried; `brainmri evaluate RUN --data OUT --robustness` does so."
+        )
     clean, *rows = e.robustness.rows
     worst = min(rows, key=lambda row: row.accuracy)
     return answered(
@@ -126,24 +128,24 @@ def robustness(e: Evidence) -> Answer:
 
 def explainability(e: Evidence) -> Answer:
     if e.maps is None:
-        return answered("Not studied in this run (`brainmri explain` draws maps and tests them).")
+        return Answer("open", "whether its reasons were looked at; `brainmri explain` draws maps and tests them.")
     return answered(
         f"Grad-CAM maps of {number(e.maps.images)} images at `{e.maps.layer}`. {e.maps.randomisation.verdict}"
     )
 
 
 def internal_test(e: Evidence) -> Answer:
-    return answered(_performance(e.result))
+    return answered(_performance(e.result)) if e.result.test else not_applicable(NOT_SCORED)
 
 
 def external_test(e: Evidence) -> Answer:
-    return answered("Not a part of a run (`brainmri evaluate RUN --data OTHER` makes one).", "figures on other data.")
+    return Answer("open", "whether other data were tried; `brainmri evaluate RUN --data OTHER` does so.")
 
 
 def performance(e: Evidence) -> Answer:
     test = e.result.test
     if test is None:
-        return answered(NOT_SCORED)
+        return not_applicable(NOT_SCORED)
     more = (
         f"Balanced accuracy {percent(test.balanced_accuracy)}, macro F1 {number(test.macro_f1)}, "
         f"AUROC {number(test.auroc)}, "
@@ -155,7 +157,7 @@ def performance(e: Evidence) -> Answer:
 def diagnostic(e: Evidence) -> Answer:
     test, found = e.result.test, e.result.detection
     if test is None:
-        return answered(NOT_SCORED)
+        return not_applicable(NOT_SCORED)
     text = ""
     if found is not None:
         point = found.all
@@ -175,7 +177,7 @@ def diagnostic(e: Evidence) -> Answer:
 def failures(e: Evidence) -> Answer:
     test = e.result.test
     if test is None:
-        return answered(NOT_SCORED)
+        return not_applicable(NOT_SCORED)
     classes, matrix = e.result.data.classes, test.confusion_matrix
     wrong = [(matrix[i][j], classes[i], classes[j]) for i in range(len(classes)) for j in range(len(classes)) if i != j]
     count, label, said = max(wrong)
