@@ -7,10 +7,15 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import hypothesis
 import numpy as np
 import pandas as pd
 import pytest
 import yaml
+
+too_slow = [hypothesis.HealthCheck.too_slow]  # which says that the machine is busy
+hypothesis.settings.register_profile("any machine", suppress_health_check=too_slow, deadline=None)
+hypothesis.settings.load_profile("any machine")
 
 if "PYTEST_XDIST_WORKER" in os.environ:  # the workers share the cores; torch, imported later, would take them all
     os.environ.setdefault("OMP_NUM_THREADS", "1")

@@ -60,7 +60,7 @@ def test_onnx_and_torch_export_answer_as_the_model(trained: Trained, image: Imag
         "print(json.dumps(logits))"
     )
     command = [sys.executable, "-c", code, str(out / "model.pt2"), str(tmp_path / "pixels.npy")]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 0, done.stderr
     rows = json.loads(done.stdout.splitlines()[-1])
     assert len(rows) == 3

@@ -45,7 +45,7 @@ def test_plain_images_are_read_without_the_libraries_of_scans() -> None:
 def imported_by(*arguments: str) -> set[str]:
     """The modules that `python ARGUMENTS` imports, which ends well and, asked for help, gives it."""
     command = [sys.executable, "-X", "importtime", *arguments]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600)
     assert done.returncode == 0, done.stderr
     assert "--help" not in arguments or "usage: " in done.stdout
     return {line.rpartition("|")[2].strip() for line in done.stderr.splitlines()}

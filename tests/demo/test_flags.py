@@ -21,7 +21,7 @@ def taken() -> Iterator[int]:
 
 
 def refusal(*arguments: str) -> str:
-    done = subprocess.run([sys.executable, str(APP), *arguments], capture_output=True, text=True, timeout=120)
+    done = subprocess.run([sys.executable, str(APP), *arguments], capture_output=True, text=True, timeout=600)
     assert done.returncode == 2, done.stderr
     assert "Traceback" not in done.stderr
     assert done.stdout == ""

@@ -135,7 +135,7 @@ def test_a_run_whose_network_cannot_be_loaded_ends_the_demo_with_the_reason(run_
     shutil.copytree(run_folder, broken)
     (broken / "model.safetensors").write_bytes(b"broken")
     command = [sys.executable, str(ROOT / "app.py"), "--models", str(broken)]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180, cwd=tmp_path)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, cwd=tmp_path)
     assert done.returncode == 2
     assert done.stderr.splitlines()[-1].startswith(f"error: {broken} cannot be opened: ")
     assert "Traceback" not in done.stderr

@@ -48,7 +48,7 @@ def run(train_here: Train, phantom: Path, tmp_path_factory: pytest.TempPathFacto
 
 def script(*arguments: object, environment: dict[str, str]) -> subprocess.CompletedProcess[str]:  # noqa: F811
     command = [sys.executable, str(SCRIPT), *map(str, arguments)]
-    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=120)
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=600)
 
 
 @pytest.fixture

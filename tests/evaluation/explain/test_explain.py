@@ -54,7 +54,7 @@ def test_all_studies_of_a_run(make_run: MakeRun, slice_file: Path) -> None:
         code.write_text("raise SystemExit('code of the run folder was executed')")
     command = [sys.executable, str(SCRIPT), str(run), "--image", str(slice_file)]
     environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, capture_output=True, text=True, timeout=120, env=environment)
+    done = subprocess.run(command, capture_output=True, text=True, timeout=600, env=environment)
     assert (done.returncode, done.stderr) == (0, "")
     assert done.stdout.startswith("cnn_4x4 (clean, seed 1), image: slice.png\n")
     [out] = (run / "explain").iterdir()
