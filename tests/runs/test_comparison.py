@@ -414,7 +414,7 @@ def test_the_short_table_holds_the_accuracies_alone(make_run, tmp_path):
 
 def test_script_explains_wrong_use(tmp_path):
     assert "such as: brainmri compare runs" in compare("--readme", "runs", cwd=tmp_path).stderr
-    assert "--check needs --readme" in compare("runs", "--check", cwd=tmp_path).stderr
+    assert "--check needs --readme or --into" in compare("runs", "--check", cwd=tmp_path).stderr
     missing = compare("nowhere", cwd=tmp_path)
     assert missing.returncode == 2
     assert missing.stderr.strip().startswith("error: nowhere: no such folder")

@@ -15,7 +15,7 @@ TITLES = {
     "source": "the source's own split\n(leaky)",
     "grouped": "no look-alike image\nin two parts",
     "patients": "no patient\nin two parts",
-    "outside": "images from\nelsewhere",
+    "outside": "images from elsewhere\n(mean recall)",
 }
 COLOURS = [BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 TOP = 100.0  # per cent
