@@ -74,6 +74,8 @@ def test_the_row_to_check_is_named_with_its_split_where_it_must_be(make_run, tmp
         chosen(rows, "resnet50 clean seed 1")
     with pytest.raises(ValueError, match=r"no row 'resnet50 clean seed 2 @ source'.*did you mean"):
         chosen(rows, "resnet50 clean seed 2 @ source")
+    with pytest.raises(ValueError, match=r"no row 'resnet50': did you mean resnet50 clean seed 1 @ grouped or"):
+        chosen(rows, "resnet50")
     for arguments, words in (
         ([tmp_path / "absent"], "no such folder"),
         ([tmp_path, "--table", tmp_path / "absent.csv"], "no such file; give --table"),

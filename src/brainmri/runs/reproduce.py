@@ -93,7 +93,9 @@ def chosen(rows: Sequence[Row], asked: str) -> Row:
         return found[0]
     if found:
         raise ValueError(f"--check: {asked!r} stands on several splits: {'; '.join(row.name for row in found)}")
-    raise ValueError(f"--check: no row {asked!r}{did_you_mean(near(asked, [row.name for row in rows]))} (--list)")
+    names = [row.name for row in rows]
+    alike = [name for name in names if name.startswith(asked)] or near(asked, names)
+    raise ValueError(f"--check: no row {asked!r}{did_you_mean(alike[:3])} (--list)")
 
 
 def _row(row: pd.Series, lacks: bool) -> Row:
