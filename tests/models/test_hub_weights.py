@@ -2,15 +2,17 @@
 
 The files are drawn at random and served by the loopback Hub under the repositories' own names: timm's layout for
 ResNet-50 and EfficientNet-B0 (a classifier of 1,000 classes), transformers' layout for ViT-B/16. Networks are those of
-the recipes. The data are a few phantom images, smaller than the recipes' where the network takes any size, and each
+the recipes. The data are a dozen phantom images, smaller than the recipes' where the network takes any size, and each
 stage lasts one epoch of one step.
 """
 
 import hashlib
 import json
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import timm
 import torch
@@ -71,8 +73,13 @@ def as_published(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
 @pytest.fixture(scope="module")
 def data(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("hub_weights")
-    raw = make_phantom(folder / "raw", subjects=12, size=64, slices_per_subject=4, progress=False)
-    return prepare(raw, folder / "ready", layout="imagefolder", groups=raw / "groups.csv")
+    phantom = make_phantom(folder / "phantom", subjects=12, size=64, slices_per_subject=4, progress=False)
+    groups = pd.read_csv(phantom / "groups.csv").drop_duplicates("group_id")  # one image of each subject
+    for name in groups["file_name"]:
+        (folder / "raw" / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(phantom / name, folder / "raw" / name)
+    groups.to_csv(folder / "groups.csv", index=False)
+    return prepare(folder / "raw", folder / "ready", layout="imagefolder", groups=folder / "groups.csv")
 
 
 @pytest.fixture(scope="module")
