@@ -1,6 +1,7 @@
 """Rows of a table of runs, made again from the raw folder of their images."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -82,6 +83,24 @@ def test_the_row_to_check_is_named_with_its_split_where_it_must_be(make_run, tmp
     ):
         done = run_here("reproduce.py", *arguments)
         assert (done.returncode, words in done.stderr) == (2, True)
+
+
+def test_outlines_go_to_the_preparation_and_a_failed_command_is_the_exit_status(make_run, tmp_path, monkeypatch):
+    write_seeds(read_runs([make_run("a", arch="cnn_4x4", weights="random")]), tmp_path / "seeds.csv")
+    outlines, commands = tmp_path / "outlines.csv", []
+    flags = [tmp_path, "--table", tmp_path / "seeds.csv", "--out", tmp_path / "out", "--outlines", outlines]
+    assert "no such file" in run_here("reproduce.py", *flags).stderr
+    outlines.touch()
+
+    def run(command):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr("brainmri.cli.reproduce.subprocess.run", run)
+    done = run_here("reproduce.py", *flags)
+    assert (done.returncode, "not made again: brainmri prepare_data ended with status 3" in done.stdout) == (1, True)
+    assert len(commands) == 1 and commands[0][-2:] == ["--outlines", str(outlines)]
+    assert pd.read_csv(tmp_path / "out" / "reproduced.csv")["reason"].str.contains("status 3").all()
 
 
 def test_each_ablation_is_one_system_of_its_own_that_its_recipe_allows(tmp_path):

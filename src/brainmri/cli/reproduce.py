@@ -47,6 +47,12 @@ def parse_arguments() -> argparse.Namespace:
         help="the runs to make again (default: results/seeds.csv)",
     )
     rows.add_argument("--ablations", action="store_true", help="in place of a table: one change of a recipe at a time")
+    parser.add_argument(
+        "--outlines",
+        type=Path,
+        metavar="FILE",
+        help="of the tumours, as prepare_data takes them: some recipes need them",
+    )
     parser.add_argument("--check", metavar="ROW", help='only this row: "RUN @ SPLIT", as --list names it')
     parser.add_argument("--list", action="store_true", help="name the rows and their minutes, and do nothing")
     return parser.parse_args()
@@ -62,6 +68,8 @@ def main() -> int:
 
     if not arguments.source.exists():
         raise ValueError(f"{arguments.source}: no such folder")
+    if arguments.outlines and not arguments.outlines.is_file():
+        raise ValueError(f"--outlines {arguments.outlines}: no such file")
     if arguments.ablations:
         rows = ablation_rows(SEED)
         costs = [f"{RECIPE}, changed" for _ in rows]
@@ -81,7 +89,7 @@ def main() -> int:
         entry = row.entry()
         if not row.reason:
             print(f"\n[{number}/{len(rows)}] {row.name}", flush=True)
-            reason = _made(row, arguments.source, arguments.out)
+            reason = _made(row, arguments.source, arguments.outlines, arguments.out)
             run_dir = arguments.out / "runs" / row.folder
             entry = entry | {"reason": reason} if reason else row.outcome(run_dir)
         entries.append(entry)
@@ -116,12 +124,14 @@ def _stored(path: Path) -> tuple[list[Row], list[str]]:
     return rows_of(table), [f"{minutes:.1f} min on {hardware}" for minutes, hardware in took]
 
 
-def _made(row: Row, source: Path, out: Path) -> str:
+def _made(row: Row, source: Path, outlines: Path | None, out: Path) -> str:
     """Prepare the data of a row and train it, each unless it is done; why it failed, or nothing."""
     from brainmri.data.dataset import is_prepared
 
     data = out / "data" / "-".join(word for word in row.prepare if not word.startswith("--"))
-    commands = [["prepare_data", str(source), str(data), *row.prepare]] if not is_prepared(data) else []
+    beside = ["--outlines", str(outlines)] if outlines else []
+    prepare = ["prepare_data", str(source), str(data), *row.prepare, *beside]
+    commands = [] if is_prepared(data) else [prepare]
     commands.append(["train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder)])
     for command in commands:
         print(f"brainmri {shlex.join(command)}", flush=True)
