@@ -5,6 +5,7 @@ import pytest
 
 from benchmarks.tables import benchmark_markdown
 from brainmri.reporting.html import insert
+from brainmri.runs.compare import comparison_markdown, read_comparison
 
 ROOT = Path(__file__).parents[2]
 
@@ -29,3 +30,9 @@ def test_the_site_states_the_benchmark_that_is_committed():
     assert all(row["made"]["command"] for rows in report["parts"].values() for row in rows)
     page = (ROOT / "docs" / "speed.md").read_text()
     assert insert(page, benchmark_markdown(report), "benchmark") == page
+
+
+def test_the_site_states_the_table_by_patient_that_is_committed():
+    table = comparison_markdown(read_comparison(ROOT / "results" / "patients" / "comparison.csv"))
+    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
+    assert insert(page, table, "patients") == page

@@ -401,6 +401,15 @@ def test_script_from_runs_to_readme_and_back_from_the_csv(make_run, tmp_path):
     assert (changed.returncode, changed.stderr.count("differs")) == (1, 1)
     assert "results.md differs" in changed.stderr
 
+    # Any document takes the whole table between markers of its own.
+    (tmp_path / "own.md").write_text("# z\n<!-- mine:start -->\n<!-- mine:end -->\n", encoding="utf-8")
+    into = ["--from_csv", "results/comparison.csv", "--into", "own.md", "mine"]
+    assert compare(*into, "--check", cwd=tmp_path).returncode == 1
+    assert compare(*into, cwd=tmp_path).returncode == 0
+    assert (tmp_path / "own.md").read_text("utf-8") == f"# z\n<!-- mine:start -->\n{table}\n<!-- mine:end -->\n"
+    assert compare(*into, "--check", cwd=tmp_path).returncode == 0
+    assert "not both" in compare(*into, "--readme", cwd=tmp_path).stderr
+
 
 def test_the_short_table_holds_the_accuracies_alone(make_run, tmp_path):
     table = table_of([make_run()], tmp_path)
@@ -414,7 +423,7 @@ def test_the_short_table_holds_the_accuracies_alone(make_run, tmp_path):
 
 def test_script_explains_wrong_use(tmp_path):
     assert "such as: brainmri compare runs" in compare("--readme", "runs", cwd=tmp_path).stderr
-    assert "--check needs --readme" in compare("runs", "--check", cwd=tmp_path).stderr
+    assert "--check needs --readme or --into" in compare("runs", "--check", cwd=tmp_path).stderr
     missing = compare("nowhere", cwd=tmp_path)
     assert missing.returncode == 2
     assert missing.stderr.strip().startswith("error: nowhere: no such folder")

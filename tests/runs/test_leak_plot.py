@@ -76,7 +76,7 @@ def test_what_does_not_stand_on_one_line_is_refused(make_run, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
-def evaluated(run: Path, out: Path, accuracy: float, *, own: bool = False) -> Path:
+def evaluated(run: Path, out: Path, accuracy: float | None, *, own: bool = False) -> Path:
     """What `brainmri evaluate` writes of a run on other images, as far as the plot looks at it."""
     result = json.loads((run / "result.json").read_text())
     summary = {key: value for key, value in result["data"].items() if key in DataSummary.model_fields}
@@ -85,7 +85,11 @@ def evaluated(run: Path, out: Path, accuracy: float, *, own: bool = False) -> Pa
     content |= {"run": {key: result[key] for key in ("arch", "protocol", "seed", "weights")}}
     content["run"]["data"] = {key: result["data"][key] for key in ("name", "fingerprint")}
     content |= {"data": summary | {"name": "volumes", "fingerprint": "v", "split": "grouped"}, "classes": ["a", "b"]}
-    content |= {"scores": result["test"] | {"accuracy": accuracy}, "model_classes": [], "data_classes": {}}
+    content |= {
+        "scores": result["test"] | {"balanced_accuracy": accuracy, "accuracy": 0.9},
+        "model_classes": [],
+        "data_classes": {},
+    }
     content |= dict.fromkeys(("missing_reason", "detection", "calibration", "calibration_reason", "ood", "ood_reason"))
     content |= {"left_out": {}, "warnings": [], "missing": [], "schema_version": 2}
     out.mkdir()
@@ -100,6 +104,10 @@ def test_images_from_elsewhere_are_the_last_step(make_run, tmp_path):
     assert done.returncode == 0, done.stderr
     last = pd.read_csv(tmp_path / "out" / "leak.csv").query("kind == 'model'").iloc[-1]
     assert (last["step"], last["data"], last["seeds"], round(last["accuracy"], 6)) == ("outside", "volumes", 2, 0.55)
+    assert last["measure"] == "mean recall"  # nine of ten images may be of one class
+    one_class = evaluated(runs[2], tmp_path / "one_class", None)
+    done = run_here("leak_plot.py", *runs, "--outside", one_class, "--out", tmp_path / "other")
+    assert (done.returncode, "mean recall needs images of two classes" in done.stderr) == (2, True), done.stderr
     own = evaluated(runs[2], tmp_path / "own", 0.5, own=True)
     done = run_here("leak_plot.py", *runs, "--outside", own, "--out", tmp_path / "other")
     assert (done.returncode, "on data that are not its own" in done.stderr) == (2, True), done.stderr

@@ -1,6 +1,7 @@
 """Rows of a table of runs, made again from the raw folder of their images."""
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -8,6 +9,9 @@ import pandas as pd
 import pytest
 
 from brainmri.data.phantom.generate import make_phantom
+from brainmri.models.introspect import resolve
+from brainmri.runs.ablations import ABLATIONS, ablation_rows
+from brainmri.runs.ablations import RECIPE as ABLATED
 from brainmri.runs.reproduce import chosen, rows_of
 from brainmri.runs.table import SEEDS, TEXT, read_runs, read_table, write_seeds
 
@@ -71,12 +75,54 @@ def test_the_row_to_check_is_named_with_its_split_where_it_must_be(make_run, tmp
         chosen(rows, "resnet50 clean seed 1")
     with pytest.raises(ValueError, match=r"no row 'resnet50 clean seed 2 @ source'.*did you mean"):
         chosen(rows, "resnet50 clean seed 2 @ source")
+    with pytest.raises(ValueError, match=r"no row 'resnet50': did you mean resnet50 clean seed 1 @ grouped or"):
+        chosen(rows, "resnet50")
     for arguments, words in (
         ([tmp_path / "absent"], "no such folder"),
         ([tmp_path, "--table", tmp_path / "absent.csv"], "no such file; give --table"),
     ):
         done = run_here("reproduce.py", *arguments)
         assert (done.returncode, words in done.stderr) == (2, True)
+
+
+def test_outlines_go_to_the_preparation_and_a_failed_command_is_the_exit_status(make_run, tmp_path, monkeypatch):
+    write_seeds(read_runs([make_run("a", arch="cnn_4x4", weights="random")]), tmp_path / "seeds.csv")
+    outlines, commands = tmp_path / "outlines.csv", []
+    flags = [tmp_path, "--table", tmp_path / "seeds.csv", "--out", tmp_path / "out", "--outlines", outlines]
+    assert "no such file" in run_here("reproduce.py", *flags).stderr
+    outlines.touch()
+
+    def run(command):
+        commands.append(command)
+        return subprocess.CompletedProcess(command, 3)
+
+    monkeypatch.setattr("brainmri.cli.reproduce.subprocess.run", run)
+    done = run_here("reproduce.py", *flags)
+    assert (done.returncode, "not made again: brainmri prepare_data ended with status 3" in done.stdout) == (1, True)
+    assert len(commands) == 1 and commands[0][-2:] == ["--outlines", str(outlines)]
+    assert pd.read_csv(tmp_path / "out" / "reproduced.csv")["reason"].str.contains("status 3").all()
+
+
+def test_each_ablation_is_one_system_of_its_own_that_its_recipe_allows(tmp_path):
+    systems = set()
+    for one, row in zip(ABLATIONS, ablation_rows(42), strict=True):
+        recipe = resolve(ABLATED, "clean", list(one.changes))  # every key exists, and the changes go together
+        systems.add((recipe.model_dump_json(), one.formula, one.weights, one.split))
+        assert row.prepare[:2] == ("--split", one.split) and row.accuracy is None
+        changes = row.train[row.train.index("--recipe") + 1 :] if one.changes else ()
+        assert changes == one.changes
+    assert len(systems) == len(ABLATIONS) == len({row.folder for row in ablation_rows(42)})
+    plain = resolve(ABLATED)
+    off = resolve(ABLATED, "clean", list(next(one.changes for one in ABLATIONS if one.name == "no augmentation")))
+    assert plain.augmentations() and not off.augmentations()
+    assert plain.duplicate_aware_sampling and plain.input.normalize not in {one.formula for one in ABLATIONS}
+
+    done = run_here("reproduce.py", tmp_path, "--ablations", "--list")
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.splitlines()[0] == "as it is, seed 42 @ patients: efficientnet_lite0_quick, changed"
+    assert len(done.stdout.splitlines()) == len(ABLATIONS)
+    done = run_here("reproduce.py", tmp_path, "--ablations", "--check", "no augmentation, seed 43 @ patients")
+    assert (done.returncode, "did you mean" in done.stderr) == (2, True)
 
 
 @pytest.mark.slow
@@ -102,6 +148,10 @@ def test_a_row_is_trained_from_the_raw_folder_and_its_accuracy_comes_back(tmp_pa
     assert found["within"] and found["same_data"]
     (run,) = (tmp_path / "out" / "runs").glob("grouped*")
     before = (run / "result.json").read_bytes()
+
+    # What was never measured has nothing to come back to.
+    row = ablation_rows(42)[0]
+    assert row.outcome(run)["accuracy_now"] == found["accuracy_now"] and row.outcome(run)["within"] is None
 
     # The same again trains nothing; an interval that the accuracy misses is said, and is the exit status.
     stored = pd.read_csv(table, keep_default_na=False)

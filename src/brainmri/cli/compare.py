@@ -4,6 +4,7 @@
     brainmri compare runs/brain-tumor-resnet50-clean-seed1 runs/brain-tumor-cnn_4x4-clean-seed1 --out results --readme
     brainmri compare runs/brain-tumor-resnet50-clean-seed1 --out results --update --readme
     brainmri compare --from_csv results/comparison.csv --readme --check
+    brainmri compare runs --out results/patients --into docs/results.md patients
 
 Written into --out, and the Markdown printed:
     comparison.csv                  the table: seeds collapsed, baselines beneath
@@ -16,7 +17,8 @@ Written into --out, and the Markdown printed:
 What --out or the README holds of other runs is replaced with --overwrite only. With --update the earlier results in
 --out stay, but for the recipes and protocols of RUNS; with --add, all but the very same runs (recipe, split and seed).
 Their run folders are not needed, so that RUNS are not tested against them. With --readme the accuracies go between the
-markers `results` of README.md, and the whole table between the markers `comparison` of docs/results.md beside it.
+markers `results` of README.md, and the whole table between the markers `comparison` of docs/results.md beside it; with
+--into it goes between the markers NAME of any document.
 --from_csv makes the tables again from their CSV, and nothing else. With --check nothing is written; the exit status
 is 1 if a document differs from its table.
 """
@@ -49,6 +51,9 @@ def parse_arguments() -> argparse.Namespace:
         const=Path("README.md"),
         help="put the tables into this file and docs/results.md beside it",
     )
+    parser.add_argument(
+        "--into", nargs=2, metavar=("FILE", "NAME"), help="put the whole table between the markers NAME of this file"
+    )
     parser.add_argument("--check", action="store_true", help="write nothing; exit 1 if a document's table is another")
     arguments = parser.parse_args()
     if arguments.runs and arguments.from_csv:
@@ -59,8 +64,10 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--update and --add need RUNS")
     if (arguments.update or arguments.add) and not arguments.out:
         parser.error("--update and --add need --out, the folder of the earlier results")
-    if arguments.check and not arguments.readme:
-        parser.error("--check needs --readme")
+    if arguments.readme and arguments.into:
+        parser.error("give --readme or --into, not both")
+    if arguments.check and not (arguments.readme or arguments.into):
+        parser.error("--check needs --readme or --into")
     return arguments
 
 
@@ -110,7 +117,9 @@ def main() -> int:
 
     # The documents, as they would be: the README, and where there is one the page of the results.
     documents = {arguments.readme: ("results", comparison_markdown(table, short=True))} if arguments.readme else {}
-    if documents and (page := arguments.readme.parent / "docs" / "results.md").is_file():
+    if arguments.into:
+        documents[Path(arguments.into[0])] = (arguments.into[1], sections[0])
+    if arguments.readme and (page := arguments.readme.parent / "docs" / "results.md").is_file():
         documents[page] = ("comparison", sections[0])
     if arguments.check:
         print("\n\n".join(sections))

@@ -3,12 +3,16 @@
     brainmri reproduce kaggle/brain-tumor-mri-dataset --list
     brainmri reproduce kaggle/brain-tumor-mri-dataset --check "cnn_4x4 clean seed 42 @ grouped"
     brainmri reproduce kaggle/brain-tumor-mri-dataset --out reproduced
+    brainmri reproduce kaggle/brain-tumor-mri-dataset --ablations --out ablations
 
 Each row of --table (the seeds.csv of a comparison) is prepared, with its split, and trained, with its recipe, changes,
 weights, precision and seed, into --out: data/SPLIT, runs/ROW and reproduced.csv. The same command goes on where it was
 stopped, and never trains a finished row again. A row comes back if its test accuracy lies in the 95 % interval that the
 table has for it; the exit status is 1 if one does not, or could not be trained. Rows that a raw folder is not enough
 for (sites, partial schedules, simulated images) are listed with the reason.
+
+--ablations takes other rows: one change of one recipe at a time (weights, input, augmentation, sampling, loss, split),
+on the split by patient. `brainmri compare OUT/runs` makes their table.
 """
 
 from __future__ import annotations
@@ -25,6 +29,8 @@ from brainmri.cli.command import Parser
 if TYPE_CHECKING:
     from brainmri.runs.reproduce import Row
 
+SEED = 42  # of --ablations
+
 
 def parse_arguments() -> argparse.Namespace:
     parser = Parser(description=__doc__)
@@ -32,12 +38,20 @@ def parse_arguments() -> argparse.Namespace:
         "source", type=Path, metavar="SOURCE", help="raw folder of the images, as prepare_data takes it"
     )
     parser.add_argument("--out", type=Path, default=Path("reproduced"), help="folder to work in (default: reproduced)")
-    parser.add_argument(
+    rows = parser.add_mutually_exclusive_group()
+    rows.add_argument(
         "--table",
         type=Path,
         default=Path("results/seeds.csv"),
         metavar="FILE",
         help="the runs to make again (default: results/seeds.csv)",
+    )
+    rows.add_argument("--ablations", action="store_true", help="in place of a table: one change of a recipe at a time")
+    parser.add_argument(
+        "--outlines",
+        type=Path,
+        metavar="FILE",
+        help="of the tumours, as prepare_data takes them: some recipes need them",
     )
     parser.add_argument("--check", metavar="ROW", help='only this row: "RUN @ SPLIT", as --list names it')
     parser.add_argument("--list", action="store_true", help="name the rows and their minutes, and do nothing")
@@ -49,18 +63,21 @@ def main() -> int:
     import pandas as pd
 
     from brainmri.files import replace_text
-    from brainmri.runs.reproduce import COLUMNS, chosen, rows_of
-    from brainmri.runs.table import SEEDS, TEXT, read_table
+    from brainmri.runs.ablations import RECIPE, ablation_rows
+    from brainmri.runs.reproduce import COLUMNS, chosen
 
     if not arguments.source.exists():
         raise ValueError(f"{arguments.source}: no such folder")
-    if not arguments.table.is_file():
-        raise ValueError(f"{arguments.table}: no such file; give --table, the seeds.csv of a comparison")
-    table = read_table(arguments.table, SEEDS, TEXT)
-    rows = rows_of(table)
+    if arguments.outlines and not arguments.outlines.is_file():
+        raise ValueError(f"--outlines {arguments.outlines}: no such file")
+    if arguments.ablations:
+        rows = ablation_rows(SEED)
+        costs = [f"{RECIPE}, changed" for _ in rows]
+    else:
+        rows, costs = _stored(arguments.table)
     if arguments.list:
-        for row, minutes, hardware in zip(rows, table["minutes"], table["hardware"], strict=True):
-            print(f"{row.name}: " + (row.reason or f"{minutes:.1f} min on {hardware}"))
+        for row, cost in zip(rows, costs, strict=True):
+            print(f"{row.name}: {row.reason or cost}")
         return 0
     if arguments.check:
         rows = [chosen(rows, arguments.check)]
@@ -72,7 +89,7 @@ def main() -> int:
         entry = row.entry()
         if not row.reason:
             print(f"\n[{number}/{len(rows)}] {row.name}", flush=True)
-            reason = _made(row, arguments.source, arguments.out)
+            reason = _made(row, arguments.source, arguments.outlines, arguments.out)
             run_dir = arguments.out / "runs" / row.folder
             entry = entry | {"reason": reason} if reason else row.outcome(run_dir)
         entries.append(entry)
@@ -83,16 +100,38 @@ def main() -> int:
     print()
     for row, entry in zip(rows, entries, strict=True):
         print(_sentence(row, entry))
-    wrong = [entry for row, entry in zip(rows, entries, strict=True) if not row.reason and not entry["within"]]
+    wrong = [
+        row
+        for row, entry in zip(rows, entries, strict=True)
+        if not row.reason and (entry["accuracy_now"] is None or entry["within"] is False)
+    ]
     return int(bool(wrong))
 
 
-def _made(row: Row, source: Path, out: Path) -> str:
+def _stored(path: Path) -> tuple[list[Row], list[str]]:
+    """The rows of a table of runs, and what each took.
+
+    Raises:
+        ValueError: if there is no such file, or it is no seeds.csv.
+    """
+    from brainmri.runs.reproduce import rows_of
+    from brainmri.runs.table import SEEDS, TEXT, read_table
+
+    if not path.is_file():
+        raise ValueError(f"{path}: no such file; give --table, the seeds.csv of a comparison")
+    table = read_table(path, SEEDS, TEXT)
+    took = zip(table["minutes"], table["hardware"], strict=True)
+    return rows_of(table), [f"{minutes:.1f} min on {hardware}" for minutes, hardware in took]
+
+
+def _made(row: Row, source: Path, outlines: Path | None, out: Path) -> str:
     """Prepare the data of a row and train it, each unless it is done; why it failed, or nothing."""
     from brainmri.data.dataset import is_prepared
 
     data = out / "data" / "-".join(word for word in row.prepare if not word.startswith("--"))
-    commands = [["prepare_data", str(source), str(data), *row.prepare]] if not is_prepared(data) else []
+    beside = ["--outlines", str(outlines)] if outlines else []
+    prepare = ["prepare_data", str(source), str(data), *row.prepare, *beside]
+    commands = [] if is_prepared(data) else [prepare]
     commands.append(["train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder)])
     for command in commands:
         print(f"brainmri {shlex.join(command)}", flush=True)
@@ -107,8 +146,10 @@ def _made(row: Row, source: Path, out: Path) -> str:
 def _sentence(row: Row, entry: dict[str, object]) -> str:
     if entry["accuracy_now"] is None:
         return f"{row.name}: not made again: {entry['reason']}"
+    now = f"{100 * float(str(entry['accuracy_now'])):.1f} %"
+    if row.accuracy is None:
+        return f"{row.name}: {now}"
     interval = "no interval" if row.low is None else f"[{100 * row.low:.1f}, {100 * (row.high or 0):.1f}]"
     other = "" if entry["same_data"] else "; the data are others than then (another fingerprint)"
     verdict = "comes back" if entry["within"] else "DOES NOT COME BACK"
-    now = f"{100 * float(str(entry['accuracy_now'])):.1f} %"
     return f"{row.name}: {now}, was {100 * row.accuracy:.1f} % {interval}: {verdict}{other}"

@@ -15,8 +15,9 @@ TITLES = {
     "source": "the source's own split\n(leaky)",
     "grouped": "no look-alike image\nin two parts",
     "patients": "no patient\nin two parts",
-    "outside": "images from\nelsewhere",
+    "outside": "images from elsewhere\n(mean recall)",
 }
+SHORT = {"source": "source's split", "grouped": "by group", "patients": "by patient"}  # where a line ends early
 COLOURS = [BLUE, VERMILION, GREEN, "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
 TOP = 100.0  # per cent
 GAP = 2.2  # between labels, in points of per cent for a page of ten inches
@@ -26,7 +27,7 @@ def slope_plot(table: pd.DataFrame, path: Path, *, title: str) -> Path:
     """Draw a table as `brainmri.runs.leak.leak_table` gives it.
 
     Baselines are dashed and grey; that of the most frequent class, which no split changes, is left out. Each
-    line is named at its right end, in its colour; names keep a distance.
+    line is named at its right end, in its colour, with the step where it ends if others go on; names keep a distance.
 
     Args:
         table: `kind` ("model" or "floor"), `recipe`, `protocol`, `weights`, `step` and `accuracy` (0..1, may be NaN).
@@ -55,7 +56,9 @@ def slope_plot(table: pd.DataFrame, path: Path, *, title: str) -> Path:
         axes.plot(x, y, "--" if floor else "-", marker="o", markersize=4, color=colour, linewidth=1.2 if floor else 1.8)
         name = BASELINE_LABELS[first["recipe"]] if floor else first["recipe"]
         name += f" ({first['protocol']})" * (protocols and not floor)
-        ends.append((float(y[-1]), int(x[-1]), f"{name} {y[-1]:.1f}", colour))
+        last = str(line["step"].iloc[-1])
+        name += f" {y[-1]:.1f}" + ("" if last == steps[-1] else f" ({SHORT[last]})")
+        ends.append((float(y[-1]), int(x[-1]), name, colour))
     heights = _spread([end for end, *_ in ends], GAP * (100 - _lowest(table)) / 60)
     for (end, x_end, name, colour), height in zip(ends, heights, strict=True):
         axes.annotate(
@@ -65,13 +68,20 @@ def slope_plot(table: pd.DataFrame, path: Path, *, title: str) -> Path:
             color=colour,
             fontsize=9,
             va="center",
-            arrowprops={"arrowstyle": "-", "color": colour, "linewidth": 0.5, "shrinkA": 0, "shrinkB": 3},
+            arrowprops={
+                "arrowstyle": "-",
+                "color": colour,
+                "linewidth": 0.6,
+                "shrinkA": 0,
+                "shrinkB": 3,
+                "linestyle": "-" if x_end == len(steps) - 1 else ":",
+            },
             annotation_clip=False,
         )
     for place in places.values():
         axes.axvline(place, color="#DDDDDD", linewidth=0.8, zorder=0)
     axes.set_xticks(list(places.values()), [TITLES[step] for step in steps])
-    axes.set(ylabel="test accuracy (%)", xlim=(-0.15, len(steps) - 1 + 1.1), ylim=(_lowest(table), 101), title=title)
+    axes.set(ylabel="test accuracy (%)", xlim=(-0.15, len(steps) - 1 + 1.35), ylim=(_lowest(table), 101), title=title)
     open_frame(axes)
     return save_figure(figure, path)
 

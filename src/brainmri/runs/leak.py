@@ -15,7 +15,7 @@ from brainmri.wording import BASELINES
 
 STEPS = ("source", "grouped", "patients", "outside")  # in the order in which less leaks
 COLUMNS = ["kind", "recipe", "protocol", "weights", "step", "data", "fingerprint", "test_images", "seeds"]
-COLUMNS += ["accuracy", "ci_low", "ci_high"]
+COLUMNS += ["measure", "accuracy", "ci_low", "ci_high"]
 FIGURES = ["accuracy", "ci_low", "ci_high"]
 SYSTEM = ["recipe", "protocol", "weights"]
 
@@ -33,7 +33,8 @@ def leak_table(runs: pd.DataFrame, outside: Iterable[Path]) -> pd.DataFrame:
     """A row for each system and step, then for each baseline and step: mean accuracy and bounds (0..1) over the seeds.
 
     Systems are recipes as they are packaged, on their whole schedule, with the weights that they ask for, that were run
-    on two steps at least.
+    on two steps at least. Images from elsewhere are counted by the mean recall of their classes (`measure`): in most
+    sets of that kind one class is so much larger that the share of right answers says nothing.
 
     Args:
         runs: as `runs_of` gives them. outside: folders with an `evaluation.json` of a run on images of another origin.
@@ -75,14 +76,16 @@ def _mean(group: pd.DataFrame, step: str) -> dict[str, Any]:
     first = group.iloc[0]
     same = {key: first[key] for key in [*SYSTEM, "data", "fingerprint", "test_images"]}
     figures = {key: float(group[key].astype(float).mean()) for key in FIGURES}
-    return {"kind": "model", "step": step, "seeds": len(group), **same, **figures}
+    measure = first.get("measure", "accuracy")
+    return {"kind": "model", "step": step, "seeds": len(group), "measure": measure, **same, **figures}
 
 
 def _outside(place: Path) -> dict[str, Any]:
     found = read(place / "evaluation.json", EvaluationResult, "Evaluate the run again with this version.")
     if found.run is None or found.own_data:
         raise ValueError(f"{place}: outside are evaluations of a run of this project on data that are not its own")
-    low, high = found.scores.accuracy_ci95 or (None, None)
+    if found.scores.balanced_accuracy is None:
+        raise ValueError(f"{place}: mean recall needs images of two classes at least: {found.missing_reason}")
     return {
         "kind": "model",
         "recipe": found.run.arch,
@@ -93,9 +96,10 @@ def _outside(place: Path) -> dict[str, Any]:
         "fingerprint": found.data.fingerprint,
         "test_images": found.scores.n,
         "seeds": 1,
-        "accuracy": found.scores.accuracy,
-        "ci_low": low,
-        "ci_high": high,
+        "measure": "mean recall",
+        "accuracy": found.scores.balanced_accuracy,
+        "ci_low": None,
+        "ci_high": None,
     }
 
 
@@ -112,7 +116,14 @@ def _averaged(table: pd.DataFrame) -> pd.DataFrame:
 def _floor(group: pd.DataFrame, split: str, name: str) -> dict[str, Any]:
     last = group.sort_values("created").iloc[-1]
     same = {key: last[key] for key in ("data", "fingerprint", "test_images")}
-    return {"kind": "floor", "recipe": name, "step": split, **same, "accuracy": last[f"floor_{name}"]}
+    return {
+        "kind": "floor",
+        "recipe": name,
+        "step": split,
+        "measure": "accuracy",
+        **same,
+        "accuracy": last[f"floor_{name}"],
+    }
 
 
 def _listed(sets: pd.DataFrame) -> str:

@@ -26,7 +26,8 @@ class Row:
 
     Attributes:
         run, split: by which it is known.
-        accuracy, low, high: of its test images, 0..1; the bounds are those of its 95 % interval, None without any.
+        accuracy, low, high: of its test images, 0..1; the bounds are those of its 95 % interval, None without any. A
+            row without an accuracy is trained for the first time, and there is nothing to come back to.
         fingerprint: of the data that it was measured on.
         data: the name of the data set.
         prepare: `brainmri prepare_data SOURCE OUT` and these flags make its data.
@@ -37,7 +38,7 @@ class Row:
     run: str
     split: str
     data: str
-    accuracy: float
+    accuracy: float | None
     low: float | None
     high: float | None
     fingerprint: str
@@ -54,6 +55,8 @@ class Row:
         """A row of `reproduced.csv` for a finished run: `within` says whether its accuracy lies in the interval."""
         result = read_result(run_dir)
         now = result.test.accuracy if result.test else None
+        if self.accuracy is None:
+            return self.entry() | {"data": result.data.name, "accuracy_now": now}
         within = now is not None and self.low is not None and self.high is not None and self.low <= now <= self.high
         same = result.data.fingerprint == self.fingerprint
         return self.entry() | {"accuracy_now": now, "within": within, "same_data": same}
@@ -90,7 +93,9 @@ def chosen(rows: Sequence[Row], asked: str) -> Row:
         return found[0]
     if found:
         raise ValueError(f"--check: {asked!r} stands on several splits: {'; '.join(row.name for row in found)}")
-    raise ValueError(f"--check: no row {asked!r}{did_you_mean(near(asked, [row.name for row in rows]))} (--list)")
+    names = [row.name for row in rows]
+    alike = [name for name in names if name.startswith(asked)] or near(asked, names)
+    raise ValueError(f"--check: no row {asked!r}{did_you_mean(alike[:3])} (--list)")
 
 
 def _row(row: pd.Series, lacks: bool) -> Row:
