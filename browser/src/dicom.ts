@@ -96,6 +96,10 @@ export class DicomFile implements Slices {
     return file;
   }
 
+  get sequence(): string {
+    return this.header.sequence;
+  }
+
   get planes(): { name: string; count: number }[] {
     return [...this.order].map(([name, frames]) => ({ name, count: frames.length }));
   }
@@ -428,6 +432,7 @@ export function seriesOf(files: { name: string; file: DicomFile }[]): Slices & {
     });
   const plane = common ? view!.plane : PLANE;
   const together = placed && ordered.some((one, k) => k > 0 && one.at - ordered[k - 1]!.at < SAME_PLACE);
+  const sequences = new Set(files.map(({ file }) => file.sequence));
   let range: Promise<Range | null> | null = null;
   const shared = () =>
     (range ??= (async () => {
@@ -439,6 +444,7 @@ export function seriesOf(files: { name: string; file: DicomFile }[]): Slices & {
     kind: "DICOM",
     planes: [{ name: plane, count: ordered.length }],
     notes: together ? ["severalAtOnePlace"] : [],
+    sequence: sequences.size === 1 ? files[0]!.file.sequence : "",
     names: ordered.map(({ name }) => name),
     draw(_, index) {
       const { file } = ordered[index]!;

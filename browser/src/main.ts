@@ -3,6 +3,7 @@ import { answerView, patientView, withInterval } from "./answerview";
 import { byId, element } from "./dom";
 import type { Model } from "./model";
 import type { Reply, Request, ScanResult } from "./protocol";
+import { UNKNOWN } from "./sequence";
 import { SlicePanel } from "./slicepanel";
 import { start, type Started } from "./start";
 import { csvOf } from "./table";
@@ -91,7 +92,7 @@ function table(): void {
     byId("table").replaceChildren();
     return;
   }
-  const columns = ["file", "answer", "probability", "plausible", "like"];
+  const columns = ["file", "answer", "probability", "plausible", "like", "type", "look"];
   const row = (scan: ScanResult) => {
     // Of a scan, how many of its slices are.
     const likeness = scan.patient && `${scan.patient.counted} / ${scan.slices.length}`;
@@ -106,6 +107,8 @@ function table(): void {
       element("td", {}, share(language, p)),
       element("td", {}, set ? set.map((name) => inWords(language, name)).join(", ") : "–"),
       element("td", {}, one.outOfDistribution === null ? "–" : one.outOfDistribution ? text("no") : (likeness ?? text("yes"))),
+      element("td", {}, one.typeDoubtful === null ? "–" : text(one.typeDoubtful ? "doubtful" : "counts")),
+      element("td", {}, looksOf(scan)),
     );
   };
   byId("table").replaceChildren(
@@ -122,6 +125,17 @@ function table(): void {
     ),
     now.scans.length > MOST_ROWS ? element("p", { class: "quiet" }, text("firstRows", String(MOST_ROWS))) : "",
   );
+}
+
+/** Sequence and plane of most of its slices. */
+function looksOf(scan: ScanResult): string {
+  const most = (values: string[]) => {
+    const count = (value: string) => values.filter((one) => one === value).length;
+    return [...new Set(values)].sort((a, b) => count(b) - count(a))[0]!;
+  };
+  const looks = scan.slices.map(({ answer }) => answer.look);
+  const kinds = [most(looks.map(({ sequence }) => sequence)), most(looks.map(({ plane }) => plane))];
+  return kinds.filter((kind) => kind !== UNKNOWN).map((kind) => text(kind)).join(", ") || "–";
 }
 
 function choose(scan: ScanResult | null): void {

@@ -39,6 +39,13 @@ export interface ModelRecord {
     refused: number | null;
   } | null;
   cautions: string[];
+  kinds: {
+    images: number;
+    of: number;
+    kinds: { sequence: string; plane: string; counts: Record<string, number> }[];
+    sites: string[];
+    types: { right: number; right_ci95: number[] | null; proven: boolean } | null;
+  } | null;
 }
 
 type ArrayName = "means" | "directions" | "deviations" | "statistics_mean" | "statistics_whitening" | "units";

@@ -1,6 +1,9 @@
 /** Every sentence of the page, English and German, and the sentences of an answer (`brainmri.demo.response_text`). */
-import type { Answer } from "./answer";
+import { roundHalfEven, type Answer } from "./answer";
+import { fewSeen, tumoursLike } from "./kinds";
+import type { Look } from "./looks";
 import type { Model } from "./model";
+import { UNKNOWN } from "./sequence";
 
 export const LANGUAGES = ["en", "de"] as const;
 export type Language = (typeof LANGUAGES)[number];
@@ -119,6 +122,38 @@ const TABLE = {
   pituitary: ["a pituitary tumour", "ein Hypophysentumor"],
   otherClass: ["the class “{0}”", "die Klasse „{0}“"],
   or: [" or ", " oder "],
+  doubtOutside: [
+    "The type of tumour is doubtful: the image is unlike those of the training.",
+    "Die Art des Tumors ist zweifelhaft: Das Bild gleicht nicht denen des Trainings.",
+  ],
+  doubtMeasured: [
+    "The type of tumour is doubtful: where the image comes from is not known, and of the tumours from sites that training lacked {0} % [{1}, {2}] were given the right type.",
+    "Die Art des Tumors ist zweifelhaft: Woher das Bild stammt, ist nicht bekannt, und von den Tumoren aus Kliniken, die im Training fehlten, erhielten {0} % [{1}, {2}] die richtige Art.",
+  ],
+  doubtUnknown: [
+    "The type of tumour is doubtful: where the image comes from is not known, and nothing shows that types hold on images from elsewhere.",
+    "Die Art des Tumors ist zweifelhaft: Woher das Bild stammt, ist nicht bekannt, und nichts zeigt, dass die Art auf Bildern anderer Herkunft stimmt.",
+  ],
+  lookFile: ["By its file {0}", "Laut Datei {0}"],
+  lookPicture: ["Looks like {0}", "Dem Bild nach {0}"],
+  lookToo: ["looks like {0}", "dem Bild nach {0}"],
+  lookUnknown: ["Neither its sequence nor its plane can be told", "Weder Sequenz noch Ebene sind zu erkennen"],
+  lookFew: [
+    "few tumours of this kind were seen in training ({0} of {1} that were looked at)",
+    "Im Training kamen wenige solche Tumoren vor ({0} von {1} betrachteten)",
+  ],
+  lookSeen: [
+    "tumours of this kind were seen ({0} of {1} that were looked at)",
+    "Solche Tumoren kamen im Training vor ({0} von {1} betrachteten)",
+  ],
+  someLook: ["On {0} of {1} slices: {2}", "Bei {0} von {1} Schichten: {2}"],
+  "T1 with contrast": ["T1 with contrast", "T1 mit Kontrastmittel"],
+  "T1 without contrast": ["T1 without contrast", "T1 ohne Kontrastmittel"],
+  other: ["no T1, T2/PD or FLAIR", "weder T1 noch T2/PD noch FLAIR"],
+  type: ["Type of tumour", "Art des Tumors"],
+  doubtful: ["doubtful", "zweifelhaft"],
+  counts: ["counts", "zählt"],
+  look: ["Sequence, plane", "Sequenz, Ebene"],
 
   empty: ["The file is empty. Use another one.", "Die Datei ist leer. Nehmen Sie eine andere."],
   unknownKind: with_(["This is no kind of file that is known here.", "Diese Art Datei ist hier nicht bekannt."], USE),
@@ -220,7 +255,44 @@ export function decimal(language: Language, value: number, digits: number): stri
 }
 
 export function whole(value: number): string {
-  return `${(100 * value).toFixed(0)}\u00a0%`;
+  return `${points(value)}\u00a0%`;
+}
+
+const points = (value: number) => String(roundHalfEven(100 * value));
+
+/** What an answer leaves open: the type of the tumour, and what the image looks like, a sentence each. */
+export function doubtsOf(language: Language, answer: Answer, model: Model): string[] {
+  return [...(answer.typeDoubtful ? [doubtOf(language, answer.outOfDistribution, model)] : []), lookSentence(language, answer.look, model)];
+}
+
+/** Why the type of a tumour is doubtful. */
+export function doubtOf(language: Language, outside: boolean | null, model: Model): string {
+  if (outside) return say(language, "doubtOutside");
+  const types = model.kinds?.types;
+  if (!types) return say(language, "doubtUnknown");
+  const [low, high] = types.right_ci95 ?? [types.right, types.right];
+  return say(language, "doubtMeasured", ...[types.right, low!, high!].map(points));
+}
+
+/** What a slice looks like, and how many tumours of this kind were seen in training (nothing without counts). */
+export function lookSentence(language: Language, look: Look, model: Model): string {
+  const told = lookInWords(language, look);
+  const found = tumoursLike(model, look);
+  if (!found) return `${told}.`;
+  const count = (value: number) => value.toLocaleString(language);
+  return `${told}: ${say(language, fewSeen(model, look) ? "lookFew" : "lookSeen", ...found.map(count))}.`;
+}
+
+/** "Looks like T2/PD, axial"; what the file says is not said to be an estimate. */
+function lookInWords(language: Language, look: Look): string {
+  const parts = (source: Look["planeFrom"]) =>
+    ([[look.sequence, look.sequenceFrom], [look.plane, look.planeFrom]] as const)
+      .filter(([value, from]) => value !== UNKNOWN && from === source)
+      .map(([value]) => say(language, value))
+      .join(", ");
+  const [file, picture] = [parts("file"), parts("picture")];
+  if (!file) return picture ? say(language, "lookPicture", picture) : say(language, "lookUnknown");
+  return [say(language, "lookFile", file), ...(picture ? [say(language, "lookToo", picture)] : [])].join("; ");
 }
 
 /** The answer in one or two sentences, what matters most first. */

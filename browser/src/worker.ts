@@ -82,7 +82,8 @@ async function judged(job: number, scan: Scan): Promise<ScanResult> {
         if (!(error instanceof Refusal)) throw error;
         refused.push({ index, key: error.key, values: error.values });
       }
-    (await engine.judge(images)).forEach(({ answer, milliseconds }, k) =>
+    const told = places.map(() => [scan.slices.sequence, plane.name] as const);
+    (await engine.judge(images, told)).forEach(({ answer, milliseconds }, k) =>
       slices.push({ file: scan.files[places[k]!] ?? scan.files[0]!, plane: plane.name, index: places[k]!, answer, milliseconds }),
     );
     if (plane.count > BATCH) say({ is: "progress", job, name: scan.name, done: Math.min(at + BATCH, plane.count), of: plane.count });
@@ -113,7 +114,7 @@ async function view({ ticket, scan, plane, index, label }: Extract<Request, { do
     const slices = scans.get(scan)?.slices;
     if (!slices || !engine) return;
     const image = await slices.draw(plane, index);
-    const [found] = await engine.judge([image], label);
+    const [found] = await engine.judge([image], [[slices.sequence, plane]], label);
     const overlay = found!.map ? laidOver(found!.map, image.width, image.height) : null;
     say({ is: "view", ticket, image, overlay, answer: found!.answer, milliseconds: found!.milliseconds });
   } catch (error) {

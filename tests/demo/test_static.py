@@ -33,7 +33,10 @@ from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRL
 
 import brainmri
 from brainmri.data.phantom.generate import draw_slices, draw_subject
+from brainmri.demo.response_text import sentence
 from brainmri.evaluation.browser import MODEL, write_browser_model
+from brainmri.evaluation.kinds import doubt_sentence, look_sentence
+from brainmri.evaluation.sequence import Look
 from brainmri.files import sha256
 from brainmri.hub.checks import PublishError, check
 from brainmri.hub.static_demo import (
@@ -44,7 +47,8 @@ from brainmri.hub.static_demo import (
     static_space,
     write_static_demo,
 )
-from brainmri.schemas import BrowserModel, read
+from brainmri.io.sequence import FLAIR, OTHER, T1, T1_CONTRAST, T1_PLAIN, T2, UNKNOWN
+from brainmri.schemas import BrowserModel, KindCount, TrainingKinds, TypeEvidence, Uncertainty, read, write
 
 from ..scripts import run_here
 from .test_browser import PHONE, browser  # noqa: F401 - a fixture
@@ -56,7 +60,35 @@ SHARED = Path(os.environ.get("BRAINMRI_SHARED", ROOT.parent / "shared"))
 SOURCES = ROOT / "browser"
 NODE = shutil.which("node")
 CLOSE = 1e-3
+LOOK = ("sequence", "plane", "sequenceFrom", "planeFrom")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
+
+
+TYPES = TypeEvidence(sites=["b"], n=80, groups=40, right=0.625, right_ci95=[0.5, 0.74], needed=0.8, proven=False)
+
+
+def kinds_of(classes: list[str], types: TypeEvidence | None) -> TrainingKinds:
+    """What training images were: many of some kinds, few of others."""
+    tumours = {(T1_CONTRAST, "axial"): 900, (T1, "coronal"): 700, (T2, "axial"): 12, (UNKNOWN, "sagittal"): 20}
+    counted = [
+        KindCount(sequence=sequence, plane=plane, counts=dict.fromkeys(classes, 40) | {classes[0]: count})
+        for (sequence, plane), count in tumours.items()
+    ]
+    return TrainingKinds(images=1000, of=9000, kinds=counted, sites=["a"], types=types)
+
+
+def with_kinds(run: Path, folder: Path, types: TypeEvidence | None) -> Path:
+    """The run, with a record of what its training images were."""
+    shutil.copytree(run, folder)
+    record = read(folder / "uncertainty.json", Uncertainty)
+    classes = brainmri.load_model(run).classes
+    write(record.model_copy(update={"kinds": kinds_of(classes, types)}), folder / "uncertainty.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return with_kinds(run_folder, tmp_path_factory.mktemp("static_runs") / "tiny", TYPES)
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +126,11 @@ def said(site: Path, files: list[Path], *flags: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def assert_same_answers(found: list[dict[str, Any]], expected: list[brainmri.Prediction]) -> None:
+def assert_same_answers(
+    found: list[dict[str, Any]], expected: list[brainmri.Prediction], model: brainmri.LoadedModel
+) -> None:
     assert len(found) == len(expected) > 0
+    kinds = model.uncertainty.kinds if model.uncertainty else None
     for one, prediction in zip(found, expected, strict=True):
         (answer,) = one["slices"]
         assert answer["probabilities"] == pytest.approx(list(prediction.probabilities.values()), abs=CLOSE)
@@ -103,6 +138,12 @@ def assert_same_answers(found: list[dict[str, Any]], expected: list[brainmri.Pre
         assert answer["label"] == prediction.label
         assert tuple(answer["predictionSet"]) == prediction.prediction_set
         assert answer["outOfDistribution"] == prediction.out_of_distribution
+        assert answer["typeDoubtful"] == prediction.type_doubtful
+        assert answer["fewSeen"] == prediction.few_seen
+        assert prediction.look
+        assert Look(*(answer["look"][key] for key in LOOK)) == prediction.look
+        doubt = [doubt_sentence(prediction.out_of_distribution, kinds)] * bool(prediction.type_doubtful)
+        assert answer["words"] == [sentence(prediction), *doubt, look_sentence(prediction.look, kinds)]
 
 
 def assert_same_pixels(site: Path, files: list[Path], refused: frozenset[str] = frozenset()) -> None:
@@ -125,7 +166,67 @@ def test_answers_are_those_of_python(site: Path, run_folder: Path, slices: list[
     model = brainmri.load_model(run_folder)
     expected = list(model.predict_many(slices))
     assert np.ptp([one.ood_score for one in expected]) > 10 * CLOSE  # else their order would not matter
-    assert_same_answers(said(site, slices), expected)
+    assert len({one.look for one in expected}) > 2
+    assert {one.few_seen for one in expected} >= {True, False}
+    assert_same_answers(said(site, slices), expected, model)
+
+
+@needs_node
+@pytest.mark.parametrize("proven", [None, True])
+def test_doubts_are_those_of_python(
+    site: Path, run_folder: Path, slices: list[Path], tmp_path: Path, proven: bool | None
+) -> None:
+    types = TYPES.model_copy(update={"proven": True}) if proven else None
+    model = brainmri.load_model(with_kinds(run_folder, tmp_path / "run", types))
+    shutil.copytree(site, tmp_path / "site")
+    assert model.uncertainty
+    record = read(site / MODEL, BrowserModel).model_copy(update={"kinds": model.uncertainty.kinds})
+    write(record, tmp_path / "site" / MODEL)
+    expected = list(model.predict_many(slices[:60]))
+    assert any(one.type_doubtful for one in expected) or proven
+    assert_same_answers(said(tmp_path / "site", slices[:60]), expected, model)
+
+
+@needs_node
+def test_what_files_say_of_their_sequence_is_believed(site: Path, run_folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    head = (np.hypot(*np.mgrid[-1:1:48j, -1:1:40j]) < 0.8) * 900 + rng.integers(0, 90, (48, 40))
+    headers: list[dict[str, Any]] = [
+        {"SeriesDescription": "ax T1 +C"},
+        {"SeriesDescription": "T1_pre", "ProtocolName": "head"},
+        {"ProtocolName": "t1 mprage", "ContrastBolusAgent": "Gadovist"},
+        {"SeriesDescription": "ep2d_diff T2"},
+        {"SeriesDescription": "post op FLAIR"},
+        {"ScanningSequence": "SE", "RepetitionTime": "4000", "EchoTime": "95"},
+        {"ScanningSequence": ["GR", "IR"], "RepetitionTime": "2300", "EchoTime": "2.98", "InversionTime": "900"},
+        {"ScanningSequence": ["SE", "IR"], "RepetitionTime": "9000", "EchoTime": "125", "InversionTime": "2500"},
+        {"ScanningSequence": "EP"},
+        {"AcquisitionContrast": "PROTON_DENSITY"},
+        {"SequenceName": "*fl3d1_t1"},
+        {"SeriesDescription": "nothing known"},
+    ]
+    axial = [1, 0, 0, 0, 1, 0]
+    files = [
+        dicom(tmp_path / f"{number}.dcm", head.astype(np.uint16), ImageOrientationPatient=axial, **header)
+        for number, header in enumerate(headers)
+    ]
+    for name, description in {
+        "sub-01_FLAIR.nii.gz": "",
+        "sub-01_T1w.nii": "T2 weighted",
+        "times.nii": "TE=90;TR=5000",
+        "plain.nii.gz": "made by hand",
+    }.items():
+        image = nibabel.Nifti1Image(np.stack([head] * 12, -1).astype(np.int16), np.diag([4.0, 4, 12, 1]))
+        image.header["descrip"] = description
+        nibabel.save(image, tmp_path / name)
+        files.append(tmp_path / name)
+    model = brainmri.load_model(run_folder)
+    expected = [one for file in files for one in model.predict_many([file])]
+    assert {one.look.sequence for one in expected if one.look and one.look.sequence_from == "file"} == {
+        *(T1_CONTRAST, T1_PLAIN, T1, T2, FLAIR, OTHER),
+    }
+    found = [{"slices": [one]} for answer in said(site, files) for one in answer["slices"]]
+    assert_same_answers(found, expected, model)
 
 
 @needs_node
@@ -138,6 +239,8 @@ def test_a_patients_answer_is_that_of_python(site: Path, run_folder: Path, volum
     assert [found["slices"][k]["score"] for k in found["patient"]["order"]] == pytest.approx(
         expected.slices["ood_score"].tolist(), abs=CLOSE
     )
+    assert found["patient"]["typeDoubtful"] == expected.type_doubtful
+    assert found["patient"]["fewSeen"] == expected.few_seen
 
 
 @needs_node
@@ -354,7 +457,8 @@ def test_what_cannot_be_used_is_refused_in_words(site: Path, tmp_path: Path) -> 
 def test_answers_on_real_slices_are_those_of_python(site: Path, run_folder: Path) -> None:
     files = sorted(SHARED.joinpath("data/brain-tumor-mri-224").rglob("*.jpg"))
     chosen = [files[k] for k in np.random.default_rng(0).choice(len(files), 250, replace=False)]
-    assert_same_answers(said(site, chosen), list(brainmri.load_model(run_folder).predict_many(chosen)))
+    model = brainmri.load_model(run_folder)
+    assert_same_answers(said(site, chosen), list(model.predict_many(chosen)), model)
 
 
 @needs_node
@@ -431,7 +535,12 @@ def test_a_whole_visit_asks_nobody_and_needs_no_network(
         one = by_slice[row["path"], int(row["slice"])]
         assert (row["predicted"], row["plane"]) == (one.label, one.plane)
         assert row["prediction_set"] == ";".join(one.prediction_set or ())
-        assert row["out_of_distribution"] == str(one.out_of_distribution)
+        assert row["out_of_distribution"] == str(one.out_of_distribution).lower()
+        assert one.look
+        assert Look(*(row[key] for key in ("sequence", "view", "sequence_from", "view_from"))) == one.look
+        assert [row["type_doubtful"], row["few_seen"]] == [
+            "" if value is None else str(value).lower() for value in (one.type_doubtful, one.few_seen)
+        ]
         assert float(row["ood_score"]) == pytest.approx(one.ood_score, abs=CLOSE)
         assert [float(row[f"p_{name}"]) for name in one.probabilities] == pytest.approx(
             list(one.probabilities.values()), abs=CLOSE

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 import yaml
 
 from brainmri.evaluation.browser import MODEL, NETWORK, write_browser_model
+from brainmri.evaluation.sequence import ESTIMATOR
 from brainmri.files import sha256
 from brainmri.hub.checks import MARK, Publication
 from brainmri.hub.licence_file import write_licence
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
 SINGLE = "brain-mri.html"  # everything in one file
 # What is in the single page, for its script to take out.
 WORKER = "inside.js"  # of that file alone
-INSIDE = (WORKER, "ort.wasm.gz", "jpeg.wasm.gz", MODEL, NETWORK)
+INSIDE = (WORKER, "ort.wasm.gz", "jpeg.wasm.gz", MODEL, NETWORK, ESTIMATOR)
 TITLE = "Brain MRI slices, in your browser"
 SHORT = "Classify brain MRI slices; nothing is sent"
 # Of the page, what the checks before a publication would refuse by its kind, or for an address inside that looks like a

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from brainmri.schemas.base import Record
+from brainmri.schemas.kinds import TrainingKinds
 from brainmri.schemas.manifests import PixelSettings
 from brainmri.schemas.pooling import PoolingRule
 
@@ -77,6 +78,7 @@ class BrowserModel(Record):
         pixels: what the network gets of an image.
         temperature: by which logits are divided; None without one.
         conformal, detector, pooling, pooling_threshold, figures: None where the model has none.
+        kinds: what its training images were; None where that was not counted.
         cautions: what must be known before any answer, in English, a sentence or two each.
     """
 
@@ -95,4 +97,5 @@ class BrowserModel(Record):
     pooling: PoolingRule
     pooling_threshold: float | None
     figures: BrowserFigures | None
+    kinds: TrainingKinds | None
     cautions: list[str]
