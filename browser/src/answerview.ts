@@ -48,6 +48,8 @@ function figures(language: Language, model: Model, answer: Answer, milliseconds:
     answer.score !== null &&
       known?.refused != null &&
       say(language, "figureScore", decimal(language, answer.score, 2), decimal(language, model.detector!.threshold, 2), whole(known.refused)),
+    model.int8?.used &&
+      say(language, "figureInt8", decimal(language, -100 * model.int8.lost, 1), String(model.int8.images), decimal(language, 100 * (model.int8.same_abstentions ?? 1), 1)),
     say(language, "figureTime", milliseconds.toFixed(0), String(threads)),
   ].filter((line): line is string => !!line);
   return element(

@@ -39,6 +39,7 @@ export class Engine {
     const session = await ort.InferenceSession.create(await network, {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",
+      extra: { session: { disable_quant_qdq: "1" } }, // weights of 8 bits become floats once, not at each run
     });
     return new Engine(opened(record), threads, session, openEstimator(await estimator));
   }

@@ -39,6 +39,14 @@ export interface ModelRecord {
     refused: number | null;
   } | null;
   cautions: string[];
+  int8: {
+    bytes: number;
+    images: number;
+    lost: number;
+    lost_ci95: number[] | null;
+    same_abstentions: number | null;
+    used: boolean;
+  } | null;
   kinds: {
     images: number;
     of: number;

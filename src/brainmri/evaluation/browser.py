@@ -80,7 +80,7 @@ class BrowserNetwork(torch.nn.Module):
 
 
 def write_browser_model(model: LoadedModel, folder: Path) -> BrowserModel:
-    """Write `model.onnx`, `model.json` and the weights of the estimator of sequence and plane into a folder, which exists.
+    """Write `model.onnx`, `model.json` and the estimator of sequence and plane into a folder, which exists.
 
     Raises:
         ValueError: if the image processor does what the page cannot (crops, pads, other filters), ONNX cannot express
