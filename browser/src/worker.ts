@@ -6,6 +6,7 @@ import type { Raster } from "./raster";
 import type { Reply, Request, ScanResult, SliceResult } from "./protocol";
 
 const BATCH = 4;
+const DECODERS = ["jpeg.wasm", "jpeg2000.wasm", "jpegls.wasm"];
 const MOST_KEPT = 200; // scans that the page may look at again; single slices are small
 
 let engine: Engine | null = null;
@@ -32,8 +33,9 @@ async function start({ glue, threads, files }: Extract<Request, { do: "start" }>
   try {
     if (files) readAssetsBy((name) => Promise.resolve(new Uint8Array(files[name]!)));
     engine = await Engine.start(glue, threads);
+    // So that they are in the cache of the program before they are needed: the connection can be closed then.
+    await Promise.all([import("brainmri-codecs"), ...DECODERS.map(asset)]);
     say({ is: "ready", model: engine.model, threads });
-    void asset("jpeg.wasm"); // so that it is in the cache of the program before it is needed
   } catch (error) {
     say({ is: "failed", reason: error instanceof Error ? error.message : String(error) });
   }

@@ -30,12 +30,29 @@ if TYPE_CHECKING:
 SINGLE = "brain-mri.html"  # everything in one file
 # What is in the single page, for its script to take out.
 WORKER = "inside.js"  # of that file alone
-INSIDE = (WORKER, "ort.wasm.gz", "jpeg.wasm.gz", MODEL, ESTIMATOR)  # and the network
+INSIDE = (
+    WORKER,
+    "ort.wasm.gz",
+    "jpeg.wasm.gz",
+    "jpeg2000.wasm.gz",
+    "jpegls.wasm.gz",
+    MODEL,
+    ESTIMATOR,
+)  # and the network
 TITLE = "Brain MRI slices, in your browser"
 SHORT = "Classify brain MRI slices; nothing is sent"
 # Of the page, what the checks before a publication would refuse by its kind, or for an address inside that looks like a
 # path of this machine. The service worker is not among them: it is written anew.
-NOT_PLAIN = ("icon.svg", "jpeg.wasm.gz", "ort.mjs", "ort.wasm.gz", "worker.js")
+NOT_PLAIN = (
+    "icon.svg",
+    "codecs.js",
+    "jpeg.wasm.gz",
+    "jpeg2000.wasm.gz",
+    "jpegls.wasm.gz",
+    "ort.mjs",
+    "ort.wasm.gz",
+    "worker.js",
+)
 # By which pages share memory with their workers, so that the network gets its threads on the first visit too.
 HEADERS = {
     "cross-origin-embedder-policy": "require-corp",
