@@ -119,7 +119,7 @@ def int8_sentence(found: BrowserInt8) -> str:
         f"of accuracy lost [{100 * low:.2f}, {100 * high:.2f}], calibration error {found.ece_grown:+.4f}{same}."
     )
     reasons = " and ".join(failures(found))
-    return f"{measured} {f'Not used, since {reasons}: the page runs float32' if reasons else 'The page runs them'}."
+    return f"{measured} {f'Not used, since {reasons}: the page runs float32.' if reasons else 'The page runs them.'}"
 
 
 def _predictions(
