@@ -44,9 +44,12 @@ from pydicom.uid import (
 )
 
 import brainmri
-from brainmri.data.phantom.generate import draw_slices, draw_subject
+from brainmri.data.dataset import open_prepared
+from brainmri.data.phantom.generate import draw_slices, draw_subject, make_phantom
+from brainmri.data.prepare import prepare
 from brainmri.demo.response_text import sentence
-from brainmri.evaluation.browser import MODEL, write_browser_model
+from brainmri.evaluation.browser import MODEL, NETWORK, write_browser_model
+from brainmri.evaluation.browser_int8 import INT8
 from brainmri.evaluation.kinds import doubt_sentence, look_sentence
 from brainmri.evaluation.sequence import Look
 from brainmri.files import sha256
@@ -691,6 +694,40 @@ def test_the_page_is_for_everybody(browser: Browser, address: str, slices: list[
     page.emulate_media(media="print")
     assert page.is_visible("#answer")
     assert not page.is_visible("#input")
+
+
+# ---------------------------------------------------------------------- weights of 8 bits
+@needs_node
+def test_weights_of_8_bits_are_used_where_the_test_split_is_answered_as_well(
+    run_folder: Path, slices: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = make_phantom(tmp_path / "raw", subjects=16, size=32, slices_per_subject=4, progress=False)
+    data = prepare(raw, tmp_path / "data", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
+    command = ["demo.py", "--static", tmp_path / "site", "--model", tmp_path / "run", "--overwrite", "--data"]
+    shutil.copytree(run_folder, tmp_path / "run")
+    done = run_here(*command, data)
+    assert done.returncode == 2
+    assert "is not the data that" in done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result["data"] |= {"fingerprint": open_prepared(data).info.fingerprint}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    model = brainmri.load_model(tmp_path / "run")
+    for limit, used in (("MOST_LOST", True), ("MOST_BYTES", False)):
+        monkeypatch.setattr(f"brainmri.evaluation.browser_int8.{limit}", 2 if used else 10)
+        monkeypatch.setattr("brainmri.evaluation.browser_int8.LEAST_SAME", 0)
+        monkeypatch.setattr("brainmri.evaluation.browser_int8.MOST_ECE", 2)
+        done = run_here(*command, data)
+        assert done.returncode == 0, done.stderr
+        record = read(tmp_path / "site" / MODEL, BrowserModel)
+        assert record.int8 and record.int8.used == used
+        assert record.network == (INT8 if used else NETWORK)
+        assert (tmp_path / "site" / INT8).exists() == used
+        assert sha256(tmp_path / "site" / record.network) == record.sha256
+        assert ("The page runs them." if used else "Not used, since the file is larger than 1e-05 MB") in done.stdout
+        expected = list(model.predict_many(slices[:20]))
+        for one, prediction in zip(said(tmp_path / "site", slices[:20]), expected, strict=True):
+            found = one["slices"][0]["probabilities"]
+            assert found == pytest.approx(list(prediction.probabilities.values()), abs=0.05 if used else CLOSE)
 
 
 # ---------------------------------------------------------------------- the files
