@@ -10,15 +10,18 @@ import { decimal, doubtOf, doubtsOf, inWords, lookSentence, say, sentencesOf, sh
 const MOST_SUSPICIOUS = 5;
 const MOST_LOOKS = 3;
 
-export function answerView(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+/** scan: that the slice is of; what is said of all of it is not said again of the slice. */
+export function answerView(language: Language, model: Model, scan: ScanResult, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+  const said = scan.patient?.typeDoubtful ? doubtOf(language, scan.patient.outOfDistribution, model) : "";
   return element(
     "div",
     { id: "said" },
     element("p", { class: answer.outOfDistribution ? "sentence warning" : "sentence", "aria-live": "polite" }, sentencesOf(language, answer, model)),
     bars(language, model, answer.probabilities),
-    ...doubtsOf(language, answer, model).map((one, k) =>
-      element("p", { class: answer.typeDoubtful && k === 0 ? "doubt caution" : answer.fewSeen ? "doubt caution" : "doubt quiet" }, one),
-    ),
+    ...doubtsOf(language, answer, model).map((one, k, all) => {
+      const isLook = k === all.length - 1;
+      return one !== said && element("p", { class: isLook && !answer.fewSeen ? "doubt quiet" : "doubt caution" }, one);
+    }),
     figures(language, model, answer, milliseconds, threads),
   );
 }

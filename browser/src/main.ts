@@ -151,7 +151,7 @@ function choose(scan: ScanResult | null): void {
   const known = model;
   const said = element("div");
   panel = new SlicePanel(language, known, scan, ask, (view) =>
-    said.replaceChildren(answerView(language, known, view.answer, view.milliseconds, threads)),
+    said.replaceChildren(answerView(language, known, scan, view.answer, view.milliseconds, threads)),
   );
   const own = panel;
   place.replaceChildren(

@@ -84,7 +84,7 @@ const TABLE = {
   patientBelow: ["This is not above the model’s threshold of {0}.", "Das liegt nicht über der Schwelle des Modells von {0}."],
   patientOut: ["{0} of {1} slices are not like the training images and do not count.", "{0} von {1} Schichten gleichen den Trainingsbildern nicht und zählen nicht."],
   patientAllOut: ["None of the slices is like the training images, so this answer should not be used.", "Keine der Schichten gleicht den Trainingsbildern; diese Antwort sollte nicht verwendet werden."],
-  interval: ["95 % of the slices lie between {0} and {1}.", "95 % der Schichten liegen zwischen {0} und {1}."],
+  interval: ["95\u00a0% of the slices lie between {0} and {1}.", "95\u00a0% der Schichten liegen zwischen {0} und {1}."],
   suspicious: ["Most suspicious slices", "Die auffälligsten Schichten"],
   figures: ["What the figures mean", "Was die Zahlen bedeuten"],
   figureEce: ["On the test images the percentages differ from the share of right answers by {0} points on average.", "Auf den Testbildern weichen die Prozente im Mittel um {0} Punkte vom Anteil richtiger Antworten ab."],
