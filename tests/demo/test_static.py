@@ -712,22 +712,31 @@ def test_weights_of_8_bits_are_used_where_the_test_split_is_answered_as_well(
     result["data"] |= {"fingerprint": open_prepared(data).info.fingerprint}
     (tmp_path / "run" / "result.json").write_text(json.dumps(result))
     model = brainmri.load_model(tmp_path / "run")
-    for limit, used in (("MOST_LOST", True), ("MOST_BYTES", False)):
-        monkeypatch.setattr(f"brainmri.evaluation.browser_int8.{limit}", 2 if used else 10)
-        monkeypatch.setattr("brainmri.evaluation.browser_int8.LEAST_SAME", 0)
-        monkeypatch.setattr("brainmri.evaluation.browser_int8.MOST_ECE", 2)
-        done = run_here(*command, data)
-        assert done.returncode == 0, done.stderr
-        record = read(tmp_path / "site" / MODEL, BrowserModel)
-        assert record.int8 and record.int8.used == used
-        assert record.network == (INT8 if used else NETWORK)
-        assert (tmp_path / "site" / INT8).exists() == used
-        assert sha256(tmp_path / "site" / record.network) == record.sha256
-        assert ("The page runs them." if used else "Not used, since the file is larger than 1e-05 MB") in done.stdout
-        expected = list(model.predict_many(slices[:20]))
-        for one, prediction in zip(said(tmp_path / "site", slices[:20]), expected, strict=True):
-            found = one["slices"][0]["probabilities"]
-            assert found == pytest.approx(list(prediction.probabilities.values()), abs=0.05 if used else CLOSE)
+    for limit in ("MOST_LOST", "MOST_ECE"):
+        monkeypatch.setattr(f"brainmri.evaluation.browser_int8.{limit}", 2)
+    monkeypatch.setattr("brainmri.evaluation.browser_int8.LEAST_SAME", 0)
+    space = ["space", "--static", "--models", tmp_path / "run", "--dry-run", tmp_path / "space", "--repo", "me/demo"]
+    done = run_here("publish.py", *space, "--data", data)  # whatever is lost
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr("brainmri.evaluation.browser_int8.MOST_BYTES", 10)
+    done = run_here(*command, data)
+    assert done.returncode == 0, done.stderr
+    assert "Not used, since the file is larger than 1e-05 MB: the page runs float32." in done.stdout
+    assert "The page runs them." in (tmp_path / "space" / "README.md").read_text()
+    expected = list(model.predict_many(slices[:20]))
+    for folder, network in ((tmp_path / "space", INT8), (tmp_path / "site", NETWORK)):
+        record = read(folder / MODEL, BrowserModel)
+        assert record.int8
+        assert (record.network, record.int8.used) == (network, network == INT8)
+        assert (folder / INT8).exists() == record.int8.used
+        assert sha256(folder / network) == record.sha256
+        for one, prediction in zip(said(folder, slices[:20]), expected, strict=True):
+            close = 0.05 if record.int8.used else CLOSE
+            probabilities = list(prediction.probabilities.values())
+            assert one["slices"][0]["probabilities"] == pytest.approx(probabilities, abs=close)
+    done = run_here("publish.py", "space", "--models", "me/one", "--dry-run", tmp_path / "none", "--data", data)
+    assert done.returncode == 2
+    assert "--data is for --static" in done.stderr
 
 
 # ---------------------------------------------------------------------- the files

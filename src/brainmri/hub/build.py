@@ -55,6 +55,8 @@ def plan(arguments: argparse.Namespace, owner: str) -> list[Planned]:
     elif kind == "space" and arguments.static:
         planned = [_static_space(arguments, owner, name)]
     elif kind == "space":
+        if arguments.data:
+            raise PublishError("--data is for --static: the demo on a server runs its models as they are")
         planned = [_space(arguments, owner, name, arguments.models, arguments.datasets)]
     elif kind == "metric":
         planned = [_metric(owner, name)]
