@@ -7,7 +7,7 @@ import { UNKNOWN } from "./sequence";
 import { SlicePanel } from "./slicepanel";
 import { start, type Started } from "./start";
 import { csvOf } from "./table";
-import { inWords, say, share, type Language } from "./texts";
+import { inWords, say, share, translated, type Language } from "./texts";
 
 const MOST_ROWS = 200;
 
@@ -51,7 +51,10 @@ function words(): void {
     known?.accuracy != null ? text("trust", withInterval(language, known.accuracy, known.accuracy_ci95), known.data) : text("trustUnknown");
   byId("trust").replaceChildren(...led(model ? trust : text("trust", "…", "…")));
   byId("where").replaceChildren(...led(text("where")));
-  byId("cautions").replaceChildren(...(model?.cautions ?? []).map((one) => element("p", { class: "caution", lang: "en" }, one)));
+  byId("cautions").replaceChildren(...(model?.cautions ?? []).map((one) => {
+      const own = translated(language, one);
+      return element("p", { class: "caution", lang: own ? language : "en" }, own ?? one);
+    }));
   byId("about").textContent = model ? text("about", model.name) : "";
   byId("status").textContent = text(...status);
   results();

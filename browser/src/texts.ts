@@ -41,6 +41,10 @@ const TABLE = {
     "This model was trained on simulated slices only: what it says of a real image means nothing.",
     "Dieses Modell hat nur simulierte Schichten gesehen: Was es über ein echtes Bild sagt, bedeutet nichts.",
   ],
+  noRecord: [
+    "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and it gives one of its classes to any image.",
+    "Zu diesem Modell gibt es keine Angaben, wie weit man ihm trauen kann: Seine Prozente sind nicht kalibriert, und es ordnet jedem Bild eine seiner Klassen zu.",
+  ],
   drop: ["Drop slices, a series or a volume here", "Schichten, eine Serie oder ein Volumen hier ablegen"],
   choose: ["Choose files", "Dateien wählen"],
   folder: ["Choose a folder", "Ordner wählen"],
@@ -220,6 +224,11 @@ export const texts: Record<string, Text> = TABLE;
 export function say(language: Language, key: string, ...values: readonly string[]): string {
   const text = texts[key]?.[LANGUAGES.indexOf(language)] ?? key;
   return text.replace(/\{(\d)\}/g, (_, k: string) => values[Number(k)] ?? "");
+}
+
+/** What must be known of the model, which its file says in English; null where there is no translation. */
+export function translated(language: Language, caution: string): string | null {
+  return Object.values(texts).find(([english]) => english === caution)?.[LANGUAGES.indexOf(language)] ?? null;
 }
 
 const WITHOUT = new Set(["notumor", "notumour", "nontumor", "nontumour", "healthy", "normal", "no", "negative"]);

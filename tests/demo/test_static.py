@@ -51,6 +51,7 @@ from brainmri.demo.response_text import sentence
 from brainmri.evaluation.browser import MODEL, NETWORK, write_browser_model
 from brainmri.evaluation.browser_int8 import INT8
 from brainmri.evaluation.kinds import doubt_sentence, look_sentence
+from brainmri.evaluation.run_warnings import NO_RECORD, SIMULATED
 from brainmri.evaluation.sequence import Look
 from brainmri.files import sha256
 from brainmri.hub.checks import PublishError, check
@@ -103,11 +104,14 @@ def with_kinds(run: Path, folder: Path, types: TypeEvidence | None) -> Path:
 
 @pytest.fixture(scope="module")
 def run_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The network calls every slice by its last class, which is a tumour here."""
+    """The network calls every slice by its last class, which is a tumour here. Its images are simulated."""
     folder = with_kinds(run_folder, tmp_path_factory.mktemp("static_runs") / "tiny", TYPES)
     for file in folder.glob("*.json"):
         text = file.read_text(encoding="utf-8")
         file.write_text(text.replace("glioma", "?").replace("notumor", "glioma").replace("?", "notumor"), "utf-8")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result["data"]["simulated"] = True
+    (folder / "result.json").write_text(json.dumps(result), "utf-8")
     return folder
 
 
@@ -681,6 +685,7 @@ def test_the_page_is_for_everybody(browser: Browser, address: str, slices: list[
     page.select_option("#language", "de")
     assert page.get_attribute("html", "lang") == "de"
     assert page.inner_text("#choose") == "Dateien wählen"
+    assert page.inner_text("#cautions p[lang=de]").startswith("Dieses Modell hat nur simulierte Schichten gesehen")
     assert re.search(r"\d,\d\u00a0%", page.inner_text("#trust"))
     assert page.evaluate("document.querySelector('.said').getBoundingClientRect().top") < page.evaluate(
         "document.querySelector('figure').getBoundingClientRect().top"
@@ -750,6 +755,8 @@ def test_the_files_are_small_and_the_record_whole(site: Path, run_folder: Path) 
     means = np.frombuffer(base64.urlsafe_b64decode(record.detector.means.base64), "<f4")
     np.testing.assert_array_equal(means.reshape(record.detector.means.shape), model.ood_detector.means)
     assert '"VERSION"' not in (site / "sw.js").read_text()
+    assert record.cautions == [SIMULATED]
+    assert all(caution in (site / "main.js").read_text() for caution in (SIMULATED, NO_RECORD))  # with a translation
 
 
 def test_a_space_passes_the_checks(run_folder: Path, tmp_path: Path) -> None:
