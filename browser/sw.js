@@ -4,7 +4,7 @@
 const VERSION = "VERSION"; // of the files, filled in when they are written
 const NAME = `brainmri-${VERSION}`;
 const PAGE = ["./", "index.html", "main.js", "worker.js", "style.css", "icon.svg", "ort.mjs"];
-const MODEL = ["model.json", "model.onnx", "ort.wasm.gz", "jpeg.wasm.gz"]; // kept when they are first fetched
+const MODEL = ["model.json", "model.onnx", "model.int8.onnx", "sequence.safetensors", "ort.wasm.gz", "jpeg.wasm.gz", "jpeg2000.wasm.gz", "jpegls.wasm.gz", "codecs.js"]; // kept when they are first fetched
 const OURS = new Set([...PAGE, ...MODEL].map((name) => new URL(name, self.location).href));
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",

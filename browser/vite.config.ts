@@ -9,9 +9,11 @@ const OUT = process.env["BRAINMRI_BROWSER_OUT"] ?? here("../src/brainmri/demo/st
 const WASM = {
   "ort.wasm.gz": "node_modules/onnxruntime-web/dist/ort-wasm-simd-threaded.wasm",
   "jpeg.wasm.gz": "node_modules/@jsquash/jpeg/codec/dec/mozjpeg_dec.wasm",
+  "jpeg2000.wasm.gz": "node_modules/@cornerstonejs/codec-openjpeg/dist/openjpegwasm_decode.wasm",
+  "jpegls.wasm.gz": "node_modules/@cornerstonejs/codec-charls/dist/charlswasm_decode.wasm",
 };
 
-const PACKAGES = ["onnxruntime-web", "@jsquash/jpeg", "dicom-parser", "fflate", "jpeg-lossless-decoder-js"];
+const PACKAGES = ["onnxruntime-web", "@cornerstonejs/codec-charls", "@cornerstonejs/codec-openjpeg", "@jsquash/jpeg", "dicom-parser", "fflate", "jpeg-lossless-decoder-js"];
 
 const MIT = `Copyright (c) Microsoft Corporation
 
@@ -32,11 +34,12 @@ OTHERWISE, ARISING FROM, OUT OF OR IN CONNECTION WITH THE SOFTWARE OR THE USE OR
 function licences(): string {
   return PACKAGES.map((name) => {
     const folder = here(`node_modules/${name}`);
+    const own = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
     const { version, license } = JSON.parse(readFileSync(`${folder}/package.json`, "utf8")) as Record<string, string>;
-    const file = readdirSync(folder).find((one) => /^licen[cs]e/i.test(one));
-    const text = file ? readFileSync(`${folder}/${file}`, "utf8").trim() : MIT; // its package has no file of it
+    const file = own ? `${folder}/${own}` : name.startsWith("@cornerstonejs/") ? here("node_modules/@cornerstonejs/codec-charls/LICENSE") : "";
+    const text = file ? readFileSync(file, "utf8").trim() : MIT; // of ONNX Runtime, whose package has no file of it
     return `${name} ${version}: ${license}\n\n${text}\n`;
-  }).join(`\n${"-".repeat(80)}\n\n`);
+  }).concat(readFileSync(here("NOTICES.txt"), "utf8")).join(`\n${"-".repeat(80)}\n\n`);
 }
 
 /** The SHA-256 of every file, beside their folder, as `sha256sum -c` reads them: only these files are copied and published. */
@@ -61,15 +64,18 @@ const beside: Plugin = {
 };
 
 /**
- * Three bundles, each in one file: `vite build --mode main`, which empties the folder first, `--mode worker`, and
- * `--mode inside`: the worker of the page that is one file. From a disk a browser starts no worker that is a module, and
+ * Four bundles, each in one file: `vite build --mode main`, which empties the folder first, `--mode worker`, `--mode
+ * codecs` with the decoders that few visitors need, and `--mode inside`: the worker of the page that is one file. From a disk a browser starts no worker that is a module, and
  * imports nothing, so that it is a plain script with ONNX Runtime's own one inside.
  */
 export default defineConfig(({ mode }) => ({
   plugins: mode === "inside" ? [beside] : [],
-  define: mode === "inside" ? { "import.meta.url": '"https://localhost/"' } : {},
+  // The decoders would look for Node's modules; they get their files handed.
+  define: mode === "codecs" ? { "process.versions": "undefined" } : mode === "inside" ? { "import.meta.url": '"https://localhost/"' } : {},
   resolve: {
-    alias: { "onnxruntime-web/wasm": here(`node_modules/onnxruntime-web/dist/ort.wasm${mode === "inside" ? ".bundle" : ""}.min.mjs`) },
+    alias: {
+      ...(mode === "inside" ? { "brainmri-codecs": here("src/codecs.ts") } : {}),
+      "onnxruntime-web/wasm": here(`node_modules/onnxruntime-web/dist/ort.wasm${mode === "inside" ? ".bundle" : ""}.min.mjs`) },
   },
   build: {
     outDir: OUT,
@@ -79,8 +85,9 @@ export default defineConfig(({ mode }) => ({
     copyPublicDir: false,
     rollupOptions: {
       input: here(`src/${mode === "inside" ? "worker" : mode}.ts`),
+      external: mode === "inside" ? [] : ["brainmri-codecs"],
       preserveEntrySignatures: "strict",
-      output: { entryFileNames: `${mode}.js`, format: mode === "inside" ? "iife" : "es", name: "demo", codeSplitting: false },
+      output: { paths: { "brainmri-codecs": "./codecs.js" }, entryFileNames: `${mode}.js`, format: mode === "inside" ? "iife" : "es", name: "demo", codeSplitting: false },
     },
   },
 }));

@@ -2,6 +2,8 @@
  * From what the network gives to the answer: the mirror of `brainmri.evaluation.inference.prediction_of`, of
  * `OODDetector.score` and of `brainmri.metrics.baselines.global_statistics`. Tests hold them equal.
  */
+import { fewSeen, typeDoubtful } from "./kinds";
+import type { Look } from "./looks";
 import type { Detector, Model } from "./model";
 import { toGrey, type Raster } from "./raster";
 import { resize } from "./resize";
@@ -12,6 +14,9 @@ export interface Answer {
   predictionSet: string[] | null; // the likeliest first
   outOfDistribution: boolean | null;
   score: number | null;
+  look: Look;
+  typeDoubtful: boolean | null;
+  fewSeen: boolean | null;
 }
 
 /** What the network gets: float32 (3, H, W). */
@@ -35,6 +40,7 @@ export function answerOf(
   logits: Float32Array,
   features: Float32Array | null,
   statistics: Float64Array,
+  look: Look,
 ): Answer {
   const plain = softmax(logits);
   const { temperature } = model;
@@ -45,14 +51,18 @@ export function answerOf(
   const { conformal, detector } = model;
   const shares = conformal?.calibrated ? probabilities : plain;
   const score = detector && features ? scoreOf(detector, features, statistics, first) : null;
+  const outOfDistribution = detector && score !== null ? score > detector.threshold : null;
   return {
     label: model.classes[first]!,
     probabilities,
     predictionSet: conformal
       ? order.filter((k) => k === first || 1 - shares[k]! <= conformal.thresholds[k]!).map((k) => model.classes[k]!)
       : null,
-    outOfDistribution: detector && score !== null ? score > detector.threshold : null,
+    outOfDistribution,
     score,
+    look,
+    typeDoubtful: typeDoubtful(model, first, outOfDistribution),
+    fewSeen: fewSeen(model, look),
   };
 }
 

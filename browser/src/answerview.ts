@@ -1,19 +1,27 @@
 /** An answer in words, bars and figures. */
 import type { Answer } from "./answer";
 import { element } from "./dom";
+import type { Look } from "./looks";
 import type { Model } from "./model";
 import type { PatientAnswer } from "./pooling";
 import type { ScanResult } from "./protocol";
-import { decimal, inWords, say, sentencesOf, share, shortShare, whole, type Language } from "./texts";
+import { decimal, doubtOf, doubtsOf, inWords, lookSentence, say, sentencesOf, share, shortShare, whole, type Language } from "./texts";
 
 const MOST_SUSPICIOUS = 5;
+const MOST_LOOKS = 3;
 
-export function answerView(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+/** scan: that the slice is of; what is said of all of it is not said again of the slice. */
+export function answerView(language: Language, model: Model, scan: ScanResult, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+  const said = scan.patient?.typeDoubtful ? doubtOf(language, scan.patient.outOfDistribution, model) : "";
   return element(
     "div",
     { id: "said" },
     element("p", { class: answer.outOfDistribution ? "sentence warning" : "sentence", "aria-live": "polite" }, sentencesOf(language, answer, model)),
     bars(language, model, answer.probabilities),
+    ...doubtsOf(language, answer, model).map((one, k, all) => {
+      const isLook = k === all.length - 1;
+      return one !== said && element("p", { class: isLook && !answer.fewSeen ? "doubt quiet" : "doubt caution" }, one);
+    }),
     figures(language, model, answer, milliseconds, threads),
   );
 }
@@ -43,6 +51,8 @@ function figures(language: Language, model: Model, answer: Answer, milliseconds:
     answer.score !== null &&
       known?.refused != null &&
       say(language, "figureScore", decimal(language, answer.score, 2), decimal(language, model.detector!.threshold, 2), whole(known.refused)),
+    model.int8?.used &&
+      say(language, "figureInt8", decimal(language, -100 * model.int8.lost, 1), String(model.int8.images), decimal(language, 100 * (model.int8.same_abstentions ?? 1), 1)),
     say(language, "figureTime", milliseconds.toFixed(0), String(threads)),
   ].filter((line): line is string => !!line);
   return element(
@@ -84,6 +94,10 @@ export function patientView(
       { class: found.outOfDistribution || 2 * found.counted < total ? "sentence warning" : "sentence" },
       sentences.filter(Boolean).join(" "),
     ),
+    found.typeDoubtful === true && element("p", { class: "doubt caution" }, doubtOf(language, found.outOfDistribution, model)),
+    ...rareLooks(scan).map(([look, count]) =>
+      element("p", { class: "doubt caution" }, say(language, "someLook", String(count), String(total), lookSentence(language, look, model))),
+    ),
     suspicious.length > 0 && element("h3", {}, say(language, "suspicious")),
     suspicious.length > 0 &&
       element(
@@ -100,6 +114,16 @@ export function patientView(
         }),
       ),
   );
+}
+
+/** What slices of which training had few tumours look like, the most frequent first. */
+function rareLooks(scan: ScanResult): [Look, number][] {
+  const counts = new Map<string, [Look, number]>();
+  for (const { answer } of scan.slices) {
+    const key = Object.values(answer.look).join();
+    if (answer.fewSeen) counts.set(key, [answer.look, (counts.get(key)?.[1] ?? 0) + 1]);
+  }
+  return [...counts.values()].sort((a, b) => b[1] - a[1]).slice(0, MOST_LOOKS);
 }
 
 export function withInterval(language: Language, value: number, interval: readonly number[] | null): string {

@@ -1,6 +1,7 @@
 /** What the worker of the page uses, and the tests in Node. */
 export { answerOf, globalStatistics, preprocessed } from "./answer";
 export { asset, readAssetsBy } from "./assets";
+export { doubtsOf } from "./texts";
 export { Engine, laidOver } from "./engine";
 export { openMany, openOne } from "./open";
 export { patientAnswer } from "./pooling";

@@ -1,6 +1,7 @@
 /** DICOM files and series: `brainmri.io.dicom` and `brainmri.io.scan.open_series`. */
 import dicomParser, { type DataSet, type Element } from "dicom-parser";
 import { Decoder as LosslessDecoder } from "jpeg-lossless-decoder-js";
+import { asset } from "./assets";
 import { headerOf, wordOf, words, type FileHeader, type FrameHeader } from "./dicomheader";
 import { along, sameDirection, squareSize, turned, viewOf, type View } from "./geometry";
 import { Tally, backgroundEdge, grey, type Numbers, type Range } from "./intensity";
@@ -21,6 +22,8 @@ const [IMPLICIT, EXPLICIT, BIG, DEFLATED, RLE] = [
 ];
 const JPEG = "1.2.840.10008.1.2.4.50";
 const LOSSLESS = ["1.2.840.10008.1.2.4.57", "1.2.840.10008.1.2.4.70"];
+const JPEG_LS = ["1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.81"];
+const JPEG_2000 = ["1.2.840.10008.1.2.4.90", "1.2.840.10008.1.2.4.91"];
 const SAME_PLACE = 0.01;
 const MOST_FRAMES = 2048;
 const NO_IMAGE = /^1\.2\.840\.10008\.(?:1\.3\.10$|5\.1\.4\.34\.|5\.1\.4\.1\.1\.(?:66|67|68\.1|4\.2|481\.[2-9]|11\.|88\.|104\.|9\.|78\.|79\.|80\.|200\.))/;
@@ -94,6 +97,10 @@ export class DicomFile implements Slices {
     const file = new DicomFile(dataset);
     await file.arrange();
     return file;
+  }
+
+  get sequence(): string {
+    return this.header.sequence;
   }
 
   get planes(): { name: string; count: number }[] {
@@ -256,6 +263,18 @@ export class DicomFile implements Slices {
       if (raw.byteLength < area * (head.bits > 8 ? 2 : 1)) throw new Refusal("broken", ["DICOM"]);
       const read = head.bits > 8 ? new Uint16Array(raw, 0, area) : new Uint8Array(raw, 0, area);
       return { values: this.ownBits(read), colours: false };
+    }
+    const isLs = JPEG_LS.includes(this.syntax);
+    if (isLs || JPEG_2000.includes(this.syntax)) {
+      const packed = this.packed(index);
+      const head = isLs ? jpegHeader(packed) : jpeg2000Header(packed);
+      if (head.width !== columns || head.height !== rows || head.channels !== samples) throw new Refusal("broken", ["DICOM"]);
+      if (samples !== 1) throw new Refusal("dicomPacked");
+      const codec = isLs ? "jpegls" : "jpeg2000";
+      const { decode } = await import("brainmri-codecs");
+      const read = await decode(codec, await asset(`${codec}.wasm`), packed, columns, rows);
+      if (!read || 8 * read.BYTES_PER_ELEMENT > allocated) throw new Refusal("broken", ["DICOM"]);
+      return { values: this.ownBits(allocated > 8 && read.BYTES_PER_ELEMENT === 1 ? Uint16Array.from(read) : read), colours: false };
     }
     if (![IMPLICIT, EXPLICIT, BIG].includes(this.syntax)) throw new Refusal("dicomPacked");
     if (allocated === 1) throw new Refusal("dicomPacked");
@@ -428,6 +447,7 @@ export function seriesOf(files: { name: string; file: DicomFile }[]): Slices & {
     });
   const plane = common ? view!.plane : PLANE;
   const together = placed && ordered.some((one, k) => k > 0 && one.at - ordered[k - 1]!.at < SAME_PLACE);
+  const sequences = new Set(files.map(({ file }) => file.sequence));
   let range: Promise<Range | null> | null = null;
   const shared = () =>
     (range ??= (async () => {
@@ -439,12 +459,21 @@ export function seriesOf(files: { name: string; file: DicomFile }[]): Slices & {
     kind: "DICOM",
     planes: [{ name: plane, count: ordered.length }],
     notes: together ? ["severalAtOnePlace"] : [],
+    sequence: sequences.size === 1 ? files[0]!.file.sequence : "",
     names: ordered.map(({ name }) => name),
     draw(_, index) {
       const { file } = ordered[index]!;
       return file.slice(file.planes[0]!.name, 0, shared);
     },
   };
+}
+
+/** Size and channels of a JPEG 2000 codestream (ISO 15444-1, A.5.1), which comes first in it. */
+function jpeg2000Header(packed: Uint8Array): { width: number; height: number; channels: number } {
+  const view = new DataView(packed.buffer, packed.byteOffset, packed.byteLength);
+  if (packed.length < 42 || view.getUint32(0) !== 0xff4fff51) throw new Refusal("broken", ["DICOM"]);
+  const [right, bottom, left, top] = [8, 12, 16, 20].map((at) => view.getUint32(at)) as [number, number, number, number];
+  return { width: right - left, height: bottom - top, channels: view.getUint16(40) };
 }
 
 /** Files without their preamble get one, as the parser wants it. */

@@ -3,6 +3,7 @@ import dicomParser, { type DataSet, type Element } from "dicom-parser";
 import { isPlausible } from "./geometry";
 import { grey } from "./intensity";
 import type { Raster } from "./raster";
+import { ofDicom } from "./sequence";
 
 const SPACINGS = ["x00280030", "x00181164", "x00182010"];
 const GROUPS = ["x00289110", "x00209116", "x00209113", "x00289132", "x00289145", "x00209111", "x00189114"];
@@ -29,6 +30,7 @@ export interface FileHeader {
   palette: LookUpTable[] | null;
   padding: [number, number] | null;
   mosaic: number | null;
+  sequence: string; // by what the file says, "" where it does not
   unsuited: string; // key of a sentence, "" for what may be an MRI
 }
 
@@ -96,6 +98,7 @@ export function headerOf(dataset: DataSet, count: number, signed: boolean): File
     palette: palette.every((part) => part) ? (palette as LookUpTable[]) : null,
     padding: padding(dataset, signed),
     mosaic: count === 1 ? mosaic(dataset) : null,
+    sequence: ofDicom((tag) => wordOf(dataset, tag), (tag) => decimals(dataset, tag)[0]),
     unsuited: unsuited(dataset),
   };
 }

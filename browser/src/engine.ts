@@ -2,6 +2,7 @@
 import * as ort from "onnxruntime-web/wasm";
 import { answerOf, globalStatistics, preprocessed, type Answer } from "./answer";
 import { asset } from "./assets";
+import { lookOf, openEstimator, type Estimator } from "./looks";
 import { opened, type Model, type ModelRecord } from "./model";
 import type { Raster } from "./raster";
 
@@ -13,17 +14,21 @@ export interface EvidenceMap {
   values: Float32Array; // 0..1, in shares of its own maximum
 }
 
+export type Told = readonly [sequence: string, plane: string];
+
 export class Engine {
   private constructor(
     readonly model: Model,
     readonly threads: number,
     private readonly session: ort.InferenceSession,
+    private readonly estimator: Estimator,
   ) {}
 
   /** glue: the address of ONNX Runtime's own script; "" where it is inside. threads: 1 where pages share no memory with their workers. */
   static async start(glue: string, threads: number, onProgress: (part: string) => void = () => undefined): Promise<Engine> {
     const json = asset("model.json");
     const wasm = asset("ort.wasm");
+    const estimator = asset("sequence.safetensors");
     const record = JSON.parse(new TextDecoder().decode(await json)) as ModelRecord;
     const network = asset(record.network);
     ort.env.logLevel = "error";
@@ -34,11 +39,13 @@ export class Engine {
     const session = await ort.InferenceSession.create(await network, {
       executionProviders: ["wasm"],
       graphOptimizationLevel: "all",
+      extra: { session: { disable_quant_qdq: "1" } }, // weights of 8 bits become floats once, not at each run
     });
-    return new Engine(opened(record), threads, session);
+    return new Engine(opened(record), threads, session, openEstimator(await estimator));
   }
 
-  async judge(images: readonly Raster[], map?: string): Promise<{ answer: Answer; map: EvidenceMap | null; milliseconds: number }[]> {
+  /** told: sequence and plane of each image, as its file says them. */
+  async judge(images: readonly Raster[], told: readonly Told[], map?: string): Promise<{ answer: Answer; map: EvidenceMap | null; milliseconds: number }[]> {
     const found = [];
     for (let at = 0; at < images.length; at += BATCH) {
       const some = images.slice(at, at + BATCH);
@@ -56,7 +63,8 @@ export class Engine {
         return data ? data.subarray((k * data.length) / some.length, ((k + 1) * data.length) / some.length) : null;
       };
       const answers = some.map((image, k) => {
-        const answer = answerOf(this.model, row("logits", k)!, row("features", k), globalStatistics(image));
+        const look = lookOf(this.estimator, image, ...told[at + k]!);
+        const answer = answerOf(this.model, row("logits", k)!, row("features", k), globalStatistics(image), look);
         const maps = outputs["maps"];
         return { answer, map: maps ? this.mapOf(row("maps", k)!, maps.dims, map || answer.label) : null };
       });

@@ -10,6 +10,7 @@ interface Decoded {
   height: number;
   data: Uint8ClampedArray;
 }
+const [LS_FRAME, LS_PRESET, LARGER_SIZE] = [0xf7, 0xf8, 4]; // of JPEG-LS; a preset may state another size
 let ready: Promise<{ decode(bytes: Uint8Array, preserveOrientation: boolean): Decoded | null }> | null = null;
 
 interface Header {
@@ -35,7 +36,8 @@ export function jpegHeader(bytes: Uint8Array): Header {
     const length = view.getUint16(at + 2);
     if (kind === 0xe1 && String.fromCharCode(...bytes.subarray(at + 4, at + 8)) === "Exif")
       turn = exifTurn(bytes.subarray(at + 10, at + 2 + length));
-    if (kind >= 0xc0 && kind <= 0xcf && kind !== 0xc4 && kind !== 0xc8 && kind !== 0xcc)
+    if (kind === LS_PRESET && bytes[at + 4] === LARGER_SIZE) break;
+    if (kind === LS_FRAME || (kind >= 0xc0 && kind <= 0xcf && kind !== 0xc4 && kind !== 0xc8 && kind !== 0xcc))
       return {
         bits: bytes[at + 4]!,
         height: view.getUint16(at + 5),

@@ -3,10 +3,11 @@ import { answerView, patientView, withInterval } from "./answerview";
 import { byId, element } from "./dom";
 import type { Model } from "./model";
 import type { Reply, Request, ScanResult } from "./protocol";
+import { UNKNOWN } from "./sequence";
 import { SlicePanel } from "./slicepanel";
 import { start, type Started } from "./start";
 import { csvOf } from "./table";
-import { inWords, say, share, type Language } from "./texts";
+import { inWords, say, share, translated, type Language } from "./texts";
 
 const MOST_ROWS = 200;
 
@@ -50,7 +51,10 @@ function words(): void {
     known?.accuracy != null ? text("trust", withInterval(language, known.accuracy, known.accuracy_ci95), known.data) : text("trustUnknown");
   byId("trust").replaceChildren(...led(model ? trust : text("trust", "…", "…")));
   byId("where").replaceChildren(...led(text("where")));
-  byId("cautions").replaceChildren(...(model?.cautions ?? []).map((one) => element("p", { class: "caution", lang: "en" }, one)));
+  byId("cautions").replaceChildren(...(model?.cautions ?? []).map((one) => {
+      const own = translated(language, one);
+      return element("p", { class: "caution", lang: own ? language : "en" }, own ?? one);
+    }));
   byId("about").textContent = model ? text("about", model.name) : "";
   byId("status").textContent = text(...status);
   results();
@@ -91,7 +95,7 @@ function table(): void {
     byId("table").replaceChildren();
     return;
   }
-  const columns = ["file", "answer", "probability", "plausible", "like"];
+  const columns = ["file", "answer", "probability", "plausible", "like", "type", "look"];
   const row = (scan: ScanResult) => {
     // Of a scan, how many of its slices are.
     const likeness = scan.patient && `${scan.patient.counted} / ${scan.slices.length}`;
@@ -106,6 +110,8 @@ function table(): void {
       element("td", {}, share(language, p)),
       element("td", {}, set ? set.map((name) => inWords(language, name)).join(", ") : "–"),
       element("td", {}, one.outOfDistribution === null ? "–" : one.outOfDistribution ? text("no") : (likeness ?? text("yes"))),
+      element("td", {}, one.typeDoubtful === null ? "–" : text(one.typeDoubtful ? "doubtful" : "counts")),
+      element("td", {}, looksOf(scan)),
     );
   };
   byId("table").replaceChildren(
@@ -124,6 +130,17 @@ function table(): void {
   );
 }
 
+/** Sequence and plane of most of its slices. */
+function looksOf(scan: ScanResult): string {
+  const most = (values: string[]) => {
+    const count = (value: string) => values.filter((one) => one === value).length;
+    return [...new Set(values)].sort((a, b) => count(b) - count(a))[0]!;
+  };
+  const looks = scan.slices.map(({ answer }) => answer.look);
+  const kinds = [most(looks.map(({ sequence }) => sequence)), most(looks.map(({ plane }) => plane))];
+  return kinds.filter((kind) => kind !== UNKNOWN).map((kind) => text(kind)).join(", ") || "–";
+}
+
 function choose(scan: ScanResult | null): void {
   chosen = scan;
   for (const [k, row] of [...byId("table").querySelectorAll("tbody tr")].entries())
@@ -137,7 +154,7 @@ function choose(scan: ScanResult | null): void {
   const known = model;
   const said = element("div");
   panel = new SlicePanel(language, known, scan, ask, (view) =>
-    said.replaceChildren(answerView(language, known, view.answer, view.milliseconds, threads)),
+    said.replaceChildren(answerView(language, known, scan, view.answer, view.milliseconds, threads)),
   );
   const own = panel;
   place.replaceChildren(

@@ -39,6 +39,21 @@ export interface ModelRecord {
     refused: number | null;
   } | null;
   cautions: string[];
+  int8: {
+    bytes: number;
+    images: number;
+    lost: number;
+    lost_ci95: number[] | null;
+    same_abstentions: number | null;
+    used: boolean;
+  } | null;
+  kinds: {
+    images: number;
+    of: number;
+    kinds: { sequence: string; plane: string; counts: Record<string, number> }[];
+    sites: string[];
+    types: { right: number; right_ci95: number[] | null; proven: boolean } | null;
+  } | null;
 }
 
 type ArrayName = "means" | "directions" | "deviations" | "statistics_mean" | "statistics_whitening" | "units";

@@ -5,6 +5,7 @@ import { backgroundEdge, grey, headRange, type Numbers, type Range } from "./int
 import { MIN_SIDE, MOST_PIXELS, isTooLong, type Raster } from "./raster";
 import { Refusal } from "./refusal";
 import { resize } from "./resize";
+import { ofDescription } from "./sequence";
 import type { Slices } from "./slices";
 
 const AXES: Record<string, number> = { axial: 2, coronal: 1, sagittal: 0 };
@@ -42,6 +43,7 @@ interface Header {
   sform: number;
   quaternion: Triple;
   srow: Matrix;
+  description: string;
 }
 
 export async function openNifti(bytes: Uint8Array): Promise<Slices> {
@@ -132,6 +134,7 @@ function headerOf(bytes: Uint8Array): Header {
     sform: code(254, 348),
     quaternion: [0, 1, 2].map((k) => real(256, 352, k)) as Triple,
     srow: [0, 1, 2].map((r) => [0, 1, 2].map((c) => real(280, 400, 4 * r + c))),
+    description: String.fromCharCode(...bytes.subarray(two ? 240 : 148, two ? 320 : 228)),
   };
 }
 
@@ -226,6 +229,7 @@ function volume(values: Numbers, header: Header, [low, high]: Range, number: num
   if (drawn.some((plane) => square(plane)[0] * square(plane)[1] > MOST_PIXELS)) throw new Refusal("tooManyPixels");
   return {
     kind: "NIfTI",
+    sequence: ofDescription(header.description),
     planes: drawn.map((name) => ({ name, count: shape[AXES[name]!]! })),
     notes: [
       ...notes,

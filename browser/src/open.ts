@@ -8,6 +8,7 @@ import { openNifti } from "./nifti";
 import { readPng } from "./png";
 import { isBlank, onBlack, type Raster } from "./raster";
 import { Refusal, Stopped } from "./refusal";
+import { byWords } from "./sequence";
 import { kindOf } from "./sniff";
 import { PLANE, type Slices } from "./slices";
 import { TiffFile } from "./tiff";
@@ -34,16 +35,20 @@ export interface Refused {
   values: readonly string[];
 }
 
-export async function openOne(bytes: Uint8Array): Promise<Slices> {
+/** name: of the file, which may say the sequence of a NIfTI volume, as BIDS has it. */
+export async function openOne(bytes: Uint8Array, name: string): Promise<Slices> {
   const kind = kindOf(bytes);
   if (kind === "DICOM") return DicomFile.open(bytes);
-  if (kind === "NIfTI" || kind === "gzip") return openNifti(bytes);
+  if (kind === "NIfTI" || kind === "gzip") {
+    const volume = await openNifti(bytes);
+    return { ...volume, sequence: volume.sequence || byWords(name.split("/").pop()!.split(".")[0]!) };
+  }
   if (kind === "ZIP") throw new Refusal("nested");
   if (kind === "TIFF") return tiff(bytes);
   const found = kind === "PNG" ? readPng(bytes) : kind === "JPEG" ? await readJpeg(bytes) : await byBrowser(bytes, kind);
   const image = "opacity" in found ? drawnDeep(found) : found;
   if (isBlank(image)) throw new Refusal("blank");
-  return { kind, planes: [{ name: PLANE, count: 1 }], notes: [], draw: () => image };
+  return { kind, planes: [{ name: PLANE, count: 1 }], notes: [], sequence: "", draw: () => image };
 }
 
 function tiff(bytes: Uint8Array): Slices {
@@ -57,7 +62,7 @@ function tiff(bytes: Uint8Array): Slices {
     return drawnDeep(page, range);
   };
   if (file.count === 1 && isBlank(draw(0))) throw new Refusal("blank");
-  return { kind: "TIFF", planes: [{ name: PLANE, count: file.count }], notes: [], draw: (_, index) => draw(index) };
+  return { kind: "TIFF", planes: [{ name: PLANE, count: file.count }], notes: [], sequence: "", draw: (_, index) => draw(index) };
 }
 
 /** BMP, GIF and WebP by the browser, without its colour management. */
@@ -104,7 +109,7 @@ export async function openMany(
     let slices: Slices;
     try {
       if (size > MOST_BYTES) throw new Refusal("fileTooLarge");
-      slices = await openOne(await bytes());
+      slices = await openOne(await bytes(), name);
     } catch (error) {
       refuse(name, error);
       continue;

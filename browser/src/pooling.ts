@@ -12,6 +12,8 @@ export interface PatientAnswer {
   counted: number;
   order: number[]; // slices, the most suspicious first
   shares: number[]; // of each slice in the answer
+  typeDoubtful: boolean | null;
+  fewSeen: number | null; // slices of a kind of which training had few tumours
 }
 
 const TOP: Record<string, number> = { mean: 1, top_50_percent: 0.5, top_25_percent: 0.25, top_10_percent: 0.1 };
@@ -54,8 +56,11 @@ export function patientAnswer(model: Model, slices: readonly Answer[]): PatientA
   const everyShare = slices.map(() => 0);
   counted.forEach((k, place) => (everyShare[k] = shares[place]!));
   const sorted = Float64Array.from(counted, (k) => suspicion[k]!).sort();
+  const best = found.indexOf(Math.max(...found));
+  const doubts = best === without ? [] : slices.map((one) => one.typeDoubtful).filter((one) => one !== null);
+  const few = slices.map((one) => one.fewSeen).filter((one) => one !== null);
   return {
-    label: model.classes[found.indexOf(Math.max(...found))]!,
+    label: model.classes[best]!,
     probabilities: found,
     tumour,
     aboveThreshold: tumour === null || model.pooling_threshold === null ? null : tumour > model.pooling_threshold,
@@ -64,6 +69,8 @@ export function patientAnswer(model: Model, slices: readonly Answer[]): PatientA
     counted: counted.length,
     order,
     shares: everyShare,
+    typeDoubtful: doubts.length ? doubts.some(Boolean) : null,
+    fewSeen: few.length ? few.filter(Boolean).length : null,
   };
 }
 

@@ -12,16 +12,13 @@ interface Weights {
 
 const kept = new Map<string, Weights>();
 
-function weightsOf(before: number, after: number, resampling: Resampling): Weights {
-  const key = `${before} ${after} ${resampling}`;
-  const known = kept.get(key);
-  if (known) return known;
+/** Of Pillow's triangle filter: the first value that each new one is made of, and the shares of it and those behind it. */
+export function triangle(before: number, after: number): { starts: Int32Array; shares: Float64Array; count: number } {
   const scale = before / after;
   const reach = Math.max(scale, 1);
   const count = 2 * Math.ceil(reach) + 1;
   const starts = new Int32Array(after);
   const shares = new Float64Array(after * count);
-  let largest = 0;
   for (let k = 0; k < after; k++) {
     const centre = scale * (k + 0.5);
     const first = Math.max(Math.trunc(centre - reach + 0.5), 0);
@@ -33,8 +30,17 @@ function weightsOf(before: number, after: number, resampling: Resampling): Weigh
       shares[k * count + j] = share;
       sum += share;
     }
-    for (let j = 0; j < many; j++) largest = Math.max(largest, (shares[k * count + j]! /= sum));
+    for (let j = 0; j < many; j++) shares[k * count + j]! /= sum;
   }
+  return { starts, shares, count };
+}
+
+function weightsOf(before: number, after: number, resampling: Resampling): Weights {
+  const key = `${before} ${after} ${resampling}`;
+  const known = kept.get(key);
+  if (known) return known;
+  const { starts, shares, count } = triangle(before, after);
+  const largest = shares.reduce((one, other) => Math.max(one, other));
   let bits = 22;
   if (resampling === "torchvision") {
     bits = 0;

@@ -5,6 +5,7 @@ export interface Slices {
   kind: string;
   planes: { name: string; count: number }[]; // the acquired one first
   notes: string[]; // keys of sentences
+  sequence: string; // as the file says it; "" where it does not
   draw(plane: string, index: number): Raster | Promise<Raster>;
 }
 

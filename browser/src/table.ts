@@ -4,7 +4,8 @@ import type { ScanResult } from "./protocol";
 
 export function csvOf(model: Model, scans: readonly ScanResult[]): string {
   const head = ["path", "plane", "slice", "patient", "predicted", ...model.classes.map((name) => `p_${name}`)];
-  const rows = [[...head, "prediction_set", "out_of_distribution", "ood_score"]];
+  const kinds = ["type_doubtful", "sequence", "sequence_from", "view", "view_from", "few_seen"];
+  const rows = [[...head, "prediction_set", "out_of_distribution", "ood_score", ...kinds]];
   for (const scan of scans)
     for (const { file, plane, index, answer } of scan.slices)
       rows.push([
@@ -15,11 +16,16 @@ export function csvOf(model: Model, scans: readonly ScanResult[]): string {
         answer.label,
         ...answer.probabilities.map((p) => String(Number(p.toPrecision(9)))),
         answer.predictionSet?.join(";") ?? "",
-        answer.outOfDistribution === null ? "" : answer.outOfDistribution ? "True" : "False",
+        truth(answer.outOfDistribution),
         answer.score === null ? "" : String(Number(answer.score.toPrecision(9))),
+        truth(answer.typeDoubtful),
+        ...[answer.look.sequence, answer.look.sequenceFrom, answer.look.plane, answer.look.planeFrom],
+        truth(answer.fewSeen),
       ]);
   return rows.map((row) => row.map(cell).join(",")).join("\n") + "\n";
 }
+
+const truth = (value: boolean | null) => (value === null ? "" : String(value));
 
 /** A spreadsheet would compute what begins like a formula. */
 function cell(text: string): string {

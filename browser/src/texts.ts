@@ -1,6 +1,9 @@
 /** Every sentence of the page, English and German, and the sentences of an answer (`brainmri.demo.response_text`). */
-import type { Answer } from "./answer";
+import { roundHalfEven, type Answer } from "./answer";
+import { fewSeen, tumoursLike } from "./kinds";
+import type { Look } from "./looks";
 import type { Model } from "./model";
+import { UNKNOWN } from "./sequence";
 
 export const LANGUAGES = ["en", "de"] as const;
 export type Language = (typeof LANGUAGES)[number];
@@ -37,6 +40,10 @@ const TABLE = {
   simulated: [
     "This model was trained on simulated slices only: what it says of a real image means nothing.",
     "Dieses Modell hat nur simulierte Schichten gesehen: Was es über ein echtes Bild sagt, bedeutet nichts.",
+  ],
+  noRecord: [
+    "This model comes without a record of how far it can be trusted: its percentages are not calibrated, and it gives one of its classes to any image.",
+    "Zu diesem Modell gibt es keine Angaben, wie weit man ihm trauen kann: Seine Prozente sind nicht kalibriert, und es ordnet jedem Bild eine seiner Klassen zu.",
   ],
   drop: ["Drop slices, a series or a volume here", "Schichten, eine Serie oder ein Volumen hier ablegen"],
   choose: ["Choose files", "Dateien wählen"],
@@ -81,12 +88,13 @@ const TABLE = {
   patientBelow: ["This is not above the model’s threshold of {0}.", "Das liegt nicht über der Schwelle des Modells von {0}."],
   patientOut: ["{0} of {1} slices are not like the training images and do not count.", "{0} von {1} Schichten gleichen den Trainingsbildern nicht und zählen nicht."],
   patientAllOut: ["None of the slices is like the training images, so this answer should not be used.", "Keine der Schichten gleicht den Trainingsbildern; diese Antwort sollte nicht verwendet werden."],
-  interval: ["95 % of the slices lie between {0} and {1}.", "95 % der Schichten liegen zwischen {0} und {1}."],
+  interval: ["95\u00a0% of the slices lie between {0} and {1}.", "95\u00a0% der Schichten liegen zwischen {0} und {1}."],
   suspicious: ["Most suspicious slices", "Die auffälligsten Schichten"],
   figures: ["What the figures mean", "Was die Zahlen bedeuten"],
   figureEce: ["On the test images the percentages differ from the share of right answers by {0} points on average.", "Auf den Testbildern weichen die Prozente im Mittel um {0} Punkte vom Anteil richtiger Antworten ab."],
   figureCoverage: ["The plausible classes held the right one for {0} of the test images.", "Die plausiblen Klassen enthielten bei {0} der Testbilder die richtige."],
   figureScore: ["This image is {0} away from those of the training; above {1} an image is refused. {2} of the test images are refused too, and some pass that should not.", "Dieses Bild liegt {0} von denen des Trainings entfernt; ab {1} wird eines zurückgewiesen. Auch {2} der Testbilder werden zurückgewiesen, und manche gehen durch, die es nicht sollten."],
+  figureInt8: ["The network’s weights have 8 bits here: on {1} test images its accuracy changed by {0} points, and {2} % of them were refused or answered as before.", "Die Gewichte des Netzes haben hier 8 Bit: Auf {1} Testbildern änderte sich die Trefferquote um {0} Punkte, und {2} % wurden wie zuvor beantwortet oder zurückgewiesen."],
   figureTime: ["{0} ms for this slice, with {1} threads.", "{0} ms für diese Schicht, mit {1} Threads."],
   notUsed: ["Not used", "Nicht verwendet"],
   file: ["File", "Datei"],
@@ -119,6 +127,38 @@ const TABLE = {
   pituitary: ["a pituitary tumour", "ein Hypophysentumor"],
   otherClass: ["the class “{0}”", "die Klasse „{0}“"],
   or: [" or ", " oder "],
+  doubtOutside: [
+    "The type of tumour is doubtful: the image is unlike those of the training.",
+    "Die Art des Tumors ist zweifelhaft: Das Bild gleicht nicht denen des Trainings.",
+  ],
+  doubtMeasured: [
+    "The type of tumour is doubtful: where the image comes from is not known, and of the tumours from sites that training lacked {0} % [{1}, {2}] were given the right type.",
+    "Die Art des Tumors ist zweifelhaft: Woher das Bild stammt, ist nicht bekannt, und von den Tumoren aus Kliniken, die im Training fehlten, erhielten {0} % [{1}, {2}] die richtige Art.",
+  ],
+  doubtUnknown: [
+    "The type of tumour is doubtful: where the image comes from is not known, and nothing shows that types hold on images from elsewhere.",
+    "Die Art des Tumors ist zweifelhaft: Woher das Bild stammt, ist nicht bekannt, und nichts zeigt, dass die Art auf Bildern anderer Herkunft stimmt.",
+  ],
+  lookFile: ["By its file {0}", "Laut Datei {0}"],
+  lookPicture: ["Looks like {0}", "Dem Bild nach {0}"],
+  lookToo: ["looks like {0}", "dem Bild nach {0}"],
+  lookUnknown: ["Neither its sequence nor its plane can be told", "Weder Sequenz noch Ebene sind zu erkennen"],
+  lookFew: [
+    "few tumours of this kind were seen in training ({0} of {1} that were looked at)",
+    "Im Training kamen wenige solche Tumoren vor ({0} von {1} betrachteten)",
+  ],
+  lookSeen: [
+    "tumours of this kind were seen ({0} of {1} that were looked at)",
+    "Solche Tumoren kamen im Training vor ({0} von {1} betrachteten)",
+  ],
+  someLook: ["On {0} of {1} slices: {2}", "Bei {0} von {1} Schichten: {2}"],
+  "T1 with contrast": ["T1 with contrast", "T1 mit Kontrastmittel"],
+  "T1 without contrast": ["T1 without contrast", "T1 ohne Kontrastmittel"],
+  other: ["no T1, T2/PD or FLAIR", "weder T1 noch T2/PD noch FLAIR"],
+  type: ["Type of tumour", "Art des Tumors"],
+  doubtful: ["doubtful", "zweifelhaft"],
+  counts: ["counts", "zählt"],
+  look: ["Sequence, plane", "Sequenz, Ebene"],
 
   empty: ["The file is empty. Use another one.", "Die Datei ist leer. Nehmen Sie eine andere."],
   unknownKind: with_(["This is no kind of file that is known here.", "Diese Art Datei ist hier nicht bekannt."], USE),
@@ -152,7 +192,7 @@ const TABLE = {
   notNifti: with_(["This is neither a NIfTI file nor anything else that is known here.", "Das ist weder NIfTI noch sonst etwas hier Bekanntes."], USE),
   dicomNoImage: ["This DICOM file holds no image of a scan (it may be a report, a plan, a segmentation or an index). Use the images of its series.", "Diese DICOM-Datei enthält kein Bild (vielleicht einen Bericht, Plan, eine Segmentierung oder ein Verzeichnis). Nehmen Sie die Bilder der Serie."],
   dicomDeflated: with_(["This DICOM file is packed as a whole (deflated), which is not opened.", "Diese DICOM-Datei ist als Ganzes gepackt (deflated)."], EXPORT),
-  dicomPacked: with_(["This DICOM file is compressed or stored in a way that is not opened in the browser (JPEG 2000 and JPEG-LS are not).", "Diese DICOM-Datei ist auf eine Weise komprimiert oder gespeichert, die im Browser nicht geöffnet wird (JPEG 2000, JPEG-LS)."], EXPORT),
+  dicomPacked: with_(["This DICOM file is compressed or stored in a way that is not opened in the browser (such as HTJ2K, 12-bit JPEG and packed colours).", "Diese DICOM-Datei ist auf eine Weise komprimiert oder gespeichert, die im Browser nicht geöffnet wird (etwa HTJ2K, JPEG mit 12 Bit, gepackte Farben)."], EXPORT),
   dicomPalette: with_(["This DICOM file has colours by a palette that is missing, broken or segmented.", "Die Farbpalette dieser DICOM-Datei fehlt, ist beschädigt oder segmentiert."], EXPORT),
   dicomFrames: ["This DICOM file has more than 2,048 frames. Export the ones that matter.", "Diese DICOM-Datei hat mehr als 2.048 Bilder. Exportieren Sie die wichtigen."],
   dicomMosaic: ["This DICOM file is a Siemens mosaic that does not say how many slices it holds. Use the NIfTI volume that dcm2niix makes of it.", "Dieses Siemens-Mosaik sagt nicht, wie viele Schichten es enthält. Nehmen Sie das NIfTI-Volumen, das dcm2niix daraus macht."],
@@ -184,6 +224,11 @@ export const texts: Record<string, Text> = TABLE;
 export function say(language: Language, key: string, ...values: readonly string[]): string {
   const text = texts[key]?.[LANGUAGES.indexOf(language)] ?? key;
   return text.replace(/\{(\d)\}/g, (_, k: string) => values[Number(k)] ?? "");
+}
+
+/** What must be known of the model, which its file says in English; null where there is no translation. */
+export function translated(language: Language, caution: string): string | null {
+  return Object.values(texts).find(([english]) => english === caution)?.[LANGUAGES.indexOf(language)] ?? null;
 }
 
 const WITHOUT = new Set(["notumor", "notumour", "nontumor", "nontumour", "healthy", "normal", "no", "negative"]);
@@ -220,7 +265,44 @@ export function decimal(language: Language, value: number, digits: number): stri
 }
 
 export function whole(value: number): string {
-  return `${(100 * value).toFixed(0)}\u00a0%`;
+  return `${points(value)}\u00a0%`;
+}
+
+const points = (value: number) => String(roundHalfEven(100 * value));
+
+/** What an answer leaves open: the type of the tumour, and what the image looks like, a sentence each. */
+export function doubtsOf(language: Language, answer: Answer, model: Model): string[] {
+  return [...(answer.typeDoubtful ? [doubtOf(language, answer.outOfDistribution, model)] : []), lookSentence(language, answer.look, model)];
+}
+
+/** Why the type of a tumour is doubtful. */
+export function doubtOf(language: Language, outside: boolean | null, model: Model): string {
+  if (outside) return say(language, "doubtOutside");
+  const types = model.kinds?.types;
+  if (!types) return say(language, "doubtUnknown");
+  const [low, high] = types.right_ci95 ?? [types.right, types.right];
+  return say(language, "doubtMeasured", ...[types.right, low!, high!].map(points));
+}
+
+/** What a slice looks like, and how many tumours of this kind were seen in training (nothing without counts). */
+export function lookSentence(language: Language, look: Look, model: Model): string {
+  const told = lookInWords(language, look);
+  const found = tumoursLike(model, look);
+  if (!found) return `${told}.`;
+  const count = (value: number) => value.toLocaleString(language);
+  return `${told}: ${say(language, fewSeen(model, look) ? "lookFew" : "lookSeen", ...found.map(count))}.`;
+}
+
+/** "Looks like T2/PD, axial"; what the file says is not said to be an estimate. */
+function lookInWords(language: Language, look: Look): string {
+  const parts = (source: Look["planeFrom"]) =>
+    ([[look.sequence, look.sequenceFrom], [look.plane, look.planeFrom]] as const)
+      .filter(([value, from]) => value !== UNKNOWN && from === source)
+      .map(([value]) => say(language, value))
+      .join(", ");
+  const [file, picture] = [parts("file"), parts("picture")];
+  if (!file) return picture ? say(language, "lookPicture", picture) : say(language, "lookUnknown");
+  return [say(language, "lookFile", file), ...(picture ? [say(language, "lookToo", picture)] : [])].join("; ");
 }
 
 /** The answer in one or two sentences, what matters most first. */

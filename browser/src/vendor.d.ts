@@ -3,3 +3,4 @@ declare module "jpeg-lossless-decoder-js" {
     decompress(packed: ArrayBuffer): ArrayBuffer;
   }
 }
+declare module "@cornerstonejs/codec-*";

@@ -6,6 +6,7 @@ import type { Raster } from "./raster";
 import type { Reply, Request, ScanResult, SliceResult } from "./protocol";
 
 const BATCH = 4;
+const DECODERS = ["jpeg.wasm", "jpeg2000.wasm", "jpegls.wasm"];
 const MOST_KEPT = 200; // scans that the page may look at again; single slices are small
 
 let engine: Engine | null = null;
@@ -32,8 +33,9 @@ async function start({ glue, threads, files }: Extract<Request, { do: "start" }>
   try {
     if (files) readAssetsBy((name) => Promise.resolve(new Uint8Array(files[name]!)));
     engine = await Engine.start(glue, threads);
+    // So that they are in the cache of the program before they are needed: the connection can be closed then.
+    await Promise.all([import("brainmri-codecs"), ...DECODERS.map(asset)]);
     say({ is: "ready", model: engine.model, threads });
-    void asset("jpeg.wasm"); // so that it is in the cache of the program before it is needed
   } catch (error) {
     say({ is: "failed", reason: error instanceof Error ? error.message : String(error) });
   }
@@ -82,7 +84,8 @@ async function judged(job: number, scan: Scan): Promise<ScanResult> {
         if (!(error instanceof Refusal)) throw error;
         refused.push({ index, key: error.key, values: error.values });
       }
-    (await engine.judge(images)).forEach(({ answer, milliseconds }, k) =>
+    const told = places.map(() => [scan.slices.sequence, plane.name] as const);
+    (await engine.judge(images, told)).forEach(({ answer, milliseconds }, k) =>
       slices.push({ file: scan.files[places[k]!] ?? scan.files[0]!, plane: plane.name, index: places[k]!, answer, milliseconds }),
     );
     if (plane.count > BATCH) say({ is: "progress", job, name: scan.name, done: Math.min(at + BATCH, plane.count), of: plane.count });
@@ -113,7 +116,7 @@ async function view({ ticket, scan, plane, index, label }: Extract<Request, { do
     const slices = scans.get(scan)?.slices;
     if (!slices || !engine) return;
     const image = await slices.draw(plane, index);
-    const [found] = await engine.judge([image], label);
+    const [found] = await engine.judge([image], [[slices.sequence, plane]], label);
     const overlay = found!.map ? laidOver(found!.map, image.width, image.height) : null;
     say({ is: "view", ticket, image, overlay, answer: found!.answer, milliseconds: found!.milliseconds });
   } catch (error) {

@@ -8,6 +8,7 @@ import base64
 import csv
 import functools
 import http.server
+import io
 import json
 import os
 import re
@@ -29,11 +30,29 @@ from PIL import Image
 from playwright.sync_api import Browser, Page
 from pydicom.dataset import FileDataset, FileMetaDataset
 from pydicom.pixels import compress
-from pydicom.uid import ExplicitVRBigEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless, generate_uid
+from pydicom.uid import (
+    HTJ2K,
+    JPEG2000,
+    UID,
+    ExplicitVRBigEndian,
+    ExplicitVRLittleEndian,
+    ImplicitVRLittleEndian,
+    JPEG2000Lossless,
+    JPEGLSLossless,
+    RLELossless,
+    generate_uid,
+)
 
 import brainmri
-from brainmri.data.phantom.generate import draw_slices, draw_subject
-from brainmri.evaluation.browser import MODEL, write_browser_model
+from brainmri.data.dataset import open_prepared
+from brainmri.data.phantom.generate import draw_slices, draw_subject, make_phantom
+from brainmri.data.prepare import prepare
+from brainmri.demo.response_text import sentence
+from brainmri.evaluation.browser import MODEL, NETWORK, write_browser_model
+from brainmri.evaluation.browser_int8 import INT8
+from brainmri.evaluation.kinds import doubt_sentence, look_sentence
+from brainmri.evaluation.run_warnings import NO_RECORD, SIMULATED
+from brainmri.evaluation.sequence import Look
 from brainmri.files import sha256
 from brainmri.hub.checks import PublishError, check
 from brainmri.hub.static_demo import (
@@ -44,7 +63,8 @@ from brainmri.hub.static_demo import (
     static_space,
     write_static_demo,
 )
-from brainmri.schemas import BrowserModel, read
+from brainmri.io.sequence import FLAIR, OTHER, T1, T1_CONTRAST, T1_PLAIN, T2, UNKNOWN
+from brainmri.schemas import BrowserModel, KindCount, TrainingKinds, TypeEvidence, Uncertainty, read, write
 
 from ..scripts import run_here
 from .test_browser import PHONE, browser  # noqa: F401 - a fixture
@@ -56,7 +76,43 @@ SHARED = Path(os.environ.get("BRAINMRI_SHARED", ROOT.parent / "shared"))
 SOURCES = ROOT / "browser"
 NODE = shutil.which("node")
 CLOSE = 1e-3
+LOOK = ("sequence", "plane", "sequenceFrom", "planeFrom")
 needs_node = pytest.mark.skipif(NODE is None, reason="Node is not installed")
+
+
+TYPES = TypeEvidence(sites=["b"], n=80, groups=40, right=0.625, right_ci95=[0.5, 0.74], needed=0.8, proven=False)
+
+
+def kinds_of(classes: list[str], types: TypeEvidence | None) -> TrainingKinds:
+    """What training images were: many of some kinds, few of others."""
+    tumours = {(T1_CONTRAST, "axial"): 900, (T1, "coronal"): 700, (T2, "axial"): 12, (UNKNOWN, "sagittal"): 20}
+    counted = [
+        KindCount(sequence=sequence, plane=plane, counts=dict.fromkeys(classes, 40) | {classes[0]: count})
+        for (sequence, plane), count in tumours.items()
+    ]
+    return TrainingKinds(images=1000, of=9000, kinds=counted, sites=["a"], types=types)
+
+
+def with_kinds(run: Path, folder: Path, types: TypeEvidence | None) -> Path:
+    """The run, with a record of what its training images were."""
+    shutil.copytree(run, folder)
+    record = read(folder / "uncertainty.json", Uncertainty)
+    classes = brainmri.load_model(run).classes
+    write(record.model_copy(update={"kinds": kinds_of(classes, types)}), folder / "uncertainty.json")
+    return folder
+
+
+@pytest.fixture(scope="module")
+def run_folder(run_folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The network calls every slice by its last class, which is a tumour here. Its images are simulated."""
+    folder = with_kinds(run_folder, tmp_path_factory.mktemp("static_runs") / "tiny", TYPES)
+    for file in folder.glob("*.json"):
+        text = file.read_text(encoding="utf-8")
+        file.write_text(text.replace("glioma", "?").replace("notumor", "glioma").replace("?", "notumor"), "utf-8")
+    result = json.loads((folder / "result.json").read_text(encoding="utf-8"))
+    result["data"]["simulated"] = True
+    (folder / "result.json").write_text(json.dumps(result), "utf-8")
+    return folder
 
 
 @pytest.fixture(scope="module")
@@ -94,8 +150,11 @@ def said(site: Path, files: list[Path], *flags: str) -> list[dict[str, Any]]:
     return [json.loads(line) for line in done.stdout.splitlines()]
 
 
-def assert_same_answers(found: list[dict[str, Any]], expected: list[brainmri.Prediction]) -> None:
+def assert_same_answers(
+    found: list[dict[str, Any]], expected: list[brainmri.Prediction], model: brainmri.LoadedModel
+) -> None:
     assert len(found) == len(expected) > 0
+    kinds = model.uncertainty.kinds if model.uncertainty else None
     for one, prediction in zip(found, expected, strict=True):
         (answer,) = one["slices"]
         assert answer["probabilities"] == pytest.approx(list(prediction.probabilities.values()), abs=CLOSE)
@@ -103,13 +162,16 @@ def assert_same_answers(found: list[dict[str, Any]], expected: list[brainmri.Pre
         assert answer["label"] == prediction.label
         assert tuple(answer["predictionSet"]) == prediction.prediction_set
         assert answer["outOfDistribution"] == prediction.out_of_distribution
+        assert answer["typeDoubtful"] == prediction.type_doubtful
+        assert answer["fewSeen"] == prediction.few_seen
+        assert prediction.look
+        assert Look(*(answer["look"][key] for key in LOOK)) == prediction.look
+        doubt = [doubt_sentence(prediction.out_of_distribution, kinds)] * bool(prediction.type_doubtful)
+        assert answer["words"] == [sentence(prediction), *doubt, look_sentence(prediction.look, kinds)]
 
 
-def assert_same_pixels(site: Path, files: list[Path], refused: frozenset[str] = frozenset()) -> None:
+def assert_same_pixels(site: Path, files: list[Path]) -> None:
     for file, one in zip(files, said(site, files, "--pixels", "--bytes"), strict=True):
-        if file.name in refused:
-            assert "refused" in one
-            continue
         scan = brainmri.read_scan(file)
         assert [(plane["name"], plane["count"]) for plane in one["planes"]] == [(p, scan.count(p)) for p in scan.planes]
         for drawn in one["slices"]:
@@ -125,7 +187,67 @@ def test_answers_are_those_of_python(site: Path, run_folder: Path, slices: list[
     model = brainmri.load_model(run_folder)
     expected = list(model.predict_many(slices))
     assert np.ptp([one.ood_score for one in expected]) > 10 * CLOSE  # else their order would not matter
-    assert_same_answers(said(site, slices), expected)
+    assert len({one.look for one in expected}) > 2
+    assert {one.few_seen for one in expected} >= {True, False}
+    assert_same_answers(said(site, slices), expected, model)
+
+
+@needs_node
+@pytest.mark.parametrize("proven", [None, True])
+def test_doubts_are_those_of_python(
+    site: Path, run_folder: Path, slices: list[Path], tmp_path: Path, proven: bool | None
+) -> None:
+    types = TYPES.model_copy(update={"proven": True}) if proven else None
+    model = brainmri.load_model(with_kinds(run_folder, tmp_path / "run", types))
+    shutil.copytree(site, tmp_path / "site")
+    assert model.uncertainty
+    record = read(site / MODEL, BrowserModel).model_copy(update={"kinds": model.uncertainty.kinds})
+    write(record, tmp_path / "site" / MODEL)
+    expected = list(model.predict_many(slices[:60]))
+    assert any(one.type_doubtful for one in expected) or proven
+    assert_same_answers(said(tmp_path / "site", slices[:60]), expected, model)
+
+
+@needs_node
+def test_what_files_say_of_their_sequence_is_believed(site: Path, run_folder: Path, tmp_path: Path) -> None:
+    rng = np.random.default_rng(2)
+    head = (np.hypot(*np.mgrid[-1:1:48j, -1:1:40j]) < 0.8) * 900 + rng.integers(0, 90, (48, 40))
+    headers: list[dict[str, Any]] = [
+        {"SeriesDescription": "ax T1 +C"},
+        {"SeriesDescription": "T1_pre", "ProtocolName": "head"},
+        {"ProtocolName": "t1 mprage", "ContrastBolusAgent": "Gadovist"},
+        {"SeriesDescription": "ep2d_diff T2"},
+        {"SeriesDescription": "post op FLAIR"},
+        {"ScanningSequence": "SE", "RepetitionTime": "4000", "EchoTime": "95"},
+        {"ScanningSequence": ["GR", "IR"], "RepetitionTime": "2300", "EchoTime": "2.98", "InversionTime": "900"},
+        {"ScanningSequence": ["SE", "IR"], "RepetitionTime": "9000", "EchoTime": "125", "InversionTime": "2500"},
+        {"ScanningSequence": "EP"},
+        {"AcquisitionContrast": "PROTON_DENSITY"},
+        {"SequenceName": "*fl3d1_t1"},
+        {"SeriesDescription": "nothing known"},
+    ]
+    axial = [1, 0, 0, 0, 1, 0]
+    files = [
+        dicom(tmp_path / f"{number}.dcm", head.astype(np.uint16), ImageOrientationPatient=axial, **header)
+        for number, header in enumerate(headers)
+    ]
+    for name, description in {
+        "sub-01_FLAIR.nii.gz": "",
+        "sub-01_T1w.nii": "T2 weighted",
+        "times.nii": "TE=90;TR=5000",
+        "plain.nii.gz": "made by hand",
+    }.items():
+        image = nibabel.Nifti1Image(np.stack([head] * 12, -1).astype(np.int16), np.diag([4.0, 4, 12, 1]))
+        image.header["descrip"] = description
+        nibabel.save(image, tmp_path / name)
+        files.append(tmp_path / name)
+    model = brainmri.load_model(run_folder)
+    expected = [one for file in files for one in model.predict_many([file])]
+    assert {one.look.sequence for one in expected if one.look and one.look.sequence_from == "file"} == {
+        *(T1_CONTRAST, T1_PLAIN, T1, T2, FLAIR, OTHER),
+    }
+    found = [{"slices": [one]} for answer in said(site, files) for one in answer["slices"]]
+    assert_same_answers(found, expected, model)
 
 
 @needs_node
@@ -138,6 +260,8 @@ def test_a_patients_answer_is_that_of_python(site: Path, run_folder: Path, volum
     assert [found["slices"][k]["score"] for k in found["patient"]["order"]] == pytest.approx(
         expected.slices["ood_score"].tolist(), abs=CLOSE
     )
+    assert found["patient"]["typeDoubtful"] == expected.type_doubtful
+    assert found["patient"]["fewSeen"] == expected.few_seen
 
 
 @needs_node
@@ -200,12 +324,68 @@ def dicom(path: Path, values: np.ndarray, **tags: Any) -> Path:
     return path
 
 
-def packed_dicom(path: Path) -> None:
-    """A DICOM file that says it is JPEG 2000."""
-    file = pydicom.dcmread(dicom(path, np.arange(400, dtype=np.uint16).reshape(20, 20)))
-    file.file_meta.TransferSyntaxUID = "1.2.840.10008.1.2.4.90"
-    file.PixelData, file["PixelData"].is_undefined_length = pydicom.encaps.encapsulate([b"\xff\x4f\xff\x51"]), True
+# What CharLS makes, without loss, of `head_of_20_by_24`, and of an eighth of it in 8 bits.
+JPEG_LS = {
+    np.uint16: (
+        "/9j/9wALEAAYABQBAREA//gADQH//wASAEMBFABA/9oACAEBAAAAAP9/8xXOGML4tiuUyeSyMAEUqmRhlDKGEXRZKpRJoYnNQcpR"
+        "NfDCSSKgnpyamJaUheu1AhSac2LpKSkJChOnTpkyZFrDUClJJ64smSpUqVKkSJEiRIkRWy1FFFFCRIjRo00000000000phYUUJpJ"
+        "JJJJJJJJJJJJJPCspQkkkkkiiiiilKUpSWFRShKUpSlKUpSlKUpHFKKhKUpSlKUIQhCEJDFCKhERERERERERPxOioRERERERERET"
+        "sTIqERJJJJJJJuJU1CSSSSSSQAAAABhQAqoSSVVUAAO9AG6hVVVAP6gDWhVVQBC0A/9g/9k="
+    ),
+    np.uint8: (
+        "/9j/9wALCAAYABQBAREA/9oACAEBAAAAAP9/8wAAHPX21+AAADNVExmTaKUAAAGZAM0ZCVWfkgBebGT+fXYSyYUP8/WQzRr/P7CS"
+        "r/f8BKv9/wCVf7/gQq/3/BCr/f8CFX+/4IVf7/glT/fjlK/v9tX7+0r7Fv98/9k="
+    ),
+}
+
+
+def head_of_20_by_24() -> np.ndarray:
+    y, x = np.mgrid[:24, :20]
+    return ((np.hypot(y - 12, x - 10) < 9) * (900 + 40 * y + 25 * x)).astype(np.uint16)
+
+
+def packed_dicom(path: Path, packed: bytes, syntax: UID, values: np.ndarray, **tags: Any) -> Path:
+    """The DICOM file of these values, whose pixels are packed already."""
+    file = pydicom.dcmread(dicom(path, values, **tags))
+    file.file_meta.TransferSyntaxUID = syntax
+    file.PixelData, file["PixelData"].is_undefined_length = pydicom.encaps.encapsulate([packed]), True
+    file["PixelData"].VR = "OB"
     file.save_as(path)
+    return path
+
+
+def jpeg_2000(values: np.ndarray, **how: Any) -> bytes:
+    """A codestream, without loss unless `how` says otherwise."""
+    stream = io.BytesIO()
+    Image.fromarray(values).save(stream, "JPEG2000", no_jp2=True, **how)
+    return stream.getvalue()
+
+
+@needs_node
+def test_pixels_of_jpeg_2000_and_jpeg_ls_are_those_of_io(site: Path, tmp_path: Path) -> None:
+    deep = head_of_20_by_24()
+    small = (deep // 8).astype(np.uint8)
+    pairs = [("ls", JPEGLSLossless, base64.b64decode(JPEG_LS[values.dtype.type]), values) for values in (deep, small)]
+    pairs += [("2000", JPEG2000Lossless, jpeg_2000(values), values) for values in (deep, small)]
+    how = [
+        {},
+        {"WindowCenter": 1200, "WindowWidth": 900, "RescaleSlope": 2},
+        {"BitsStored": 12, "HighBit": 11, "PhotometricInterpretation": "MONOCHROME1"},
+    ]
+    for number, (name, syntax, packed, values) in enumerate(pairs):
+        for place, tags in enumerate(how if values.itemsize > 1 else how[:2]):
+            plain = dicom(tmp_path / f"plain_{number}_{place}.dcm", values, **tags)
+            file = packed_dicom(tmp_path / f"{name}_{number}_{place}.dcm", packed, syntax, values, **tags)
+            expected = np.asarray(brainmri.read_scan(plain).image())
+            (one,) = said(site, [file], "--pixels", "--bytes")
+            pixels = np.frombuffer(base64.b64decode(one["slices"][0]["bytes"]), np.uint8).reshape(24, 20, 3)
+            np.testing.assert_array_equal(pixels, np.stack([expected] * 3, -1), err_msg=file.name)
+    lossy = jpeg_2000(small, irreversible=True, quality_mode="rates", quality_layers=[4])
+    assert_same_pixels(site, [packed_dicom(tmp_path / "lossy.dcm", lossy, JPEG2000, small)])
+    cut = packed_dicom(tmp_path / "cut.dcm", jpeg_2000(deep)[:60], JPEG2000Lossless, deep)
+    other = packed_dicom(tmp_path / "other.dcm", jpeg_2000(deep), JPEG2000Lossless, deep[:-4])
+    for one in said(site, [cut, other], "--pixels"):
+        assert one["refused"] == "broken"
 
 
 @needs_node
@@ -334,7 +514,7 @@ def test_what_cannot_be_used_is_refused_in_words(site: Path, tmp_path: Path) -> 
     Image.new("L", (30, 30), 7).save(tmp_path / "blank.png")
     dicom(tmp_path / "ct.dcm", values, Modality="CT")
     dicom(tmp_path / "localizer.dcm", values, ImageType=["ORIGINAL", "PRIMARY", "LOCALIZER"])
-    packed_dicom(tmp_path / "packed.dcm")
+    packed_dicom(tmp_path / "packed.dcm", b"\xff\x4f\xff\x51", HTJ2K, values)
     whole = dicom(tmp_path / "whole.dcm", values).read_bytes()
     (tmp_path / "cut.dcm").write_bytes(whole[:-40])
     names = [*contents, "cut.dcm", "blank.png", "ct.dcm", "localizer.dcm", "packed.dcm"]
@@ -354,7 +534,8 @@ def test_what_cannot_be_used_is_refused_in_words(site: Path, tmp_path: Path) -> 
 def test_answers_on_real_slices_are_those_of_python(site: Path, run_folder: Path) -> None:
     files = sorted(SHARED.joinpath("data/brain-tumor-mri-224").rglob("*.jpg"))
     chosen = [files[k] for k in np.random.default_rng(0).choice(len(files), 250, replace=False)]
-    assert_same_answers(said(site, chosen), list(brainmri.load_model(run_folder).predict_many(chosen)))
+    model = brainmri.load_model(run_folder)
+    assert_same_answers(said(site, chosen), list(model.predict_many(chosen)), model)
 
 
 @needs_node
@@ -363,7 +544,7 @@ def test_pixels_of_the_cases_are_those_of_io(site: Path) -> None:
     files = [
         file for file in SHARED.joinpath("cases").rglob("*") if file.name.endswith((".dcm", ".png", ".tif", ".gz"))
     ]
-    assert_same_pixels(site, files, refused=frozenset({"jpeg2000.dcm"}))
+    assert_same_pixels(site, files)
 
 
 @needs_node
@@ -416,7 +597,7 @@ def test_a_whole_visit_asks_nobody_and_needs_no_network(
     page.context.set_offline(True)
     before = len(requests)
     packed = tmp_path / "a_packed.dcm"  # the first, so that the others must not wait for it in vain
-    packed_dicom(packed)
+    packed_dicom(packed, b"\xff\x4f\xff\x51", HTJ2K, np.arange(400, dtype=np.uint16).reshape(20, 20))
     page.set_input_files("#files", [packed, *slices[:40], volume_nii, site / "style.css"])
     page.wait_for_selector("body[data-finished='1']", timeout=60_000)
     with page.expect_download() as download:
@@ -431,14 +612,19 @@ def test_a_whole_visit_asks_nobody_and_needs_no_network(
         one = by_slice[row["path"], int(row["slice"])]
         assert (row["predicted"], row["plane"]) == (one.label, one.plane)
         assert row["prediction_set"] == ";".join(one.prediction_set or ())
-        assert row["out_of_distribution"] == str(one.out_of_distribution)
+        assert row["out_of_distribution"] == str(one.out_of_distribution).lower()
+        assert one.look
+        assert Look(*(row[key] for key in ("sequence", "view", "sequence_from", "view_from"))) == one.look
+        assert [row["type_doubtful"], row["few_seen"]] == [
+            "" if value is None else str(value).lower() for value in (one.type_doubtful, one.few_seen)
+        ]
         assert float(row["ood_score"]) == pytest.approx(one.ood_score, abs=CLOSE)
         assert [float(row[f"p_{name}"]) for name in one.probabilities] == pytest.approx(
             list(one.probabilities.values()), abs=CLOSE
         )
     refused = page.locator("#refused .warning").all_inner_texts()
     assert [text.partition(" ")[0] for text in refused] == ["a_packed.dcm", "style.css"]
-    assert "JPEG 2000 and JPEG-LS are not" in refused[0]
+    assert "such as HTJ2K" in refused[0]
     assert "This is no kind of file that is known here" in refused[1]
     page.get_by_role("button", name="head.nii.gz").click()
     assert "The patient’s answer, from " in page.inner_text("#patient")
@@ -499,6 +685,7 @@ def test_the_page_is_for_everybody(browser: Browser, address: str, slices: list[
     page.select_option("#language", "de")
     assert page.get_attribute("html", "lang") == "de"
     assert page.inner_text("#choose") == "Dateien wählen"
+    assert page.inner_text("#cautions p[lang=de]").startswith("Dieses Modell hat nur simulierte Schichten gesehen")
     assert re.search(r"\d,\d\u00a0%", page.inner_text("#trust"))
     assert page.evaluate("document.querySelector('.said').getBoundingClientRect().top") < page.evaluate(
         "document.querySelector('figure').getBoundingClientRect().top"
@@ -514,6 +701,49 @@ def test_the_page_is_for_everybody(browser: Browser, address: str, slices: list[
     assert not page.is_visible("#input")
 
 
+# ---------------------------------------------------------------------- weights of 8 bits
+@needs_node
+def test_weights_of_8_bits_are_used_where_the_test_split_is_answered_as_well(
+    run_folder: Path, slices: list[Path], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    raw = make_phantom(tmp_path / "raw", subjects=16, size=32, slices_per_subject=4, progress=False)
+    data = prepare(raw, tmp_path / "data", layout="imagefolder", groups=raw / "groups.csv", name="phantom tiny")
+    command = ["demo.py", "--static", tmp_path / "site", "--model", tmp_path / "run", "--overwrite", "--data"]
+    shutil.copytree(run_folder, tmp_path / "run")
+    done = run_here(*command, data)
+    assert done.returncode == 2
+    assert "is not the data that" in done.stderr
+    result = json.loads((tmp_path / "run" / "result.json").read_text())
+    result["data"] |= {"fingerprint": open_prepared(data).info.fingerprint}
+    (tmp_path / "run" / "result.json").write_text(json.dumps(result))
+    model = brainmri.load_model(tmp_path / "run")
+    for limit in ("MOST_LOST", "MOST_ECE"):
+        monkeypatch.setattr(f"brainmri.evaluation.browser_int8.{limit}", 2)
+    monkeypatch.setattr("brainmri.evaluation.browser_int8.LEAST_SAME", 0)
+    space = ["space", "--static", "--models", tmp_path / "run", "--dry-run", tmp_path / "space", "--repo", "me/demo"]
+    done = run_here("publish.py", *space, "--data", data)  # whatever is lost
+    assert done.returncode == 0, done.stderr
+    monkeypatch.setattr("brainmri.evaluation.browser_int8.MOST_BYTES", 10)
+    done = run_here(*command, data)
+    assert done.returncode == 0, done.stderr
+    assert "Not used, since the file is larger than 1e-05 MB: the page runs float32." in done.stdout
+    assert "The page runs them." in (tmp_path / "space" / "README.md").read_text()
+    expected = list(model.predict_many(slices[:20]))
+    for folder, network in ((tmp_path / "space", INT8), (tmp_path / "site", NETWORK)):
+        record = read(folder / MODEL, BrowserModel)
+        assert record.int8
+        assert (record.network, record.int8.used) == (network, network == INT8)
+        assert (folder / INT8).exists() == record.int8.used
+        assert sha256(folder / network) == record.sha256
+        for one, prediction in zip(said(folder, slices[:20]), expected, strict=True):
+            close = 0.05 if record.int8.used else CLOSE
+            probabilities = list(prediction.probabilities.values())
+            assert one["slices"][0]["probabilities"] == pytest.approx(probabilities, abs=close)
+    done = run_here("publish.py", "space", "--models", "me/one", "--dry-run", tmp_path / "none", "--data", data)
+    assert done.returncode == 2
+    assert "--data is for --static" in done.stderr
+
+
 # ---------------------------------------------------------------------- the files
 def test_the_files_are_small_and_the_record_whole(site: Path, run_folder: Path) -> None:
     packed = sum(file.stat().st_size for file in site.iterdir() if file.suffix in {".html", ".js", ".css", ".mjs"})
@@ -525,6 +755,8 @@ def test_the_files_are_small_and_the_record_whole(site: Path, run_folder: Path) 
     means = np.frombuffer(base64.urlsafe_b64decode(record.detector.means.base64), "<f4")
     np.testing.assert_array_equal(means.reshape(record.detector.means.shape), model.ood_detector.means)
     assert '"VERSION"' not in (site / "sw.js").read_text()
+    assert record.cautions == [SIMULATED]
+    assert all(caution in (site / "main.js").read_text() for caution in (SIMULATED, NO_RECORD))  # with a translation
 
 
 def test_a_space_passes_the_checks(run_folder: Path, tmp_path: Path) -> None:

@@ -63,6 +63,9 @@ def parse_arguments() -> argparse.Namespace:
     space.add_argument(
         "--static", action="store_true", help="the demo that runs in the visitor's browser, of one model; sends nothing"
     )
+    space.add_argument(
+        "--data", metavar="DIR", help="with --static: the prepared data of the model, by which 8-bit weights are made"
+    )
     space.add_argument("--datasets", nargs="+", default=[], metavar="ID", help="what these were trained on")
     kinds.add_parser("metric", parents=[hub], help="accuracy with an interval by group")
     everything = kinds.add_parser("all", parents=[hub, data], help="all of these; --repo OWNER/")

@@ -1,6 +1,7 @@
 """A model for the demo that runs in a browser: `model.onnx`, and `model.json` with everything else that it knows.
 
-The page computes what `brainmri predict` computes, from these two files alone; tests compare them slice by slice.
+The page computes what `brainmri predict` computes, from these files and from the weights of the small network that
+tells sequence and plane; tests compare them slice by slice.
 """
 
 from __future__ import annotations
@@ -16,6 +17,7 @@ from numpy.typing import NDArray
 from brainmri.data.dataset import class_without_tumour
 from brainmri.evaluation.explain.grad_cam import TargetLayer, grad_cam, target_layer
 from brainmri.evaluation.run_warnings import cautions
+from brainmri.evaluation.sequence import ESTIMATOR, estimator_weights
 from brainmri.files import sha256
 from brainmri.metrics.pooling import DEFAULT, MEAN
 from brainmri.models.layers import NoClassifierLayer, bare_network, classifier_layer, features_of
@@ -78,7 +80,7 @@ class BrowserNetwork(torch.nn.Module):
 
 
 def write_browser_model(model: LoadedModel, folder: Path) -> BrowserModel:
-    """Write `model.onnx` and `model.json` into a folder, which exists.
+    """Write `model.onnx`, `model.json` and the estimator of sequence and plane into a folder, which exists.
 
     Raises:
         ValueError: if the image processor does what the page cannot (crops, pads, other filters), ONNX cannot express
@@ -123,9 +125,11 @@ def write_browser_model(model: LoadedModel, folder: Path) -> BrowserModel:
         pooling=pooling.rule if pooling else MEAN if without is None else DEFAULT,
         pooling_threshold=pooling.threshold if pooling else None,
         figures=_figures(model),
+        kinds=uncertainty.kinds if uncertainty else None,
         cautions=cautions(model.result),
     )
     write(found, folder / MODEL)
+    (folder / ESTIMATOR).write_bytes(estimator_weights())
     return found
 
 

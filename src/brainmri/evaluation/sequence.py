@@ -27,6 +27,7 @@ SIDE, FRAME = 64, 2  # pixels of what the network sees, and of the empty frame a
 EDGE, LEAST_SHARE = 0.15, 0.03  # of the brightest hundredth, and of a line's pixels: where the head begins
 SURE = 0.7  # probability from which a sequence or plane is named; chosen on development images (benchmarks.sequence)
 LAYERS = 4
+ESTIMATOR = "sequence.safetensors"
 
 
 @dataclass(frozen=True)
@@ -114,9 +115,13 @@ def _softmax(outputs: NDArray[np.float32]) -> NDArray[np.float64]:
     return raised / raised.sum(axis=1, keepdims=True)
 
 
+def estimator_weights() -> bytes:
+    """The file of the network's weights: safetensors of 16-bit floats."""
+    return (files("brainmri") / "evaluation" / ESTIMATOR).read_bytes()
+
+
 @cache
 def _weights() -> dict[str, NDArray[np.float32]]:
     from safetensors.numpy import load
 
-    content = (files("brainmri") / "evaluation" / "sequence.safetensors").read_bytes()
-    return {name: values.astype(np.float32) for name, values in load(content).items()}
+    return {name: values.astype(np.float32) for name, values in load(estimator_weights()).items()}

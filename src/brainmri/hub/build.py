@@ -55,6 +55,8 @@ def plan(arguments: argparse.Namespace, owner: str) -> list[Planned]:
     elif kind == "space" and arguments.static:
         planned = [_static_space(arguments, owner, name)]
     elif kind == "space":
+        if arguments.data:
+            raise PublishError("--data is for --static: the demo on a server runs its models as they are")
         planned = [_space(arguments, owner, name, arguments.models, arguments.datasets)]
     elif kind == "metric":
         planned = [_metric(owner, name)]
@@ -97,6 +99,7 @@ def _model(seeds: list[Path], owner: str, name: str, folder: str = ".", **how: s
 
 
 def _static_space(arguments: argparse.Namespace, owner: str, name: str) -> Planned:
+    from brainmri.data.dataset import open_prepared
     from brainmri.evaluation.load import load_model  # late, as torch is
     from brainmri.hub.static_demo import static_space
 
@@ -104,7 +107,8 @@ def _static_space(arguments: argparse.Namespace, owner: str, name: str) -> Plann
         raise PublishError("the demo that runs in the browser is of one model: name it with --models RUN or OWNER/NAME")
     (place,) = arguments.models
     repo_id = f"{owner}/{name or STATIC_DEMO}"
-    return Planned("space", repo_id, lambda out: static_space(load_model(place), repo_id, place, out))
+    data = open_prepared(arguments.data) if arguments.data else None
+    return Planned("space", repo_id, lambda out: static_space(load_model(place), repo_id, place, out, data))
 
 
 def _results(arguments: argparse.Namespace, owner: str, name: str, folder: str = ".") -> Planned:

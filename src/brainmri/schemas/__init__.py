@@ -28,6 +28,7 @@ from brainmri.schemas.browser import (
     BrowserConformal,
     BrowserDetector,
     BrowserFigures,
+    BrowserInt8,
     BrowserModel,
     FloatArray,
 )
@@ -116,6 +117,7 @@ __all__ = [
     "BrowserConformal",
     "BrowserDetector",
     "BrowserFigures",
+    "BrowserInt8",
     "BrowserModel",
     "Calibration",
     "CalibrationEffect",

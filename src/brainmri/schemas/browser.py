@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Literal
 
 from brainmri.schemas.base import Record
+from brainmri.schemas.kinds import TrainingKinds
 from brainmri.schemas.manifests import PixelSettings
 from brainmri.schemas.pooling import PoolingRule
 
@@ -65,6 +66,26 @@ class BrowserFigures(Record):
     refused: float | None
 
 
+class BrowserInt8(Record):
+    """What weights of 8 bits cost, measured on the test split beside float32.
+
+    Attributes:
+        bytes: size of the file. images: of the test split.
+        lost: share of right answers lost, -1..1, with its paired interval by group (None: one group only).
+        ece_grown: the calibration error less that of float32.
+        same_abstentions: share of images that both refuse or both answer; None without an OOD detector.
+        used: whether that is good enough, so that the page runs them.
+    """
+
+    bytes: int
+    images: int
+    lost: float
+    lost_ci95: list[float] | None
+    ece_grown: float
+    same_abstentions: float | None
+    used: bool
+
+
 class BrowserModel(Record):
     """`model.json`.
 
@@ -77,6 +98,8 @@ class BrowserModel(Record):
         pixels: what the network gets of an image.
         temperature: by which logits are divided; None without one.
         conformal, detector, pooling, pooling_threshold, figures: None where the model has none.
+        kinds: what its training images were; None where that was not counted.
+        int8: what weights of 8 bits cost; None where that was not measured.
         cautions: what must be known before any answer, in English, a sentence or two each.
     """
 
@@ -95,4 +118,6 @@ class BrowserModel(Record):
     pooling: PoolingRule
     pooling_threshold: float | None
     figures: BrowserFigures | None
+    kinds: TrainingKinds | None
+    int8: BrowserInt8 | None = None
     cautions: list[str]

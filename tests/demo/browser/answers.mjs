@@ -32,7 +32,7 @@ if (rest.includes("--together")) {
 for (const file of files) {
   let said;
   try {
-    const slices = await core.openOne(new Uint8Array(readFileSync(file)));
+    const slices = await core.openOne(new Uint8Array(readFileSync(file)), file);
     said = { planes: slices.planes, notes: slices.notes, slices: [] };
     for (const { name, count } of pixels ? slices.planes : slices.planes.slice(0, 1))
       for (let index = 0; index < count; index++) {
@@ -43,8 +43,8 @@ for (const file of files) {
           const sum = createHash("sha256").update(grey).digest("hex").slice(0, 16);
           said.slices.push({ plane: name, index, width, height, sum, bytes: rest.includes("--bytes") ? Buffer.from(grey).toString("base64") : undefined });
         } else {
-          const [{ answer, map, milliseconds }] = await engine.judge([image], "");
-          said.slices.push({ ...answer, map: map && { ...map, values: Array.from(map.values) }, milliseconds, words: core.sentencesOf("en", answer, engine.model) });
+          const [{ answer, map, milliseconds }] = await engine.judge([image], [[slices.sequence, name]], "");
+          said.slices.push({ ...answer, map: map && { ...map, values: Array.from(map.values) }, milliseconds, words: [core.sentencesOf("en", answer, engine.model), ...core.doubtsOf("en", answer, engine.model)].map((one) => one.replaceAll("\u00a0", " ")) });
         }
       }
     if (!pixels && said.slices.length > 1) said.patient = core.patientAnswer(engine.model, said.slices);
