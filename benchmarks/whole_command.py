@@ -3,7 +3,8 @@
     python -m benchmarks.whole_command DATA --arch efficientnet_lite0 --rounds 2
 
 Each round starts either in a process of its own, without a cache. Ours leaves all its outputs: baselines, OOD detector,
-calibration, figures, report and card. Writes command.json with seconds and peak memory of every repetition into --out.
+calibration, figures, report and card. Writes command.json with the seconds, those of the processors (for a machine with
+other work on it) and the peak memory of every repetition into --out.
 """
 
 from __future__ import annotations
@@ -57,6 +58,7 @@ def measure(data: Path, arch: str, size: int, rounds: int, threads: int) -> dict
     """Seconds and peak memory (MiB) of either way, one epoch."""
     changes = [f"input.size={size}", "stages.0.sizes=[]"]
     seconds: dict[str, list[float]] = {OURS: [], USUAL: []}
+    processor: dict[str, list[float]] = {OURS: [], USUAL: []}
     memory: dict[str, list[float]] = {OURS: [], USUAL: []}
     for number in range(rounds):
         for name in (OURS, USUAL):
@@ -65,23 +67,28 @@ def measure(data: Path, arch: str, size: int, rounds: int, threads: int) -> dict
                 ours = ["brainmri", "train", "--arch", arch, "--data_dir", str(data), "--output_dir", f"{scratch}/run"]
                 usual = ["benchmarks.usual_command", str(data), arch, f"{scratch}/run", *changes]
                 command = [*ours, *flags] if name == OURS else usual
-                took, peak = _run([sys.executable, "-m", *command], Path(scratch), threads)
+                took, used, peak = _run([sys.executable, "-m", *command], Path(scratch), threads)
             seconds[name].append(took)
+            processor[name].append(used)
             memory[name].append(peak)
-            print(f"round {number + 1}, {name}: {took:.0f} s, {peak:,.0f} MiB", flush=True)
+            print(
+                f"round {number + 1}, {name}: {took:.0f} s, {used:.0f} s of the processors, {peak:,.0f} MiB", flush=True
+            )
+    measured = (("processor", processor), ("memory", memory))
     found = comparison(f"{arch}, {size} pixels, one epoch", seconds, reference=USUAL, at_most=TARGET, threads=threads)
-    return found | {"peak_mib": memory, "memory_ratio": median(memory[OURS]) / median(memory[USUAL])}
+    ratios = {f"{what}_ratio": median(one[OURS]) / median(one[USUAL]) for what, one in measured}
+    return found | {"processor_seconds": processor, "peak_mib": memory} | ratios
 
 
-def _run(command: list[str], scratch: Path, threads: int) -> tuple[float, float]:
-    """Seconds and MiB at most of one command, which has to end well."""
+def _run(command: list[str], scratch: Path, threads: int) -> tuple[float, float, float]:
+    """Seconds, those of the processors, and MiB at most of one command, which has to end well."""
     own = {"OMP_NUM_THREADS": str(threads), "BRAINMRI_CACHE": f"{scratch}/cache", "HF_DATASETS_CACHE": f"{scratch}/hf"}
     started = time.perf_counter()
     process = subprocess.Popen(command, env=os.environ | own, stdout=subprocess.DEVNULL)
     _, status, usage = os.wait4(process.pid, 0)
     if status:
         raise RuntimeError(f"{' '.join(command)} ended with {os.waitstatus_to_exitcode(status)}")
-    return time.perf_counter() - started, usage.ru_maxrss / 1024
+    return time.perf_counter() - started, usage.ru_utime + usage.ru_stime, usage.ru_maxrss / 1024
 
 
 if __name__ == "__main__":

@@ -43,6 +43,15 @@ def keep_freed_memory() -> bool:
     return bool(mallopt(M_MMAP_THRESHOLD, 1 << 30)) and bool(mallopt(M_TRIM_THRESHOLD, (1 << 31) - 1))
 
 
+def return_freed_memory() -> None:
+    """Give the kernel back what was kept of freed tensors, before work that needs other sizes (Linux with glibc only).
+
+    Large tensors of inference do not fit between those that are left of a training: memory would grow beyond its peak.
+    """
+    if platform.libc_ver()[0] == "glibc":
+        ctypes.CDLL(None).malloc_trim(0)
+
+
 def available_cpus() -> int:
     """Processors that this process may use: its affinity, and the share that a container (cgroup v2) gives it."""
     cpus = len(os.sched_getaffinity(0)) if sys.platform == "linux" else os.cpu_count() or 1

@@ -33,14 +33,14 @@ def matches(scan: Scan, table: pd.DataFrame, copies: Copies) -> pd.DataFrame:
     views = [symmetry_components(scan.thumbnails), symmetry_components(scan.contents)]
     views.append(whitened_descriptors(scan.thumbnails))
     codes = {column: pd.factorize(table[column])[0] for column in ("pixels", "duplicate_id")}
-    changed = {}
-    for one, other, similarity in zip(copies.first, copies.second, copies.similarity, strict=True):
-        changed[int(one), int(other)] = changed[int(other), int(one)] = float(similarity)
+    ones, others = np.concatenate([copies.first, copies.second]), np.concatenate([copies.second, copies.first])
+    changed = np.tile(copies.similarity, 2)
     rows: list[tuple[str, str, str, float]] = []
     for first, second in _blocks(table[shared]):
         alike = np.max([correlations(view[first], view[second]) for view in views], axis=0)
-        for row, column in np.ndindex(alike.shape) if changed else ():
-            alike[row, column] = max(alike[row, column], changed.get((int(first[row]), int(second[column])), -1))
+        places = pd.Index(first).get_indexer(ones), pd.Index(second).get_indexer(others)
+        here = (places[0] >= 0) & (places[1] >= 0)
+        np.maximum.at(alike, (places[0][here], places[1][here]), changed[here])
         same, exact = (codes[name][first][:, None] == codes[name][second] for name in ("duplicate_id", "pixels"))
         best = np.argmax(alike + 4 * same + 4 * exact, axis=1)
         for row, column in enumerate(best):

@@ -26,7 +26,7 @@ from brainmri.errors import writing
 from brainmri.io.decode import resized
 from brainmri.io.read import prepared_image
 
-VERSION = 2  # raise it when images are decoded in another way, or more of them is kept
+VERSION = 3  # raise it when images are decoded in another way, or more of them is kept
 SHOWN = 3  # broken files, by name
 BLOCK = 256  # images that wait to be written, at most
 SUMMARY = 64 * 64 + 7 * 8  # bytes of a thumbnail and of the statistics

@@ -17,7 +17,7 @@ from brainmri.metrics.baselines import (
 )
 from brainmri.schemas import Baselines, read, write
 
-BASELINES_VERSION = 1  # raise it when a baseline is computed in another way: stored ones are then made anew
+BASELINES_VERSION = 2  # raise it when a baseline is computed in another way: stored ones are then made anew
 
 
 def compute_baselines(data: PreparedData, summaries: Summaries) -> Baselines:

@@ -14,6 +14,7 @@ from transformers import set_seed
 from brainmri.data.dataset import SPLITS, PreparedData, class_without_tumour, oversampled
 from brainmri.data.pixel_cache import PixelCache
 from brainmri.data.shards import Shards
+from brainmri.environment import return_freed_memory
 from brainmri.models.build import build_model, parameter_counts, synchronized
 from brainmri.recipe import Recipe
 from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
@@ -174,6 +175,7 @@ def train(
         folder.seal,
         list(weights_of_classes.values()) if weights_of_classes else None,
     )
+    return_freed_memory()
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
     logger.info("Scoring the %s images", " and ".join(scored))
     probabilities = {split: predict(trainer, as_they_are[split]) for split in scored}

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 from PIL import Image
 
@@ -21,7 +22,7 @@ from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_se
 from brainmri.io.decode import upright_8_bit
 from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.metrics.detection import abstention
-from brainmri.models.layers import NoClassifierLayer, classifier_layer
+from brainmri.models.layers import NoClassifierLayer, classifier_layer, folded
 from brainmri.schemas import Abstention, OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
 
 if TYPE_CHECKING:
@@ -54,6 +55,8 @@ def fit_ood_detector(
         "other kinds (--ood false leaves it out)",
         len(rows["train"]),
     )
+    if model.device.type == "cpu":
+        model = folded(model, torch.randn(example["pixel_values"].shape, generator=torch.Generator().manual_seed(0)))
     size = example["pixel_values"].shape[-1]
     cached = pixel_cache(data, size), image_summaries(data, size).statistics
     seen = {split: see_cached(*cached, chosen, model, processor, layer) for split, chosen in rows.items()}
