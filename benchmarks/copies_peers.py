@@ -1,5 +1,6 @@
 """Copies that other tools find, beside the audit's: the changed images of `benchmarks.copies`, the same for all.
 
+    pip install imagehash
     python -m benchmarks.copies_peers DATA --out FOLDER --fastdup /path/to/python
 
 A perceptual hash of 64 bits (package ImageHash) is taken of each image and of its three mirrors: two images are copies

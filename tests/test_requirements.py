@@ -11,7 +11,7 @@ from packaging.utils import canonicalize_name
 
 ROOT = Path(__file__).parents[1]
 # Looked for where they are used, and said to be absent: on a Space only, for one benchmark, or in an extra.
-OPTIONAL = {"spaces", "kornia", "openvino", "skimage", "playwright", "axe_playwright_python"}
+OPTIONAL = {"spaces", "kornia", "openvino", "skimage", "imagehash", "playwright", "axe_playwright_python"}
 STANDARD = sys.stdlib_module_names | {"brainmri", "benchmarks"}
 
 

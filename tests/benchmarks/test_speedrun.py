@@ -79,7 +79,7 @@ def test_the_page_states_what_the_committed_runs_give():
     assert insert(page, speedrun.markdown(table), "speedrun") == page
 
 
-@pytest.mark.integration
+@pytest.mark.slow  # several trainings
 def test_seeds_are_trained_in_turns_and_a_finished_one_never_again(phantom, tmp_path, monkeypatch, capfd):  # noqa: F811
     import os
 

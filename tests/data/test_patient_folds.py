@@ -154,7 +154,7 @@ def test_folds_by_patient_need_the_split_of_patients(known, tmp_path):
     assert (done.returncode, "prepare the source again with --split patients" in done.stderr) == (2, True), done.stderr
 
 
-@pytest.mark.integration
+@pytest.mark.slow  # several trainings
 def test_a_network_for_each_fold_of_patients_is_trained_and_pooled(known, tmp_path):
     assert run_here("prepare_data.py", known, tmp_path / "out", "--split", "patients").returncode == 0
     command = [*TINY, "--data_dir", tmp_path / "out", "--num_train_epochs", "1", "--output_dir", tmp_path / "run"]

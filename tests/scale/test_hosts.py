@@ -57,6 +57,7 @@ def _cut_off(hosts: Hosts, phantom: Path, run: Path) -> None:
         assert "in training_step" not in text  # no traceback of ours, only the launcher's
 
 
+@pytest.mark.slow  # it waits for the timeout of a lost host
 def test_a_host_that_is_cut_off_ends_the_other_with_a_sentence(hosts: Hosts, phantom: Path, tmp_path: Path) -> None:
     _cut_off(hosts, phantom, tmp_path / "run")
 

@@ -170,7 +170,7 @@ def streamed(launch: Launch, tree: Path, tmp_path_factory: pytest.TempPathFactor
     return run
 
 
-@pytest.mark.integration
+@pytest.mark.slow  # several trainings
 def test_two_processes_train_on_streamed_images_and_leave_a_whole_run_folder(streamed: Path, phantom: Path) -> None:
     result, data = result_of(streamed), open_prepared(phantom)
     training = result["training"]

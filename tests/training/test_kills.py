@@ -98,7 +98,7 @@ def make_job(raw: Path, phantom: Path, finished: Path, environment: dict[str, st
         hub.close()
 
 
-@pytest.mark.parametrize("phase", ["checkpoint", "finishing"])
+@pytest.mark.parametrize("phase", ["checkpoint", pytest.param("finishing", marks=pytest.mark.slow)])
 def test_a_killed_training_ends_as_an_undisturbed_one(
     phase: str, make_job: MakeJob, finished: Path, tmp_path: Path
 ) -> None:

@@ -149,7 +149,7 @@ def test_features_train_with_the_same_weighted_loss(tmp_path: Path) -> None:
     assert runs[1] != pytest.approx([row["train_loss"] for row in outcomes[0].history], rel=1e-2)
 
 
-@pytest.mark.integration
+@pytest.mark.slow  # several trainings
 def test_two_ranks_and_accumulated_steps_train_to_one_weighted_loss(
     train: Train, train_here: Train, phantom: Path, tmp_path: Path
 ) -> None:
