@@ -11,6 +11,7 @@ from .conftest import Trained
 PAGE = Path(__file__).parents[2] / "docs" / "api.md"
 
 
+@pytest.mark.integration
 def test_the_examples_of_the_page_run(
     trained: Trained, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:

@@ -35,6 +35,7 @@ def rows(file: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(stream))
 
 
+@pytest.mark.integration
 def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     write_series(tmp_path / "in" / "series", volume())
     (tmp_path / "in" / "notes.txt").write_text("no image")

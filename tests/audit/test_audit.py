@@ -58,6 +58,7 @@ def data(images: list[Image.Image], tmp_path_factory: pytest.TempPathFactory) ->
     return root
 
 
+@pytest.mark.integration
 def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: Path) -> None:
     before = sorted((path, path.read_bytes()) for path in data.rglob("*.*"))
     done = subprocess.run(  # as a user runs it; the other tests stay in this process
@@ -96,6 +97,7 @@ def test_leaks_contradictions_and_broken_files_are_found(data: Path, tmp_path: P
     assert sorted((path, path.read_bytes()) for path in data.rglob("*.*")) == before
 
 
+@pytest.mark.integration
 def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Image], tmp_path: Path) -> None:
     other = tmp_path / "clinic"
     for name, image in (
@@ -173,6 +175,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.mark.integration
 def test_what_gives_the_class_away_is_named(many: Path, tmp_path: Path) -> None:
     done = audit(many, "--out", tmp_path)
     assert done.returncode == 0, done.stderr

@@ -31,6 +31,7 @@ def entry(make_run, name, seeds, minutes=10.0, accuracy=0.96, **changes):
     ]
 
 
+@pytest.mark.integration
 def test_ten_seeds_above_the_goal_are_a_record_and_others_say_what_they_lack(make_run):
     runs = entry(make_run, "cnn_4x4", 10)
     runs += entry(make_run, "cnn_4to16", 10, minutes=2, accuracy=0.9)

@@ -125,6 +125,7 @@ def test_a_saved_model_without_a_record_is_not_calibrated(network: Path, tmp_pat
     assert np.allclose(list(one.probabilities.values()), plain.probabilities[0], atol=1e-4)
 
 
+@pytest.mark.integration
 def test_a_model_of_transformers_that_takes_any_size_is_run_by_torch(tmp_path: Path) -> None:
     folder = tmp_path / "vit"
     torch.manual_seed(0)

@@ -54,6 +54,7 @@ def test_the_search_finds_every_word_in_the_source(planted: SimpleNamespace) -> 
     assert found.keys() == MARKERS.keys()
 
 
+@pytest.mark.integration
 def test_nothing_but_pixels_is_in_what_is_prepared_and_audited(planted: SimpleNamespace) -> None:
     printed_by(planted, "audit.py", planted.source, "--out", planted.work / "audit")
     places = files_below(planted.work) | {name: text.encode() for name, text in planted.printed.items()}

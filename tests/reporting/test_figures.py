@@ -52,6 +52,7 @@ def test_class_counts_writes_the_number_of_every_class_and_split(tmp_path, drawn
     assert names == ["train (1,200)", "test (307)"]  # no bar for a split that is not there
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("n", [2, 3, 5, 10])
 def test_long_names_and_many_classes_stay_legible(tmp_path, drawn, n):
     classes = [f"{LONG[k % 3]} {k}" for k in range(n)]

@@ -420,6 +420,7 @@ def explained(run: Path, prepared: Path, cache: Path, *arguments: str) -> subpro
     return run_here("explain.py", *command, environment={"BRAINMRI_CACHE": str(cache)})
 
 
+@pytest.mark.integration
 def test_the_study_of_a_run_with_outlines(run: Path, prepared: Path, tmp_path: Path) -> None:
     index = pd.read_csv(prepared / "index.csv")
     test = index[(index["split"] == "test") & (index["label"] != "notumor")]
@@ -456,6 +457,7 @@ def test_the_study_of_a_run_with_outlines(run: Path, prepared: Path, tmp_path: P
     assert page.count("Hit within 1 pixels") == 1 and "Test images and their maps" in page
 
 
+@pytest.mark.integration
 def test_the_study_without_outlines(
     run: Path, prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, drawn: list[Figure]
 ) -> None:
