@@ -67,6 +67,7 @@ def loss_of_step() -> Iterator[Callable[[int, float], None]]:
         yield lambda n, value: seen.update(n=n, value=value)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("value", [float("nan"), float("inf")])
 def test_a_loss_that_is_no_number_stops_in_its_step_and_keeps_the_last_good_checkpoint(
     train: Train, tmp_path: Path, loss_of_step: Callable[[int, float], None], value: float

@@ -128,6 +128,7 @@ def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Im
     assert (tmp_path / "out" / "other.png").is_file()
 
 
+@pytest.mark.integration
 def test_classes_of_another_vocabulary_do_not_contradict(images: list[Image.Image], tmp_path: Path) -> None:
     copies = {"a": images[0], "b": images[1], "c": images[2]}
     for folder, labels in (

@@ -30,6 +30,7 @@ def test_the_peak_is_not_that_of_the_caller() -> None:
     assert 20 < result["peak_mib"] < held.nbytes / 2**20
 
 
+@pytest.mark.integration
 def test_given_thumbnails_come_first_and_the_made_ones_are_the_same_each_time(slices: np.ndarray) -> None:
     seeds = slices[:50]
     made = [np.concatenate(list(extended(seeds, 300))) for _ in range(2)]

@@ -87,6 +87,7 @@ def test_the_same_data_give_the_same_bytes(prepared: Path, tmp_path: Path) -> No
     assert (again / "croissant.json").read_bytes() == (prepared / "croissant.json").read_bytes()
 
 
+@pytest.mark.integration
 def test_a_published_set_reads_the_images_from_its_shards(prepared: Path, tmp_path: Path, caplog) -> None:
     with caplog.at_level(logging.CRITICAL):
         tree = dataset_repository(prepared, "anna/tiny", tmp_path / "tree", {}, shard_bytes=20_000).folder

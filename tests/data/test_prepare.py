@@ -38,6 +38,7 @@ def script(monkeypatch, capsys):
     return call
 
 
+@pytest.mark.integration
 def test_command_line(tmp_path, out):
     source = class_folders(tmp_path / "My slices", KAGGLE)
     save(noise(500).astype(np.uint16), source / "Training/glioma/deep.png")

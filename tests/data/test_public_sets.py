@@ -103,6 +103,7 @@ def test_files_of_figshare_that_cannot_be_read_are_listed_with_the_reason(figsha
     assert "blank" in reasons["3.mat"]
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("above", ["archive", "archive/inner"])
 def test_a_set_is_found_below_folders_that_hold_nothing_else(tmp_path, above, capsys):
     parts = {f"{part}/{label}": 12 for part in ("Training", "Testing") for label in ("glioma", "notumor")}
@@ -161,6 +162,7 @@ def test_absolute_paths_with_the_folder_that_they_lie_in(tmp_path):
         prepare(tmp_path / "elsewhere", tmp_path / "other", layout="imagefolder", image_root=images)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("stored", ["numbers", "column", "one-hot"])
 def test_npz_of_any_number_of_classes(tmp_path, stored):
     source = tmp_path / "arrays"

@@ -60,6 +60,7 @@ def test_a_real_folder_has_no_mark_by_its_name_a_copied_record_or_a_mix(phantom:
     assert said(mixed, tmp_path / "three") == (False, None)
 
 
+@pytest.mark.integration
 def test_what_is_prepared_again_keeps_what_was_recorded_unless_it_was_changed(phantom: Path, tmp_path: Path) -> None:
     prepare(phantom, tmp_path / "one", standardize=["levels"])
     assert said(tmp_path / "one", tmp_path / "two") == (True, None)

@@ -61,6 +61,7 @@ def test_grouped_properties(sizes, seed, order):
     pd.testing.assert_frame_equal(result, again)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize(("val", "test"), [(0.1, 0.2), (0.15, 0.15), (0.25, 0.4), (0.2, 0.33), (0.03, 0.02)])
 def test_grouped_sizes_are_near_the_fractions(val, test):
     table = make_table({"a": [1, 2, 3, 1, 2] * 15, "b": [2] * 70, "c": [1] * 90 + [9]})

@@ -66,6 +66,7 @@ def as_jpeg(image: Image.Image) -> Image.Image:
     return Image.open(file)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("level", [255, 180, 128])
 @pytest.mark.parametrize("share", [0.01, 0.05, 0.12])
 def test_a_light_frame_makes_no_two_heads_one(slices, level, share):

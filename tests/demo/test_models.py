@@ -290,6 +290,7 @@ SPOILT = {
 }
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("reason", SPOILT)
 def test_what_cannot_be_opened_is_named_with_the_reason(run: Edit, reason: str) -> None:
     folder = run()

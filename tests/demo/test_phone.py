@@ -54,6 +54,7 @@ def test_every_table_of_a_template_stands_in_a_box_that_scrolls() -> None:
     assert {name: counts for name, counts in tables.items() if counts[0] != counts[1]} == {}
 
 
+@pytest.mark.integration
 def test_a_report_fits_a_phone(phone: Page, make_run: MakeRun) -> None:
     run = make_run(command=f"train.py --data_dir {LONG}", data__name=LONG)
     write_figures(run)
@@ -63,6 +64,7 @@ def test_a_report_fits_a_phone(phone: Page, make_run: MakeRun) -> None:
     assert wide.evaluate("box => box.scrollWidth > box.clientWidth")  # so that the test sees one that scrolls
 
 
+@pytest.mark.integration
 def test_an_audit_fits_a_phone(phone: Page, tmp_path: Path) -> None:
     draw = np.random.default_rng(0)
     for label in ("glioma", "notumor"):

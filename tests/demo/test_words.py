@@ -119,6 +119,7 @@ def test_models_of_other_classes_agree_where_one_image_can_be_both(labels: tuple
     assert ("disagree" not in text) is agree
 
 
+@pytest.mark.integration
 def test_details_say_what_the_figures_mean(run: Edit) -> None:
     (model,) = open_models([str(run())])
     text = details(model.judge(slices(1, 3))[0], model)

@@ -86,6 +86,7 @@ def _texts() -> list[str]:
     return [" ".join(re.sub(r"%s|%d", "…", one).split()) for one in found]
 
 
+@pytest.mark.integration
 def test_the_messages_that_are_explained_are_those_of_the_code() -> None:
     lines = (DOCS / "troubleshooting.md").read_text(encoding="utf-8").splitlines()
     messages = [line.strip("`") for line, after in itertools.pairwise(lines) if after.startswith(":   ")]

@@ -19,6 +19,7 @@ def test_seeds_of_one_recipe_are_one_model_of_the_lowest_seed(make_run) -> None:
     assert found == {"brainmri-resnet50": runs[:2], "brainmri-cnn_4x4": runs[2:]}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("change", [{"normalize": "half"}, {"data__fingerprint": "f" * 16}, {"split_seed": 7}])
 def test_runs_that_differ_in_more_than_their_seed_are_not_one_model(make_run, change) -> None:
     runs = [make_run("one", seed=1), make_run("two", seed=2, **change)]
@@ -26,6 +27,7 @@ def test_runs_that_differ_in_more_than_their_seed_are_not_one_model(make_run, ch
         by_repository(runs)
 
 
+@pytest.mark.integration
 def test_models_are_ordered_by_what_was_measured(make_run) -> None:
     worst_first = [
         [make_run("simulated", data__simulated=True, test__accuracy=0.99)],

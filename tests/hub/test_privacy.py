@@ -64,6 +64,7 @@ def test_nothing_but_pixels_is_in_what_is_prepared_and_audited(planted: SimpleNa
     print(f"{len(MARKERS)} words x {len(places)} places of the user's own")
 
 
+@pytest.mark.integration
 def test_the_published_data_set_names_nobody(planted: SimpleNamespace, tmp_path: Path) -> None:
     command = ["dataset", planted.work / "ready", "--repo", "anna/x", "--license", "cc-by-4.0"]
     printed_by(planted, "publish.py", *command, "--dry-run", tmp_path / "tree")

@@ -19,6 +19,7 @@ def commits(hub: LoopbackHub) -> list[str]:
     return hub.sent("POST", "/commit/")
 
 
+@pytest.mark.integration
 def test_it_is_private_tagged_and_just_what_a_dry_run_wrote(hub: LoopbackHub, run: Run, tmp_path) -> None:
     dry = run(hub, "publish.py", "metric", "--dry-run", tmp_path / "dry")
     assert dry.returncode == 0, dry.stderr
@@ -92,6 +93,7 @@ def test_a_branch_or_a_pull_request_leaves_main_alone(hub: LoopbackHub, publish:
     assert list(hub.repos[SPACE].tags.values()) == [hub.repos[SPACE].branches["next"]]  # a proposal has no version yet
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("habit", sorted(HABITS))
 def test_servers_of_other_habits(make_hub: MakeHub, publish: Run, habit: str) -> None:
     hub = make_hub(habit)

@@ -105,6 +105,7 @@ def write_nifti(path: Path, codes: str, slope: float) -> Path:
     return path
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("plane", AXES)
 @pytest.mark.parametrize("turn", TURNS)
 def test_the_same_slices_in_the_same_order(tmp_path, plane, turn):

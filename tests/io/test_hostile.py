@@ -66,6 +66,7 @@ def answered(hostile, tmp_path_factory) -> list[Answered]:
     return found
 
 
+@pytest.mark.integration
 def test_there_are_many_kinds(hostile):
     assert len({(one.kind, one.name) for one in hostile}) == len(hostile) >= 150
     assert {one.kind for one in hostile} >= {"PNG", "JPEG", "TIFF", "GIF", "BMP", "WebP", "DICOM", "NIfTI", "ZIP"}
@@ -95,6 +96,7 @@ def apart(hostile) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, input=paths, capture_output=True, text=True, check=True, cwd=REPOSITORY)
 
 
+@pytest.mark.integration
 def test_libraries_print_nothing(apart):
     assert apart.stderr == ""
 
@@ -105,6 +107,7 @@ def test_memory_is_bounded(apart):
     assert peak - before < PEAK_MB
 
 
+@pytest.mark.integration
 def test_nothing_is_written_where_no_data_set_is_asked_for(hostile, monkeypatch):
     for name in ("write_bytes", "write_text", "mkdir", "touch"):
         monkeypatch.setattr(Path, name, lambda *_, **__: pytest.fail("wrote a file"))

@@ -197,6 +197,7 @@ def ellipsoid(shape: tuple[int, ...], ends: float) -> np.ndarray:
     return (head * 600 + np.random.default_rng(0).integers(0, 30, shape)).astype(np.int16)
 
 
+@pytest.mark.integration
 def test_a_distance_between_slices_that_cannot_be_true():
     false = open_file(lambda: volume(ellipsoid((180, 190, 24), 1.0), np.eye(4)))
     assert any("cannot be true" in note for note in false.notes)

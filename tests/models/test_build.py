@@ -79,6 +79,7 @@ def imports_of(code: Path, package: str) -> set[str]:
     return {f"{module}.{name}" for module, name in taken if module.partition(".")[0] == package}
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", ["cnn_4x4", "cnn_4to32", "cnn_six_block", "resnet_small", "hybrid_cnn_vit", *SMALL])
 def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_path: Path) -> None:
     from transformers import AutoModelForImageClassification
@@ -216,6 +217,7 @@ def test_a_new_head_starts_at_the_loss_of_a_guess() -> None:
     assert max(losses) < 2
 
 
+@pytest.mark.integration
 def test_the_hybrids_backbone_takes_the_same_weights() -> None:
     recipe = resolve("hybrid_resnet_cnn", overrides=["model.arguments.backbone=tf_efficientnet_lite0.in1k"])
     hybrid, origin = build_model(recipe, FOUR, "auto")
@@ -269,6 +271,7 @@ def test_weights_of_an_earlier_run_load_and_a_classifier_of_another_size_is_new(
         build_model(recipe, FOUR, str(tmp_path / "missing"))
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("name", recipe_names())
 def test_the_site_states_every_recipes_size(name: str) -> None:
     recipe = resolve(name)

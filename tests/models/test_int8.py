@@ -56,6 +56,7 @@ class Net(torch.nn.Module):
         return self.body(pixel_values)
 
 
+@pytest.mark.integration
 @pytest.mark.parametrize("gptq", [True, False])
 def test_a_file_is_smaller_and_says_nearly_the_same(tmp_path: Path, gptq: bool) -> None:
     pixels = torch.randn(8, 3, 32, 32)

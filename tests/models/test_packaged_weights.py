@@ -68,6 +68,7 @@ def test_another_network_is_refused(changes, words):
         vgg16_features(exported(changes))
 
 
+@pytest.mark.integration
 def test_without_the_package_the_command_that_installs_it_is_named(monkeypatch):
     monkeypatch.setitem(PACKAGED_WEIGHTS, NAME, replace(PACKAGE, distribution="no-such-package"))
     for recipe in ("vgg16_binary", "vgg16"):

@@ -108,6 +108,7 @@ def test_preparation_and_audit_answer_more(make_run, tmp_path: Path) -> None:
     assert "All images with site=oslo are in the test split" in answers(read_evidence(run), "TRIPOD+AI")["16"].text
 
 
+@pytest.mark.integration
 def test_the_sheet_is_a_part_of_the_report_and_a_file(make_run) -> None:
     run = make_run(data__name="a|b <c>")
     write_figures(run)

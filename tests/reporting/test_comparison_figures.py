@@ -97,6 +97,7 @@ def test_bars_show_values_floors_and_the_best(tmp_path, drawn):
     nothing_is_cut_off_or_overlaps(drawn[0], accuracy.texts[5:])
 
 
+@pytest.mark.integration
 def test_points_stand_where_measured_and_their_names_apart(tmp_path, drawn):
     write_comparison_figures(table_of(SYSTEMS), tmp_path)
     time, parameters = drawn[1].axes
@@ -137,6 +138,7 @@ def test_twenty_five_equal_systems_stay_legible(tmp_path, drawn):
     assert max(drawn[1].get_size_inches()) < 16
 
 
+@pytest.mark.integration
 def test_times_of_two_machines_are_told_apart_and_no_one_is_the_fastest(tmp_path, drawn):
     systems = [SYSTEMS[0], {**SYSTEMS[2], "hardware": "a GPU", "precision": "bf16"}]
     write_comparison_figures(table_of(systems), tmp_path)
@@ -168,6 +170,7 @@ def test_every_test_set_has_its_own_files_and_says_what_it_is(tmp_path, drawn):
     assert ["simulated" in title for title in titles] == [False, False, False, True]
 
 
+@pytest.mark.integration
 def test_the_images_are_not_blank_and_the_same_each_time(tmp_path):
     one, two = (write_comparison_figures(table_of(SYSTEMS), tmp_path / name) for name in ("one", "two"))
     for first, second in zip(one, two, strict=True):

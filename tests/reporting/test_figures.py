@@ -106,6 +106,7 @@ def test_reliability_shows_both_calibration_errors(tmp_path, drawn):
     assert len(drawn[1].axes[0].get_legend().get_texts()) == 2
 
 
+@pytest.mark.integration
 def test_grids(tmp_path, drawn):
     rows = []
     for number in range(12):
@@ -134,6 +135,7 @@ def test_same_input_same_bytes_and_no_pyplot(tmp_path):
     assert "matplotlib.pyplot" not in sys.modules
 
 
+@pytest.mark.integration
 def test_the_most_confident_errors_stand_first_and_one_of_a_group(tmp_path, drawn):
     count = 6
     rng = np.random.default_rng(0)

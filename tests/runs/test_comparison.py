@@ -421,6 +421,7 @@ def test_the_short_table_holds_the_accuracies_alone(make_run, tmp_path):
     assert header[1] == "protocol"
 
 
+@pytest.mark.integration
 def test_script_explains_wrong_use(tmp_path):
     assert "such as: brainmri compare runs" in compare("--readme", "runs", cwd=tmp_path).stderr
     assert "--check needs --readme or --into" in compare("runs", "--check", cwd=tmp_path).stderr

@@ -96,6 +96,7 @@ def test_holm_by_hand():
     assert holm([0.9, 0.8]).tolist() == [1, 1]
 
 
+@pytest.mark.integration
 def test_runs_are_paired_within_their_test_set_only(make_scored, tmp_path):
     other = {"data__split": "source", "data__leaky": True, "data__fingerprint": "f" * 16}
     dirs = [

@@ -15,6 +15,7 @@ def test_a_run_without_a_flag_is_float32_and_nothing_was_timed_for_it(finished: 
     assert "precision_probe" not in training
 
 
+@pytest.mark.integration
 def test_the_launcher_may_say_it_too_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = resolve("cnn_4x4")
 

@@ -172,6 +172,7 @@ def test_minutes_are_written_as_minutes_and_parameters_in_millions() -> None:
     assert formats == {"minutes": ".3~r", "parameters": ".3~s"}  # "s" makes "100m" of a tenth of a minute
 
 
+@pytest.mark.integration
 def test_programs_get_the_lists_and_the_reports(make_run: MakeRun, loaded: Loaded) -> None:
     model = loaded(make_run("one"))
     with gr.Blocks() as demo:

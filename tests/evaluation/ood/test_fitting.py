@@ -85,6 +85,7 @@ def test_the_rule_of_a_run_judges_images_as_the_run_itself_did(finished, phantom
     assert right[~found.rejected].mean() == pytest.approx(written["kept_accuracy"])
 
 
+@pytest.mark.integration
 def test_a_run_that_was_finished_without_a_rule_is_given_one(finished, phantom, tmp_path, monkeypatch):  # noqa: F811
     run = shutil.copytree(finished, tmp_path / "run")
     uncertainty, result = (json.loads((run / name).read_text()) for name in ("uncertainty.json", "result.json"))

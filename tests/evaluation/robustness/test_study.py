@@ -100,6 +100,7 @@ def test_a_fragile_model_shows_its_drop_and_where(lights: PreparedData) -> None:
     assert {one["site"]: one["n"] for one in contents["groups"]["site"]["all"]} == {"": 24, "oslo": 26}
 
 
+@pytest.mark.integration
 def test_the_page_and_the_summary_name_the_worst_groups(lights: PreparedData, make_run: MakeRun) -> None:
     run = make_run()
     study = study_of(lights)
@@ -114,6 +115,7 @@ def test_the_page_and_the_summary_name_the_worst_groups(lights: PreparedData, ma
     assert "Worst class: no_tumor, 100.0 % [78.2, 100.0] of 30 images (clean)" in lines
 
 
+@pytest.mark.integration
 def test_the_figures_depend_neither_on_the_batch_size_nor_on_the_order(lights: PreparedData) -> None:
     def answer(drawn: list[Image.Image]) -> np.ndarray:
         return np.array([hash(image.tobytes()) for image in drawn])  # tells any two images apart
