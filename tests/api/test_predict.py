@@ -102,6 +102,7 @@ def test_the_tables_hold_every_file(trained: Trained, tmp_path: Path) -> None:
     assert "1 rejected" in done.stdout
 
 
+@pytest.mark.integration
 def test_images_of_one_patient_are_pooled(trained: Trained, tmp_path: Path) -> None:
     names = [path.relative_to(trained.data).as_posix() for path in sorted((trained.data / "test").rglob("*.png"))]
     table = tmp_path / "patients.csv"
@@ -120,6 +121,7 @@ def test_images_of_one_patient_are_pooled(trained: Trained, tmp_path: Path) -> N
     )
 
 
+@pytest.mark.integration
 def test_series_of_one_patient_are_pooled_by_a_file_or_their_folder(trained: Trained, tmp_path: Path) -> None:
     for name in ("one", "two"):
         write_series(tmp_path / "in" / name, volume())

@@ -31,6 +31,7 @@ def runs_on(make_run, arch, accuracies=SPLITS, seed=1, **changes):
     ]
 
 
+@pytest.mark.integration
 def test_each_recipe_is_a_line_from_the_leaky_split_to_the_patients(make_run, tmp_path):
     runs = runs_on(make_run, "resnet50") + runs_on(make_run, "resnet50", {"patients": 0.8}, seed=2)
     runs += runs_on(make_run, "cnn_4x4", {"source": 0.8, "grouped": 0.7})

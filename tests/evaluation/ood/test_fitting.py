@@ -55,6 +55,7 @@ def test_each_training_image_is_fitted_once_and_no_split_without_end(phantom, mo
     assert np.array_equal(few, some_rows(data, "test"))
 
 
+@pytest.mark.integration
 def test_the_cache_of_a_training_gives_what_the_files_give(finished, phantom):  # noqa: F811
     """Larger images than the network takes: features, logits and statistics are those of whoever opens the files."""
     model, processor, layer = (
@@ -73,6 +74,7 @@ def test_the_cache_of_a_training_gives_what_the_files_give(finished, phantom):  
     np.testing.assert_array_equal(cached.statistics, read.statistics)
 
 
+@pytest.mark.integration
 def test_the_rule_of_a_run_judges_images_as_the_run_itself_did(finished, phantom):  # noqa: F811
     """From the files alone: the share of the test split that is refused is the one that the run wrote down."""
     model, processor, rule = load_classifier(str(finished)), load_processor(str(finished)), OODDetector.load(finished)
