@@ -4,6 +4,7 @@ import json
 from pathlib import Path
 
 import pandas as pd
+import pytest
 from PIL import Image
 
 from brainmri.reporting.slope_plot import _spread
