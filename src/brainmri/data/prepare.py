@@ -62,7 +62,7 @@ from brainmri.files import replace_text
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 from brainmri.schemas import DatasetInfo, PrepareSettings
 
-PREPARE_VERSION = 5  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
+PREPARE_VERSION = 6  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 SHOWN_REASONS = 8  # for which files were rejected
 FEW_GROUPS = 10  # below that the share of a class in validation and test is coarse, and an interval over groups is wide
 

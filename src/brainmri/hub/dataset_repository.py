@@ -117,8 +117,8 @@ def dataset_repository(
 def _check_files(data: PreparedData) -> None:
     if data.info.settings.prepare_version < PREPARE_VERSION:
         raise PublishError(
-            f"{data.root} was prepared by an earlier version, whose files may hold and be named after more than the "
-            "images (names of patients, say): prepare it again"
+            f"{data.root} was prepared by an earlier version, which grouped images in another way, and whose files may "
+            "hold and be named after more than the images (names of patients, say): prepare it again"
         )
     digests = file_digests(data.root, data.index["file_name"].tolist())
     if (found := fingerprint(data.index.assign(sha256=digests))) != data.info.fingerprint:
