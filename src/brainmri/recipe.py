@@ -162,6 +162,8 @@ class Recipe(Strict):
     split: of `prepare_data`, for a raw folder. class_weights: `balanced` weighs by N / (C n) of n training images.
     duplicate_aware_sampling: an epoch shows each image once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different images.
+    type_weight: of the type of a tumour in the loss, beside 1 for whether there is one; 1 is plain cross entropy, and
+        less leaves a type that follows the source of an image less to teach (`brainmri.training.loss`).
     domain_randomization: training images lose what tells their source
     (`brainmri.transforms.config.DOMAIN_RANDOMIZATION`; `augmentation` wins over it). binary: a data set with more
     classes has them merged into two (`--positive`). training_arguments: further fields of
@@ -178,6 +180,7 @@ class Recipe(Strict):
     class_weights: Literal["none", "balanced"] = "none"
     loss: Literal["cross_entropy", "focal"] = "cross_entropy"
     focal_gamma: NonNegativeFloat = 2.0
+    type_weight: float = Field(default=1.0, gt=0, le=1)
     duplicate_aware_sampling: bool = False
     binary: bool = False
     domain_randomization: bool = False
@@ -211,12 +214,14 @@ class Recipe(Strict):
             raise ValueError("oversample and class_weights each make up for small classes, twice together: give one")
         if self.loss != "focal" and "focal_gamma" in self.model_fields_set:
             raise ValueError(f"focal_gamma {self.focal_gamma:g} is of the focal loss: give loss=focal")
+        if self.loss == "focal" and self.type_weight != 1:
+            raise ValueError(f"type_weight {self.type_weight:g} is of the cross entropy: leave out loss=focal")
         return self
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without the keys of the loss at their defaults: a recipe from before them stays the same system."""
-        usual = {"class_weights": "none", "loss": "cross_entropy"} | (
+        usual: dict[str, Any] = {"class_weights": "none", "loss": "cross_entropy", "type_weight": 1.0} | (
             {"focal_gamma": 2.0} if self.loss != "focal" else {}
         )
         return {name: value for name, value in handler(self).items() if name not in usual or value != usual[name]}

@@ -14,7 +14,7 @@ from brainmri.models.introspect import resolve
 from brainmri.recipe import Recipe, differences, read_recipe_file
 from brainmri.runs.table import changes_of
 from brainmri.training.arguments import RunArguments, recipe_changes
-from brainmri.training.loss import TrainingLoss, balanced_weights
+from brainmri.training.loss import TrainingLoss, balanced_weights, loss_of, training_loss
 from brainmri.training.stages import run_stages
 from tests.training.conftest import TINY, Train, result_of
 from tests.training.test_features import run, small, without_chance
@@ -53,6 +53,30 @@ def test_the_focal_loss_is_that_of_its_paper(logits: torch.Tensor) -> None:
     torch.testing.assert_close(TrainingLoss(WEIGHTS, 2, 0)(logits, HARD), expected)
     shares = functional.one_hot(HARD, 4).float()
     torch.testing.assert_close(TrainingLoss(WEIGHTS, 2, 0)(logits, shares), expected)
+
+
+@pytest.mark.parametrize("weights", [None, WEIGHTS])
+def test_the_type_weighs_less_than_whether_there_is_a_tumour(logits: torch.Tensor, weights: list[float] | None) -> None:
+    """By hand: the cross entropy of two answers, and of three types where there is a tumour. Class 2 is none."""
+    types, given = torch.tensor([0, 1, 3]), torch.tensor(weights or [1.0] * 4)
+    p = torch.softmax(logits, 1)
+    tumour = HARD != 2
+    whether = -torch.where(tumour, 1 - p[:, 2], p[:, 2]).log()
+    of_type = -torch.where(tumour, p[torch.arange(12), HARD] / p[:, types].sum(1), torch.ones(12)).log()
+    expected = (given[HARD] * (whether + 0.2 * of_type)).mean()
+    torch.testing.assert_close(TrainingLoss(weights, 0, 0, [0, 1, 3], 0.2)(logits, HARD), expected)
+    plain = TrainingLoss(weights, 0, 0.1)(logits, HARD)
+    torch.testing.assert_close(TrainingLoss(weights, 0, 0.1, [0, 1, 3], 1 - 1e-9)(logits, HARD), plain)
+
+
+def test_types_are_the_classes_beside_the_one_without_tumour() -> None:
+    recipe = resolve("cnn_4x4", overrides=["type_weight=0.2"])
+    found = [
+        training_loss(recipe, None, 0, classes)
+        for classes in (["glioma", "no_tumor", "pituitary"], ["notumor", "tumor"], ["glioma", "pituitary"])
+    ]
+    assert [(loss.types, loss.type_weight) for loss in found] == [([0, 2], 0.2), ([1], 1.0), ([], 1.0)]
+    assert loss_of(recipe) == "cross entropy, type of a tumour weighted 0.2"
 
 
 @pytest.mark.parametrize("gamma", [0.5, 1, 2])
@@ -98,7 +122,10 @@ def test_flags_change_the_recipe_and_nothing_else(flags: dict, changed: dict, tm
 
 def test_a_recipe_without_them_is_written_as_before_them() -> None:
     """Its digest names systems and folders, and those of earlier runs stay what they are."""
-    assert not {"class_weights", "loss", "focal_gamma"} & resolve("resnet_small").model_dump(mode="json").keys()
+    assert (
+        not {"class_weights", "loss", "focal_gamma", "type_weight"}
+        & resolve("resnet_small").model_dump(mode="json").keys()
+    )
 
 
 @pytest.mark.parametrize(
@@ -107,6 +134,8 @@ def test_a_recipe_without_them_is_written_as_before_them() -> None:
         (["class_weights=balanced"], "oversample and class_weights each make up for small classes"),
         (["focal_gamma=2"], "focal_gamma 2 is of the focal loss: give loss=focal"),
         (["loss=hinge"], "loss: Input should be 'cross_entropy' or 'focal'"),
+        (["loss=focal", "type_weight=0.5"], "type_weight 0.5 is of the cross entropy: leave out loss=focal"),
+        (["type_weight=0"], "type_weight: Input should be greater than 0"),
         (["loss=focal", "focal_gamma=-1"], "focal_gamma: Input should be greater than or equal to 0"),
     ],
 )

@@ -54,6 +54,7 @@ from brainmri.schemas import (
 )
 from brainmri.training.arguments import RunArguments, world_size
 from brainmri.training.batches import SliceBatches
+from brainmri.training.loss import loss_of
 from brainmri.training.train import Trained
 from brainmri.transforms.augment import augment, random_parameters
 
@@ -286,7 +287,7 @@ def _training(trained: Trained, history: pd.DataFrame, recipe: Recipe, epochs_sc
         precision=trained.precision,
         best_train_accuracy=float(history["train_accuracy"].iloc[best]),
         validation_accuracy_then=_number(history["validation_accuracy"].iloc[best]),
-        loss=f"focal loss, gamma {recipe.focal_gamma:g}" if recipe.loss == "focal" else "cross entropy",
+        loss=loss_of(recipe),
         class_weights=trained.class_weights,
     )
 
