@@ -155,6 +155,10 @@ class Mix(Strict):
         return self
 
 
+# Keys of the loss that a recipe leaves out where they are so.
+USUAL_LOSS: dict[str, Any] = {"class_weights": "none", "loss": "cross_entropy", "type_weight": 1.0}
+
+
 class Recipe(Strict):
     """Everything of a system.
 
@@ -221,9 +225,7 @@ class Recipe(Strict):
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
         """Without the keys of the loss at their defaults: a recipe from before them stays the same system."""
-        usual: dict[str, Any] = {"class_weights": "none", "loss": "cross_entropy", "type_weight": 1.0} | (
-            {"focal_gamma": 2.0} if self.loss != "focal" else {}
-        )
+        usual = USUAL_LOSS | ({"focal_gamma": 2.0} if self.loss != "focal" else {})
         return {name: value for name, value in handler(self).items() if name not in usual or value != usual[name]}
 
     @property
@@ -364,7 +366,9 @@ def _change(override: str) -> dict[str, Any]:
 def differences(before: Recipe, now: Recipe) -> dict[str, Any]:
     """What must be changed in `before` to get `now`: values by their dotted keys, as `read_recipe` takes changes."""
     return _differences(
-        before.model_dump(mode="json"), now.model_dump(mode="json"), now.model_dump(mode="json", exclude_defaults=True)
+        USUAL_LOSS | before.model_dump(mode="json"),
+        USUAL_LOSS | now.model_dump(mode="json"),
+        now.model_dump(mode="json", exclude_defaults=True),
     )
 
 

@@ -120,6 +120,18 @@ def test_flags_change_the_recipe_and_nothing_else(flags: dict, changed: dict, tm
     assert len(changes_of(now, "resnet_small", "clean").split(", ")) == len(changed) or not changed
 
 
+@pytest.mark.parametrize("change", ["type_weight=0.2", "class_weights=balanced"])
+def test_a_change_can_be_taken_back(change: str) -> None:
+    """A run of a recipe from before its packaged one had the key still says by which changes it is had again."""
+    now, before = (
+        resolve("cnn_4x4", overrides=["oversample=false", change]),
+        resolve("cnn_4x4", overrides=["oversample=false"]),
+    )
+    back = differences(now, before)
+    assert list(back) == [change.partition("=")[0]]
+    assert Recipe.model_validate(now.model_dump(mode="json") | back) == before
+
+
 def test_a_recipe_without_them_is_written_as_before_them() -> None:
     """Its digest names systems and folders, and those of earlier runs stay what they are."""
     assert (
