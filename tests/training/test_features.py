@@ -10,7 +10,7 @@ from transformers import PreTrainedModel
 
 from brainmri.models.build import build_model
 from brainmri.models.introspect import resolve
-from brainmri.models.layers import bare_network
+from brainmri.models.layers import bare_network, classifier_layer
 from brainmri.models.preprocessing import normalized
 from brainmri.recipe import Recipe, recipe_names
 from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
@@ -86,8 +86,11 @@ def test_bfloat16_ends_with_training_although_its_trainer_saw_no_image(tmp_path:
     pixels = normalized(images.__getitems__(range(8))["pixel_values"].float(), recipe.input.normalize)
     with torch.no_grad():
         expected = model(pixel_values=pixels).logits.double().softmax(1).numpy()
-    for probabilities in scored:
+    last = model.get_submodule(classifier_layer(model, pixels))
+    for probabilities, features in scored:
         np.testing.assert_allclose(probabilities, expected, atol=1e-5)
+        with torch.no_grad():  # of these images, in their order: what the last layer makes the probabilities of
+            np.testing.assert_allclose(last(torch.from_numpy(features)).double().softmax(1), expected, atol=1e-5)
 
 
 PARTIAL = ["layer4.0.conv3", "layer4.0.bn3", "layer4.0.downsample.1", "layer4.1", "layer4.2"]

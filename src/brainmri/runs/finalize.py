@@ -131,7 +131,8 @@ def finalize(
         summaries = image_summaries(data, plan.recipe.input.size)
         if not data.streamed:  # those of shards are gone
             np.save(run_dir / SKETCHES, sketches(summaries.thumbnails[data.rows("train")]))
-        ood = fit_ood_detector(run_dir, trained.model, processor, data) if plan.run.ood else NOT_ASKED
+        scored = {split: (trained.probabilities[split], seen) for split, seen in trained.features.items()}
+        ood = fit_ood_detector(run_dir, trained.model, processor, data, scored) if plan.run.ood else NOT_ASKED
         logger.info("Measuring: figures with their intervals, trivial baselines on the same images, report and card")
         recipe = as_trained(plan.recipe, folder.settings)
         write(without_sources(data), run_dir / DATA)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import logging
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
+import torch
 from accelerate import PartialState
 from scipy.special import softmax
 from transformers import set_seed
@@ -16,8 +17,9 @@ from brainmri.data.pixel_cache import PixelCache
 from brainmri.data.shards import Shards
 from brainmri.environment import return_freed_memory
 from brainmri.models.build import build_model, parameter_counts, synchronized
+from brainmri.models.layers import NoClassifierLayer, classifier_layer, features_of
 from brainmri.recipe import Recipe
-from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments
+from brainmri.training.arguments import RunArguments, batch_advice, stage_arguments, world_size
 from brainmri.training.batches import SliceBatches
 from brainmri.training.checkpoints import RunPlace
 from brainmri.training.loss import balanced_weights
@@ -33,6 +35,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 logger = logging.getLogger(__name__)
+MOST_FEATURES = 5000  # images of a split whose features are kept from scoring
 
 
 def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyPaste | None:
@@ -79,6 +82,7 @@ class Trained:
         probabilities: (N, C) of each scored split (`validation` and `test`, perhaps `train`), uncalibrated.
         class_weights: of each label in the loss; None for equal ones.
         train: the training images as they were trained on, oversampled where the recipe says so.
+        features: of the scored splits, for the OOD detector; those that scoring did not keep are absent.
     """
 
     model: PreTrainedModel
@@ -89,17 +93,33 @@ class Trained:
     probabilities: dict[str, NDArray[np.float64]]
     train: SliceBatches
     class_weights: dict[str, float] | None = None
+    features: dict[str, NDArray[np.float32]] = field(default_factory=dict)
 
 
-def predict(trainer: SliceTrainer, batches: SliceBatches) -> NDArray[np.float64]:
-    """Uncalibrated probabilities (N, C) of the rows of `batches`, in float32; every process must call it.
+def predict(trainer: SliceTrainer, batches: SliceBatches) -> tuple[NDArray[np.float64], NDArray[np.float32] | None]:
+    """Uncalibrated probabilities (N, C) of the rows of `batches`, in float32, and features (N, D), what enters the last
+    layer; every process must call it.
 
-    The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities.
+    The finished model leaves its mixed precision here, so that whoever loads it gets the same probabilities. Features
+    are kept where one process sees all images and keeping them is cheap; else None.
     """
     trainer.accelerator.native_amp = False  # else a trainer that has not trained (features did) wraps its model anew
     trainer.model = trainer.accelerator.unwrap_model(trainer.model, keep_fp32_wrapper=False)
-    logits = trainer.predict(batches).predictions
-    return softmax(np.asarray(logits, dtype=np.float64), axis=1)
+    with features_of(trainer.whole, _last_layer(trainer, batches)) as seen:
+        logits = trainer.predict(batches).predictions
+    return softmax(np.asarray(logits, dtype=np.float64), axis=1), torch.cat(seen).cpu().numpy() if seen else None
+
+
+def _last_layer(trainer: SliceTrainer, batches: SliceBatches) -> str | None:
+    """The layer whose input the features are; None where they are not to be kept, or the network has none."""
+    args = trainer.args
+    if world_size() > 1 or args.n_gpu > 1 or args.torch_compile or len(batches) > MOST_FEATURES:
+        return None
+    trainer.whole.eval()
+    try:
+        return classifier_layer(trainer.whole, trainer.pixels_of(batches.__getitems__([0])))
+    except NoClassifierLayer:
+        return None
 
 
 def train(
@@ -178,10 +198,14 @@ def train(
     return_freed_memory()
     scored = ["validation", "test"] + ["train"] * run.evaluate_train
     logger.info("Scoring the %s images", " and ".join(scored))
-    probabilities = {split: predict(trainer, as_they_are[split]) for split in scored}
+    found = {split: predict(trainer, as_they_are[split]) for split in scored}
+    probabilities = {split: of_split for split, (of_split, _) in found.items()}
+    features = {split: seen for split, (_, seen) in found.items() if seen is not None}
     model = trainer.accelerator.unwrap_model(trainer.whole)
     if sharded():
         model = with_whole_parameters(model, plain(model.config))
 
     precision = "bf16" if trainer.args.bf16 else "fp16" if trainer.args.fp16 else "fp32"
-    return Trained(model, weights, parameters, stages, precision, probabilities, train_batches, weights_of_classes)
+    return Trained(
+        model, weights, parameters, stages, precision, probabilities, train_batches, weights_of_classes, features
+    )

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.numpy import load_file
 from torch import nn
 from transformers.modeling_outputs import ImageClassifierOutput
 
@@ -15,14 +16,15 @@ from brainmri.cli import fit_ood
 from brainmri.data.dataset import open_prepared
 from brainmri.data.pixel_cache import image_summaries, pixel_cache
 from brainmri.evaluation.inference import infer
-from brainmri.evaluation.ood.detector import OODDetector
+from brainmri.evaluation.ood import fit
+from brainmri.evaluation.ood.detector import ARRAYS, OODDetector
 from brainmri.evaluation.ood.features import see, see_cached
 from brainmri.evaluation.ood.fit import MOST, fit_ood_detector, rejection, some_rows
 from brainmri.evaluation.scored import images
 from brainmri.models.load import load_classifier, load_processor
 from brainmri.models.preprocessing import image_processor
 
-from ...training.conftest import environment, finished, phantom, train  # noqa: F401
+from ...training.conftest import TINY, environment, finished, phantom, train, train_here  # noqa: F401
 
 
 class TwoHeads(nn.Module):
@@ -85,6 +87,31 @@ def test_the_rule_of_a_run_judges_images_as_the_run_itself_did(finished, phantom
     assert found.rejected.mean() == pytest.approx(written["rejected"])
     right = found.probabilities.argmax(1) == data.labels(data.rows("test"))
     assert right[~found.rejected].mean() == pytest.approx(written["kept_accuracy"])
+
+
+@pytest.mark.integration
+def test_what_a_run_has_scored_takes_no_second_pass(train_here, phantom, tmp_path, monkeypatch):  # noqa: F811
+    """The rule sees the training images alone, and is the one of a pass over all of them."""
+    passes = []
+
+    def counted(pixels, statistics, rows, *others):
+        passes.append(len(rows))
+        return see_cached(pixels, statistics, rows, *others)
+
+    monkeypatch.setattr(fit, "see_cached", counted)
+    monkeypatch.setattr(fit, "probe_sets", lambda data: [])
+    run, data = tmp_path / "run", open_prepared(phantom)
+    arguments = ["--data_dir", str(phantom), "--num_train_epochs", "1", "--output_dir", str(run), "--ood", "true"]
+    done = train_here(*TINY, *arguments)
+    assert done.returncode == 0, done.stderr
+    assert passes == [len(some_rows(data, "train"))]
+    of_run, rule = json.loads((run / "uncertainty.json").read_text())["ood"], OODDetector.load(run)
+    again = fit_ood_detector(tmp_path, load_classifier(str(run)), load_processor(str(run)), data).as_json()
+    assert len(passes) == 4
+    assert again["threshold"] == pytest.approx(of_run["threshold"], rel=1e-4)
+    assert (again["validation"], again["test"]) == (of_run["validation"], of_run["test"])
+    written = load_file(tmp_path / ARRAYS)
+    np.testing.assert_allclose(written["units"], rule.units, rtol=1e-3)
 
 
 @pytest.mark.integration

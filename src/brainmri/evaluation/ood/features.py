@@ -21,7 +21,7 @@ if TYPE_CHECKING:
 
 
 class Seen(NamedTuple):
-    """Of N images: logits float64 (N, C), features float32 (N, D) and `global_statistics` float64 (N, 7)."""
+    """Of N images: logits (or probabilities) float64 (N, C), features float32 (N, D) and `global_statistics` (N, 7)."""
 
     logits: NDArray[np.float64]
     features: NDArray[np.float32]

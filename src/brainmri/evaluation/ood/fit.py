@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -17,7 +17,7 @@ from PIL import Image
 from brainmri.data.dataset import PreparedData
 from brainmri.data.pixel_cache import image_summaries, pixel_cache
 from brainmri.evaluation.ood.detector import ARRAYS, LOST_AT_MOST, METHOD, OODDetector
-from brainmri.evaluation.ood.features import see, see_cached
+from brainmri.evaluation.ood.features import Seen, see, see_cached
 from brainmri.evaluation.ood.probe_sets import AbsentPackage, ProbeSet, probe_sets
 from brainmri.io.decode import upright_8_bit
 from brainmri.metrics.bootstrap import group_bootstrap
@@ -35,12 +35,19 @@ MOST = {"train": 1000, "validation": 5000, "test": 5000}
 
 
 def fit_ood_detector(
-    run_dir: Path, model: PreTrainedModel, processor: BaseImageProcessor, data: PreparedData
+    run_dir: Path,
+    model: PreTrainedModel,
+    processor: BaseImageProcessor,
+    data: PreparedData,
+    scored: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float32]]] | None = None,
 ) -> OODRecord | str:
     """Fit the rule of `model` on the data it was trained on, write `uncertainty.safetensors`, and return its `record`.
 
     The images are those of the training's cache, which are the pixels that whoever uses the rule will see. A network
     without one last layer gets no rule; the reason is returned.
+
+    scored: of splits that the model has just scored, probabilities (N, C) and features (N, D) of all their images: they
+    take no second pass.
     """
     started = time.perf_counter()
     model.eval()
@@ -59,7 +66,12 @@ def fit_ood_detector(
         model = folded(model, torch.randn(example["pixel_values"].shape, generator=torch.Generator().manual_seed(0)))
     size = example["pixel_values"].shape[-1]
     cached = pixel_cache(data, size), image_summaries(data, size).statistics
-    seen = {split: see_cached(*cached, chosen, model, processor, layer) for split, chosen in rows.items()}
+    seen = {
+        split: Seen(*scored[split], cached[1][chosen])
+        if scored and split != "train" and split in scored and len(scored[split][1]) == len(chosen)
+        else see_cached(*cached, chosen, model, processor, layer)
+        for split, chosen in rows.items()
+    }
     rule = OODDetector.fit(
         layer,
         len(data.classes),
