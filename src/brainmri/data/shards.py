@@ -33,7 +33,7 @@ from brainmri.io.limits import MAX_PIXELS
 from brainmri.schemas import DatasetInfo, as_record, write
 
 logger = logging.getLogger(__name__)
-SAMPLE = 1000  # training images that are read into the cache: as many as the OOD detector is fitted on
+SAMPLE = 1000  # training images that are read into the cache, for figures and the OOD detector
 FORMATS = ("JPEG", "PNG", "TIFF", "BMP", "WEBP")  # of images in prepared folders
 BLOCK = 16  # shards that a process reads by turns
 FILE = re.compile(r"data/(train|validation|test)-\d+-of-\d+\.parquet")
