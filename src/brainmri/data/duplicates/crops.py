@@ -8,7 +8,7 @@ each:
    descriptors of 63 numbers: the coefficients of a discrete cosine transform of the fine structure. One product of
    matrices gives them for all places along a side, and a mirror only changes signs. An inverted file (faiss) gives for
    each window the whole images, in four poses, that are most like it.
-2. The window is fitted to the whole image: Gauss-Newton steps on its four edges, one at 16x16 and four at 32x32. In
+2. The window is fitted to the whole image: Gauss-Newton steps on its four edges, two at 16x16 and four at 32x32. In
    between, the fine structure drops most pairs of different heads.
 3. The fitted window and the whole image must be the same image (see brainmri.data.duplicates.similarity).
 
@@ -46,7 +46,7 @@ BLOCK = 32  # images whose windows are made at once, and
 PAIRS = 128  # pairs that are fitted at once, the numbers of whose arrays bound the memory
 # Correlation of the fine structure at 16x16 that a pair must reach before it is fitted, and after it was.
 BEFORE, AFTER, LAST = 0.25, 0.55, 0.78
-LEVELS = ((16, 1), (32, 2), (32, 2))  # side and steps
+LEVELS = ((16, 1), (16, 1), (32, 2), (32, 2))  # side and steps
 FITTED = 0.92  # correlation at 32x32
 DAMPING = 1e-3  # of the steps, so that an image without slopes has some solution
 MOST = 0.05  # of the side, that an edge moves in one step
@@ -103,14 +103,16 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
     found = _candidates(details)
     found = found[_like(details, small, found) >= BEFORE]
     halves = _halved(thumbnails, HALF)
-    fitted, _ = _fit(halves, _halved(thumbnails, SIDE), found, *LEVELS[0])
+    quarters = _halved(thumbnails, SIDE)
+    fitted, _ = _fit(halves, quarters, found, *LEVELS[0])
     like = _like(details, small, fitted)
     order = np.lexsort((fitted.pose, fitted.whole, -like, fitted.part))
     rank = np.arange(len(order)) - np.searchsorted(fitted.part[order], fitted.part[order])
     found = fitted[order[(rank < BEST) & (like[order] >= AFTER)]]
-    found, _ = _fit(thumbnails, halves, found, *LEVELS[1])
+    found, _ = _fit(halves, quarters, found, *LEVELS[1])
+    found, _ = _fit(thumbnails, halves, found, *LEVELS[2])
     found = found[_like(details, small, found) >= LAST]
-    found, correlation = _fit(thumbnails, halves, found, *LEVELS[2])
+    found, correlation = _fit(thumbnails, halves, found, *LEVELS[3])
     found = found[correlation >= FITTED]
     similarity = _similarity(thumbnails, found)
     best = np.lexsort((-similarity, found.part, found.whole))  # of a pair that was found in two poses
