@@ -51,7 +51,8 @@ FITTED = 0.92  # correlation at 32x32
 DAMPING = 1e-3  # of the steps, so that an image without slopes has some solution
 MOST = 0.05  # of the side, that an edge moves in one step
 FLIPS = ((1, 1), (1, -1), (-1, 1), (-1, -1))  # as SIGNS: identity, left-right mirror, upside-down mirror, turn
-SAME_CROP = 0.91  # similarity of the fine structure: a little more than of whole images, as the window was fitted
+SAME_CROP = 0.90  # similarity of the fine structure
+LEAST_CUT = 0.01  # of a side: images of which less is cut were compared as a whole
 
 
 @dataclass(frozen=True)
@@ -113,7 +114,8 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
     found, _ = _fit(thumbnails, halves, found, *LEVELS[2])
     found = found[_like(details, small, found) >= LAST]
     found, correlation = _fit(thumbnails, halves, found, *LEVELS[3])
-    found = found[correlation >= FITTED]
+    sides = found.box[:, 1::2] - found.box[:, ::2]
+    found = found[(correlation >= FITTED) & (sides.min(axis=1) <= 1 - LEAST_CUT)]
     similarity = _similarity(thumbnails, found)
     best = np.lexsort((-similarity, found.part, found.whole))  # of a pair that was found in two poses
     best = best[np.diff(found.whole[best] * count + found.part[best], prepend=-1) != 0]
