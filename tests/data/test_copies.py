@@ -65,8 +65,9 @@ def test_cut_images_are_found_in_both_directions(slices: list[Image.Image], mirr
         cut(slices[1], 0, 0.05, 0.8, 0.85),
         cut(slices[2], 0.12, 0.2, 0.92, 1),
         cut(slices[3], 0.08, 0, 1, 0.9),
+        cut(slices[4], 0, 0.12, 1, 1),  # of one side alone: the window is no square
     ]
-    wanted = {(number, COUNT + number) for number in range(4)}
+    wanted = {(number, COUNT + number) for number in range(5)}
     found = copies_of([*slices, *parts])
     assert pairs(found) == wanted
     assert set(found.form) == {CUT}

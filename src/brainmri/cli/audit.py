@@ -7,7 +7,7 @@
 DATA and OTHER are folders in any layout that prepare_data.py knows (a folder for each class, perhaps inside train and
 test), prepared folders, or CSV files with the columns file_name and label. Nothing in them is changed. Written into
 --out: audit.json, groups.csv (of DATA: file_name, label, duplicate_id, group_id, kind, score), labels.csv (labels to
-look at again, the least confident first), a figure of example pairs for each kind, and audit.html, which shows all of
+look at again, tumours against none first), a figure of example pairs for each kind, and audit.html, which shows all of
 it on one page. With --against also matches.csv (path in OTHER, matched_path in DATA, kind, similarity) and clean.csv
 (file_name, label: the images of OTHER that neither are nor look like one of DATA; brainmri prepare_data takes it,
 with --image_root OTHER). It also tells what gives the class away without a look at the brain: size, border, brightness,

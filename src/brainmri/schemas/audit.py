@@ -103,6 +103,24 @@ class SelfTest(Record):
     thresholds: list[ThresholdGroups]
 
 
+class LabelCheck(Record):
+    """How the labels were checked, and what of labels that were changed on purpose that finds.
+
+    Attributes:
+        images: distinct ones that were judged. listed: in labels.csv. by_network: whether by what an ImageNet network
+            sees in them; else by their thumbnails.
+        changed: labels that were changed on purpose. named: images that would be listed then, of which `found` are
+            among the changed ones.
+    """
+
+    images: int
+    listed: int
+    by_network: bool
+    changed: int
+    named: int
+    found: int
+
+
 class RejectedFile(Record):
     """A file that is no image, and why."""
 
@@ -120,6 +138,7 @@ class AuditReport(Record):
         external: number of images of `against` that neither are nor look like one of the data set; None without it.
         shortcuts: None with one label only, or too few groups.
         calibration: the self-test; None unless it was asked for.
+        labels: how the labels were checked; None where there are too few images, groups or labels.
     """
 
     schema_version: Literal[3] = 3
@@ -133,6 +152,7 @@ class AuditReport(Record):
     external: int | None
     shortcuts: Shortcuts | None
     calibration: SelfTest | None
+    labels: LabelCheck | None = None  # of an audit before 2026-11-29
     rejected: list[RejectedFile]
 
     def same_image(self) -> Repetitions:

@@ -163,9 +163,10 @@ def _embeddings(parts: np.ndarray, spectra: list[tuple[np.ndarray, np.ndarray]])
     return np.ascontiguousarray(np.column_stack([*columns, *lengths])), np.concatenate(signs, axis=1)
 
 
-def inverted_file(faiss: Any, sketches: np.ndarray, cells_seen: int) -> Any:
+def inverted_file(faiss: Any, sketches: np.ndarray, cells_seen: int, cell: int = CELL) -> Any:
+    """cell: sketches in a cell, on average, of which a search looks into `cells_seen`."""
     width = sketches.shape[1]
-    cells = max(1, len(sketches) // CELL)
+    cells = max(1, len(sketches) // cell)
     index = faiss.IndexIVFFlat(faiss.IndexFlatL2(width), width, cells)
     index.cp.niter = 10
     index.cp.min_points_per_centroid = 1  # fewer are no reason for a warning on stderr

@@ -54,7 +54,9 @@ def symmetry_components(thumbnails: np.ndarray) -> np.ndarray:
 
 def reduced(thumbnails: np.ndarray) -> np.ndarray:
     """uint8 (N, 64, 64) to float32 (N, 32, 32), 0..255: the means of 2x2 pixels."""
-    return thumbnails.reshape(len(thumbnails), SIDE, 64 // SIDE, SIDE, 64 // SIDE).mean((2, 4), dtype=np.float32)
+    wide = thumbnails.astype(np.uint16)
+    rows = wide[:, ::2] + wide[:, 1::2]
+    return (rows[:, :, ::2] + rows[:, :, 1::2]).astype(np.float32) / 4  # exact, and several times as fast as a mean
 
 
 def components_of(pixels: np.ndarray) -> np.ndarray:
