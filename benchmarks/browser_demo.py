@@ -16,6 +16,7 @@ import json
 import statistics
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -41,7 +42,7 @@ AGAIN = """async (count) => {
   }
   return found;
 }"""
-RUNS = 30
+RUNS, TURNS = 20, 8
 
 
 class Handler(http.server.SimpleHTTPRequestHandler):
@@ -49,8 +50,12 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         pass
 
 
-def native_milliseconds(network: Path, threads: int) -> float:
-    """Of one image, the median."""
+def packed(file: Path) -> int:
+    return file.stat().st_size if file.suffix == ".gz" else len(gzip.compress(file.read_bytes()))
+
+
+def native_network(network: Path, threads: int) -> Callable[[int], list[float]]:
+    """Takes the times of so many images, in milliseconds."""
     import onnxruntime
 
     options = onnxruntime.SessionOptions()
@@ -58,12 +63,16 @@ def native_milliseconds(network: Path, threads: int) -> float:
     session = onnxruntime.InferenceSession(network, options, providers=["CPUExecutionProvider"])
     side = json.loads((network.parent / "model.json").read_text())["pixels"]
     pixels = np.random.default_rng(0).normal(size=(1, 3, side["height"], side["width"])).astype(np.float32)
-    times = []
-    for _ in range(RUNS):
-        started = time.perf_counter()
-        session.run(["logits", "features"], {"pixel_values": pixels})
-        times.append(1000 * (time.perf_counter() - started))
-    return statistics.median(times[5:])
+
+    def times(count: int) -> list[float]:
+        found = []
+        for _ in range(count):
+            started = time.perf_counter()
+            session.run(["logits", "features"], {"pixel_values": pixels})
+            found.append(1000 * (time.perf_counter() - started))
+        return found
+
+    return times
 
 
 def main() -> None:
@@ -79,13 +88,7 @@ def main() -> None:
     from playwright.sync_api import sync_playwright
 
     site: Path = arguments.site
-    page_files = [file for file in site.iterdir() if file.suffix in (".html", ".js", ".mjs", ".css", ".svg", ".gz")]
-    page_files = [file for file in page_files if file.name not in ("brain-mri.html", "ort.wasm.gz")]
-    packed = sum(
-        file.stat().st_size if file.suffix == ".gz" else len(gzip.compress(file.read_bytes())) for file in page_files
-    )
-    runtime = (site / "ort.wasm.gz").stat().st_size
-    print(f"page without model and runtime {packed / 1e3:.0f} kB packed; ONNX Runtime {runtime / 1e3:.0f} kB packed")
+    record = json.loads((site / "model.json").read_text())
     Handler.extensions_map[".mjs"] = "text/javascript"
     server = http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Handler, directory=site))
     threading.Thread(target=server.serve_forever, daemon=True).start()
@@ -109,12 +112,17 @@ def main() -> None:
         server.shutdown()
         server.server_close()
         context.set_offline(True)
-        times = page.evaluate(AGAIN, RUNS)
-        mine, native = statistics.median(times[5:]), native_milliseconds(site / "model.onnx", threads)
-        print(
-            f"a slice with preprocessing and map, {threads} threads: {mine:.0f} ms; native network {native:.1f} ms; "
-            f"ratio {mine / native:.1f}"
-        )
+        native_times = native_network(site / "model.onnx", threads)
+        page.evaluate(AGAIN, RUNS)
+        mine, native = [], []
+        for _ in range(TURNS):  # in turns, so that other work on the machine meets both
+            mine += page.evaluate(AGAIN, RUNS)
+            native += native_times(RUNS)
+        for name, of in (("best", min), ("median", statistics.median)):
+            print(
+                f"a slice with preprocessing and map, {threads} threads, {name}: {of(mine):.1f} ms; native network "
+                f"{of(native):.1f} ms; ratio {of(mine) / of(native):.1f}"
+            )
         started = time.perf_counter()
         page.set_input_files("#files", arguments.volume)
         page.wait_for_selector("body[data-finished='2']", timeout=120_000)
@@ -145,7 +153,9 @@ def main() -> None:
         page.wait_for_selector("#said .sentence")
         print("loaded again without a network: answers")
         hosts = sorted({url.split("/")[2] for url in requests if not url.startswith(("blob:", "data:"))})
-        names = sorted({url.rsplit("/", 1)[-1] for url in requests[:before_closing]})
+        names = sorted({url.rsplit("/", 1)[-1] or "index.html" for url in requests[:before_closing]})
+        size = sum(packed(site / name) for name in set(names) - {record["network"], "model.json"})
+        print(f"fetched without the model: {size / 1e3:.0f} kB packed")
         print(f"{before_closing} requests before the network was closed, hosts {hosts}, files {names}")
         print(f"storage: {page.evaluate('[localStorage.length, sessionStorage.length, document.cookie.length]')}")
         browser.close()

@@ -1,6 +1,7 @@
 import { createHash } from "node:crypto";
 import { copyFileSync, mkdirSync, readFileSync, readdirSync, rmSync, writeFileSync } from "node:fs";
 import { fileURLToPath } from "node:url";
+import asc from "assemblyscript/asc";
 import { gzipSync } from "fflate";
 import { defineConfig, type Plugin } from "vite";
 
@@ -63,18 +64,39 @@ const beside: Plugin = {
   },
 };
 
+/** The module "virtual:kernels": the convolutions, compiled with and without fused multiplications and additions. */
+const kernels: Plugin = {
+  name: "kernels",
+  resolveId: (name) => (name === "virtual:kernels" ? name : null),
+  async load(name) {
+    if (name !== "virtual:kernels") return null;
+    const compiled = async (...more: string[]) => {
+      let found: Uint8Array | string = "";
+      const memory = ["--importMemory", "--noExportMemory", "--sharedMemory", "--initialMemory", "1", "--maximumMemory", "65536"];
+      const options = ["-O3", "--runtime", "stub", "--use", "abort=", "--enable", "simd", "--enable", "threads", ...memory, ...more];
+      const { error, stderr } = await asc.main([here("kernels/kernels.ts"), "--outFile", "out.wasm", ...options], {
+        writeFile: (_name, contents) => void (found = contents),
+      });
+      if (error) throw new Error(`${error.message}\n${stderr.toString()}`);
+      return JSON.stringify(Buffer.from(found).toString("base64"));
+    };
+    return `export const plain = ${await compiled()}; export const relaxed = ${await compiled("--enable", "relaxed-simd")};`;
+  },
+};
+
 /**
- * Four bundles, each in one file: `vite build --mode main`, which empties the folder first, `--mode worker`, `--mode
- * codecs` with the decoders that few visitors need, and `--mode inside`: the worker of the page that is one file. From a disk a browser starts no worker that is a module, and
- * imports nothing, so that it is a plain script with ONNX Runtime's own one inside.
+ * Five bundles, each in one file: `vite build --mode main`, which empties the folder first, `--mode worker`, `--mode
+ * codecs` with the decoders that few visitors need, `--mode ort` with ONNX Runtime's own script, which few networks need, and
+ * `--mode inside`: the worker of the page that is one file. From a disk a browser starts no worker that is a module, and
+ * imports nothing, so that it is a plain script with all of them inside.
  */
 export default defineConfig(({ mode }) => ({
-  plugins: mode === "inside" ? [beside] : [],
+  plugins: mode === "inside" ? [kernels, beside] : [kernels],
   // The decoders would look for Node's modules; they get their files handed.
   define: mode === "codecs" ? { "process.versions": "undefined" } : mode === "inside" ? { "import.meta.url": '"https://localhost/"' } : {},
   resolve: {
     alias: {
-      ...(mode === "inside" ? { "brainmri-codecs": here("src/codecs.ts") } : {}),
+      ...(mode === "inside" ? { "brainmri-codecs": here("src/codecs.ts"), "brainmri-ort": here("src/ort.ts") } : {}),
       "onnxruntime-web/wasm": here(`node_modules/onnxruntime-web/dist/ort.wasm${mode === "inside" ? ".bundle" : ""}.min.mjs`) },
   },
   build: {
@@ -85,9 +107,9 @@ export default defineConfig(({ mode }) => ({
     copyPublicDir: false,
     rollupOptions: {
       input: here(`src/${mode === "inside" ? "worker" : mode}.ts`),
-      external: mode === "inside" ? [] : ["brainmri-codecs"],
+      external: mode === "inside" ? [] : ["brainmri-codecs", "brainmri-ort"],
       preserveEntrySignatures: "strict",
-      output: { paths: { "brainmri-codecs": "./codecs.js" }, entryFileNames: `${mode}.js`, format: mode === "inside" ? "iife" : "es", name: "demo", codeSplitting: false },
+      output: { paths: { "brainmri-codecs": "./codecs.js", "brainmri-ort": "./ort.js" }, entryFileNames: `${mode}.js`, format: mode === "inside" ? "iife" : "es", name: "demo", codeSplitting: false },
     },
   },
 }));

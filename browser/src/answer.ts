@@ -66,7 +66,7 @@ export function answerOf(
   };
 }
 
-function softmax(values: ArrayLike<number>): number[] {
+export function softmax(values: ArrayLike<number>): number[] {
   const all = Array.from(values);
   const largest = Math.max(...all);
   const powers = all.map((value) => Math.exp(value - largest));

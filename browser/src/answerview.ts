@@ -11,7 +11,7 @@ const MOST_SUSPICIOUS = 5;
 const MOST_LOOKS = 3;
 
 /** scan: that the slice is of; what is said of all of it is not said again of the slice. */
-export function answerView(language: Language, model: Model, scan: ScanResult, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+export function answerView(language: Language, model: Model, scan: ScanResult, answer: Answer, milliseconds: number, threads: number | null): HTMLElement {
   const said = scan.patient?.typeDoubtful ? doubtOf(language, scan.patient.outOfDistribution, model) : "";
   return element(
     "div",
@@ -43,7 +43,7 @@ function bars(language: Language, model: Model, probabilities: readonly number[]
   );
 }
 
-function figures(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number): HTMLElement {
+function figures(language: Language, model: Model, answer: Answer, milliseconds: number, threads: number | null): HTMLElement {
   const known = model.figures;
   const lines = [
     known?.ece != null && say(language, "figureEce", decimal(language, 100 * known.ece, 1)),
@@ -53,7 +53,7 @@ function figures(language: Language, model: Model, answer: Answer, milliseconds:
       say(language, "figureScore", decimal(language, answer.score, 2), decimal(language, model.detector!.threshold, 2), whole(known.refused)),
     model.int8?.used &&
       say(language, "figureInt8", decimal(language, -100 * model.int8.lost, 1), String(model.int8.images), decimal(language, 100 * (model.int8.same_abstentions ?? 1), 1)),
-    say(language, "figureTime", milliseconds.toFixed(0), String(threads)),
+    threads === null ? say(language, "figureTimeGpu", milliseconds.toFixed(0)) : say(language, "figureTime", milliseconds.toFixed(0), String(threads)),
   ].filter((line): line is string => !!line);
   return element(
     "details",

@@ -1,6 +1,9 @@
 /** Which MRI sequence and plane a slice looks like, by its pixels: `brainmri.evaluation.sequence`, with its weights. */
 import { roundHalfEven } from "./answer";
 import { PLANES } from "./geometry";
+import { runnerOf, type Runner } from "./network";
+import type { GraphNode, Values } from "./onnx";
+import { programOf } from "./program";
 import { toGrey, type Raster } from "./raster";
 import { triangle } from "./resize";
 import { FLAIR, OTHER, T1, T2, UNKNOWN } from "./sequence";
@@ -18,25 +21,39 @@ export interface Look {
   planeFrom: "picture" | "file";
 }
 
-interface Tensor {
-  shape: number[];
-  values: Float32Array;
-}
-export type Estimator = Map<string, Tensor>;
+export type Estimator = Runner;
 
-/** The weights, from a safetensors file of 16-bit floats. */
-export function openEstimator(bytes: Uint8Array): Estimator {
+/** The network, from a safetensors file of 16-bit floats: convolutions of stride 2, and a linear layer over all that is left. */
+export async function openEstimator(bytes: Uint8Array): Promise<Estimator> {
+  const constants = weightsOf(bytes);
+  const node = (op: string, inputs: string[], output: string, strides: number[] = [], pads: number[] = []): GraphNode => {
+    const numbers = new Map(op === "Conv" ? Object.entries({ strides, pads }) : []);
+    return { op, inputs, outputs: [output], numbers, words: new Map() };
+  };
+  const layers = Array.from({ length: LAYERS }, (_, k) => [
+    node("Conv", [`x${k}`, `kernel${k}`, `bias${k}`], `sum${k}`, [2, 2], [1, 1, 1, 1]),
+    node("Relu", [`sum${k}`], `x${k + 1}`),
+  ]);
+  const dense = constants.get("dense")!;
+  const side = SIDE / 2 ** LAYERS;
+  constants.set("dense", { ...dense, dims: [dense.dims[0]!, dense.dims[1]! / side ** 2, side, side] });
+  const last = node("Conv", [`x${LAYERS}`, "dense", "dense_bias"], "outputs", [1, 1], [0, 0, 0, 0]);
+  const program = programOf({ nodes: [...layers.flat(), last], constants, input: { name: "x0", dims: [1, 1, SIDE, SIDE] }, outputs: ["outputs"] });
+  return runnerOf(program!, 1, () => undefined);
+}
+
+function weightsOf(bytes: Uint8Array): Map<string, Values> {
   const view = new DataView(bytes.buffer, bytes.byteOffset, bytes.byteLength);
   const start = 8 + Number(view.getBigUint64(0, true));
   const head = JSON.parse(new TextDecoder().decode(bytes.subarray(8, start))) as Record<
     string,
     { dtype: string; shape: number[]; data_offsets: [number, number] }
   >;
-  const found: Estimator = new Map();
+  const found = new Map<string, Values>();
   for (const [name, { dtype, shape, data_offsets }] of Object.entries(head)) {
     if (dtype !== "F16") throw new Error(`${name}: ${dtype} is not known here`);
     const [from, to] = data_offsets;
-    found.set(name, { shape, values: Float32Array.from({ length: (to - from) / 2 }, (_, k) => half(view.getUint16(start + from + 2 * k, true))) });
+    found.set(name, { dims: shape, data: Float32Array.from({ length: (to - from) / 2 }, (_, k) => half(view.getUint16(start + from + 2 * k, true))) });
   }
   return found;
 }
@@ -47,8 +64,8 @@ function half(bits: number): number {
 }
 
 /** The estimate, with what the file says in its place: sequence "" and plane "slice" say nothing. */
-export function lookOf(weights: Estimator, image: Raster, sequence: string, plane: string): Look {
-  const [sequences, planes] = probabilities(weights, headView(image));
+export function lookOf(estimator: Estimator, image: Raster, sequence: string, plane: string): Look {
+  const [sequences, planes] = probabilities(estimator, headView(image));
   const [withAgent, without, ...others] = sequences as [number, number, ...number[]];
   const look: Look = {
     sequence: named([withAgent + without, ...others], [T1, T2, FLAIR, OTHER]),
@@ -131,37 +148,12 @@ function quantile(values: Uint8Array, share: number): number {
   return Math.fround(a + (at(Math.min(low + 1, values.length - 1)) - a) * (place - low));
 }
 
-function probabilities(weights: Estimator, view: Uint8Array): [number[], number[]] {
+function probabilities(estimator: Estimator, view: Uint8Array): [number[], number[]] {
   const mean = view.reduce((sum, value) => sum + value, 0) / view.length;
   const deviation = Math.sqrt(view.reduce((sum, value) => sum + (value - mean) ** 2, 0) / view.length);
-  let values = Float32Array.from(view, (value) => (value - mean) / (deviation + 1));
-  let side = SIDE;
-  for (let k = 0; k < LAYERS; k++, side /= 2) values = convolved(values, side, weights.get(`kernel${k}`)!, weights.get(`bias${k}`)!.values);
-  const { shape, values: dense } = weights.get("dense")!;
-  const bias = weights.get("dense_bias")!.values;
-  const outputs = Array.from(bias, (sum, k) => values.reduce((all, value, d) => all + value * dense[k * shape[1]! + d]!, sum));
+  estimator.run(Float32Array.from(view, (value) => (value - mean) / (deviation + 1)));
+  const outputs = Array.from(estimator.output("outputs")!.values);
   return [softmax(outputs.slice(0, OUTPUTS)), softmax(outputs.slice(OUTPUTS))];
-}
-
-/** A 3x3 convolution of stride 2 with a frame of zeros, and no negative values: (C, side, side) to (D, side / 2, side / 2). */
-function convolved(values: Float32Array, side: number, kernel: Tensor, bias: Float32Array): Float32Array<ArrayBuffer> {
-  const [outputs, inputs] = kernel.shape as [number, number];
-  const size = side / 2;
-  const found = new Float32Array(outputs * size * size);
-  for (let d = 0; d < outputs; d++) {
-    const own = found.subarray(d * size * size, (d + 1) * size * size).fill(bias[d]!);
-    for (let c = 0; c < inputs; c++)
-      for (let place = 0; place < 9; place++) {
-        const weight = kernel.values[(d * inputs + c) * 9 + place]!;
-        const [down, across] = [Math.floor(place / 3) - 1, (place % 3) - 1];
-        for (let y = down < 0 ? 1 : 0; y < size; y++) {
-          const row = (c * side + 2 * y + down) * side + across;
-          for (let x = across < 0 ? 1 : 0; x < size; x++) own[y * size + x]! += weight * values[row + 2 * x]!;
-        }
-      }
-    for (let k = 0; k < own.length; k++) if (own[k]! < 0) own[k] = 0;
-  }
-  return found;
 }
 
 function softmax(values: number[]): number[] {

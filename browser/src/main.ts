@@ -154,7 +154,7 @@ function choose(scan: ScanResult | null): void {
   const known = model;
   const said = element("div");
   panel = new SlicePanel(language, known, scan, ask, (view) =>
-    said.replaceChildren(answerView(language, known, scan, view.answer, view.milliseconds, threads)),
+    said.replaceChildren(answerView(language, known, scan, view.answer, view.milliseconds, view.gpu ? null : threads)),
   );
   const own = panel;
   place.replaceChildren(
@@ -180,7 +180,8 @@ function choose(scan: ScanResult | null): void {
 
 // ---------------------------------------------------------------------- the worker's replies
 function take({ data }: MessageEvent<Reply>): void {
-  if (data.is === "ready") {
+  if (data.is === "gpu") document.body.dataset["gpu"] = String(data.used);
+  else if (data.is === "ready") {
     [model, threads] = [data.model, data.threads];
     tell("ready");
     words();

@@ -95,6 +95,7 @@ const TABLE = {
   figureCoverage: ["The plausible classes held the right one for {0} of the test images.", "Die plausiblen Klassen enthielten bei {0} der Testbilder die richtige."],
   figureScore: ["This image is {0} away from those of the training; above {1} an image is refused. {2} of the test images are refused too, and some pass that should not.", "Dieses Bild liegt {0} von denen des Trainings entfernt; ab {1} wird eines zurückgewiesen. Auch {2} der Testbilder werden zurückgewiesen, und manche gehen durch, die es nicht sollten."],
   figureInt8: ["The network’s weights have 8 bits here: on {1} test images its accuracy changed by {0} points, and {2} % of them were refused or answered as before.", "Die Gewichte des Netzes haben hier 8 Bit: Auf {1} Testbildern änderte sich die Trefferquote um {0} Punkte, und {2} % wurden wie zuvor beantwortet oder zurückgewiesen."],
+  figureTimeGpu: ["{0} ms for this slice, on the graphics processor.", "{0} ms für diese Schicht, auf dem Grafikprozessor."],
   figureTime: ["{0} ms for this slice, with {1} threads.", "{0} ms für diese Schicht, mit {1} Threads."],
   notUsed: ["Not used", "Nicht verwendet"],
   file: ["File", "Datei"],

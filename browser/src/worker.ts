@@ -1,5 +1,6 @@
 /** The thread that reads files and runs the network, so that the page never waits. */
 import { Engine, Refusal, asset, laidOver, openMany, patientAnswer, readAssetsBy } from "./core";
+import { kernelsOf, type Help } from "./network";
 import { Stopped } from "./refusal";
 import type { Scan } from "./open";
 import type { Raster } from "./raster";
@@ -25,6 +26,7 @@ if ("WorkerGlobalScope" in globalThis)
   self.addEventListener("message", ({ data }: MessageEvent<Request>) => {
   if (data.do === "stop") stopped = true;
   else if (data.do === "forget") for (const id of data.scans) scans.delete(id);
+  else if (data.do === "help") void kernelsOf(data).then(({ help }) => help()); // for ever
   else if (data.do === "view") void view(data); // between the slices of a scan
   else line = line.then(() => (data.do === "start" ? start(data) : open(data)));
 });
@@ -32,13 +34,25 @@ if ("WorkerGlobalScope" in globalThis)
 async function start({ glue, threads, files }: Extract<Request, { do: "start" }>): Promise<void> {
   try {
     if (files) readAssetsBy((name) => Promise.resolve(new Uint8Array(files[name]!)));
-    engine = await Engine.start(glue, threads);
+    engine = await Engine.start(glue, threads, helper);
     // So that they are in the cache of the program before they are needed: the connection can be closed then.
     await Promise.all([import("brainmri-codecs"), ...DECODERS.map(asset)]);
     say({ is: "ready", model: engine.model, threads });
+    void tryGpu(engine);
   } catch (error) {
     say({ is: "failed", reason: error instanceof Error ? error.message : String(error) });
   }
+}
+
+/** Beside the work, which does not wait for it. */
+async function tryGpu(engine: Engine): Promise<void> {
+  await engine.tryGpu().catch(() => undefined); // no more than not faster
+  say({ is: "gpu", used: engine.usesGpu });
+}
+
+/** Another thread of this very program, which ends with this one. */
+function helper(help: Help): void {
+  new Worker(self.location.href, { type: "module" }).postMessage({ do: "help", ...help } satisfies Request);
 }
 
 async function open({ job, files }: Extract<Request, { do: "open" }>): Promise<void> {
@@ -118,7 +132,7 @@ async function view({ ticket, scan, plane, index, label }: Extract<Request, { do
     const image = await slices.draw(plane, index);
     const [found] = await engine.judge([image], [[slices.sequence, plane]], label);
     const overlay = found!.map ? laidOver(found!.map, image.width, image.height) : null;
-    say({ is: "view", ticket, image, overlay, answer: found!.answer, milliseconds: found!.milliseconds });
+    say({ is: "view", ticket, image, overlay, answer: found!.answer, milliseconds: found!.milliseconds, gpu: engine.usesGpu });
   } catch (error) {
     const refusal = error instanceof Refusal ? error : new Refusal("failed", [error instanceof Error ? error.message : String(error)]);
     say({ is: "noview", ticket, key: refusal.key, values: refusal.values });

@@ -33,7 +33,7 @@ for (const file of files) {
   let said;
   try {
     const slices = await core.openOne(new Uint8Array(readFileSync(file)), file);
-    said = { planes: slices.planes, notes: slices.notes, slices: [] };
+    said = { planes: slices.planes, notes: slices.notes, runtime: engine?.network.runtime, slices: [] };
     for (const { name, count } of pixels ? slices.planes : slices.planes.slice(0, 1))
       for (let index = 0; index < count; index++) {
         const image = await slices.draw(name, index);

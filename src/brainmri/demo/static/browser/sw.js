@@ -3,8 +3,8 @@
 // a visitor's pictures comes here.
 const VERSION = "VERSION"; // of the files, filled in when they are written
 const NAME = `brainmri-${VERSION}`;
-const PAGE = ["./", "index.html", "main.js", "worker.js", "style.css", "icon.svg", "ort.mjs"];
-const MODEL = ["model.json", "model.onnx", "model.int8.onnx", "sequence.safetensors", "ort.wasm.gz", "jpeg.wasm.gz", "jpeg2000.wasm.gz", "jpegls.wasm.gz", "codecs.js"]; // kept when they are first fetched
+const PAGE = ["./", "index.html", "main.js", "worker.js", "style.css", "icon.svg"];
+const MODEL = ["model.json", "model.onnx", "model.int8.onnx", "sequence.safetensors", "jpeg.wasm.gz", "jpeg2000.wasm.gz", "jpegls.wasm.gz", "codecs.js", "ort.js", "ort.mjs", "ort.wasm.gz"]; // kept when they are first fetched
 const OURS = new Set([...PAGE, ...MODEL].map((name) => new URL(name, self.location).href));
 const HEADERS = {
   "Cross-Origin-Opener-Policy": "same-origin",
