@@ -69,7 +69,8 @@ class SliceTrainer(Trainer):
         spent_s: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        classes = [whole.config.id2label[number] for number in range(whole.config.num_labels)]
+        names = cast(dict[int, str], whole.config.id2label)
+        classes = [names[number] for number in range(len(names))]
         self.training_loss = training_loss(recipe, class_weights, kwargs["args"].label_smoothing_factor, classes)
         # Told of it, the Trainer counts the images of an optimiser step, which `compute_loss` divides by.
         super().__init__(data_collator=_as_it_is, compute_loss_func=self.training_loss, **kwargs)
