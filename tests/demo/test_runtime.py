@@ -18,7 +18,7 @@ from playwright.sync_api import Browser
 
 import brainmri
 from brainmri.evaluation.browser import MODEL, NETWORK
-from brainmri.hub.static_demo import write_static_demo
+from brainmri.hub.static_demo import SINGLE, write_static_demo
 from brainmri.models.build import build_model
 from brainmri.models.int8 import quantize_weights
 from brainmri.models.introspect import resolve
@@ -192,6 +192,13 @@ def test_a_visit_fetches_no_more_than_its_model_needs(
     assert NETWORK in names
     assert not [name for name in names if name.startswith("ort")]
     assert sum(packed(site / name) for name in names - {NETWORK, MODEL}) < 700_000
+    assert faults == []
+
+
+def test_the_page_that_is_one_file_has_it_too(browser: Browser, site: Path, slices: list[Path]) -> None:  # noqa: F811
+    page, _, faults = opened(browser, (site / SINGLE).as_uri(), offline=True)
+    page.set_input_files("#files", [slices[0]])
+    page.wait_for_selector("#said .sentence")
     assert faults == []
 
 
