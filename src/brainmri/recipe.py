@@ -6,10 +6,9 @@ the recipe that a run follows, and the run stores it as `recipe.yaml`.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from importlib import resources
 from pathlib import Path
-from typing import Annotated, Any, Literal, get_args, get_origin
+from typing import Annotated, Any, Literal
 
 import yaml
 from pydantic import (
@@ -28,6 +27,7 @@ from pydantic import (
 
 from brainmri.errors import did_you_mean, flags_like, near, reading
 from brainmri.schemas import Published, renamed
+from brainmri.schemas.keys import keys_of
 from brainmri.transforms.config import DOMAIN_RANDOMIZATION, Augmentation
 
 Protocol = Literal["clean", "published"]
@@ -319,7 +319,7 @@ def _problem(place: list[str | int], kind: str, message: str) -> str:
     if kind != "extra_forbidden":
         return f"{where}: {message}" if where else message.removeprefix("Value error, ")
     *parents, name = map(str, place)
-    keys = list(_keys(Recipe))
+    keys = list(keys_of(Recipe))
     above = tuple("0" if part.isdigit() else part for part in parents)
     beside = [key[-1] for key in keys if key[:-1] == above]
     if meant := flags_like(name, beside):
@@ -327,24 +327,6 @@ def _problem(place: list[str | int], kind: str, message: str) -> str:
     meant = flags_like(name, [key[-1] for key in keys])
     others = [".".join(next(key for key in keys if key[-1] == last)) for last in meant]
     return f"{where}: there is no such key" + (did_you_mean(others) or f"; known are {', '.join(beside)}")
-
-
-def _keys(record: type[BaseModel], above: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
-    """Every key of a recipe, as the parts of its place; the item of a list is 0."""
-    for name, field in record.model_fields.items():
-        yield (*above, name)
-        for inner, part in _records(field.annotation):
-            yield from _keys(inner, (*above, name, *part))
-
-
-def _records(kind: Any) -> Iterator[tuple[type[BaseModel], tuple[str, ...]]]:
-    """The records that a field of this type holds, and the part of the place that leads to them."""
-    if isinstance(kind, type) and issubclass(kind, BaseModel):
-        yield kind, ()
-        return
-    for inner in get_args(kind):
-        for record, part in _records(inner):
-            yield record, ("0", *part) if get_origin(kind) is list else part
 
 
 def _change(override: str) -> dict[str, Any]:

@@ -92,14 +92,14 @@ def suspicious_labels(
     judge = _by_neighbours(parts, group, count) if seen is None else _by_regression(seen, label, group, count)
     healthy = np.array([kind_of_class(str(name)) == NO_TUMOUR for name in names])
     answers = _answers(judge(label), label, healthy)
-    limits, check = _self_test(judge, label, healthy)
+    limits, tried = _self_test(judge, label, healthy)
     found: list[tuple[int, int, float]] = []
     for answer, limit in zip(answers, limits, strict=True):
         listed = {image for image, *_ in found}
         order = np.argsort(answer.confidence, kind="stable")
         named = order[answer.asked[order] & (answer.confidence[order] <= limit)]
         found += [(int(k), int(answer.suggested[k]), float(answer.confidence[k])) for k in named if k not in listed]
-    check = check.model_copy(update={"images": len(rows), "by_network": seen is not None, "listed": len(found)})
+    check = LabelCheck(images=len(rows), listed=len(found), by_network=seen is not None, **tried)
     files = own["file_name"].to_numpy()
     lines = []
     for image, suggested, confidence in found:
@@ -136,8 +136,9 @@ def _answers(likely: Shares, label: Rows, healthy: Mask) -> list[Answer]:
     return [across, within]
 
 
-def _self_test(judge: Judge, label: Rows, healthy: Mask) -> tuple[list[float], LabelCheck]:
-    """The confidence up to which each question's images are named, and what is found of labels changed on purpose."""
+def _self_test(judge: Judge, label: Rows, healthy: Mask) -> tuple[list[float], dict[str, int]]:
+    """The confidence up to which each question's images are named, and of labels that were changed on purpose the
+    numbers `changed`, `named` and `found` of `LabelCheck`."""
     rng = np.random.default_rng(0)
     count = max(1, round(CHANGED * len(label)))
     asked = [answer.asked for answer in _answers(np.eye(len(healthy))[label], label, healthy)]
@@ -162,7 +163,7 @@ def _self_test(judge: Judge, label: Rows, healthy: Mask) -> tuple[list[float], L
         found += int(np.count_nonzero(mistaken & (confidence <= limits[-1])))
         named += int(np.count_nonzero(confidence <= limits[-1]))
     changes = sum(int(np.count_nonzero(one)) for each in wrong for one in each)
-    return limits, LabelCheck(images=0, by_network=False, listed=0, changed=changes, found=found, named=named)
+    return limits, {"changed": changes, "named": named, "found": found}
 
 
 def _limit(confidence: Shares, wrong: Mask) -> float:

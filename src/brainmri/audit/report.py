@@ -130,7 +130,7 @@ def audit_text(audit: AuditReport) -> str:
     for table in [*shortcuts_tables(audit), *calibration_tables(audit)]:
         lines += ["", *("".join([f"{row[0]:<40}", *(f"{cell:>20}" for cell in row[1:])]) for row in table)]
     if audit.labels:
-        lines += ["", labels_text(audit.labels)]
+        lines += ["", f"Labels to look at again: {labels_text(audit.labels)}"]
     return "\n".join(lines)
 
 
@@ -138,7 +138,7 @@ def labels_text(check: LabelCheck) -> str:
     """How many labels are to be looked at again, by what they were told, and what that finds of changed labels."""
     way = "an ImageNet network" if check.by_network else f"thumbnails alone (a network tells more: {NETWORK_PACKAGE})"
     return (
-        f"Labels to look at again: {check.listed:,} of {check.images:,} distinct images, told by {way}. Of "
+        f"{check.listed:,} of {check.images:,} distinct images, told by {way}. Of "
         f"{check.changed:,} labels that were changed on purpose {check.found:,} are named, with "
         f"{check.named - check.found:,} others."
     )

@@ -28,6 +28,7 @@ from transformers import (
 from transformers.trainer_utils import EvalLoopOutput
 
 from brainmri.errors import NoSpaceError, advising, lost_process, out_of_memory, writing
+from brainmri.models.load import class_names
 from brainmri.models.preprocessing import normalized
 from brainmri.recipe import Recipe, Stage
 from brainmri.training.arguments import memory_advice
@@ -69,9 +70,8 @@ class SliceTrainer(Trainer):
         spent_s: float = 0.0,
         **kwargs: Any,
     ) -> None:
-        names = cast(dict[int, str], whole.config.id2label)
-        classes = [names[number] for number in range(len(names))]
-        self.training_loss = training_loss(recipe, class_weights, kwargs["args"].label_smoothing_factor, classes)
+        smoothing = kwargs["args"].label_smoothing_factor
+        self.training_loss = training_loss(recipe, class_weights, smoothing, class_names(whole))
         # Told of it, the Trainer counts the images of an optimiser step, which `compute_loss` divides by.
         super().__init__(data_collator=_as_it_is, compute_loss_func=self.training_loss, **kwargs)
         if sharded():

@@ -24,6 +24,7 @@ from brainmri.metrics.bootstrap import group_bootstrap
 from brainmri.metrics.detection import abstention
 from brainmri.models.layers import NoClassifierLayer, classifier_layer, folded
 from brainmri.schemas import Abstention, OODRecord, OODTestResult, Rejection, TestRejection, ValidationRejection
+from brainmri.training.train import MOST_FEATURES
 
 if TYPE_CHECKING:
     from transformers import BaseImageProcessor, PreTrainedModel
@@ -32,7 +33,7 @@ logger = logging.getLogger(__name__)
 Answer = Callable[[list[Image.Image]], NDArray[np.bool_]]  # which of some images are refused
 # Images of each split at most, so that the pass over them stays short. 1,000 or 2,000 training images refuse a point
 # more of what they should, and tell wrong answers from right ones no better than 500 (docs/LOG.md).
-MOST = {"train": 500, "validation": 5000, "test": 5000}
+MOST = {"train": 500, "validation": MOST_FEATURES, "test": MOST_FEATURES}
 
 
 def fit_ood_detector(
