@@ -23,11 +23,10 @@ from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.ndimage import gaussian_filter
 from threadpoolctl import ThreadpoolController
 
 from brainmri.data.duplicates.index import inverted_file, load_faiss
-from brainmri.data.duplicates.similarity import FAINT, best_correlation, reduced, whitened_descriptors
+from brainmri.data.duplicates.similarity import FAINT, best_correlation, reduced, smooth, whitened_descriptors
 
 Floats = np.ndarray  # float32
 Rows = NDArray[np.int64]
@@ -227,8 +226,8 @@ def _sampler(low: float, high: float) -> Floats:
 def _details(thumbnails: NDArray[np.uint8]) -> Floats:
     """(N, HALF, HALF): the fine structure, without local mean and contrast."""
     grey = reduced(thumbnails)
-    detail = grey - gaussian_filter(grey, (0, SIGMA, SIGMA), mode="nearest")
-    return detail / (np.sqrt(gaussian_filter(detail**2, (0, SIGMA, SIGMA), mode="nearest")) + FAINT)
+    detail = grey - smooth(grey, SIGMA)
+    return detail / (np.sqrt(smooth(detail**2, SIGMA)) + FAINT)
 
 
 def _unit(flat: Floats) -> Floats:

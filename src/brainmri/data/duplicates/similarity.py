@@ -26,7 +26,7 @@ from functools import cache
 from pathlib import Path
 
 import numpy as np
-from scipy.ndimage import gaussian_filter
+from scipy.ndimage import gaussian_filter1d
 
 SIDE = 32  # thumbnails are reduced to 32x32 first: enough to tell slices apart, robust to sharpening and re-encoding
 # Rows: the poses identity, left-right mirror, upside-down mirror, turn. Columns: the parts even-even, even-odd,
@@ -54,9 +54,9 @@ def symmetry_components(thumbnails: np.ndarray) -> np.ndarray:
 
 def reduced(thumbnails: np.ndarray) -> np.ndarray:
     """uint8 (N, 64, 64) to float32 (N, 32, 32), 0..255: the means of 2x2 pixels."""
-    wide = thumbnails.astype(np.uint16)
-    rows = wide[:, ::2] + wide[:, 1::2]
-    return (rows[:, :, ::2] + rows[:, :, 1::2]).astype(np.float32) / 4  # exact, and several times as fast as a mean
+    pairs = np.ascontiguousarray(thumbnails).view(np.uint16)  # two pixels of a row in one number, in either order
+    rows = (pairs & 255) + (pairs >> 8)
+    return (rows[:, ::2] + rows[:, 1::2]).astype(np.float32) / 4  # exact, and ten times as fast as a mean
 
 
 def components_of(pixels: np.ndarray) -> np.ndarray:
@@ -156,12 +156,20 @@ def fit_whitening(thumbnails: np.ndarray) -> np.ndarray:
 
 def _detail_parts(thumbnails: np.ndarray) -> np.ndarray:
     small = reduced(thumbnails)
-    detail = small - _smooth(small)
-    return components_of(detail / (np.sqrt(_smooth(detail**2)) + FAINT))
+    detail = small - smooth(small, SIGMA)
+    return components_of(detail / (np.sqrt(smooth(detail**2, SIGMA)) + FAINT))
 
 
-def _smooth(images: np.ndarray) -> np.ndarray:
-    return gaussian_filter(images, (0, SIGMA, SIGMA), mode="nearest")
+def smooth(images: np.ndarray, sigma: float) -> np.ndarray:
+    """float32 (N, 32, 32): images smoothed by a Gaussian; the outermost pixels go on outside."""
+    kernel = _smoother(sigma)
+    return kernel @ images @ kernel.T  # several times as fast as scipy's filter, and 1e-4 grey levels from it
+
+
+@cache
+def _smoother(sigma: float) -> np.ndarray:
+    """float32 (32, 32): from a column of an image to that column smoothed."""
+    return np.asarray(gaussian_filter1d(np.eye(SIDE), sigma, axis=0, mode="nearest"), np.float32)
 
 
 @cache
