@@ -62,6 +62,13 @@ def test_a_changed_recipe_is_another_system_and_says_so(make_run, tmp_path):
     assert list(read_runs(runs)["run"]) == ["resnet50 clean seed 1, as it is", "resnet50 clean seed 1, input.size=96"]
 
 
+def test_rows_that_differ_in_their_input_formula_alone_name_it(make_run, tmp_path):
+    runs = [make_run("a"), make_run("b", normalize="caffe"), make_run("c", normalize="caffe", recipe=["input.size=96"])]
+    _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
+    named = {"`resnet50` with normalize=caffe", "`resnet50` with normalize=imagenet", "`resnet50` with input.size=96"}
+    assert {row[0] for row in rows[:3]} == named
+
+
 def test_a_limit_of_time_that_cut_two_splits_differently_leaves_one_row(make_run, tmp_path):
     cut = {"training__schedule_fraction": 0.18, "training__epochs_run": 18, "training__epochs_scheduled": 100}
     more = cut | {"training__schedule_fraction": 0.2, "training__epochs_run": 20}
@@ -133,7 +140,8 @@ def test_rows_are_not_ranked_and_different_systems_not_merged(make_run, tmp_path
         make_run("f", arch="cnn_4x4", source="A: x", normalize="caffe"),
     ]
     _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
-    assert [row[0] for row in rows[:6]] == ["`cnn_4x4`"] * 5 + ["`resnet_small`"]
+    systems = [row[0].partition(" with ")[0] for row in rows[:6]]
+    assert systems == ["`cnn_4x4`"] * 5 + ["`resnet_small`"]
     assert "3/10 (30 % of the schedule)" in [row[3] for row in rows]
 
 

@@ -125,9 +125,12 @@ def _table_markdown(table: pd.DataFrame, *, short: bool, weights: bool = False) 
     # A limit of time gives one system another share of its schedule on each split: still one row, if one a split.
     across = [key for key in SYSTEM if key != "schedule_fraction"]
     several = models.duplicated([*across, *TEST_SPLIT]).any()
+    formulas = models.groupby(["recipe", "protocol", "changes"])["normalize"].nunique()  # one needs no mention
     for _, system in models.groupby(SYSTEM if several else across, dropna=False):
         first = system.iloc[0]
-        name = f"`{first['recipe']}`" + f" with {first['changes']}" * bool(first["changes"])
+        alone = formulas[first["recipe"], first["protocol"], first["changes"]] == 1
+        changes = ", ".join(filter(None, ["" if alone else f"normalize={first['normalize']}", first["changes"]]))
+        name = f"`{first['recipe']}`" + f" with {changes}" * bool(changes)
         row = [name, first["protocol"], short_weights(first["weights"]) or DASH, _epochs(system)]
         row += [_published(first), *(_accuracy(_of_split(system, split.rows)) for split in splits)]
         row += [_joined(system["minutes"], ".1f"), _joined(system["images_per_second"], ",.0f")]
