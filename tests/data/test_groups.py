@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image, ImageOps
+from scipy.ndimage import gaussian_filter
 from threadpoolctl import threadpool_limits
 
 from benchmarks.grouping import extended, recall
@@ -17,6 +18,8 @@ from brainmri.data.duplicates.similarity import (
     WHITENING,
     best_correlation,
     fit_whitening,
+    reduced,
+    smooth,
     symmetry_components,
     whitened_descriptors,
 )
@@ -32,6 +35,15 @@ def images(count: int, seed: int = 0) -> np.ndarray:
     """Smooth random images that correlate little with each other: uint8 (count, 64, 64)."""
     coarse = np.random.default_rng(seed).integers(0, 256, size=(count, 8, 8))
     return np.kron(coarse, np.ones((8, 8))).astype(np.uint8)
+
+
+def test_images_are_halved_and_smoothed_as_numpy_and_scipy_do_it() -> None:
+    noise = np.random.default_rng(0).integers(0, 256, (7, 64, 64)).astype(np.uint8)
+    for thumbnails in (noise, noise[:, ::-1], noise[:, :, ::-1], noise.transpose(0, 2, 1)):
+        halved = reduced(thumbnails)
+        assert np.array_equal(halved, thumbnails.reshape(7, 32, 2, 32, 2).mean((2, 4)))
+        smoothed = gaussian_filter(halved, (0, 2, 2), mode="nearest")
+        assert smooth(halved, 2.0) == pytest.approx(smoothed, abs=1e-3)
 
 
 def test_mirrors_turns_and_contrast_are_the_same_picture() -> None:
