@@ -140,8 +140,9 @@ def test_rows_are_not_ranked_and_different_systems_not_merged(make_run, tmp_path
         make_run("f", arch="cnn_4x4", source="A: x", normalize="caffe"),
     ]
     _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
-    systems = [row[0].partition(" with ")[0] for row in rows[:6]]
-    assert systems == ["`cnn_4x4`"] * 5 + ["`resnet_small`"]
+    formulas = ["imagenet", "caffe", "imagenet", "imagenet"]
+    named = [f"`cnn_4x4` with normalize={formula}" for formula in formulas] + ["`cnn_4x4`"]
+    assert [row[0] for row in rows[:6]] == [*named, "`resnet_small`"]
     assert "3/10 (30 % of the schedule)" in [row[3] for row in rows]
 
 

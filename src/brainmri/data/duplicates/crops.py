@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 from threadpoolctl import ThreadpoolController
 
 from brainmri.data.duplicates.index import inverted_file, load_faiss
-from brainmri.data.duplicates.similarity import FAINT, best_correlation, reduced, smooth, whitened_descriptors
+from brainmri.data.duplicates.similarity import best_correlation, fine_structure, whitened_descriptors
 
 Floats = np.ndarray  # float32
 Rows = NDArray[np.int64]
@@ -98,7 +98,9 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
     count = len(thumbnails)
     if count < 2:
         return Crops(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
-    details = np.concatenate([_details(thumbnails[start : start + 4096]) for start in range(0, count, 4096)])
+    details = np.concatenate(
+        [fine_structure(thumbnails[start : start + 4096], SIGMA) for start in range(0, count, 4096)]
+    )
     small = _unit(_halved(details, SIDE).reshape(count, -1)).reshape(count, SIDE, SIDE)
     found = _candidates(details)
     found = found[_like(details, small, found) >= BEFORE]
@@ -123,7 +125,7 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
 
 
 def _candidates(details: Floats) -> Candidates:
-    """details: of `_details`, of two images or more."""
+    """details: of `fine_structure`, of two images or more."""
     faiss = load_faiss()
     count, numbers = len(details), WAVES * WAVES
     waves = _waves()
@@ -221,13 +223,6 @@ def _sampler(low: float, high: float) -> Floats:
     pixels = np.arange(HALF)
     overlap = np.minimum(edges[1:, None], pixels + 1) - np.maximum(edges[:-1, None], pixels)
     return (np.maximum(overlap, 0) / (edges[1] - edges[0])).astype(np.float32)
-
-
-def _details(thumbnails: NDArray[np.uint8]) -> Floats:
-    """(N, HALF, HALF): the fine structure, without local mean and contrast."""
-    grey = reduced(thumbnails)
-    detail = grey - smooth(grey, SIGMA)
-    return detail / (np.sqrt(smooth(detail**2, SIGMA)) + FAINT)
 
 
 def _unit(flat: Floats) -> Floats:

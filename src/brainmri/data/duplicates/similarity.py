@@ -54,9 +54,9 @@ def symmetry_components(thumbnails: np.ndarray) -> np.ndarray:
 
 def reduced(thumbnails: np.ndarray) -> np.ndarray:
     """uint8 (N, 64, 64) to float32 (N, 32, 32), 0..255: the means of 2x2 pixels."""
-    pairs = np.ascontiguousarray(thumbnails).view(np.uint16)  # two pixels of a row in one number, in either order
-    rows = (pairs & 255) + (pairs >> 8)
-    return (rows[:, ::2] + rows[:, 1::2]).astype(np.float32) / 4  # exact, and ten times as fast as a mean
+    wide = thumbnails.astype(np.uint16)
+    rows = wide[:, ::2] + wide[:, 1::2]
+    return (rows[:, :, ::2] + rows[:, :, 1::2]).astype(np.float32) / 4  # exact, and several times as fast as a mean
 
 
 def components_of(pixels: np.ndarray) -> np.ndarray:
@@ -155,15 +155,23 @@ def fit_whitening(thumbnails: np.ndarray) -> np.ndarray:
 
 
 def _detail_parts(thumbnails: np.ndarray) -> np.ndarray:
-    small = reduced(thumbnails)
-    detail = small - smooth(small, SIGMA)
-    return components_of(detail / (np.sqrt(smooth(detail**2, SIGMA)) + FAINT))
+    return components_of(fine_structure(thumbnails, SIGMA))
+
+
+def fine_structure(thumbnails: np.ndarray, sigma: float) -> np.ndarray:
+    """uint8 (N, 64, 64) to float32 (N, 32, 32): without the mean and the contrast of each pixel's neighbourhood.
+
+    sigma: of the neighbourhood, in pixels of the smaller image.
+    """
+    grey = reduced(thumbnails)
+    detail = grey - smooth(grey, sigma)
+    return detail / (np.sqrt(smooth(detail**2, sigma)) + FAINT)
 
 
 def smooth(images: np.ndarray, sigma: float) -> np.ndarray:
     """float32 (N, 32, 32): images smoothed by a Gaussian; the outermost pixels go on outside."""
     kernel = _smoother(sigma)
-    return kernel @ images @ kernel.T  # several times as fast as scipy's filter, and 1e-4 grey levels from it
+    return kernel @ images @ kernel.T  # six times as fast as scipy's filter, and within 1e-4 grey levels of it
 
 
 @cache
