@@ -51,7 +51,8 @@ def exchange_of(data: PreparedData, pixels: PixelCache, recipe: Recipe) -> CopyP
         if source in known
     }
     name = class_without_tumour(data.classes)
-    if (magnitudes.copy_paste or magnitudes.hemisphere_mirroring) and not (found and name):
+    moved = magnitudes.copy_paste or magnitudes.hemisphere_mirroring or magnitudes.tumour_removal
+    if moved and not (found and name):
         logger.info("The data has no outlines (prepare_data --outlines): no tumour is given or taken.")
     if magnitudes.lesion_contrast and not found:
         logger.info("The data has no outlines (prepare_data --outlines): no tumour gets another contrast.")

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from brainmri.transforms.config import CONTRAST, GEOMETRIC, INTENSITY, PARAMETERS, Augmentation
+from brainmri.transforms.config import CONTRAST, GEOMETRIC, INTENSITY, PARAMETERS, REMOVAL, Augmentation
 from brainmri.transforms.contrast import change_contrast
 from brainmri.transforms.intensity import change_intensity
 
@@ -22,12 +22,13 @@ PIECE = 8  # images at once on a CPU: more leave its cache, and take twice the t
 def random_parameters(rows: int, seed: int, epoch: int) -> np.ndarray:
     """Uniform numbers in [0, 1) for one epoch: float32, shape (rows, DRAWS).
 
-    Three streams, so that an image changes as it did before there were intensities, and contrasts.
+    Four streams, so that an image changes as it did before there were intensities, contrasts, and removed tumours.
     """
     moves = np.random.default_rng([seed, epoch]).random((rows, len(GEOMETRIC)), dtype=np.float32)
     looks = np.random.default_rng([seed, epoch, 2]).random((rows, len(INTENSITY)), dtype=np.float32)
     contrasts = np.random.default_rng([seed, epoch, 3]).random((rows, len(CONTRAST)), dtype=np.float32)
-    return np.concatenate([moves, looks, contrasts], axis=1)
+    removals = np.random.default_rng([seed, epoch, 4]).random((rows, len(REMOVAL)), dtype=np.float32)
+    return np.concatenate([moves, looks, contrasts, removals], axis=1)
 
 
 def augment(pixels: torch.Tensor, uniform: torch.Tensor, magnitudes: Augmentation) -> torch.Tensor:

@@ -16,11 +16,12 @@ CONTRAST = (
     *("convolution", "kernel_reach", "kernel_share", *(f"kernel_{k}" for k in range(9))),
     *("lesion_changed", "lesion_level", "lesion_texture", "lesion_rim", "lesion_halo", "lesion_edge"),
 )
-PARAMETERS = GEOMETRIC + INTENSITY + CONTRAST  # what the uniform numbers of a sample decide, in their order
+REMOVAL = ("removal", "removal_of")
+PARAMETERS = GEOMETRIC + INTENSITY + CONTRAST + REMOVAL  # what the uniform numbers of a sample decide, in their order
 PARAMETER_COUNT = len(PARAMETERS)
 ABOVE_ONE = ("rotation_degrees", "zoom_in", "bias_field", "gamma", "sharpen")  # widths that may be
 # What changes an image as it is read in every epoch, by the outlines and the images of the whole training part.
-AS_READ = ("histogram_matching", "copy_paste", "hemisphere_mirroring", "lesion_contrast")
+AS_READ = ("histogram_matching", "copy_paste", "hemisphere_mirroring", "tumour_removal", "lesion_contrast")
 # What hides the source of an image, chosen on tumours from sources that training lacked (docs/LOG.md, 2026-11-26).
 DOMAIN_RANDOMIZATION = {
     "rotation_degrees": 20.0,
@@ -63,8 +64,10 @@ class Augmentation:
     (`brainmri.transforms.lesion_contrast`).
 
     What takes something from other training images (`brainmri.transforms.copy_paste`): histogram_matching: probability
-    of the intensities of another image. copy_paste: probability that an image without a tumour gets one, and
-    hemisphere_mirroring: that one half of a head is replaced by the mirrored other one; both need outlines.
+    of the intensities of another image. copy_paste: probability that an image without a tumour gets one,
+    hemisphere_mirroring: that one half of a head is replaced by the mirrored other one, and tumour_removal: that an
+    image whose halves stay gets the tissue of a similar head in place of its tumour
+    (`brainmri.transforms.tumour_removal`); the three need outlines.
     """
 
     horizontal_flip: float = 0.0
@@ -88,6 +91,7 @@ class Augmentation:
     histogram_matching: float = 0.0
     copy_paste: float = 0.0
     hemisphere_mirroring: float = 0.0
+    tumour_removal: float = 0.0
     tissue_contrast: float = 0.0
     random_convolution: float = 0.0
     lesion_contrast: float = 0.0

@@ -18,6 +18,7 @@ from brainmri.data.pixel_cache import PixelCache
 from brainmri.data.standardize import BACKGROUND, head_box
 from brainmri.transforms.config import PARAMETERS, Augmentation
 from brainmri.transforms.lesion_contrast import recontrast
+from brainmri.transforms.tumour_removal import SimilarHeads, laid_over
 
 Slice = NDArray[np.uint8]  # (C, S, S)
 SYMMETRIC = 0.75  # correlation of a head's halves, 64 x 64, from which on it is seen from the front or from above
@@ -46,6 +47,10 @@ class CopyPaste:
         self.magnitudes, self.outlines, self.healthy = magnitudes, outlines, healthy
         self.label_of = dict(zip(rows.tolist(), labels.tolist(), strict=True))
         self.donors = sorted(row for row in self.label_of if row in outlines) if healthy is not None else []
+        self.similar = None
+        if magnitudes.tumour_removal and self.donors:
+            sound = [row for row, label in self.label_of.items() if label == healthy]
+            self.similar = SimilarHeads(pixels, self.donors, sound, outlines)
         self.shares = (
             np.stack([cumulated(pixels.first[row]) for row in rows]) if magnitudes.histogram_matching else None
         )
@@ -74,6 +79,10 @@ class CopyPaste:
             elif self.donors and numbers["half"] < self.magnitudes.hemisphere_mirroring:
                 left = numbers["half"] < self.magnitudes.hemisphere_mirroring / 2
                 pixels[place], labels[place] = self._mirrored(pixels[place], row, int(labels[place]), left)
+            elif self.similar and row in self.outlines and numbers["removal"] < self.magnitudes.tumour_removal:
+                sound = self.similar.without_tumour(pixels[place], row, cache, numbers["removal_of"])
+                if sound is not None and self.healthy is not None:
+                    pixels[place], labels[place] = sound, self.healthy
             elif row in self.outlines:
                 mask = polygon_mask(list(self.outlines[row]), pixels.shape[-1])
                 self._recontrasted(pixels, place, mask, numbers)
@@ -133,15 +142,10 @@ def paste_tumour(
     """
     side = image.shape[-1]
     there, here = head_box(donor[0]), head_box(image[0])
-    size = [here[k + 2] - here[k] for k in (0, 1)]
-    scale = [size[k] / (there[k + 2] - there[k]) for k in (0, 1)]
-    offset = [here[k] - there[k] * scale[k] + 0.4 * shift[k] * size[k] for k in (0, 1)]
-    inverse = (1 / scale[0], 0, -offset[0] / scale[0], 0, 1 / scale[1], -offset[1] / scale[1])  # as PIL wants it
+    scale = [(here[k + 2] - here[k]) / (there[k + 2] - there[k]) for k in (0, 1)]
 
     def moved(array: NDArray[np.uint8]) -> NDArray[np.float32]:
-        source = Image.fromarray(array)
-        source = source.transform((side, side), Image.Transform.AFFINE, inverse, Image.Resampling.BILINEAR)
-        return np.asarray(source, dtype=np.float32)
+        return laid_over(array, there, here, (0.4 * shift[0], 0.4 * shift[1]))
 
     mask = polygon_mask(list(polygons), side)
     placed = moved(255 * mask.astype(np.uint8)) > 127
