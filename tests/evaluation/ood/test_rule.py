@@ -42,6 +42,25 @@ def test_new_images_like_those_are_kept_and_others_refused_by_what_is_strange_in
         assert np.array_equal(rule.score(*seen(200, 4, **change)), distances.max(1))
 
 
+def test_features_on_which_numpys_decomposition_ends_are_fitted(monkeypatch):
+    """The features of a real training made it "SVD did not converge", each time: the run could not be finished."""
+
+    def unfit(*_args, **_kwargs):
+        raise np.linalg.LinAlgError("SVD did not converge")
+
+    train, validation = seen(400, 1), seen(200, 2)
+    expected = fitted(train, validation)
+    monkeypatch.setattr(np.linalg, "svd", unfit)
+    found = fitted(train, validation)
+    np.testing.assert_array_equal(found.score(*validation), expected.score(*validation))
+    centred = train[0] / np.linalg.norm(train[0], axis=1, keepdims=True)
+    centred -= centred.mean(0)
+    variances = np.linalg.eigvalsh(centred.T @ centred / len(centred))[::-1]
+    kept = len(found.directions)
+    np.testing.assert_allclose(found.deviations[:kept], np.sqrt(variances[:kept]), rtol=1e-4)
+    np.testing.assert_allclose(found.directions @ found.directions.T, np.eye(kept), atol=1e-5)
+
+
 def test_only_the_validation_images_move_the_threshold():
     train, strange = seen(400, 1), seen(200, 5, away=4.0, brighter=250.0)
     usual, lenient = (fitted(train, validation) for validation in (seen(200, 2), strange))

@@ -81,11 +81,14 @@ class OODDetector:
             train: features (N, D), `global_statistics` (N, 7) and class numbers (N,) of at least one image.
             validation: the same, with the class that the network names in place of the true one.
         """
+        from scipy.linalg import svd
+
         features, labels = unit_length(train[0]), np.asarray(train[2])
         means = np.stack(
             [(features[labels == k] if (labels == k).any() else features).mean(axis=0) for k in range(classes)]
         )
-        _, spread, directions = np.linalg.svd(features - means[labels], full_matrices=False)
+        # numpy's own (gesdd) ends on some sound matrices with "did not converge", always the same ones.
+        _, spread, directions = svd(features - means[labels], full_matrices=False, lapack_driver="gesvd")
         variances = np.zeros(features.shape[1])
         variances[: len(spread)] = spread**2 / len(features)
         kept = min(DIRECTIONS, len(spread), max(1, features.shape[1] // 2))
@@ -98,7 +101,7 @@ class OODDetector:
             *(means, directions[:kept], np.maximum(deviations, LEAST_DEVIATION)),
             *(statistics.mean(axis=0), axes / np.sqrt(values), np.ones(classes + 1)),
         )
-        rule = cls(layer, np.inf, *(array.astype(np.float32) for array in arrays))
+        rule = cls(layer, np.inf, *(np.ascontiguousarray(array, np.float32) for array in arrays))
         of_features, of_statistics = rule.distances(*validation).T
         units = np.full(classes + 1, exceeded_by(LOST_AT_MOST, of_features))
         for k in range(classes):
