@@ -1,10 +1,9 @@
 """A head as it would be without its tumour: with the tissue that a head like it has at that place.
 
-In the usual collections nearly every head at the base of the skull, and every one from the front, has a tumour: a
-network learns that such a slice is one. Removed tumours give healthy heads of the heights, planes and sequences of the
-sick ones. (A label that is told from what is around the disease: Oakden-Rayner et al., "Hidden stratification", CHIL
-2020; tissue in place of a tumour as a task of its own: Kofler et al., the inpainting challenge of BraTS 2023,
-arXiv:2305.08992.)
+In the usual collections nearly every axial slice at the base of the skull has a tumour: a network learns that such a
+slice is one. Removed tumours give healthy heads of the heights, planes and sequences of the sick ones. (A label that is
+told from what is around the disease: Oakden-Rayner et al., "Hidden stratification", CHIL 2020; tissue in place of a
+tumour as a task of its own: Kofler et al., the inpainting challenge of BraTS 2023, arXiv:2305.08992.)
 """
 
 from __future__ import annotations
