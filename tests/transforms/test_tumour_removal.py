@@ -84,6 +84,23 @@ def test_no_head_with_a_tumour_there_gives_and_none_that_looks_otherwise() -> No
     assert removed(similar, pixels, 2) is None
 
 
+@pytest.mark.parametrize("size", [0.002, 0.006, 0.02])
+def test_a_tumour_of_few_pixels_does_not_stay_as_what_a_head_has_there(size: float) -> None:
+    """Neither its own image nor another file of the same one gives it back as healthy tissue."""
+    side = 4 * SIDE
+    small, healthy = square(0.3, 0.3, size), np.kron(head(100), np.ones((4, 4), np.uint8))
+    inside = polygon_mask([small], side)
+    ill = np.where(inside, np.uint8(220), healthy)
+    images = np.stack([ill, ill, healthy])
+    pixels = PixelCache(images, np.empty((0, 3, side, side), np.uint8), np.full(3, -1))
+    similar = SimilarHeads(pixels, [0, 1], [2], {0: [small], 1: [small]})
+    assert set(similar.choices[0]) == {(0, True), (1, True), (2, False), (2, True)}
+    for number in (0.0, 0.3, 0.6, 0.9):
+        after = removed(similar, pixels, 0, number)
+        assert after is not None
+        assert after[inside].max() < 130
+
+
 @settings(max_examples=25, deadline=None)
 @given(
     st.integers(40, 110),

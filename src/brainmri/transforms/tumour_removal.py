@@ -52,7 +52,8 @@ class SimilarHeads:
             heads[place] = _small(pixels.first[row], box)
             if row in outlines:
                 mask = polygon_mask(list(outlines[row]), pixels.first.shape[-1])
-                tumours[place] = _small(255 * mask.astype(np.uint8), box) > 255 * TOUCHED
+                share = _small(255 * mask.astype(np.uint8), box)
+                tumours[place] = share >= min(255 * TOUCHED, share.max())  # a small one too is somewhere
         heads -= heads.mean((1, 2), keepdims=True)
         heads /= np.maximum(np.linalg.norm(heads, axis=(1, 2), keepdims=True), 1e-6)
         givers = np.concatenate([heads, heads[:, :, ::-1]]).reshape(2 * len(rows), -1)
