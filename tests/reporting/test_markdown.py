@@ -32,7 +32,16 @@ def test_the_site_states_the_benchmark_that_is_committed():
     assert insert(page, benchmark_markdown(report), "benchmark") == page
 
 
-def test_the_site_states_the_table_by_patient_that_is_committed():
-    table = comparison_markdown(read_comparison(ROOT / "results" / "patients" / "comparison.csv"))
-    page = (ROOT / "docs" / "results.md").read_text(encoding="utf-8")
-    assert insert(page, table, "patients") == page
+@pytest.mark.parametrize(
+    ("results", "page", "name", "short"),
+    [
+        ("comparison.csv", "README.md", "results", True),
+        ("comparison.csv", "docs/results.md", "comparison", False),
+        ("ablations/comparison.csv", "docs/results.md", "ablations", False),
+        ("binary/comparison.csv", "docs/results.md", "binary", False),
+    ],
+)
+def test_the_documents_state_the_tables_that_are_committed(results, page, name, short):
+    table = comparison_markdown(read_comparison(ROOT / "results" / results), short=short)
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert insert(text, table, name) == text

@@ -8,11 +8,14 @@ import pandas as pd
 import pytest
 
 from brainmri.runs.compare import (
+    RUN,
     best_epochs_markdown,
     compare_runs,
     comparison_markdown,
     detections,
     read_comparison,
+    with_earlier,
+    with_earlier_detections,
     write_comparison,
     write_detections,
 )
@@ -439,21 +442,31 @@ def test_script_explains_wrong_use(tmp_path):
     assert missing.stderr.strip().startswith("error: nowhere: no such folder")
 
 
-def test_detection_csv_has_a_row_for_each_run_and_site_and_keeps_earlier_ones(make_run, tmp_path):
+def test_detection_csv_has_a_row_for_each_run_and_site_and_keeps_earlier_ones_under_their_new_names(make_run, tmp_path):
     figures = {"tumours": 4, "others": 2, "sensitivity": 0.5, "sensitivity_ci95": [0.1, 0.9], "specificity": None}
     figures |= {"specificity_ci95": None, "sensitivity_of_likeliest": 0.75, "specificity_of_likeliest": None}
     figures |= {"auroc": 0.6}
     found = {"without_tumour": "notumor", "specificity_on_validation": 0.95, "threshold": 0.5}
     found |= {"all": figures, "sites": {"": figures, "oslo": figures | {"tumours": 3}}}
-    path = tmp_path / "detection.csv"
-    first = read_runs([make_run("a", seed=1, detection=found), make_run("b", seed=2, detection=None)])
-    write_detections(detections(first), path, earlier=path)
-    write_detections(detections(read_runs([make_run("c", seed=3, detection=found)])), path, earlier=path)
+    path, seeds = tmp_path / "detection.csv", tmp_path / "seeds.csv"
+
+    def add(*new, same=RUN):
+        runs = read_runs(new)
+        runs = with_earlier(runs, seeds, same) if seeds.is_file() else runs
+        write_detections(with_earlier_detections(detections(runs), runs, path), path)
+        write_seeds(runs, seeds)
+
+    add(make_run("a", seed=1, detection=found), make_run("b", seed=2, detection=None))
+    add(make_run("c", seed=3, detection=found))
     table = pd.read_csv(path, keep_default_na=False)
     assert table["run"].tolist() == ["resnet50 clean seed 1"] * 3 + ["resnet50 clean seed 3"] * 3
     assert table["site"].tolist() == ["", "all", "oslo"] * 2
     assert table["tumours"].tolist() == [4, 4, 3] * 2
     assert (table["sensitivity_high"].iloc[0], table["specificity"].iloc[0], table["auroc"].iloc[0]) == (0.9, "", 0.6)
-    again = read_runs([make_run("d", seed=1, detection=found)])
-    write_detections(detections(again), path, earlier=None)
-    assert len(pd.read_csv(path)) == 3
+    add(make_run("d", seed=3, detection=found, normalize="half"))  # another run: the names say the formula now
+    names = pd.read_csv(path)["run"].unique().tolist()
+    ends = ("1, normalize imagenet", "3, normalize half", "3, normalize imagenet")
+    assert names == [f"resnet50 clean seed {end}" for end in ends]
+    assert set(names) <= set(pd.read_csv(seeds)["run"])
+    add(make_run("e", seed=1), same=["recipe", "protocol"])
+    assert (len(pd.read_csv(path)), len(pd.read_csv(seeds))) == (0, 1)

@@ -13,6 +13,7 @@ import pytest
 from brainmri.cli.train import PREPARATION, parse
 from brainmri.models.introspect import resolve
 from brainmri.recipe import recipe_names
+from brainmri.runs.table import lacks_weights, split_rank
 from brainmri.training.arguments import (
     RunArguments,
     add_run_flags,
@@ -277,8 +278,7 @@ def test_neutralizing_adds_its_widths_and_a_recipes_own_win() -> None:
         resolve("efficientnet_lite0_frozen", overrides=["domain_randomization=true"])
 
 
-RESULTS = Path(__file__).parents[2] / "results" / "comparison.csv"
-PATIENTS = Path(__file__).parents[2] / "results" / "patients" / "comparison.csv"
+RESULTS = Path(__file__).parents[2] / "results"
 RECIPES = Path(__file__).parents[2] / "src" / "brainmri" / "recipes"
 
 
@@ -292,11 +292,9 @@ def test_a_recipes_header_tells_its_command_its_figure_and_what_was_measured(nam
     published = resolve(name).published
     if published and published.accuracy:
         assert f"{published.accuracy:g}" in header.partition("Published:")[2]
-    measured: list[str] = []
-    for results in (RESULTS, PATIENTS):  # by patient where it was run there alone
-        table = pd.read_csv(results)
-        rows = table[(table["recipe"] == name) & (table["protocol"] == "clean") & table["changes"].isna()]
-        measured = measured or [
-            f"{100 * row.accuracy:.1f} % {row.split} ({row.minutes:.0f} min)" for row in rows.itertuples()
-        ]
+    tables = pd.concat([pd.read_csv(RESULTS / "comparison.csv"), pd.read_csv(RESULTS / "binary" / "comparison.csv")])
+    rows = tables[(tables["recipe"] == name) & (tables["protocol"] == "clean") & tables["changes"].isna()]
+    rows = rows[~lacks_weights(rows)] if len(rows) else rows
+    rows = rows.sort_values("split", key=lambda splits: splits.map(lambda split: split_rank(split, split == "source")))
+    measured = [f"{100 * row.accuracy:.1f} % {row.split} ({row.minutes:.0f} min)" for row in rows.itertuples()]
     assert (f"Measured here: {', '.join(measured)}" if measured else "Not trained here") in header

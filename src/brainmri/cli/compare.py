@@ -4,7 +4,7 @@
     brainmri compare runs/brain-tumor-resnet50-clean-seed1 runs/brain-tumor-cnn_4x4-clean-seed1 --out results --readme
     brainmri compare runs/brain-tumor-resnet50-clean-seed1 --out results --update --readme
     brainmri compare --from_csv results/comparison.csv --readme --check
-    brainmri compare runs --out results/patients --into docs/results.md patients
+    brainmri compare runs --out results/ablations --into docs/results.md ablations
 
 Written into --out, and the Markdown printed:
     comparison.csv                  the table: seeds collapsed, baselines beneath
@@ -15,10 +15,10 @@ Written into --out, and the Markdown printed:
     figures/*.png                   accuracy and minutes, accuracy against cost, for each test set
 
 What --out or the README holds of other runs is replaced with --overwrite only. With --update the earlier results in
---out stay, but for the recipes and protocols of RUNS; with --add, all but the very same runs (recipe, split and seed).
-Their run folders are not needed, so that RUNS are not tested against them. With --readme the accuracies go between the
-markers `results` of README.md, and the whole table between the markers `comparison` of docs/results.md beside it; with
---into it goes between the markers NAME of any document.
+--out stay, but for the recipes and protocols of RUNS; with --add, all but the very same runs (recipe with its changes,
+weights, split and seed). Their run folders are not needed, so that RUNS are not tested against them. With --readme the
+accuracies go between the markers `results` of README.md, and the whole table between the markers `comparison` of
+docs/results.md beside it; with --into it goes between the markers NAME of any document.
 --from_csv makes the tables again from their CSV, and nothing else. With --check nothing is written; the exit status
 is 1 if a document differs from its table.
 """
@@ -84,6 +84,7 @@ def main() -> int:
         detections,
         read_comparison,
         with_earlier,
+        with_earlier_detections,
         with_earlier_tests,
         write_comparison,
         write_comparison_figures,
@@ -138,8 +139,10 @@ def main() -> int:
             write_comparison(compare_runs(runs), folder / "comparison.csv")
             write_seeds(runs, folder / "seeds.csv")
             write_paired_tests(tests, folder / "paired_tests.csv")
-            earlier = out / "detection.csv" if keeps else None
-            write_detections(detections(runs), folder / "detection.csv", earlier=earlier)
+            found = detections(runs)
+            if keeps:
+                found = with_earlier_detections(found, runs, out / "detection.csv")
+            write_detections(found, folder / "detection.csv")
             sections += [best_epochs_markdown(runs), paired_markdown(tests)]
             for name, section in zip(["best_epochs.md", "paired_tests.md"], sections[1:], strict=True):
                 (folder / name).write_text(f"{section}\n", encoding="utf-8", newline="\n")

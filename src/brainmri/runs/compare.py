@@ -225,7 +225,7 @@ def _accuracy_legend(models: pd.DataFrame) -> list[str]:
         "Test accuracy with its 95 % interval, resampled by group; several seeds give mean ± standard deviation and "
         "the mean of their intervals.",
         "A dash in a test column: not run on that split.",
-        "A baseline is what a method without a network reaches on the same split.",
+        "A baseline has no network.",
     ]
     if models["leaky"].any():
         parts.append("Leaky: images of one group stand in more than one split, so the accuracy is inflated.")
@@ -271,15 +271,8 @@ def detections(runs: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=DETECTION_COLUMNS)
 
 
-def write_detections(table: pd.DataFrame, path: Path, *, earlier: Path | None) -> None:
-    """Write `detection.csv`, with the rows of other runs that the file `earlier` holds, if there is one."""
-    if earlier and earlier.is_file():
-        old = pd.read_csv(earlier, dtype={"site": str}, keep_default_na=False, na_values=[""]).fillna({"site": ""})
-        key = ["run", "fingerprint"]
-        again = set(table[key].itertuples(index=False, name=None))
-        kept = [row not in again for row in old[key].itertuples(index=False, name=None)]
-        parts = [part for part in (old[kept], table) if len(part)]
-        table = pd.concat(parts) if parts else table
+def write_detections(table: pd.DataFrame, path: Path) -> None:
+    """Write `detection.csv` (6 significant digits, the same bytes on every system)."""
     table.sort_values(["fingerprint", "run", "site"]).to_csv(
         path, index=False, float_format="%.6g", lineterminator="\n"
     )
@@ -314,7 +307,7 @@ def _or_none(value: float | None) -> float | None:
 
 
 RECIPE = ["recipe", "protocol"]
-RUN = [*RECIPE, "fingerprint", "split_seed", "fold", "seed"]
+RUN = [*SYSTEM, "fingerprint", "split_seed", "fold", "seed"]
 
 
 def with_earlier(runs: pd.DataFrame, seeds: Path, same: list[str] = RECIPE) -> pd.DataFrame:
@@ -332,6 +325,21 @@ def with_earlier(runs: pd.DataFrame, seeds: Path, same: list[str] = RECIPE) -> p
     kept = [row not in again for row in earlier[same].itertuples(index=False, name=None)]
     new = runs.drop(columns="run").assign(run_then="")
     return named(pd.concat([new, earlier[kept].assign(folder="")], ignore_index=True))
+
+
+def with_earlier_detections(found: pd.DataFrame, runs: pd.DataFrame, earlier: Path) -> pd.DataFrame:
+    """`found` of the new runs, and the rows of the earlier `detection.csv` of those kept, under their names of now.
+
+    runs: a table as `with_earlier` gives it.
+    """
+    if not earlier.is_file():
+        return found
+    old = pd.read_csv(earlier, dtype={"site": str}, keep_default_na=False, na_values=[""]).fillna({"site": ""})
+    kept = runs[runs["folder"] == ""]
+    now = {(row["fingerprint"], row["run_then"]): row["run"] for _, row in kept.iterrows()}
+    old["run"] = [now.get(row) for row in old[["fingerprint", "run"]].itertuples(index=False, name=None)]
+    parts = [part for part in (old.dropna(subset="run"), found) if len(part)]
+    return pd.concat(parts) if parts else found
 
 
 def with_earlier_tests(tests: pd.DataFrame, runs: pd.DataFrame, earlier: Path) -> pd.DataFrame:
