@@ -61,6 +61,15 @@ def test_more_seeds_join_those_that_are_there(make_scored, tmp_path):
     assert replaced["accuracy"].tolist() == [0.5, 0.8]
 
 
+def test_a_run_that_is_given_again_keeps_its_tests_against_runs_that_are_gone(make_scored, tmp_path):
+    one, two, three = (make_scored(name, range(9 - seed), seed=seed) for seed, name in enumerate(("a", "b", "c")))
+    compare(one, two, "--out", tmp_path / "out")
+    shutil.rmtree(two)
+    compare(one, three, "--add", "--out", tmp_path / "out")
+    tests = pd.read_csv(tmp_path / "out" / "paired_tests.csv")
+    assert [(a[-1], b[-1]) for a, b in zip(tests["run_a"], tests["run_b"], strict=True)] == [("0", "1"), ("0", "2")]
+
+
 def test_an_update_of_nothing_says_so(make_scored, tmp_path):
     done = run_here("compare.py", make_scored("one", [1]), "--update", "--out", tmp_path / "none")
     assert done.returncode == 2

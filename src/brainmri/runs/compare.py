@@ -41,7 +41,7 @@ RANDOM_LEGEND = (
     "beside it."
 )
 RANDOM_ELSEWHERE = (
-    "Recipes that were trained without the ImageNet weights that they ask for ({}) stand in docs/results.md."
+    "Recipes trained without the ImageNet weights that they ask for ({}) stand in docs/results.md."
 )
 
 
@@ -222,9 +222,9 @@ def _columns(header: list[str], rows: list[list[str]], kept: list[int]) -> tuple
 
 def _accuracy_legend(models: pd.DataFrame) -> list[str]:
     parts = [
-        "Test accuracy with its 95 % interval, resampled by group; several seeds give mean ± standard deviation and "
-        "the mean of their intervals.",
-        "A dash in a test column: not run on that split.",
+        "Test accuracy with its 95 % interval, resampled by group; of several seeds mean ± standard deviation and the "
+        "mean of their intervals.",
+        "A dash: not run on that split.",
         "A baseline has no network.",
     ]
     if models["leaky"].any():
@@ -315,7 +315,8 @@ def with_earlier(runs: pd.DataFrame, seeds: Path, same: list[str] = RECIPE) -> p
 
     same: a row is replaced if `runs` has one that is equal to it in these columns: `RECIPE` or `RUN`.
 
-    The columns are those of `read_runs`, with an empty `folder` for an earlier run, and `run_then`, its earlier name.
+    The columns are those of `read_runs`, with an empty `folder` for an earlier run, and `run_then`, its earlier name;
+    a run of `runs` has one if it is the one that the file has, not another of its kind.
 
     Raises:
         ValueError: the columns of the file are not those of `write_seeds`.
@@ -323,7 +324,10 @@ def with_earlier(runs: pd.DataFrame, seeds: Path, same: list[str] = RECIPE) -> p
     earlier = read_table(seeds, SEEDS, SEEDS_TEXT).rename(columns={"run": "run_then"})
     again = set(runs[same].itertuples(index=False, name=None))
     kept = [row not in again for row in earlier[same].itertuples(index=False, name=None)]
-    new = runs.drop(columns="run").assign(run_then="")
+    itself = [*RUN, "created"]
+    then = dict(zip(earlier[itself].itertuples(index=False, name=None), earlier["run_then"], strict=True))
+    new = runs.drop(columns="run")
+    new["run_then"] = [then.get(row, "") for row in new[itself].itertuples(index=False, name=None)]
     return named(pd.concat([new, earlier[kept].assign(folder="")], ignore_index=True))
 
 
@@ -347,7 +351,7 @@ def with_earlier_tests(tests: pd.DataFrame, runs: pd.DataFrame, earlier: Path) -
 
     No new run is paired with an earlier one, whose predictions are gone. runs: a table as `with_earlier` gives it.
     """
-    kept = runs[runs["folder"] == ""]
+    kept = runs[runs["run_then"] != ""]
     now = {(*row[SPLIT], row["run_then"]): row["run"] for _, row in kept.iterrows()}
     old = pd.read_csv(earlier, dtype={"fold": str, "fingerprint": str, "data": str}).fillna({"fold": ""})
     for side in ("run_a", "run_b"):
@@ -355,7 +359,7 @@ def with_earlier_tests(tests: pd.DataFrame, runs: pd.DataFrame, earlier: Path) -
     parts = [part for part in (tests, old.dropna(subset=["run_a", "run_b"])) if len(part)]
     if not parts:
         return tests
-    together = pd.concat(parts)
+    together = pd.concat(parts).drop_duplicates([*SPLIT, "run_a", "run_b"])  # what was tested again counts
     places = {(*row[SPLIT], row["run"]): place for place, (_, row) in enumerate(runs.iterrows())}
     order = [tuple(places[*row[SPLIT], row[side]] for side in ("run_a", "run_b")) for _, row in together.iterrows()]
     together = together.iloc[sorted(range(len(order)), key=order.__getitem__)].reset_index(drop=True)
