@@ -40,9 +40,7 @@ RANDOM_LEGEND = (
     "nothing of the recipe as its source meant it. A recipe that was trained with its ImageNet weights too stands "
     "beside it."
 )
-RANDOM_ELSEWHERE = (
-    "Recipes trained without the ImageNet weights that they ask for ({}) stand in docs/results.md."
-)
+RANDOM_ELSEWHERE = "Recipes trained without the ImageNet weights that they ask for ({}) stand in docs/results.md."
 
 
 def compare_runs(runs: pd.DataFrame) -> pd.DataFrame:
