@@ -9,13 +9,13 @@ from brainmri.models.introspect import resolve
 from brainmri.training.arguments import stage_arguments
 
 
+@pytest.mark.integration
 def test_a_run_without_a_flag_is_float32_and_nothing_was_timed_for_it(finished: Path) -> None:
     training = json.loads((finished / "result.json").read_text())["training"]
     assert training["precision"] == "fp32"
     assert "precision_probe" not in training
 
 
-@pytest.mark.integration
 def test_the_launcher_may_say_it_too_and_is_recorded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = resolve("cnn_4x4")
 
