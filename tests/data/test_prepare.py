@@ -369,6 +369,15 @@ def test_real_set(out):
             assert data.info.counts[split][label] == pytest.approx(share * count, rel=0.02)
 
 
+@pytest.mark.slow
+@pytest.mark.skipif(not REAL_DATA.is_dir(), reason="the 7,023 real images are not here (set BRAINMRI_REAL_DATA)")
+@pytest.mark.parametrize("split", ["patients", "grouped", "source"])
+def test_the_tables_stand_on_the_split_that_is_made_today(out, split):
+    table = pd.read_csv(REPOSITORY / "results/seeds.csv")
+    stored = table.loc[(table["data"] == "brain-tumor-mri-224") & (table["split"] == split), "fingerprint"]
+    assert set(stored) == {open_prepared(prepare(REAL_DATA, out, split=split)).info.fingerprint}
+
+
 TRIANGLE = '"[[0.2,0.2],[0.6,0.2],[0.4,0.6]]"'
 
 
