@@ -293,7 +293,8 @@ class OODTestResult(Record):
     """What an OOD detector says of one OOD test set.
 
     Attributes:
-        name, source: of the set. use: "held back", or "development" (the kind of detector was chosen by it).
+        name, source: of the set. use: "held back", or "development" (the kind of detector was chosen by it; in runs up
+            to 2026-11-29).
         meaning: what should happen to its images.
         n: number of images. rejected: share of them, with its exact binomial interval; None where the set is absent.
         absent: why the set could not be made.
