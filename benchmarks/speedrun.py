@@ -60,7 +60,7 @@ def main() -> int:
     print(table)
     if arguments.part == "score" and arguments.page:
         page = arguments.page.read_text(encoding="utf-8")
-        replace_text(arguments.page, insert(page, table, "speedrun"))
+        replace_text(arguments.page, insert(page, table, "speedrun", arguments.page))
     return 0
 
 

@@ -215,7 +215,7 @@ def test_the_series_of_a_patient_are_one_answer_under_a_keyed_hash(trained: Trai
     slices = rows(tmp_path / "out" / "p.csv")
     assert {Path(row["path"]).parent.name for row in slices if row["patient"] == patients[0]["patient"]} == {"t1", "t2"}
     assert "6 volumes and series, 4 patients" in done.stdout
-    assert f"=> {patients[0]['patient']} (2 scans): " in done.stdout
+    assert f"=> {patients[0]['patient']} (2 files or series): " in done.stdout
     told = [file.read_text() for file in (tmp_path / "out").glob("*.csv")]
     told += [done.stdout, done.stderr, (tmp_path / "shown" / "patients.html").read_text()]
     assert not any("SECRET" in text for text in told)

@@ -77,7 +77,7 @@ def test_the_page_states_what_the_committed_runs_give():
     page = (ROOT / "docs" / "speedrun.md").read_text(encoding="utf-8")
     only = ["efficientnet_lite0_quick", "efficientnet_lite0_record"]
     table = speedrun.scored(runs_of([ROOT / "results" / "cpu" / "seeds.csv"]), only)
-    assert insert(page, speedrun.markdown(table), "speedrun") == page
+    assert insert(page, speedrun.markdown(table), "speedrun", Path("page.md")) == page
 
 
 @pytest.mark.slow  # several trainings

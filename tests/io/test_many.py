@@ -13,6 +13,7 @@ from PIL import Image
 from brainmri.data.layouts import detect_layout, read_layout
 from brainmri.demo.unpack import unpack_dataset
 from brainmri.io.archive import SHOWN, safe_path, shown_name
+from brainmri.io.inputs import found_inputs
 from brainmri.io.limits import LIMITS, Limits, UploadError
 from brainmri.io.open import open_many
 from brainmri.io.read import read_image
@@ -249,3 +250,13 @@ def test_archives_with_any_names(tmp_path_factory, given_names):
         return
     assert root.is_relative_to(folder / "out")
     assert {path.name for path in folder.iterdir()} == {"a.zip", "out"}
+
+
+def test_a_file_that_several_places_name_is_taken_once(tmp_path, monkeypatch):
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for name in ("a.png", "b.png"):
+        (folder / name).write_bytes(PNG)
+    monkeypatch.chdir(tmp_path)
+    with found_inputs(["many/b.png", folder / "b.png", "many/../many", "many"]) as inputs:
+        assert [one.path for one in inputs] == ["many/b.png", "many/../many/a.png"]

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 from PIL import Image
 
+from brainmri.models.introspect import resolve
 from brainmri.reporting.slope_plot import _spread
 from brainmri.runs.table import read_runs, write_seeds
 from brainmri.schemas.dataset import DataSummary
@@ -26,7 +27,7 @@ def runs_on(make_run, arch, accuracies=SPLITS, seed=1, **changes):
             data__leaky=split == "source",
             data__fingerprint=split,
             test__accuracy=accuracy,
-            **changes,
+            **({"normalize": resolve(arch).input.normalize} | changes),
         )
         for split, accuracy in accuracies.items()
     ]
@@ -113,6 +114,33 @@ def test_images_from_elsewhere_are_the_last_step(make_run, tmp_path):
     own = evaluated(runs[2], tmp_path / "own", 0.5, own=True)
     done = run_here("leak_plot.py", *runs, "--outside", own, "--out", tmp_path / "other")
     assert (done.returncode, "on data that are not its own" in done.stderr) == (2, True), done.stderr
+
+
+def test_a_run_counts_once_and_as_its_recipe_is_packaged(make_run, tmp_path):
+    runs = runs_on(make_run, "resnet50")
+    write_seeds(read_runs(runs), tmp_path / "seeds.csv")
+    other = runs_on(make_run, "resnet50", {"patients": 0.2}, seed=2, normalize="caffe")  # changes alone do not say so
+    outside = evaluated(runs[2], tmp_path / "one", 0.5)
+    places = [*runs, *other, tmp_path / "seeds.csv", "--outside", outside, outside, "--out", tmp_path / "out"]
+    done = run_here("leak_plot.py", *places)
+    assert done.returncode == 0, done.stderr
+    models = pd.read_csv(tmp_path / "out" / "leak.csv").query("kind == 'model'")
+    assert [*zip(models["step"], models["seeds"], models["accuracy"].round(6), strict=True)] == [
+        *((split, 1, accuracy) for split, accuracy in SPLITS.items()),
+        ("outside", 1, 0.5),
+    ]
+    again = evaluated(runs[2], tmp_path / "again", 0.6)
+    done = run_here("leak_plot.py", *runs, "--outside", outside, again, "--out", tmp_path / "no")
+    assert (done.returncode, "several results of one recipe, split and seed (resnet50 clean 1)" in done.stderr) == (
+        2,
+        1,
+    )
+    # An evaluation of another run: of another seed, of other data, by another formula.
+    for run in (*runs_on(make_run, "resnet50", {"patients": 0.8}, seed=3), other[0]):
+        strange = evaluated(run, tmp_path / f"of-{run.name}", 0.5)
+        done = run_here("leak_plot.py", *runs, "--outside", strange, "--out", tmp_path / "no")
+        assert (done.returncode, "which is none of the runs that count" in done.stderr) == (2, True), done.stderr
+    assert not (tmp_path / "no").exists()
 
 
 def test_names_keep_their_distance_and_their_order():

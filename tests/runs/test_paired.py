@@ -1,3 +1,4 @@
+import re
 from itertools import product
 
 import numpy as np
@@ -107,7 +108,8 @@ def test_runs_are_paired_within_their_test_set_only(make_scored, tmp_path):
         make_scored("e", range(0), seed=2, **other),
         make_scored("f", range(0), data__fingerprint="e" * 16),  # alone
     ]
-    tests = paired_tests(read_runs(dirs))
+    runs = read_runs(dirs)
+    tests = paired_tests(runs)
     write_paired_tests(tests, tmp_path / "out" / "paired_tests.csv")
     assert list(tests.columns) == COLUMNS
     grouped, source = tests[~tests["leaky"].astype(bool)], tests[tests["leaky"].astype(bool)]
@@ -131,8 +133,14 @@ def test_runs_are_paired_within_their_test_set_only(make_scored, tmp_path):
     assert source["p_group_holm"].tolist() == source["p_group"].tolist()
     assert str(tmp_path) not in (tmp_path / "out" / "paired_tests.csv").read_text(encoding="utf-8")
 
-    text = paired_markdown(tests)
+    text = paired_markdown(tests, runs)
     assert text.count("### Paired tests") == 2
+    assert "An empty cell above the diagonal" not in text
+    # Runs that share a test set and could not be tested stand in the matrix, without a figure.
+    few = paired_markdown(tests[tests["run_a"] != names[0]], runs)
+    assert few.count("### Paired tests") == 2 and "An empty cell above the diagonal: not tested" in few
+    assert re.search(rf"\| 1 `{names[0]}` \| [\d.]+ % \|  \|  \|", few) and "+0.0 (1.000)" in few
+    assert "No two runs share a test set." not in paired_markdown(tests.iloc[:0], runs)
     assert "source split, leaky" in text
     assert f"| 1 `{names[0]}` | 100.0 % | +3.3 (0.500) | **+3.3 (0.008)** |" in text
     assert f"| 2 `{names[1]}` | 96.7 % |  | +0.0 (1.000) |" in text
@@ -140,10 +148,11 @@ def test_runs_are_paired_within_their_test_set_only(make_scored, tmp_path):
 
 
 def test_one_run_has_nobody_to_be_paired_with(make_run):
-    tests = paired_tests(read_runs([make_run()]))
+    runs = read_runs([make_run()])
+    tests = paired_tests(runs)
     assert list(tests.columns) == COLUMNS
     assert tests.empty
-    assert "No two runs share a test set." in paired_markdown(tests)
+    assert "No two runs share a test set." in paired_markdown(tests, runs)
 
 
 @pytest.mark.parametrize("column", ["file_name", "label", "group_id"])

@@ -57,9 +57,10 @@ def test_what_a_raw_folder_is_not_enough_for_says_why(make_run, tmp_path):
         make_run("c", arch="cnn_4to16", weights="random", fold=2),
         make_run("d", arch="cnn_4to32", weights="random", data__split="2 sites, one left out at a time"),
         make_run("e", arch="resnet_small", weights="random", data__name="x, site=oslo held out"),
+        make_run("f", arch="cnn_32to256", weights="runs/mine, sha256 0123abcd"),  # ImageNet's would be another run
     ]
     reasons = [row.reason for row in rows_from(runs, tmp_path).values()]
-    assert all(reasons) and len(set(reasons)) == 5
+    assert all(reasons) and len(set(reasons)) == 6
     done = run_here("reproduce.py", tmp_path, "--table", tmp_path / "seeds.csv", "--list")
     assert done.returncode == 0 and all(reason in done.stdout for reason in reasons)
     done = run_here("reproduce.py", tmp_path, "--table", tmp_path / "seeds.csv", "--check", "resnet50 clean seed 1")
@@ -101,6 +102,17 @@ def test_outlines_go_to_the_preparation_and_a_failed_command_is_the_exit_status(
     assert (done.returncode, "not made again: brainmri prepare_data ended with status 3" in done.stdout) == (1, True)
     assert len(commands) == 1 and commands[0][-2:] == ["--outlines", str(outlines)]
     assert pd.read_csv(tmp_path / "out" / "reproduced.csv")["reason"].str.contains("status 3").all()
+    # The same folder for other images would train on those that it holds.
+    (tmp_path / "out" / "data").mkdir()
+    assert run_here("reproduce.py", *flags).returncode == 1
+    (tmp_path / "other").mkdir()
+    for changed in ([tmp_path / "other", *flags[1:]], flags[:-2]):
+        done = run_here("reproduce.py", *changed)
+        assert (done.returncode, "holds data of another SOURCE, or with other --outlines" in done.stderr) == (2, True)
+    assert len(commands) == 2
+    assert run_here("reproduce.py", *flags[:1], "--ablations", *flags[3:]).returncode == 1
+    assert pd.read_csv(tmp_path / "out" / "reproduced.csv")["run"].tolist() == ["cnn_4x4 clean seed 1"]
+    assert len(pd.read_csv(tmp_path / "out" / "ablations.csv")) == len(ABLATIONS)
 
 
 def test_each_ablation_is_one_system_of_its_own_that_its_recipe_allows(tmp_path):

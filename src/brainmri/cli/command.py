@@ -47,7 +47,12 @@ class Parser(argparse.ArgumentParser):
         Raises:
             ValueError: for a mistake in the arguments.
         """
-        words = list(sys.argv[1:] if args is None else args)
+        words: list[str] = []
+        for word in sys.argv[1:] if args is None else args:
+            if word.startswith("-=") and words and words[-1].startswith("--"):  # --map -=CLASS: no flag begins so
+                words[-1] += f"={word}"
+            else:
+                words.append(word)
         self._check_flags(words)
         return super().parse_known_args(words, namespace)
 

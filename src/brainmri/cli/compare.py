@@ -64,6 +64,8 @@ def parse_arguments() -> argparse.Namespace:
         parser.error("--update and --add need RUNS")
     if (arguments.update or arguments.add) and not arguments.out:
         parser.error("--update and --add need --out, the folder of the earlier results")
+    if arguments.out and not arguments.runs:
+        parser.error("--out needs RUNS: --from_csv makes no files")
     if arguments.readme and arguments.into:
         parser.error("give --readme or --into, not both")
     if arguments.check and not (arguments.readme or arguments.into):
@@ -127,7 +129,7 @@ def main() -> int:
         differ = []
         for path, (name, content) in documents.items():
             old = path.read_text(encoding="utf-8")
-            differ += [path] if insert(old, content, name) != old else []
+            differ += [path] if insert(old, content, name, path) != old else []
         for path in differ:
             print(f"{path} differs from the table; run without --check.", file=sys.stderr)
         return int(bool(differ))
@@ -143,12 +145,12 @@ def main() -> int:
             if keeps:
                 found = with_earlier_detections(found, runs, out / "detection.csv")
             write_detections(found, folder / "detection.csv")
-            sections += [best_epochs_markdown(runs), paired_markdown(tests)]
+            sections += [best_epochs_markdown(runs), paired_markdown(tests, runs)]
             for name, section in zip(["best_epochs.md", "paired_tests.md"], sections[1:], strict=True):
                 (folder / name).write_text(f"{section}\n", encoding="utf-8", newline="\n")
             figures = write_comparison_figures(table, folder / "figures")
         print(
-            f"{len(runs)} runs read; {out} now holds comparison.csv, seeds.csv, best_epochs.md, "
+            f"Runs: {len(runs)}; {out} now holds comparison.csv, seeds.csv, best_epochs.md, "
             f"detection.csv, paired_tests.csv (pairs: {len(tests)}), paired_tests.md and {len(figures)} figures",
             file=sys.stderr,
         )

@@ -371,7 +371,7 @@ def _tell_rejected(file: Path) -> int:
 def _patient(row: dict[str, str]) -> str:
     """What is said of a patient."""
     share = f"{100 * float(row['p_' + row['predicted']]):.1f} %"
-    scans = f" ({row['scans']} scans)" if row["scans"] != "1" else ""
+    scans = f" ({row['scans']} files or series)" if row["scans"] != "1" else ""
     told = [f"=> {row['patient']}{scans}: {row['predicted']} {share}"]
     if row["type_doubtful"] == "true":
         told.append("type doubtful")

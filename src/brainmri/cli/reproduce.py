@@ -6,10 +6,11 @@
     brainmri reproduce kaggle/brain-tumor-mri-dataset --ablations --out ablations
 
 Each row of --table (the seeds.csv of a comparison) is prepared, with its split, and trained, with its recipe, changes,
-weights, precision and seed, into --out: data/SPLIT, runs/ROW and reproduced.csv. The same command goes on where it was
-stopped, and never trains a finished row again. A row comes back if its test accuracy lies in the 95 % interval that the
-table has for it; the exit status is 1 if one does not, or could not be trained. Rows that a raw folder is not enough
-for (sites, partial schedules, simulated images) are listed with the reason.
+weights, precision and seed, into --out: data/SPLIT, runs/ROW and reproduced.csv (ablations.csv). The same command goes
+on where it was stopped, and never trains a finished row again; --out keeps to one SOURCE and its outlines. A row comes
+back if its test accuracy lies in the 95 % interval that the table has for it; the exit status is 1 if one does not, or
+could not be trained. Rows that a raw folder is not enough for (sites, partial schedules, simulated images, weights of
+other runs) are listed with the reason.
 
 --ablations takes other rows: one change of one recipe at a time (weights, input, augmentation, sampling, loss, split),
 on the split by patient. `brainmri compare OUT/runs` makes their table.
@@ -62,7 +63,7 @@ def main() -> int:
     arguments = parse_arguments()
     import pandas as pd
 
-    from brainmri.files import replace_text
+    from brainmri.files import digest, made_before, record_output, replace_text
     from brainmri.runs.ablations import RECIPE, ablation_rows
     from brainmri.runs.reproduce import COLUMNS, chosen
 
@@ -84,6 +85,13 @@ def main() -> int:
         if rows[0].reason:
             raise ValueError(f"{rows[0].name} cannot be made again: {rows[0].reason}")
 
+    outlines = arguments.outlines.resolve() if arguments.outlines else None
+    inputs = digest(str(arguments.source.resolve()), str(outlines))
+    if (arguments.out / "data").exists() and not made_before(arguments.out, "reproduce", inputs, part="data"):
+        raise ValueError(f"{arguments.out} holds data of another SOURCE, or with other --outlines: give another --out")
+    arguments.out.mkdir(parents=True, exist_ok=True)
+    record_output(arguments.out, "reproduce", inputs, [], part="data")
+
     entries = []
     for number, row in enumerate(rows, 1):
         entry = row.entry()
@@ -95,8 +103,8 @@ def main() -> int:
         entries.append(entry)
         if not arguments.check:
             text = pd.DataFrame(entries, columns=COLUMNS).to_csv(index=False, float_format="%.9g", lineterminator="\n")
-            arguments.out.mkdir(parents=True, exist_ok=True)
-            replace_text(arguments.out / "reproduced.csv", text)
+            name = "ablations.csv" if arguments.ablations else "reproduced.csv"
+            replace_text(arguments.out / name, text)
     print()
     for row, entry in zip(rows, entries, strict=True):
         print(_sentence(row, entry))
@@ -121,7 +129,8 @@ def _stored(path: Path) -> tuple[list[Row], list[str]]:
         raise ValueError(f"{path}: no such file; give --table, the seeds.csv of a comparison")
     table = read_table(path, SEEDS, TEXT)
     took = zip(table["minutes"], table["hardware"], strict=True)
-    return rows_of(table), [f"{minutes:.1f} min on {hardware}" for minutes, hardware in took]
+    times = [(f"{minutes:.1f} min" if minutes == minutes else "time not known", machine) for minutes, machine in took]
+    return rows_of(table), [f"{time} on {machine}" for time, machine in times]
 
 
 def _made(row: Row, source: Path, outlines: Path | None, out: Path) -> str:

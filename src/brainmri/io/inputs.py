@@ -150,23 +150,28 @@ def found_inputs(places: Iterable[Path | str], limits: Limits = LOCAL) -> Iterat
     """Every scan in these files, folders and ZIP files, in the order of the places and of the names inside them.
 
     The DICOM files that belong to one series are one scan, wherever they lie. Hidden files and what systems leave in
-    folders are left out; every other file is an input, so that nothing is lost without a word. They can be opened as
-    long as the context lasts.
+    folders are left out; every other file is an input, so that nothing is lost without a word. A file that several
+    places name is taken once, where it comes first. They can be opened as long as the context lasts.
 
     Raises:
         FileNotFoundError: if a place is not there.
     """
     found = [existing(place) for place in places]
+    taken: set[str] = set()
     with Archives(limits) as archives:
         yield _with_series(
-            [one for number, place in enumerate(found) for one in _files(place, number, limits, archives)], limits
+            [one for number, place in enumerate(found) for one in _files(place, number, limits, archives, taken)],
+            limits,
         )
 
 
-def _files(place: Path, number: int, limits: Limits, archives: Archives) -> Iterator[_File | Input]:
-    """The files of a place, and in the order of their names what cannot be opened."""
+def _files(place: Path, number: int, limits: Limits, archives: Archives, taken: set[str]) -> Iterator[_File | Input]:
+    """The files of a place that are not `taken`, and in the order of their names what cannot be opened."""
     for path in (file for file, _ in files_below(place)) if place.is_dir() else [place]:
         name = str(path)
+        if (known := os.path.normpath(path.absolute())) in taken:
+            continue
+        taken.add(known)
         if not is_archive(path):
             yield _File(name, partial(read_file, path, limits.file_bytes), partial(beginning, path), number)
             continue

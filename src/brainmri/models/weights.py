@@ -73,6 +73,15 @@ def find_weights(recipe: Recipe, asked: str) -> Weights | None:
     return _named(asked)
 
 
+def imagenet_names(recipe: Recipe) -> set[str]:
+    """What a run may call the recipe's own ImageNet weights, without version and hash: a repository or a package."""
+    repository = imagenet_repository(recipe)
+    if repository is None:
+        return set()
+    package = PACKAGED_WEIGHTS.get(repository.rpartition("/")[2].partition(".")[0])
+    return {repository, *([package.distribution] if package else [])}
+
+
 def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
     repository = imagenet_repository(recipe)
     if repository is None:

@@ -9,6 +9,7 @@ from typing import Any
 import pandas as pd
 
 from brainmri.data.dataset import NAME_SUFFIX
+from brainmri.models.introspect import resolve
 from brainmri.runs.table import SEEDS, TEXT, lacks_weights, read_runs, read_table
 from brainmri.schemas import EvaluationResult, find_runs, read
 from brainmri.wording import BASELINES
@@ -32,29 +33,35 @@ def runs_of(places: Iterable[Path]) -> pd.DataFrame:
 def leak_table(runs: pd.DataFrame, outside: Iterable[Path]) -> pd.DataFrame:
     """A row for each system and step, then for each baseline and step: mean accuracy and bounds (0..1) over the seeds.
 
-    Systems are recipes as they are packaged, on their whole schedule, with the weights that they ask for, that were run
-    on two steps at least. Images from elsewhere are counted by the mean recall of their classes (`measure`): in most
-    sets of that kind one class is so much larger that the share of right answers says nothing.
+    Systems are recipes as they are packaged, on their whole schedule, with the weights and the input formula that they
+    ask for, that were run on two steps at least. A run that is given twice, or is in two tables, counts once. Images
+    from elsewhere are counted by the mean recall of their classes (`measure`): in most sets of that kind one class is
+    so much larger that the share of right answers says nothing.
 
     Args:
         runs: as `runs_of` gives them. outside: folders with an `evaluation.json` of a run on images of another origin.
 
     Raises:
-        ValueError: if runs of two data sets, or of two preparations of one split, are given; if no system is left; or
-            if an evaluation is of no run, or on the run's own data.
+        ValueError: if runs of two data sets, or of two preparations of one split, are given; if a recipe, split and
+            seed has several results; if no system is left; or if an evaluation is of none of the runs, or on the run's
+            own data.
     """
     chosen = runs[runs["split"].isin(STEPS) & (runs["changes"] == "") & (runs["schedule_fraction"] >= 1)]
     chosen = chosen[~lacks_weights(chosen) & ~chosen["simulated"].astype(bool)]
     chosen = chosen[~chosen["data"].str.endswith(NAME_SUFFIX)]  # two classes are another question
+    chosen = chosen[chosen["normalize"] == chosen.apply(_packaged_formula, axis=1)] if len(chosen) else chosen
     for keys, what in ((["data"], "data sets"), (["split", "fingerprint"], "preparations of one split")):
         sets = chosen[keys].drop_duplicates()
         if sets.duplicated(keys[:-1]).any() if len(keys) > 1 else len(sets) > 1:
             raise ValueError(
                 f"runs of several {what} ({_listed(sets)}) do not stand on one line: leave out all but one"
             )
+    chosen = _once(chosen, [*SYSTEM, "split", "seed"])
     of_systems = [group for _, group in chosen.groupby([*SYSTEM, "split"], sort=False)]
     rows = [_mean(group, str(group["split"].iloc[0])) for group in of_systems]
-    table = pd.DataFrame([*rows, *map(_outside, outside)], columns=COLUMNS)
+    evaluated = pd.DataFrame([_outside(place, chosen) for place in outside], columns=[*COLUMNS, "seed", "run_data"])
+    evaluated = _once(evaluated, [*SYSTEM, "seed", "run_data", "fingerprint"])
+    table = pd.DataFrame([*rows, *evaluated.to_dict("records")], columns=COLUMNS)
     table = _averaged(table[table.groupby(SYSTEM)["step"].transform("nunique") > 1])
     if table.empty:
         raise ValueError(
@@ -72,6 +79,26 @@ def write_leak_table(table: pd.DataFrame, path: Path) -> None:
     table.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 
+def _packaged_formula(run: pd.Series) -> str:
+    """What the recipe normalizes by: a run by another formula is another system, though `changes` does not hold it."""
+    return resolve(run["recipe"], "published" if run["protocol"] == "published" else "clean").input.normalize
+
+
+def _once(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
+    """The table with one of the rows that say the same of one run.
+
+    Raises:
+        ValueError: if one run has several results.
+    """
+    table = table.drop_duplicates([*keys, "accuracy"])
+    if len(twice := table[table.duplicated(keys)]):
+        raise ValueError(
+            f"several results of one recipe, split and seed ({_listed(twice[['recipe', 'protocol', 'seed']])}): leave "
+            "out all but one"
+        )
+    return table
+
+
 def _mean(group: pd.DataFrame, step: str) -> dict[str, Any]:
     first = group.iloc[0]
     same = {key: first[key] for key in [*SYSTEM, "data", "fingerprint", "test_images"]}
@@ -80,17 +107,26 @@ def _mean(group: pd.DataFrame, step: str) -> dict[str, Any]:
     return {"kind": "model", "step": step, "seeds": len(group), "measure": measure, **same, **figures}
 
 
-def _outside(place: Path) -> dict[str, Any]:
+def _outside(place: Path, runs: pd.DataFrame) -> dict[str, Any]:
     found = read(place / "evaluation.json", EvaluationResult, "Evaluate the run again with this version.")
     if found.run is None or found.own_data:
         raise ValueError(f"{place}: outside are evaluations of a run of this project on data that are not its own")
     if found.scores.balanced_accuracy is None:
         raise ValueError(f"{place}: mean recall needs images of two classes at least: {found.missing_reason}")
+    asked: dict[str, object] = {"recipe": found.run.arch, "protocol": found.run.protocol, "weights": found.run.weights}
+    asked |= {"seed": found.run.seed, "fingerprint": found.run.data.fingerprint}
+    if runs[(runs[list(asked)] == pd.Series(asked)).all(axis=1)].empty:
+        raise ValueError(
+            f"{place} is an evaluation of {found.name} ({asked['recipe']} {asked['protocol']}, seed {asked['seed']}, "
+            f"trained on {found.run.data.name}), which is none of the runs that count: give its run, or leave it out"
+        )
     return {
         "kind": "model",
         "recipe": found.run.arch,
         "protocol": found.run.protocol,
         "weights": found.run.weights,
+        "seed": found.run.seed,
+        "run_data": found.run.data.fingerprint,
         "step": "outside",
         "data": found.data.name,
         "fingerprint": found.data.fingerprint,

@@ -100,21 +100,28 @@ def write_paired_tests(tests: pd.DataFrame, path: Path) -> None:
     tests.to_csv(path, index=False, float_format="%.6g", lineterminator="\n")
 
 
-def paired_markdown(tests: pd.DataFrame) -> str:
-    """A section with a matrix for each test split that has two runs or more: difference in accuracy, and p by group."""
-    if tests.empty:
+def paired_markdown(tests: pd.DataFrame, runs: pd.DataFrame) -> str:
+    """A section with a matrix for each test split that has two runs or more: difference in accuracy, and p by group.
+
+    tests: as `paired_tests` gives them. runs: all of the comparison, those that could not be tested too.
+    """
+    shared = [split for split in by_test_split(runs) if len(split.rows) > 1]
+    if not shared:
         return "### Paired tests\n\nNo two runs share a test set."
-    sections = [f"### Paired tests: {split.title}\n\n{_matrix(split.rows)}" for split in by_test_split(tests)]
+    keys = [tuple(row) for row in tests[SPLIT].fillna("").itertuples(index=False)]
+    firsts = [tuple(split.rows[SPLIT].fillna("").iloc[0]) for split in shared]
+    of_splits = [
+        (split, tests[np.array([key == first for key in keys], dtype=bool)])
+        for split, first in zip(shared, firsts, strict=True)
+    ]
+    sections = [f"### Paired tests: {split.title}\n\n{_matrix(own, split.rows)}" for split, own in of_splits]
     note = (
         "Each cell: accuracy of the row's run less that of the column's, in percentage points, and in brackets p of "
         "the exact two-sided paired test by group. "
         f"Bold: below {SIGNIFICANT} also after Holm's correction over all pairs of the test set. "
         "A test compares two trained networks, not two recipes: another seed may decide otherwise."
     )
-    if any(
-        len(split.rows) < math.comb(len({*split.rows["run_a"], *split.rows["run_b"]}), 2)
-        for split in by_test_split(tests)
-    ):
+    if any(len(own) < math.comb(len(split.rows), 2) for split, own in of_splits):
         note += " An empty cell above the diagonal: not tested, as the predictions of one of the two were not at hand."
     return "\n\n".join([*sections, note])
 
@@ -158,9 +165,10 @@ def _scored(run_dir: Path) -> pd.DataFrame:
     return table[table["split"] == "test"].set_index("file_name").sort_index()
 
 
-def _matrix(tests: pd.DataFrame) -> str:
-    accuracy = dict(zip(tests["run_a"], tests["accuracy_a"], strict=True))
-    accuracy |= dict(zip(tests["run_b"], tests["accuracy_b"], strict=True))
+def _matrix(tests: pd.DataFrame, runs: pd.DataFrame) -> str:
+    accuracy = dict(zip(runs["run"], runs["accuracy"], strict=True))
+    for one in ("a", "b"):
+        accuracy |= dict(zip(tests[f"run_{one}"], tests[f"accuracy_{one}"], strict=True))
     cells = {(test["run_a"], test["run_b"]): _difference(test) for _, test in tests.iterrows()}
     names = list(accuracy)
     rows = [

@@ -13,8 +13,9 @@ from brainmri.data.constants import SCHEMES
 from brainmri.data.folds import PATIENT_FOLDS
 from brainmri.errors import did_you_mean, near
 from brainmri.models.introspect import resolve
+from brainmri.models.weights import imagenet_names
 from brainmri.recipe import Protocol
-from brainmri.runs.table import lacks_weights
+from brainmri.runs.table import lacks_weights, short_weights
 from brainmri.schemas import read_result
 
 COLUMNS = ["run", "data", "split", "accuracy", "ci_low", "ci_high", "accuracy_now", "within", "same_data", "reason"]
@@ -138,4 +139,8 @@ def _reason(row: pd.Series) -> str:
         return "it ran only a part of its schedule"
     if row["changes"].startswith("recipe "):
         return "its recipe is not on record"
+    protocol: Protocol = "published" if row["protocol"] == "published" else "clean"
+    own = imagenet_names(resolve(str(row["recipe"]), protocol))
+    if row["weights"] != "random" and short_weights(row["weights"]) not in own:
+        return f"it began with weights that are not the recipe's own ({short_weights(row['weights'])})"
     return ""

@@ -106,7 +106,16 @@ def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
     with reading(path):
         table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
     if list(table.columns) != columns:
-        raise ValueError(f"{path}: columns {list(table.columns)} found, {columns} expected; make the file again.")
+        lacking, others = (
+            [name for name in one if name not in two] for one, two in ((columns, table), (table, columns))
+        )
+        kind = "seeds.csv" if "seed" in columns else "comparison.csv"
+        told = "".join(
+            f", {what} {', '.join(map(str, few[:4]))}" for what, few in (("lacks", lacking), ("has", others)) if few
+        )
+        raise ValueError(
+            f"{path} is no {kind} of this version{told or ', its columns stand in another order'}: make it again"
+        )
     return table.fillna(dict.fromkeys(text, ""))
 
 
