@@ -116,7 +116,7 @@ def scored(runs: pd.DataFrame, only: Sequence[str] = ()) -> pd.DataFrame:
         entry is no record, or nothing.
 
     Raises:
-        ValueError: if no run is left.
+        ValueError: if no run is left, or a seed of an entry has several results: none may be run again.
     """
     runs = runs[(runs["split"] == SPLIT) & ~runs["leaky"].astype(bool)]
     if only:
@@ -124,6 +124,11 @@ def scored(runs: pd.DataFrame, only: Sequence[str] = ()) -> pd.DataFrame:
     if runs.empty:
         named = f"of {', '.join(only)} " if only else ""
         raise ValueError(f"no run {named}on the split by group (prepare_data --split grouped) is left")
+    runs = runs.drop_duplicates([*ENTRY, "seed", "accuracy", "minutes"])  # a run in two tables counts once
+    if len(twice := runs[runs.duplicated([*ENTRY, "seed"])]):
+        raise ValueError(
+            f"several results of {twice['recipe'].iloc[0]}, seed {twice['seed'].iloc[0]}: no seed is run again"
+        )
     rows = []
     for _, group in runs.groupby(ENTRY, dropna=False, sort=False):
         row = group.iloc[0][ENTRY].to_dict() | {"seeds": len(group)}

@@ -42,7 +42,11 @@ def test_ten_seeds_above_the_goal_are_a_record_and_others_say_what_they_lack(mak
     )
     runs += entry(make_run, "cnn_32to256", 1, minutes=22, training__schedule_fraction=0.2)
     runs += entry(make_run, "cnn_six_block", 10, data__split="source", data__leaky=True)
-    table = speedrun.scored(runs_of(runs))
+    found = runs_of(runs)
+    table = speedrun.scored(found)
+    pd.testing.assert_frame_equal(speedrun.scored(pd.concat([found, found])), table)  # two tables with the same runs
+    with pytest.raises(ValueError, match=r"several results of .*: no seed is run again"):
+        speedrun.scored(pd.concat([found, found.assign(accuracy=0.97)]))
     assert table["recipe"].tolist() == [
         "cnn_4to32",
         "cnn_4to16",
