@@ -9,6 +9,7 @@ from PIL import Image
 
 from brainmri.models.introspect import resolve
 from brainmri.reporting.slope_plot import _spread
+from brainmri.runs.leak import leak_table
 from brainmri.runs.table import read_runs, write_seeds
 from brainmri.schemas.dataset import DataSummary
 
@@ -141,6 +142,12 @@ def test_a_run_counts_once_and_as_its_recipe_is_packaged(make_run, tmp_path):
         done = run_here("leak_plot.py", *runs, "--outside", strange, "--out", tmp_path / "no")
         assert (done.returncode, "which is none of the runs that count" in done.stderr) == (2, True), done.stderr
     assert not (tmp_path / "no").exists()
+
+
+def test_a_recipe_of_the_hub_counts_where_the_hub_is_out_of_reach(make_run, tmp_path, monkeypatch):
+    monkeypatch.setattr("brainmri.runs.leak.resolve", lambda *_: (_ for _ in ()).throw(OSError("no network")))
+    runs = read_runs(runs_on(make_run, "resnet50")).assign(recipe="hf:OWNER/absent")
+    assert leak_table(runs, []).query("kind == 'model'")["recipe"].unique() == ["hf:OWNER/absent"]
 
 
 def test_names_keep_their_distance_and_their_order():

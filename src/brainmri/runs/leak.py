@@ -80,8 +80,14 @@ def write_leak_table(table: pd.DataFrame, path: Path) -> None:
 
 
 def _packaged_formula(run: pd.Series) -> str:
-    """What the recipe normalizes by: a run by another formula is another system, though `changes` does not hold it."""
-    return resolve(run["recipe"], "published" if run["protocol"] == "published" else "clean").input.normalize
+    """What the recipe normalizes by: a run by another formula is another system, though `changes` does not hold it.
+
+    A recipe that a model on the Hub describes may be out of reach: its runs count by the formula that they had.
+    """
+    try:
+        return resolve(run["recipe"], "published" if run["protocol"] == "published" else "clean").input.normalize
+    except (ValueError, OSError):
+        return str(run["normalize"])
 
 
 def _once(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
