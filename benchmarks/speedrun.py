@@ -25,7 +25,7 @@ import pandas as pd
 from brainmri.cli.command import Parser, call
 from brainmri.files import replace_text
 from brainmri.reporting.html import insert, markdown_table
-from brainmri.runs.leak import runs_of
+from brainmri.runs.leak import once, runs_of
 from brainmri.runs.table import SYSTEM
 
 GOAL, SEEDS, CORES = 0.95, 10, 2
@@ -124,11 +124,7 @@ def scored(runs: pd.DataFrame, only: Sequence[str] = ()) -> pd.DataFrame:
     if runs.empty:
         named = f"of {', '.join(only)} " if only else ""
         raise ValueError(f"no run {named}on the split by group (prepare_data --split grouped) is left")
-    runs = runs.drop_duplicates([*ENTRY, "seed", "accuracy", "minutes"])  # a run in two tables counts once
-    if len(twice := runs[runs.duplicated([*ENTRY, "seed"])]):
-        raise ValueError(
-            f"several results of {twice['recipe'].iloc[0]}, seed {twice['seed'].iloc[0]}: no seed is run again"
-        )
+    runs = once(runs, [*ENTRY, "seed"], ["accuracy", "minutes"], "no seed is run again")
     rows = []
     for _, group in runs.groupby(ENTRY, dropna=False, sort=False):
         row = group.iloc[0][ENTRY].to_dict() | {"seeds": len(group)}

@@ -145,7 +145,7 @@ def test_a_run_counts_once_and_as_its_recipe_is_packaged(make_run, tmp_path):
 
 
 def test_a_recipe_of_the_hub_counts_where_the_hub_is_out_of_reach(make_run, tmp_path, monkeypatch):
-    monkeypatch.setattr("brainmri.runs.leak.resolve", lambda *_: (_ for _ in ()).throw(OSError("no network")))
+    monkeypatch.setattr("brainmri.runs.leak.packaged", lambda *_: (_ for _ in ()).throw(OSError("no network")))
     runs = read_runs(runs_on(make_run, "resnet50")).assign(recipe="hf:OWNER/absent")
     assert leak_table(runs, []).query("kind == 'model'")["recipe"].unique() == ["hf:OWNER/absent"]
 

@@ -22,6 +22,7 @@ import argparse
 import shlex
 import subprocess
 import sys
+from math import isnan
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -129,7 +130,7 @@ def _stored(path: Path) -> tuple[list[Row], list[str]]:
         raise ValueError(f"{path}: no such file; give --table, the seeds.csv of a comparison")
     table = read_table(path, SEEDS, TEXT)
     took = zip(table["minutes"], table["hardware"], strict=True)
-    times = [(f"{minutes:.1f} min" if minutes == minutes else "time not known", machine) for minutes, machine in took]
+    times = [(f"{minutes:.1f} min" if not isnan(minutes) else "time not known", machine) for minutes, machine in took]
     return rows_of(table), [f"{time} on {machine}" for time, machine in times]
 
 

@@ -78,8 +78,13 @@ def imagenet_names(recipe: Recipe) -> set[str]:
     repository = imagenet_repository(recipe)
     if repository is None:
         return set()
-    package = PACKAGED_WEIGHTS.get(repository.rpartition("/")[2].partition(".")[0])
+    package = PACKAGED_WEIGHTS.get(_architecture(repository))
     return {repository, *([package.distribution] if package else [])}
+
+
+def _architecture(repository: str) -> str:
+    """The key of `PACKAGED_WEIGHTS` for what `imagenet_repository` names: timm's name of the network."""
+    return repository.rpartition("/")[2].partition(".")[0]
 
 
 def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
@@ -106,7 +111,7 @@ def _imagenet(recipe: Recipe, insist: bool) -> Weights | None:
 
 def _recipes_own(repository: str) -> Weights:
     """From an installed package, a folder, or the pinned commit on the Hub (for others of timm and hf the newest)."""
-    architecture = repository.rpartition("/")[2].partition(".")[0]
+    architecture = _architecture(repository)
     if architecture in PACKAGED_WEIGHTS:
         try:
             return Weights(*read_packaged(architecture))

@@ -9,8 +9,7 @@ from typing import Any
 import pandas as pd
 
 from brainmri.data.dataset import NAME_SUFFIX
-from brainmri.models.introspect import resolve
-from brainmri.runs.table import SEEDS, TEXT, lacks_weights, read_runs, read_table
+from brainmri.runs.table import SEEDS, TEXT, lacks_weights, packaged, read_runs, read_table
 from brainmri.schemas import EvaluationResult, find_runs, read
 from brainmri.wording import BASELINES
 
@@ -49,18 +48,19 @@ def leak_table(runs: pd.DataFrame, outside: Iterable[Path]) -> pd.DataFrame:
     chosen = runs[runs["split"].isin(STEPS) & (runs["changes"] == "") & (runs["schedule_fraction"] >= 1)]
     chosen = chosen[~lacks_weights(chosen) & ~chosen["simulated"].astype(bool)]
     chosen = chosen[~chosen["data"].str.endswith(NAME_SUFFIX)]  # two classes are another question
-    chosen = chosen[chosen["normalize"] == chosen.apply(_packaged_formula, axis=1)] if len(chosen) else chosen
+    chosen = chosen[chosen["normalize"] == [_packaged_formula(run) for _, run in chosen.iterrows()]]
     for keys, what in ((["data"], "data sets"), (["split", "fingerprint"], "preparations of one split")):
         sets = chosen[keys].drop_duplicates()
         if sets.duplicated(keys[:-1]).any() if len(keys) > 1 else len(sets) > 1:
             raise ValueError(
                 f"runs of several {what} ({_listed(sets)}) do not stand on one line: leave out all but one"
             )
-    chosen = _once(chosen, [*SYSTEM, "split", "seed"])
+    chosen = once(chosen, [*SYSTEM, "split", "seed"], ["accuracy"], "leave out all but one")
     of_systems = [group for _, group in chosen.groupby([*SYSTEM, "split"], sort=False)]
     rows = [_mean(group, str(group["split"].iloc[0])) for group in of_systems]
     evaluated = pd.DataFrame([_outside(place, chosen) for place in outside], columns=[*COLUMNS, "seed", "run_data"])
-    evaluated = _once(evaluated, [*SYSTEM, "seed", "run_data", "fingerprint"])
+    same = [*SYSTEM, "seed", "run_data", "fingerprint"]
+    evaluated = once(evaluated, same, ["accuracy"], "leave out all but one")
     table = pd.DataFrame([*rows, *evaluated.to_dict("records")], columns=COLUMNS)
     table = _averaged(table[table.groupby(SYSTEM)["step"].transform("nunique") > 1])
     if table.empty:
@@ -85,23 +85,24 @@ def _packaged_formula(run: pd.Series) -> str:
     A recipe that a model on the Hub describes may be out of reach: its runs count by the formula that they had.
     """
     try:
-        return resolve(run["recipe"], "published" if run["protocol"] == "published" else "clean").input.normalize
+        return packaged(run["recipe"], run["protocol"]).input.normalize
     except (ValueError, OSError):
         return str(run["normalize"])
 
 
-def _once(table: pd.DataFrame, keys: list[str]) -> pd.DataFrame:
-    """The table with one of the rows that say the same of one run.
+def once(table: pd.DataFrame, keys: list[str], figures: list[str], advice: str) -> pd.DataFrame:
+    """The table with one of the rows that say the same of one run, as two tables with the same runs do.
+
+    Args:
+        keys: the columns that tell runs apart. figures: those of what was measured. advice: ends the error.
 
     Raises:
         ValueError: if one run has several results.
     """
-    table = table.drop_duplicates([*keys, "accuracy"])
+    table = table.drop_duplicates([*keys, *figures])
     if len(twice := table[table.duplicated(keys)]):
-        raise ValueError(
-            f"several results of one recipe, split and seed ({_listed(twice[['recipe', 'protocol', 'seed']])}): leave "
-            "out all but one"
-        )
+        runs = _listed(twice[["recipe", "protocol", "seed"]])
+        raise ValueError(f"several results of one recipe, split and seed ({runs}): {advice}")
     return table
 
 
@@ -119,20 +120,17 @@ def _outside(place: Path, runs: pd.DataFrame) -> dict[str, Any]:
         raise ValueError(f"{place}: outside are evaluations of a run of this project on data that are not its own")
     if found.scores.balanced_accuracy is None:
         raise ValueError(f"{place}: mean recall needs images of two classes at least: {found.missing_reason}")
-    asked: dict[str, object] = {"recipe": found.run.arch, "protocol": found.run.protocol, "weights": found.run.weights}
-    asked |= {"seed": found.run.seed, "fingerprint": found.run.data.fingerprint}
-    if runs[(runs[list(asked)] == pd.Series(asked)).all(axis=1)].empty:
+    run, trained_on = found.run, found.run.data
+    known: dict[str, Any] = {"recipe": run.arch, "protocol": run.protocol, "weights": run.weights, "seed": run.seed}
+    own = pd.Series(known | {"fingerprint": trained_on.fingerprint})
+    if not (runs[list(own.index)] == own).all(axis=1).any():
         raise ValueError(
-            f"{place} is an evaluation of {found.name} ({asked['recipe']} {asked['protocol']}, seed {asked['seed']}, "
-            f"trained on {found.run.data.name}), which is none of the runs that count: give its run, or leave it out"
+            f"{place} is an evaluation of {found.name} ({run.arch} {run.protocol}, seed {run.seed}, trained on "
+            f"{trained_on.name}), which is none of the runs that count: give its run, or leave it out"
         )
-    return {
+    return known | {
         "kind": "model",
-        "recipe": found.run.arch,
-        "protocol": found.run.protocol,
-        "weights": found.run.weights,
-        "seed": found.run.seed,
-        "run_data": found.run.data.fingerprint,
+        "run_data": trained_on.fingerprint,
         "step": "outside",
         "data": found.data.name,
         "fingerprint": found.data.fingerprint,

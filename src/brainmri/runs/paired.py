@@ -108,12 +108,8 @@ def paired_markdown(tests: pd.DataFrame, runs: pd.DataFrame) -> str:
     shared = [split for split in by_test_split(runs) if len(split.rows) > 1]
     if not shared:
         return "### Paired tests\n\nNo two runs share a test set."
-    keys = [tuple(row) for row in tests[SPLIT].fillna("").itertuples(index=False)]
-    firsts = [tuple(split.rows[SPLIT].fillna("").iloc[0]) for split in shared]
-    of_splits = [
-        (split, tests[np.array([key == first for key in keys], dtype=bool)])
-        for split, first in zip(shared, firsts, strict=True)
-    ]
+    known = tests[SPLIT].fillna("")
+    of_splits = [(split, tests[(known == split.rows[SPLIT].iloc[0].fillna("")).all(axis=1)]) for split in shared]
     sections = [f"### Paired tests: {split.title}\n\n{_matrix(own, split.rows)}" for split, own in of_splits]
     note = (
         "Each cell: accuracy of the row's run less that of the column's, in percentage points, and in brackets p of "

@@ -12,10 +12,8 @@ import pandas as pd
 from brainmri.data.constants import SCHEMES
 from brainmri.data.folds import PATIENT_FOLDS
 from brainmri.errors import did_you_mean, near
-from brainmri.models.introspect import resolve
 from brainmri.models.weights import imagenet_names
-from brainmri.recipe import Protocol
-from brainmri.runs.table import lacks_weights, short_weights
+from brainmri.runs.table import lacks_weights, packaged, short_weights
 from brainmri.schemas import read_result
 
 COLUMNS = ["run", "data", "split", "accuracy", "ci_low", "ci_high", "accuracy_now", "within", "same_data", "reason"]
@@ -113,8 +111,7 @@ def _row(row: pd.Series, lacks: bool) -> Row:
     train += ["--bf16", str(row["precision"] == "bf16").lower(), "--fp16", str(row["precision"] == "fp16").lower()]
     if split == PATIENT_FOLDS or folds:
         train += ["--folds", folds[1] if folds else "patients"]
-    protocol: Protocol = "published" if row["protocol"] == "published" else "clean"
-    if row["normalize"] != resolve(str(row["recipe"]), protocol).input.normalize:
+    if row["normalize"] != packaged(row["recipe"], row["protocol"]).input.normalize:
         train += ["--normalize", row["normalize"]]
     if row["changes"]:
         train += ["--recipe", *re.split(r", (?=[\w.]+=)", row["changes"])]
@@ -139,8 +136,7 @@ def _reason(row: pd.Series) -> str:
         return "it ran only a part of its schedule"
     if row["changes"].startswith("recipe "):
         return "its recipe is not on record"
-    protocol: Protocol = "published" if row["protocol"] == "published" else "clean"
-    own = imagenet_names(resolve(str(row["recipe"]), protocol))
-    if row["weights"] != "random" and short_weights(row["weights"]) not in own:
-        return f"it began with weights that are not the recipe's own ({short_weights(row['weights'])})"
+    weights = short_weights(row["weights"])
+    if weights not in {"random", *imagenet_names(packaged(row["recipe"], row["protocol"]))}:
+        return f"it began with weights that are not the recipe's own ({weights})"
     return ""

@@ -106,13 +106,10 @@ def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
     with reading(path):
         table = pd.read_csv(path, dtype=dict.fromkeys(text, str), keep_default_na=False, na_values=[""])
     if list(table.columns) != columns:
-        lacking, others = (
-            [name for name in one if name not in two] for one, two in ((columns, table), (table, columns))
-        )
         kind = "seeds.csv" if "seed" in columns else "comparison.csv"
-        told = "".join(
-            f", {what} {', '.join(map(str, few[:4]))}" for what, few in (("lacks", lacking), ("has", others)) if few
-        )
+        lacking = [name for name in columns if name not in table]
+        others = [str(name) for name in table if name not in columns]
+        told = f", lacks {', '.join(lacking[:4])}" * bool(lacking) + f", has {', '.join(others[:4])}" * bool(others)
         raise ValueError(
             f"{path} is no {kind} of this version{told or ', its columns stand in another order'}: make it again"
         )
@@ -302,6 +299,15 @@ def _fits(content: dict[str, Any], number: int, stage: dict[str, Any]) -> bool:
     return True
 
 
+def packaged(name: str, protocol: str) -> Recipe:
+    """The recipe that a run's `arch` and `protocol` name.
+
+    Raises:
+        ValueError, OSError: if it is not to be had (see `resolve`).
+    """
+    return resolve(name, "published" if protocol == "published" else "clean")
+
+
 def changes_of(recipe: Recipe, name: str, protocol: str) -> str:
     """What tells a run's recipe from the packaged one, such as "input.size=96, stages.0.learning_rate=0.01".
 
@@ -312,11 +318,11 @@ def changes_of(recipe: Recipe, name: str, protocol: str) -> str:
         recipe: of the run (`recipe.yaml`). name, protocol: as `--arch` and `--protocol` had them.
     """
     try:
-        packaged = resolve(name, "published" if protocol == "published" else "clean")
+        as_packaged = packaged(name, protocol)
     except (ValueError, OSError):
         own = {key: value for key, value in recipe.model_dump(mode="json").items() if key not in BESIDE}
         return f"recipe {digest(own)[:8]}"
-    found = differences(packaged, recipe)
+    found = differences(as_packaged, recipe)
     return ", ".join(f"{key}={_text(value)}" for key, value in sorted(found.items()) if key not in BESIDE)
 
 
