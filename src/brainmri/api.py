@@ -20,6 +20,7 @@ def prepare(
     layout: str | None = None,
     groups: str | Path | None = None,
     sites: str | Path | None = None,
+    exclude: str | Path | None = None,
     outlines: str | Path | None = None,
     standardize: str | Sequence[str] | None = None,
     holdout: str | None = None,
@@ -56,6 +57,9 @@ def prepare(
             "source_halved", "oversample_then_split" or "npz".
         layout: of the source, such as "kaggle-4class" or "imagefolder"; found out if None.
         groups: a CSV `file_name,group_id` of known patients. sites: a CSV `file_name,site`.
+        exclude: a CSV `file_name`, with a `reason` where wanted, of images to leave out, each with the images of its
+            label that are the same; or "reviewed", the labels of one public set that two readers found wrong. The
+            others keep their splits.
         outlines: a CSV `path,polygon` of where tumours are.
         standardize: steps for every image, "crop" and "levels".
         holdout: "site=NAME": all images of that site are in the test split.
@@ -121,6 +125,7 @@ def prepare(
                 split=split,
                 groups=groups,
                 sites=sites,
+                exclude=exclude,
                 outlines=outlines,
                 standardize=[standardize] if isinstance(standardize, str) else list(standardize or []),
                 holdout=holdout,

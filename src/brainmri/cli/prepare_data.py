@@ -4,6 +4,7 @@
     brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor --origin kaggle-nickparvar
     brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor-official --split source
     brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor-patients --split patients --test_fold 1
+    brainmri prepare_data kaggle/brain-tumor-mri-dataset data/brain-tumor-reviewed --exclude reviewed
     brainmri prepare_data slices data/slices --groups patients.csv
     brainmri prepare_data slices data/without-oslo --sites hospitals.csv --holdout site=oslo
     brainmri prepare_data dicom data/scans --slices every:4 --labels labels.csv --id_key secret.txt
@@ -45,6 +46,12 @@ def parse_arguments() -> argparse.Namespace:
     )
     parser.add_argument("--groups", type=Path, metavar="FILE", help="CSV file_name,group_id of known patients")
     parser.add_argument("--sites", type=Path, metavar="FILE", help="CSV file_name,site: where each image comes from")
+    parser.add_argument(
+        "--exclude",
+        metavar="FILE",
+        help="CSV file_name,reason of images to leave out, each with the images of its label that are the same "
+        "(reviewed: the labels of one public set that two readers found wrong)",
+    )
     parser.add_argument(
         "--outlines",
         type=Path,

@@ -155,7 +155,7 @@ def default_folder(data: str, run: RunArguments, recipe: Recipe, seed: int) -> P
 
 
 PREPARATION = ["split", "val", "test", "split_seed", "groups", "sites", "outlines", "holdout", "layout", "standardize"]
-PREPARATION += ["test_fold", "name", "origin", "class_names", "image_root"]
+PREPARATION += ["exclude", "test_fold", "name", "origin", "class_names", "image_root"]
 PREPARATION += ["id_key", "label_level", "labels", "lesion_area", "lesion_label", "linkage", "masks"]
 PREPARATION += ["no_lesion_label", "patient_level", "patient_pattern", "plane", "series", "site", "slices"]
 # Flags of other programs that stand for more than another name of ours.

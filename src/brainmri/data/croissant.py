@@ -14,6 +14,7 @@ from typing import Any
 from brainmri.data.provenance import ORIGINS
 from brainmri.files import sha256
 from brainmri.schemas import DatasetInfo, json_text
+from brainmri.wording import counted
 
 CROISSANT = "croissant.json"
 CONFORMS_TO = ["http://mlcommons.org/croissant/1.1", "http://mlcommons.org/croissant/RAI/1.0"]
@@ -139,6 +140,7 @@ def responsible_ai(info: DatasetInfo) -> dict[str, Any]:
         f"neighbouring slices ({settings.same_group_structure} or more) and those of one known patient are one group.",
         f"Split “{info.split}” with split seed {info.split_seed}.",
         *(f"Standardised: {step}." for step in settings.standardize),
+        *[f"{counted(settings.excluded_images, 'image')} left out by hand."] * bool(settings.excluded_images),
     ]
     if (scans := settings.scans) is not None:
         steps.append(f"Slices of {scans.scans} scans, plane “{scans.plane}”, choice “{scans.slices}”.")

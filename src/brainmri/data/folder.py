@@ -162,6 +162,7 @@ def data_card(info: DatasetInfo, rejected: pd.DataFrame) -> str:
         f"{len(info.contradictory_images)} images occur under more than one label.",
         _scans_statement(info),
         f"{info.rejected} files {'and slices ' if info.settings.scans else ''}of the source were rejected"
+        + f", and {counted(info.settings.excluded_images, 'image')} left out" * bool(info.settings.excluded_images)
         + (", listed with the reasons in `rejected.csv`:" if len(rejected) else "."),
         "\n".join(f"- {reason}: {count}" for reason, count in rejected["reason"].value_counts().head(10).items()),
         '```python\nfrom datasets import load_dataset\n\nload_dataset("imagefolder", data_dir="THIS_FOLDER")\n```',

@@ -39,7 +39,9 @@ from brainmri.data.folder import (
 )
 from brainmri.data.layouts import left_out, read_layout, unwrapped
 from brainmri.data.masks import beside, read_polygon_table
+from brainmri.data.patient_folds import patient_folds
 from brainmri.data.provenance import all_simulated, check_origin, known_revision
+from brainmri.data.reviewed_labels import REVIEWED, reviewed_labels
 from brainmri.data.scan_options import ScanOptions
 from brainmri.data.scan_slices import draw_slices, settings_of
 from brainmri.data.scan_sources import SourceFiles
@@ -55,12 +57,13 @@ from brainmri.data.source_checks import (
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.standardize import check_steps, standardize_files
 from brainmri.data.storage import cache_folder
-from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv
+from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv, read_exclusions
 from brainmri.data.unpacking import is_archive_of_images, unpacked
 from brainmri.errors import writing
 from brainmri.files import replace_text
 from brainmri.io.limits import MAX_PIXELS, MIN_SIDE
 from brainmri.schemas import DatasetInfo, PrepareSettings
+from brainmri.wording import counted
 
 PREPARE_VERSION = 6  # raise it when a source is read, grouped, split or named in another way: it is prepared anew then
 SHOWN_REASONS = 8  # for which files were rejected
@@ -75,6 +78,7 @@ def prepare(
     split: str = "grouped",
     groups: Path | str | None = None,
     sites: Path | str | None = None,
+    exclude: Path | str | None = None,
     outlines: Path | str | None = None,
     standardize: list[str] | None = None,
     holdout: str | None = None,
@@ -100,6 +104,9 @@ def prepare(
         test_fold: of the split "patients", the fold that tests (1..5); 1 if None.
         groups: a CSV `file_name,group_id` of known groups (patients); file_name is a path relative to the source.
         sites: a CSV `file_name,site` of where the images come from.
+        exclude: a CSV `file_name`, with a `reason` where wanted, of images to leave out, or "reviewed": the known list
+            of `brainmri.data.reviewed_labels`. With each go the images of its label that are the same. The split is
+            drawn before, so that all others stay where they would be. None: nothing is left out.
         outlines: a CSV `path,polygon` of where tumours are (see brainmri.data.masks); `SOURCE.outlines.csv` beside
             the source if None, where there is one.
         standardize: steps of brainmri.data.standardize, done to every image after grouping; none if None.
@@ -137,6 +144,8 @@ def prepare(
     check_linkage(options.linkage, source, out, overwrite)
     found = below = None
     if layout in SCANS:
+        if exclude is not None:
+            raise ValueError(f"--exclude: the layout {layout} takes whole scans: move those that are not wanted away")
         if outlines is not None:
             raise ValueError(f"--outlines: the layout {layout} takes outlines from lesion masks (--masks)")
         files = (None if file is None else Path(file) for file in (groups, sites))
@@ -164,6 +173,7 @@ def prepare(
     check_labels({*table["label"], options.lesion_label or "", options.no_lesion_label or ""} - {""})
     if groups is not None and found is None:
         table = add_groups(table, Path(groups))
+    reasons = {} if exclude is None else _exclusions(table, exclude)
     drawn = known = None
     if found is None:
         drawn = read_polygon_table(Path(outlines) if outlines else beside(given) or beside(source), table["path"])
@@ -195,6 +205,9 @@ def prepare(
             lost = rejected_summary(checked.rejected)
             raise ValueError(f"{error}. {lost}" if lost else str(error)) from error
         grouped = result if split == "patients" else grouped
+        excluded = _excluded(grouped, reasons)
+        grouped, result = (part[~part["path"].isin(excluded["path"])] for part in (grouped, result))
+        rejected = pd.concat([checked.rejected, excluded], ignore_index=True)
         if steps:
             result = standardize_files(result, steps, drawn)
         result = result.assign(file_name=name_files(result))
@@ -202,6 +215,7 @@ def prepare(
             prepare_version=PREPARE_VERSION,
             groups_file=groups is not None,
             standardize=steps,
+            excluded_images=len(excluded),
             images_with_given_group=int((grouped["group"] != "").sum()),
             same_picture_correlation=SAME_IMAGE,
             same_picture_structure=SAME_STRUCTURE,
@@ -213,7 +227,7 @@ def prepare(
         across = int((result.groupby("group_id")["split"].nunique() > 1).sum())
         contradictory = _contradictory(grouped)
         info = DatasetInfo(
-            name=name or _name(given, holdout, steps),
+            name=name or _name(given, holdout, steps, len(excluded)),
             fingerprint=fingerprint(result),
             layout=layout,
             simulated=simulated,
@@ -238,14 +252,14 @@ def prepare(
             settings=settings,
         )
         write_images(folder / "new", result)
-        write_tables(folder / "new", result, checked.rejected, info)
+        write_tables(folder / "new", result, rejected, info)
         if drawn is not None:
             drawn.to_csv(folder / "new" / OUTLINES, index=False, lineterminator="\n")
         install(folder / "new", out, overwrite)
     if found is not None and options.linkage is not None:
         replace_text(options.linkage, found.linkage.to_csv(index=False, lineterminator="\n"))
         options.linkage.chmod(0o600)  # it names patients
-    _print_summary(info, checked.rejected, grouped)
+    _print_summary(info, rejected, grouped)
     if split == "patients" and (copies := _copies_in_training(result)):
         tests = sum(info.counts["test"].values())
         print(
@@ -272,10 +286,39 @@ def _bytes_of(root: Path, table: pd.DataFrame) -> int | None:
     return sum(file.stat().st_size for file in files if file.is_file()) or None
 
 
-def _name(source: Path, holdout: str | None, steps: list[str]) -> str:
+def _exclusions(table: pd.DataFrame, exclude: Path | str) -> dict[str, str]:
+    """Why files are to be left out, by path; of the known list those that the source has."""
+    if exclude != REVIEWED:
+        return read_exclusions(table, Path(exclude))
+    patient_folds(table["path"], f"--exclude {REVIEWED}")  # raises for another set's files
+    known, there = reviewed_labels(), set(table["path"])
+    return {path: reason for path, reason in zip(known.index, known["reason"], strict=True) if path in there}
+
+
+def _excluded(grouped: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
+    """Columns path and reason: the images to leave out, and those that are the same under the same label.
+
+    Raises:
+        ValueError: if nothing of a class is left.
+    """
+    same = ["duplicate_id", "label"]
+    named = grouped[grouped["path"].isin(reasons)].drop_duplicates(same)
+    rows = grouped.merge(named[[*same, "path"]], on=same, suffixes=("", "_named"))
+    if emptied := sorted(set(grouped["label"]) - set(grouped["label"][~grouped["path"].isin(rows["path"])])):
+        raise ValueError(f"--exclude leaves no image of {', '.join(emptied)}")
+    told = []
+    for path, first in zip(rows["path"], rows["path_named"], strict=True):
+        reason = reasons.get(path, reasons[first])
+        copy = f"the same image as {first}" * (path not in reasons)
+        told.append("left out" + f" ({', '.join(filter(None, [reason, copy]))})" * bool(reason or copy))
+    return pd.DataFrame({"path": rows["path"], "reason": told})
+
+
+def _name(source: Path, holdout: str | None, steps: list[str], excluded: int) -> str:
     """That of the source; figures on what is left of it, or was made of it, are no figures on the source."""
     name = source.stem if source.is_file() else source.name
     changes = [f"{holdout} held out"] * (holdout is not None) + [f"standardized ({', '.join(steps)})"] * bool(steps)
+    changes += [f"{counted(excluded, 'image')} left out"] * bool(excluded)
     return ", ".join([name, *changes])
 
 
@@ -362,6 +405,7 @@ def _print_summary(info: DatasetInfo, rejected: pd.DataFrame, grouped: pd.DataFr
         print(f"Note: {sentence}")
     print(
         f"{info.rejected} {'files' if info.settings.scans is None else 'files and slices'} rejected"
+        + f", {counted(info.settings.excluded_images, 'image')} left out" * bool(info.settings.excluded_images)
         + (" (rejected.csv):" if len(rejected) else ".")
     )
     for reason, count in rejected["reason"].value_counts().head(SHOWN_REASONS).items():

@@ -1,4 +1,4 @@
-"""CSV tables that users give: labels (the layout `csv`) and group ids (`--groups`)."""
+"""CSV tables that users give: labels (the layout `csv`), group ids, sites, and files to leave out."""
 
 from __future__ import annotations
 
@@ -111,16 +111,32 @@ def add_sites(table: pd.DataFrame, file: Path) -> pd.DataFrame:
     return table.assign(site=_by_path(table, file, "site"))
 
 
+def read_exclusions(table: pd.DataFrame, file: Path) -> dict[str, str]:
+    """Why files of `table` are to be left out, by path: the rows of a CSV `file_name` with or without a `reason`.
+
+    Raises:
+        ValueError: if a row names no file of the table (near matches are suggested), or a file stands there twice.
+    """
+    given = _of_files(table, file, ("file_name",), ("reason",))
+    return dict(zip(given["file_name"], _optional(given, "reason"), strict=True))
+
+
 def _by_path(table: pd.DataFrame, file: Path, column: str) -> pd.Series:
-    given = read_csv(file, ("file_name", column))
-    _complain(file, given["file_name"][given["file_name"].duplicated()], "file names that stand there more than once")
+    given = _of_files(table, file, ("file_name", column))
     _complain(file, given["file_name"][given[column].str.strip() == ""], f"rows without a {column} (leave them out)")
+    values = dict(zip(given["file_name"], given[column].str.strip(), strict=True))
+    return table["path"].map(values).fillna("")
+
+
+def _of_files(table: pd.DataFrame, file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
+    """A CSV whose column file_name names files of `table`, each at most once."""
+    given = read_csv(file, required, optional)
+    _complain(file, given["file_name"][given["file_name"].duplicated()], "file names that stand there more than once")
     known = set(table["path"])
     unmatched = [name for name in given["file_name"] if name not in known]
     shown = [f"{name}{_suggestion(name, known)}" for name in unmatched[:SHOWN]]
     _complain(file, shown + unmatched[SHOWN:], "file names that are not in the source")
-    values = dict(zip(given["file_name"], given[column].str.strip(), strict=True))
-    return table["path"].map(values).fillna("")
+    return given
 
 
 def read_csv(file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:

@@ -130,7 +130,7 @@ def _reason(row: pd.Series) -> str:
         return f"the table does not hold all that its split ({split}) was made by"
     if row["fold"]:
         return "it is one fold of a cross-validation"
-    if "held out" in row["data"] or "standardized" in row["data"]:
+    if any(change in row["data"] for change in ("held out", "standardized", "left out")):
         return f"the table does not hold all that its data ({row['data']}) were made by"
     if row["schedule_fraction"] < 1 and ".epochs=" not in row["changes"]:  # stopped by a limit of steps or time
         return "it ran only a part of its schedule"

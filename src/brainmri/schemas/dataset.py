@@ -76,6 +76,7 @@ class PrepareSettings(Record):
         prepare_version: of the preparation; a set of an earlier one may be grouped, split or named in another way.
         groups_file: whether known groups (patients) were given.
         standardize: the steps that every image went through.
+        excluded_images: number of images that were left out by hand; they stand in rejected.csv.
         images_with_given_group: number of images whose group was given.
         same_picture_correlation, same_picture_structure: likeness (-1..1) from which two files hold one image.
         same_group_structure: likeness (-1..1) from which two images count as neighbouring slices.
@@ -86,6 +87,7 @@ class PrepareSettings(Record):
     prepare_version: int = 0
     groups_file: bool
     standardize: list[str]
+    excluded_images: int = 0
     images_with_given_group: int
     same_picture_correlation: float
     same_picture_structure: float

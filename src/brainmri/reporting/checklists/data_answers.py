@@ -34,7 +34,9 @@ def eligibility(e: Evidence) -> Answer:
     settings = e.data.settings
     text = (
         f"Every image of the source was used that could be read, has a side of at least {settings.min_side} and at "
-        f"most {settings.max_pixels:,} pixels; {number(e.data.rejected)} files were rejected (`rejected.csv`)."
+        f"most {settings.max_pixels:,} pixels; {number(e.data.rejected)} files were rejected"
+        + f" and {number(settings.excluded_images)} images left out by hand" * bool(settings.excluded_images)
+        + " (`rejected.csv`)."
     )
     if e.result.data.simulated:
         return answered(text)
