@@ -95,7 +95,7 @@ def test_the_known_list_is_of_the_known_set():
     assert "Testing/notumor/Te-no_0350.jpg" in table.index and table["reason"].str.len().min() > 5
 
 
-def test_the_known_list_is_for_its_set_alone(source, out, monkeypatch, tmp_path):
+def test_the_known_list_is_for_its_set_alone(source, out, monkeypatch, tmp_path, capsys):
     with pytest.raises(ValueError, match="--exclude reviewed: 35 of 35 files are none of Kaggle"):
         prepare(source, out, exclude="reviewed")
     known = source.rename(tmp_path / "known")
@@ -104,8 +104,12 @@ def test_the_known_list_is_for_its_set_alone(source, out, monkeypatch, tmp_path)
     monkeypatch.setattr(patient_folds, "known_folds", lambda: folds)
     wrong = pd.DataFrame({"seen": "mass", "reason": "a mass"}, index=[paths[-1], "notumor/absent.png"])
     monkeypatch.setattr("brainmri.data.prepare.reviewed_labels", lambda: wrong)
+    monkeypatch.setattr("brainmri.data.prepare.known_revision", lambda _: ("kaggle-nickparvar", "the set of 35 files"))
+    prepare(known, tmp_path / "plain")
+    assert "two readers contradict 1 of the labels: --exclude reviewed leaves" in capsys.readouterr().out
     data = open_prepared(prepare(known, out, exclude="reviewed"))
     assert data.info.settings.excluded_images == 1 and paths[-1] not in set(data.index["source"])
+    assert "two readers" not in capsys.readouterr().out
 
 
 @pytest.mark.slow

@@ -181,7 +181,7 @@ def prepare(
             drawn = mat_outlines(root, table["path"].tolist())
         known = known_revision(table["path"])
         print(f"{given.name}: layout {layout}, {len(table)} files" + f", in {source.name}" * (source != given))
-        notes = [*left_out(source, layout), *_notes(table, split, origin, known)]
+        notes = [*left_out(source, layout), *_notes(table, split, origin, exclude, known)]
     else:
         print(found.sentence(layout))
         notes = found.notes
@@ -270,7 +270,9 @@ def prepare(
     return out
 
 
-def _notes(table: pd.DataFrame, split: str, origin: str | None, known: tuple[str, str] | None) -> Iterator[str]:
+def _notes(
+    table: pd.DataFrame, split: str, origin: str | None, exclude: Path | str | None, known: tuple[str, str] | None
+) -> Iterator[str]:
     """What the user should know before the files are read."""
     own = table.loc[table["source_split"] != "", "source_split"].value_counts(sort=False)
     if len(own) and split in ("grouped", "patients", "oversample_then_split"):
@@ -278,6 +280,9 @@ def _notes(table: pd.DataFrame, split: str, origin: str | None, known: tuple[str
         yield f"Note: the source's own split ({parts}) is not used: --split source keeps its test part."
     if known and origin is None:
         yield f"Note: the files are called as those of {known[1]}. If they are: --origin {known[0]} records it."
+    contradicted = int(table["path"].isin(reviewed_labels().index).sum())
+    if known and contradicted and exclude is None:
+        yield f"Note: two readers contradict {contradicted} of the labels: --exclude {REVIEWED} leaves these files out."
 
 
 def _bytes_of(root: Path, table: pd.DataFrame) -> int | None:
