@@ -58,8 +58,8 @@ def prepare(
         layout: of the source, such as "kaggle-4class" or "imagefolder"; found out if None.
         groups: a CSV `file_name,group_id` of known patients. sites: a CSV `file_name,site`.
         exclude: a CSV `file_name`, with a `reason` where wanted, of images to leave out, each with the images of its
-            label that are the same; or "reviewed", the labels of one public set that two readers found wrong. The
-            others keep their splits.
+            label that are the same; or "reviewed": those of one public set whose label two readers contradict, or
+            that are no MRI. The others keep their splits.
         outlines: a CSV `path,polygon` of where tumours are.
         standardize: steps for every image, "crop" and "levels".
         holdout: "site=NAME": all images of that site are in the test split.

@@ -106,7 +106,10 @@ def test_the_known_list_is_for_its_set_alone(source, out, monkeypatch, tmp_path,
     monkeypatch.setattr("brainmri.data.prepare.reviewed_labels", lambda: wrong)
     monkeypatch.setattr("brainmri.data.prepare.known_revision", lambda _: ("kaggle-nickparvar", "the set of 35 files"))
     prepare(known, tmp_path / "plain")
-    assert "two readers contradict 1 of the labels: --exclude reviewed leaves" in capsys.readouterr().out
+    assert (
+        "1 of these files have a wrong label or are no MRI by two readers: --exclude reviewed leaves"
+        in capsys.readouterr().out
+    )
     data = open_prepared(prepare(known, out, exclude="reviewed"))
     assert data.info.settings.excluded_images == 1 and paths[-1] not in set(data.index["source"])
     assert "two readers" not in capsys.readouterr().out

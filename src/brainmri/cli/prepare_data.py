@@ -50,7 +50,7 @@ def parse_arguments() -> argparse.Namespace:
         "--exclude",
         metavar="FILE",
         help="CSV file_name,reason of images to leave out, each with the images of its label that are the same "
-        "(reviewed: the labels of one public set that two readers found wrong)",
+        "(reviewed: those of one public set whose label two readers contradict, or that are no MRI)",
     )
     parser.add_argument(
         "--outlines",

@@ -280,9 +280,10 @@ def _notes(
         yield f"Note: the source's own split ({parts}) is not used: --split source keeps its test part."
     if known and origin is None:
         yield f"Note: the files are called as those of {known[1]}. If they are: --origin {known[0]} records it."
-    contradicted = int(table["path"].isin(reviewed_labels().index).sum())
-    if known and contradicted and exclude is None:
-        yield f"Note: two readers contradict {contradicted} of the labels: --exclude {REVIEWED} leaves these files out."
+    listed = int(table["path"].isin(reviewed_labels().index).sum())
+    if known and listed and exclude is None:
+        told = f"{listed} of these files have a wrong label or are no MRI by two readers"
+        yield f"Note: {told}: --exclude {REVIEWED} leaves them out."
 
 
 def _bytes_of(root: Path, table: pd.DataFrame) -> int | None:
