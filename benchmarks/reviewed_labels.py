@@ -13,9 +13,11 @@ from __future__ import annotations
 import argparse
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.tables import measured
 from brainmri.data.dataset import open_prepared
 from brainmri.data.reviewed_labels import CT, MASS, reviewed_labels
 from brainmri.metrics.bootstrap import auroc_bootstrap
@@ -45,22 +47,23 @@ def on_labels(index: pd.DataFrame, predictions: pd.DataFrame) -> pd.DataFrame:
         tumour, scores = (part["label"] != HEALTHY).to_numpy(), 1 - part[f"p_{HEALTHY}"].to_numpy(float)
         sites = part["site"].to_numpy(str)
         of_sites = {f"_{site}": tumour & (sites == site) for site in sorted(set(sites[tumour]) - {""})}
+        tumours = {"": tumour, **of_sites}
         shares = {
-            "accuracy": ((part["predicted"] == part["label"]).to_numpy(), tumour | ~tumour),
-            **{f"found{name}": (named, chosen) for name, chosen in {"": tumour, **of_sites}.items()},
+            "accuracy": ((part["predicted"] == part["label"]).to_numpy(), np.ones_like(tumour)),
+            **{f"found{name}": (named, chosen) for name, chosen in tumours.items()},
             "left_alone": (~named, ~tumour),
         }
         for measure, (right, chosen) in shares.items():
             share, interval = share_of(right, chosen, groups)
             rows.append((labels, measure, int(chosen.sum()), share, *(interval or (None, None))))
-        for name, chosen in {"": tumour, **of_sites}.items():
+        for name, chosen in tumours.items():
             both = chosen | ~tumour
             auroc = float(roc_auc_score(tumour[both], scores[both]))
             interval = auroc_bootstrap(scores[both], tumour[both], groups[both].tolist())
             rows.append((labels, f"auroc{name}", int(both.sum()), auroc, *(interval or (None, None))))
     masses = table[seen == MASS]
     called = (masses["predicted"] != HEALTHY).to_numpy()
-    share, interval = share_of(called, called | ~called, masses["group_id"].to_numpy(str))
+    share, interval = share_of(called, np.ones_like(called), masses["group_id"].to_numpy(str))
     rows.append((MASS, "masses_called_tumour", len(masses), share, *(interval or (None, None))))
     return pd.DataFrame(rows, columns=["labels", "measure", "images", "value", "low", "high"])
 
@@ -72,13 +75,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table to this CSV file")
     args = parser.parse_args()
     index = open_prepared(args.data).index
-    found = pd.concat(
-        on_labels(index, pd.read_csv(run / "predictions.csv", dtype={"group_id": str})).assign(run=run.name)
-        for run in args.runs
-    )
-    print(found.to_string(index=False))
-    if args.out:
-        found.to_csv(args.out, index=False, float_format="%.6g", lineterminator="\n")
+    measured(lambda predictions: on_labels(index, predictions), args.runs, "run", args.out)
 
 
 if __name__ == "__main__":

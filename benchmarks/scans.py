@@ -21,6 +21,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import roc_auc_score
 
+from benchmarks.tables import measured
 from brainmri.data.dataset import open_prepared
 from brainmri.metrics.bootstrap import auroc_bootstrap
 from brainmri.metrics.detection import share_of
@@ -71,13 +72,7 @@ def main() -> None:
     parser.add_argument("--out", type=Path, help="write the table to this CSV file")
     args = parser.parse_args()
     index = open_prepared(args.data).index
-    found = pd.concat(
-        of_scans(index, pd.read_csv(one / "predictions.csv"), args.healthy).assign(evaluation=one.name)
-        for one in args.evaluations
-    )
-    print(found.to_string(index=False))
-    if args.out:
-        found.to_csv(args.out, index=False, float_format="%.6g", lineterminator="\n")
+    measured(lambda predictions: of_scans(index, predictions, args.healthy), args.evaluations, "evaluation", args.out)
 
 
 if __name__ == "__main__":

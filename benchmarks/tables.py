@@ -1,10 +1,27 @@
-"""The results of the benchmark as plain text and as a Markdown table."""
+"""The results of the benchmark as plain text and as a Markdown table, and figures of predictions as CSV."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Any
 
+import pandas as pd
+
 from brainmri.reporting.html import markdown_table
+
+
+def measured(
+    measure: Callable[[pd.DataFrame], pd.DataFrame], folders: Sequence[Path], called: str, out: Path | None
+) -> None:
+    """Print what `measure` makes of each folder's predictions.csv, its name in the column `called`, and write it."""
+    found = pd.concat(
+        measure(pd.read_csv(one / "predictions.csv", dtype={"group_id": str})).assign(**{called: one.name})
+        for one in folders
+    )
+    print(found.to_string(index=False))
+    if out:
+        found.to_csv(out, index=False, float_format="%.6g", lineterminator="\n")
 
 
 def comparison_text(comparisons: list[dict[str, Any]]) -> str:

@@ -103,7 +103,8 @@ def test_the_known_list_is_for_its_set_alone(source, out, monkeypatch, tmp_path,
     folds = pd.DataFrame({"fold": 1, "authors_fold": 0}, index=paths)
     monkeypatch.setattr(patient_folds, "known_folds", lambda: folds)
     wrong = pd.DataFrame({"seen": "mass", "reason": "a mass"}, index=[paths[-1], "notumor/absent.png"])
-    monkeypatch.setattr("brainmri.data.prepare.reviewed_labels", lambda: wrong)
+    for module in ("prepare", "exclusions"):
+        monkeypatch.setattr(f"brainmri.data.{module}.reviewed_labels", lambda: wrong)
     monkeypatch.setattr("brainmri.data.prepare.known_revision", lambda _: ("kaggle-nickparvar", "the set of 35 files"))
     prepare(known, tmp_path / "plain")
     assert (

@@ -23,6 +23,7 @@ from brainmri.data.dataset import (
 )
 from brainmri.data.duplicates.grouping import SAME_GROUP, SAME_IMAGE, SAME_STRUCTURE, find_groups
 from brainmri.data.duplicates.patients import group_patients
+from brainmri.data.exclusions import excluded_images, exclusions
 from brainmri.data.figshare_mat import mat_outlines
 from brainmri.data.folder import (
     check_labels,
@@ -39,7 +40,6 @@ from brainmri.data.folder import (
 )
 from brainmri.data.layouts import left_out, read_layout, unwrapped
 from brainmri.data.masks import beside, read_polygon_table
-from brainmri.data.patient_folds import patient_folds
 from brainmri.data.provenance import all_simulated, check_origin, known_revision
 from brainmri.data.reviewed_labels import REVIEWED, reviewed_labels
 from brainmri.data.scan_options import ScanOptions
@@ -57,7 +57,7 @@ from brainmri.data.source_checks import (
 from brainmri.data.splits import FRACTIONS_USED, assign, check_scheme
 from brainmri.data.standardize import check_steps, standardize_files
 from brainmri.data.storage import cache_folder
-from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv, read_exclusions
+from brainmri.data.tables import add_groups, add_sites, check_there, find_label_csv
 from brainmri.data.unpacking import is_archive_of_images, unpacked
 from brainmri.errors import writing
 from brainmri.files import replace_text
@@ -173,7 +173,7 @@ def prepare(
     check_labels({*table["label"], options.lesion_label or "", options.no_lesion_label or ""} - {""})
     if groups is not None and found is None:
         table = add_groups(table, Path(groups))
-    reasons = {} if exclude is None else _exclusions(table, exclude)
+    reasons = {} if exclude is None else exclusions(table, exclude)
     drawn = known = None
     if found is None:
         drawn = read_polygon_table(Path(outlines) if outlines else beside(given) or beside(source), table["path"])
@@ -205,7 +205,7 @@ def prepare(
             lost = rejected_summary(checked.rejected)
             raise ValueError(f"{error}. {lost}" if lost else str(error)) from error
         grouped = result if split == "patients" else grouped
-        excluded = _excluded(grouped, reasons)
+        excluded = excluded_images(grouped, reasons)
         grouped, result = (part[~part["path"].isin(excluded["path"])] for part in (grouped, result))
         rejected = pd.concat([checked.rejected, excluded], ignore_index=True)
         if steps:
@@ -280,8 +280,7 @@ def _notes(
         yield f"Note: the source's own split ({parts}) is not used: --split source keeps its test part."
     if known and origin is None:
         yield f"Note: the files are called as those of {known[1]}. If they are: --origin {known[0]} records it."
-    listed = int(table["path"].isin(reviewed_labels().index).sum())
-    if known and listed and exclude is None:
+    if known and exclude is None and (listed := int(table["path"].isin(reviewed_labels().index).sum())):
         told = f"{listed} of these files have a wrong label or are no MRI by two readers"
         yield f"Note: {told}: --exclude {REVIEWED} leaves them out."
 
@@ -290,34 +289,6 @@ def _bytes_of(root: Path, table: pd.DataFrame) -> int | None:
     """How large the files of `table` are together, which is about what is written; None for the rows of an array."""
     files = [root / path for path in table["path"]]
     return sum(file.stat().st_size for file in files if file.is_file()) or None
-
-
-def _exclusions(table: pd.DataFrame, exclude: Path | str) -> dict[str, str]:
-    """Why files are to be left out, by path; of the known list those that the source has."""
-    if exclude != REVIEWED:
-        return read_exclusions(table, Path(exclude))
-    patient_folds(table["path"], f"--exclude {REVIEWED}")  # raises for another set's files
-    known, there = reviewed_labels(), set(table["path"])
-    return {path: reason for path, reason in zip(known.index, known["reason"], strict=True) if path in there}
-
-
-def _excluded(grouped: pd.DataFrame, reasons: dict[str, str]) -> pd.DataFrame:
-    """Columns path and reason: the images to leave out, and those that are the same under the same label.
-
-    Raises:
-        ValueError: if nothing of a class is left.
-    """
-    same = ["duplicate_id", "label"]
-    named = grouped[grouped["path"].isin(reasons)].drop_duplicates(same)
-    rows = grouped.merge(named[[*same, "path"]], on=same, suffixes=("", "_named"))
-    if emptied := sorted(set(grouped["label"]) - set(grouped["label"][~grouped["path"].isin(rows["path"])])):
-        raise ValueError(f"--exclude leaves no image of {', '.join(emptied)}")
-    told = []
-    for path, first in zip(rows["path"], rows["path_named"], strict=True):
-        reason = reasons.get(path, reasons[first])
-        copy = f"the same image as {first}" * (path not in reasons)
-        told.append("left out" + f" ({', '.join(filter(None, [reason, copy]))})" * bool(reason or copy))
-    return pd.DataFrame({"path": rows["path"], "reason": told})
 
 
 def _name(source: Path, holdout: str | None, steps: list[str], excluded: int) -> str:
