@@ -82,8 +82,9 @@ def environment() -> Environment:
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
+    cores = "1 core" if available_cpus() == 1 else f"{available_cpus()} cores"
     found: dict[str, str | int | None] = {
-        "hardware": accelerator or f"{_cpu_name()}, {available_cpus()} cores",
+        "hardware": accelerator or f"{_cpu_name()}, {cores}",
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),

@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import torch
 
 import brainmri
+from brainmri import environment as machine
 from brainmri.environment import git_commit
 from brainmri.hub import upload
 
@@ -125,3 +127,10 @@ def _in_process(site: Path) -> str:
     done = subprocess.run([sys.executable, "-c", code], env=environment, capture_output=True, text=True, cwd=site)
     assert done.returncode == 0, done.stderr
     return done.stdout.strip()
+
+
+@pytest.mark.parametrize(("count", "said"), [(1, "1 core"), (2, "2 cores")])
+def test_hardware_counts_its_cores_in_words_that_fit(count: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(machine, "available_cpus", lambda: count)
+    assert machine.environment().hardware.endswith(f", {said}")
