@@ -155,8 +155,9 @@ class Mix(Strict):
         return self
 
 
-# Keys of the loss that a recipe leaves out where they are so.
-USUAL_LOSS: dict[str, Any] = {"class_weights": "none", "loss": "cross_entropy", "type_weight": 1.0}
+# Keys that a recipe leaves out where they are so: they came later.
+USUAL: dict[str, Any] = {"class_weights": "none", "loss": "cross_entropy", "type_weight": 1.0}
+USUAL |= {"hard_example_share": 1.0}
 
 
 class Recipe(Strict):
@@ -166,6 +167,9 @@ class Recipe(Strict):
     split: of `prepare_data`, for a raw folder. class_weights: `balanced` weighs by N / (C n) of n training images.
     duplicate_aware_sampling: an epoch shows each image once, in one of the files that hold it (mirrored, with another
         contrast, ...), drawn anew each time; of 7,023 files of the Kaggle set 3,484 are different images.
+    hard_example_share: of the images, how many an epoch shows: drawn anew each time, without replacement, each with a
+        weight of the loss that it had when it was last trained on; those that never were come first. Below 1 epochs
+        are shorter by as much (`brainmri.training.batches`).
     type_weight: of the type of a tumour in the loss, beside 1 for whether there is one; 1 is plain cross entropy, and
         less leaves a type that follows the source of an image less to teach (`brainmri.training.loss`).
     domain_randomization: training images lose what tells their source
@@ -186,6 +190,7 @@ class Recipe(Strict):
     focal_gamma: NonNegativeFloat = 2.0
     type_weight: float = Field(default=1.0, gt=0, le=1)
     duplicate_aware_sampling: bool = False
+    hard_example_share: float = Field(default=1.0, gt=0, le=1)
     binary: bool = False
     domain_randomization: bool = False
     augmentation: dict[str, float] = {}
@@ -210,6 +215,8 @@ class Recipe(Strict):
             raise ValueError(
                 "duplicate_aware_sampling draws in every epoch: it goes with neither oversample nor cached_views"
             )
+        if self.hard_example_share < 1 and views:
+            raise ValueError("hard_example_share draws in every epoch: it does not go with cached_views")
         return self
 
     @model_validator(mode="after")
@@ -224,8 +231,8 @@ class Recipe(Strict):
 
     @model_serializer(mode="wrap")
     def _as_before(self, handler: SerializerFunctionWrapHandler) -> dict[str, Any]:
-        """Without the keys of the loss at their defaults: a recipe from before them stays the same system."""
-        usual = USUAL_LOSS | ({"focal_gamma": 2.0} if self.loss != "focal" else {})
+        """Without newer keys at their defaults: a recipe from before them stays the same system."""
+        usual = USUAL | ({"focal_gamma": 2.0} if self.loss != "focal" else {})
         return {name: value for name, value in handler(self).items() if name not in usual or value != usual[name]}
 
     @property
@@ -348,8 +355,8 @@ def _change(override: str) -> dict[str, Any]:
 def differences(before: Recipe, now: Recipe) -> dict[str, Any]:
     """What must be changed in `before` to get `now`: values by their dotted keys, as `read_recipe` takes changes."""
     return _differences(
-        USUAL_LOSS | before.model_dump(mode="json"),
-        USUAL_LOSS | now.model_dump(mode="json"),
+        USUAL | before.model_dump(mode="json"),
+        USUAL | now.model_dump(mode="json"),
         now.model_dump(mode="json", exclude_defaults=True),
     )
 

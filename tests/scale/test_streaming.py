@@ -328,6 +328,7 @@ def test_a_run_streams_from_the_hub(on_the_hub: dict[str, str], tmp_path: Path) 
     [
         (["--recipe", "oversample=true"], "--recipe oversample=false"),
         (["--recipe", "duplicate_aware_sampling=true"], "--recipe duplicate_aware_sampling=false"),
+        (["--recipe", "hard_example_share=0.5"], "--recipe hard_example_share=1"),
         (
             ["--recipe", "domain_randomization=true"],
             "--recipe augmentation.histogram_matching=0 augmentation.copy_paste=0 augmentation.hemisphere_mirroring=0",

@@ -15,7 +15,13 @@ from brainmri.transforms.augment import random_parameters
 from brainmri.transforms.copy_paste import CopyPaste
 
 if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
     from brainmri.recipe import Mix
+
+
+UNSEEN = 1e9  # the loss of an image that was never trained on: it is drawn before all others
+SMALLEST = 1e-3  # of each loss, so that every image is drawn now and then
 
 
 class SliceBatches(Dataset[dict[str, torch.Tensor]]):
@@ -28,6 +34,9 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     one stays); without `sizes` all epochs see `pixels`.
     images: the image that each row shows; an epoch then holds one row of each, drawn anew each time, instead
     of all rows. A data set may hold one image many times, mirrored or with another contrast.
+    hard_example_share: below 1 an epoch holds this share of the images (of the rows, without `images`), those of a
+    higher loss more often (Loshchilov and Hutter 2015, Online Batch Selection). `losses` are of each image, as
+    `learn` got them.
     exchange: what training images take from each other; it may change their labels.
     """
 
@@ -40,9 +49,12 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
         other_sizes: Mapping[int, PixelCache] | None = None,
         images: np.ndarray | None = None,
         exchange: CopyPaste | None = None,
+        hard_example_share: float = 1.0,
     ) -> None:
         self.pixels, self.rows, self.labels = pixels, rows, labels
-        self.files = None if images is None else (rows, labels, images)
+        numbers = np.arange(len(rows)) if images is None else np.unique(images, return_inverse=True)[1]
+        self.files = (rows, labels, numbers)
+        self.hard_example_share = hard_example_share
         self.augmentation_seed, self.exchange = augmentation_seed, exchange
         self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
         self.sizes: Sequence[int] = ()
@@ -50,15 +62,28 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the rows and random numbers of `epoch` (counted from 0), and take the images at its size."""
-        if self.files and self.augmentation_seed is not None:
-            rows, labels, images = self.files
-            order = np.random.default_rng([self.augmentation_seed, epoch, 1]).permutation(len(rows))
-            drawn = order[np.unique(images[order], return_index=True)[1]]
-            self.rows, self.labels = rows[drawn], labels[drawn]
         if self.augmentation_seed is not None:
+            rows, labels, images = self.files
+            if epoch == 0:
+                self.losses = np.full(images.max(initial=-1) + 1, UNSEEN)
+            order = np.random.default_rng([self.augmentation_seed, epoch, 1]).permutation(len(rows))
+            drawn = order[np.unique(images[order], return_index=True)[1]]  # a row of each image, by image
+            if self.hard_example_share < 1:
+                drawn = drawn[self._hard(np.random.default_rng([self.augmentation_seed, epoch, 2]))]
+            self.rows, self.labels, self.images = rows[drawn], labels[drawn], images[drawn]
             self.uniform = random_parameters(len(self.rows), self.augmentation_seed, epoch)
         if self.sizes:
             self.pixels = self.by_size[self.sizes[min(epoch, len(self.sizes) - 1)]]
+
+    def _hard(self, random: np.random.Generator) -> NDArray[np.int64]:
+        """An epoch's images, sorted: drawn without replacement by their losses (Efraimidis and Spirakis 2006)."""
+        count = max(1, int(self.hard_example_share * len(self.losses)))
+        keys = np.log(self.losses + SMALLEST) + random.gumbel(size=len(self.losses))
+        return np.sort(np.argsort(-keys, kind="stable")[:count])
+
+    def learn(self, positions: NDArray[np.int64], losses: NDArray[np.float64]) -> None:
+        """Take in the losses (N,) of the samples at `positions` (N,) of this epoch, for the next one."""
+        self.losses[self.images[positions]] = losses
 
     def __len__(self) -> int:
         return len(self.rows)

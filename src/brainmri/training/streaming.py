@@ -208,6 +208,11 @@ def check_streaming(run: RunArguments, recipe: Recipe, given: dict[str, Any]) ->
             "--recipe duplicate_aware_sampling=false",
         ),
         (
+            recipe.hard_example_share < 1,
+            "hard_example_share chooses among the images",
+            "--recipe hard_example_share=1",
+        ),
+        (
             taken,
             f"{', '.join(taken)} need outlines or other training images",
             " ".join(["--recipe", *(f"augmentation.{name}=0" for name in taken)]),

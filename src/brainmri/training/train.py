@@ -154,6 +154,7 @@ def train(
         by_size,
         images,
         exchange_of(data, pixels, recipe),
+        recipe.hard_example_share,
     )
     trained = StreamedImages(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
     weights_of_classes = _class_weights(recipe, data, train_batches)

@@ -42,6 +42,7 @@ from brainmri.training.progress import Clock, EpochLines, EpochTally, LossProgre
 from brainmri.training.streaming import StreamedImages
 from brainmri.transforms.augment import augment
 
+LOSSES = "losses.npz"  # of the training images, in a checkpoint
 EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait
 
 
@@ -87,6 +88,8 @@ class SliceTrainer(Trainer):
         self.loss_is_scaled_for_ga = True  # by `compute_loss`
         self.frozen_norms = frozen_norms(self.model)
         self.samples_by_rank: list[int] = []  # of the latest epoch
+        data = self.train_dataset
+        self.drawn_by_loss = data if isinstance(data, SliceBatches) and data.hard_example_share < 1 else None
         self.tally = EpochTally()
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
         self.add_callback(EpochLines() if self.args.disable_tqdm else LossProgress(lambda: self.tally))
@@ -125,6 +128,7 @@ class SliceTrainer(Trainer):
         uniform, positions = inputs.pop("uniform", None), inputs.pop("positions", None)
         if positions is not None:
             self.tally.saw(positions)
+            self.positions = positions
         if "features" in inputs:
             return inputs
         pixels = inputs["pixel_values"]
@@ -188,6 +192,9 @@ class SliceTrainer(Trainer):
         if model.training:
             loss = self.training_loss(outputs.logits, labels)
             self.tally.add(loss, outputs.logits, labels)
+            if self.drawn_by_loss:
+                each = functional.cross_entropy(outputs.logits.detach().float(), labels, reduction="none")
+                self.tally.weigh(self.positions, each)
             loss = loss * (len(labels) / num_items_in_batch.sum())  # a number for each GPU, where one process has many
         else:
             loss = functional.cross_entropy(outputs.logits, labels)
@@ -232,6 +239,8 @@ class SliceTrainer(Trainer):
         self.samples_by_rank = self.tally.samples_by_rank(self.args.world_size, len(self.train_dataset))
         loss, correct, samples = self.accelerator.reduce(self.tally.sums, "sum").tolist()
         self._require_number(loss, "the loss", self.state.global_step)
+        if self.drawn_by_loss:
+            self.drawn_by_loss.learn(*self.tally.losses())
         self.tally = EpochTally()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
         self.log(figures | {"learning_rate": self._highest_rate()})
@@ -287,6 +296,8 @@ class SliceTrainer(Trainer):
             with writing(folder, self._checkpoint_bytes()):
                 if self.average and self.args.should_save:
                     self.average.save(folder)
+                if self.drawn_by_loss:
+                    self._save_losses(folder / LOSSES)
                 self.accelerator.wait_for_everyone()
                 limit, self.args.save_total_limit = self.args.save_total_limit, None
                 try:
@@ -303,6 +314,13 @@ class SliceTrainer(Trainer):
         if self.args.should_save:
             best = self.state.best_model_checkpoint
             remove_older(folder.parent, limit, Path(best).name if best else None)
+
+    def _save_losses(self, path: Path) -> None:
+        """The losses by which the epoch's images were drawn, and those seen since."""
+        positions, losses = self.tally.losses()
+        if self.args.should_save and self.drawn_by_loss:
+            path.parent.mkdir(exist_ok=True)
+            np.savez(path, drawn_by=self.drawn_by_loss.losses, positions=positions, losses=losses)
 
     def _checkpoint_bytes(self) -> int:
         """What a checkpoint takes: the weights, their average, and what the optimiser keeps of each."""
@@ -350,6 +368,10 @@ class SliceTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
         if self.average:
             self.average.load(Path(resume_from_checkpoint))
+        if self.drawn_by_loss:
+            kept = np.load(Path(resume_from_checkpoint) / LOSSES)
+            self.drawn_by_loss.losses = kept["drawn_by"]
+            self.tally.weigh(torch.from_numpy(kept["positions"]), torch.from_numpy(kept["losses"]))
 
     def keep_average(self) -> None:
         """Give the trained model the averaged weights, where the stage has them: the best ones or the last."""
