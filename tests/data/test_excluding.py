@@ -60,6 +60,16 @@ def test_an_image_goes_with_its_copies_and_the_others_stay_where_they_are(copies
     assert contents(copies) == before
 
 
+def test_outlines_of_what_is_left_out_go_with_it(source, out, tmp_path):
+    outlines = listed(
+        tmp_path / "o.csv",
+        "path,polygon",
+        *(f'glioma/glioma_0{k}.png,"[[0.1,0.1],[0.5,0.1],[0.5,0.5]]"' for k in (0, 1)),
+    )
+    prepare(source, out, outlines=outlines, exclude=listed(tmp_path / "w.csv", "file_name", "glioma/glioma_00.png"))
+    assert pd.read_csv(out / "outlines.csv")["path"].tolist() == ["glioma/glioma_01.png"]
+
+
 def test_the_list_of_an_audit_is_taken_as_it_is(copies, tmp_path):
     table = listed(tmp_path / "labels.csv", "file_name,label,suggested", "glioma/glioma_07.png,glioma,notumor")
     data = brainmri.prepare(copies, tmp_path / "out", exclude=table)

@@ -86,6 +86,21 @@ def test_the_row_to_check_is_named_with_its_split_where_it_must_be(make_run, tmp
         assert (done.returncode, words in done.stderr) == (2, True)
 
 
+def test_rows_of_two_data_sets_are_never_taken_for_each_other(make_run, tmp_path):
+    runs = [make_run("a", data__name="one"), make_run("b", data__name="two, two classes")]
+    write_seeds(read_runs(runs), tmp_path / "seeds.csv")
+    flags = [tmp_path, "--table", tmp_path / "seeds.csv", "--out", tmp_path / "out"]
+    done = run_here("reproduce.py", *flags)
+    assert (done.returncode, "several data sets: give --data, one of one; two" in done.stderr) == (2, True)
+    assert not (tmp_path / "out").exists()
+    counts = [run_here("reproduce.py", *flags, "--list", *own).stdout.count("@") for own in ([], ["--data", "two"])]
+    assert counts == [2, 1]
+    done = run_here("reproduce.py", *flags, "--data", "three")
+    assert (done.returncode, "seeds.csv holds runs of one; two" in done.stderr) == (2, True)
+    done = run_here("reproduce.py", tmp_path, "--ablations", "--data", "one", "--list")
+    assert (done.returncode, "--data is of a table" in done.stderr) == (2, True)
+
+
 def test_outlines_go_to_the_preparation_and_a_failed_command_is_the_exit_status(make_run, tmp_path, monkeypatch):
     write_seeds(read_runs([make_run("a", arch="cnn_4x4", weights="random")]), tmp_path / "seeds.csv")
     outlines, commands = tmp_path / "outlines.csv", []

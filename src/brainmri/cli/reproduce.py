@@ -55,6 +55,7 @@ def parse_arguments() -> argparse.Namespace:
         metavar="FILE",
         help="of the tumours, as prepare_data takes them: some recipes need them",
     )
+    parser.add_argument("--data", metavar="NAME", help="of a table with several data sets, the one that SOURCE is")
     parser.add_argument("--check", metavar="ROW", help='only this row: "RUN @ SPLIT", as --list names it')
     parser.add_argument("--list", action="store_true", help="name the rows and their minutes, and do nothing")
     return parser.parse_args()
@@ -72,11 +73,13 @@ def main() -> int:
         raise ValueError(f"{arguments.source}: no such folder")
     if arguments.outlines and not arguments.outlines.is_file():
         raise ValueError(f"--outlines {arguments.outlines}: no such file")
+    if arguments.ablations and arguments.data:
+        raise ValueError("--data is of a table: leave it out with --ablations")
     if arguments.ablations:
         rows = ablation_rows(SEED)
         costs = [f"{RECIPE}, changed" for _ in rows]
     else:
-        rows, costs = _stored(arguments.table)
+        rows, costs = _stored(arguments.table, arguments.data, all_data=arguments.list)
     if arguments.list:
         for row, cost in zip(rows, costs, strict=True):
             print(f"{row.name}: {row.reason or cost}")
@@ -117,11 +120,13 @@ def main() -> int:
     return int(bool(wrong))
 
 
-def _stored(path: Path) -> tuple[list[Row], list[str]]:
+def _stored(path: Path, data: str | None, *, all_data: bool) -> tuple[list[Row], list[str]]:
     """The rows of a table of runs, and what each took.
 
+    data: the data set whose rows are meant; None for all, where there is one or `all_data` is set.
+
     Raises:
-        ValueError: if there is no such file, or it is no seeds.csv.
+        ValueError: if there is no such file, it is no seeds.csv, or it does not say which rows are meant.
     """
     from brainmri.runs.reproduce import rows_of
     from brainmri.runs.table import SEEDS, TEXT, read_table
@@ -129,9 +134,17 @@ def _stored(path: Path) -> tuple[list[Row], list[str]]:
     if not path.is_file():
         raise ValueError(f"{path}: no such file; give --table, the seeds.csv of a comparison")
     table = read_table(path, SEEDS, TEXT)
+    sets = table["data"].str.partition(", ")[0]  # without what was changed of them
+    if data is not None and data not in set(sets):
+        raise ValueError(f"--data {data}: {path} holds runs of {'; '.join(sorted(set(sets)))}")
+    table = table if data is None else table[sets == data]
+    rows = rows_of(table)
+    several = sorted({sets[place] for place, row in zip(table.index, rows, strict=True) if not row.reason})
+    if len(several) > 1 and not all_data:
+        raise ValueError(f"{path} holds runs of several data sets: give --data, one of {'; '.join(several)}")
     took = zip(table["minutes"], table["hardware"], strict=True)
     times = [(f"{minutes:.1f} min" if not isnan(minutes) else "time not known", machine) for minutes, machine in took]
-    return rows_of(table), [f"{time} on {machine}" for time, machine in times]
+    return rows, [f"{time} on {machine}" for time, machine in times]
 
 
 def _made(row: Row, source: Path, outlines: Path | None, out: Path) -> str:

@@ -254,7 +254,8 @@ def prepare(
         write_images(folder / "new", result)
         write_tables(folder / "new", result, rejected, info)
         if drawn is not None:
-            drawn.to_csv(folder / "new" / OUTLINES, index=False, lineterminator="\n")
+            of_those = drawn[drawn["path"].isin(result["path"])]
+            of_those.to_csv(folder / "new" / OUTLINES, index=False, lineterminator="\n")
         install(folder / "new", out, overwrite)
     if found is not None and options.linkage is not None:
         replace_text(options.linkage, found.linkage.to_csv(index=False, lineterminator="\n"))
