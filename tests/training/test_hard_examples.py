@@ -91,6 +91,7 @@ def test_a_run_shows_its_share_and_goes_on_as_if_it_had_not_stopped(
     assert done.returncode == 0, done.stderr
     images = sum(result_of(run)["data"]["counts"]["train"].values())
     assert result_of(run)["training"]["samples_by_rank"] == [images // 2 // 32 * 32]  # whole batches
+    assert "An epoch shows 50.0 % of the images, those of a higher loss" in (run / "reporting.md").read_text()
     stopped = tmp_path / "stopped"
     for place in ("run.json", "checkpoints/splits.csv"):
         (stopped / place).parent.mkdir(parents=True, exist_ok=True)

@@ -192,7 +192,7 @@ class SliceTrainer(Trainer):
         if model.training:
             loss = self.training_loss(outputs.logits, labels)
             self.tally.add(loss, outputs.logits, labels)
-            if self.drawn_by_loss:
+            if self.drawn_by_loss is not None:
                 each = functional.cross_entropy(outputs.logits.detach().float(), labels, reduction="none")
                 self.tally.weigh(self.positions, each)
             loss = loss * (len(labels) / num_items_in_batch.sum())  # a number for each GPU, where one process has many
@@ -239,7 +239,7 @@ class SliceTrainer(Trainer):
         self.samples_by_rank = self.tally.samples_by_rank(self.args.world_size, len(self.train_dataset))
         loss, correct, samples = self.accelerator.reduce(self.tally.sums, "sum").tolist()
         self._require_number(loss, "the loss", self.state.global_step)
-        if self.drawn_by_loss:
+        if self.drawn_by_loss is not None:
             self.drawn_by_loss.learn(*self.tally.losses())
         self.tally = EpochTally()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
@@ -296,7 +296,7 @@ class SliceTrainer(Trainer):
             with writing(folder, self._checkpoint_bytes()):
                 if self.average and self.args.should_save:
                     self.average.save(folder)
-                if self.drawn_by_loss:
+                if self.drawn_by_loss is not None:
                     self._save_losses(folder / LOSSES)
                 self.accelerator.wait_for_everyone()
                 limit, self.args.save_total_limit = self.args.save_total_limit, None
@@ -318,7 +318,7 @@ class SliceTrainer(Trainer):
     def _save_losses(self, path: Path) -> None:
         """The losses by which the epoch's images were drawn, and those seen since."""
         positions, losses = self.tally.losses()
-        if self.args.should_save and self.drawn_by_loss:
+        if self.args.should_save and self.drawn_by_loss is not None:
             path.parent.mkdir(exist_ok=True)
             np.savez(path, drawn_by=self.drawn_by_loss.losses, positions=positions, losses=losses)
 
@@ -368,7 +368,7 @@ class SliceTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
         if self.average:
             self.average.load(Path(resume_from_checkpoint))
-        if self.drawn_by_loss:
+        if self.drawn_by_loss is not None:
             kept = np.load(Path(resume_from_checkpoint) / LOSSES)
             self.drawn_by_loss.losses = kept["drawn_by"]
             self.tally.weigh(torch.from_numpy(kept["positions"]), torch.from_numpy(kept["losses"]))

@@ -63,7 +63,9 @@ def subsets(e: Evidence) -> Answer:
     if e.data is not None and e.data.holdout:
         parts.append(f"All images with {e.data.holdout} are in the test split.")
     if e.recipe is not None and e.recipe.duplicate_aware_sampling:
-        parts.append("An epoch shows each image once, in one of the files that hold it.")
+        parts.append("Of the files that hold one image, an epoch shows at most one.")
+    if e.recipe is not None and (share := e.recipe.hard_example_share) < 1:
+        parts.append(f"An epoch shows {percent(share)} of the images, those of a higher loss more often.")
     if not parts:
         parts.append("All: every usable image is in one of the splits.")
     return answered(" ".join(parts))
