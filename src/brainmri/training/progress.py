@@ -133,11 +133,11 @@ class EpochTally:
 
     def weigh(self, positions: torch.Tensor, losses: torch.Tensor) -> None:
         """Note the losses (B,) of the samples at `positions` (B,), each by itself."""
-        self._losses.append((positions.cpu(), losses.detach()))
+        self._losses.append((positions, losses.detach()))
 
     def losses(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
         """Positions (N,) and losses (N,) that all processes noted; every one of them must call it."""
-        positions = torch.cat([torch.empty(0, dtype=torch.int64), *(seen for seen, _ in self._losses)])
+        positions = torch.cat([torch.empty(0, dtype=torch.int64), *(seen.cpu() for seen, _ in self._losses)])
         losses = torch.cat([torch.empty(0, dtype=torch.float64), *(found.double().cpu() for _, found in self._losses)])
         shares = gather_object([(positions.numpy(), losses.numpy())])
         return np.concatenate([seen for seen, _ in shares]), np.concatenate([found for _, found in shares])

@@ -319,7 +319,7 @@ class SliceTrainer(Trainer):
         """The losses by which the epoch's images were drawn, and those seen since."""
         positions, losses = self.tally.losses()
         if self.args.should_save and self.drawn_by_loss is not None:
-            path.parent.mkdir(exist_ok=True)
+            path.parent.mkdir(parents=True, exist_ok=True)
             np.savez(path, drawn_by=self.drawn_by_loss.losses, positions=positions, losses=losses)
 
     def _checkpoint_bytes(self) -> int:
