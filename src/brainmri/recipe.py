@@ -156,8 +156,12 @@ class Mix(Strict):
 
 
 # Keys that a recipe leaves out where they are so: they came later.
-USUAL: dict[str, Any] = {"class_weights": "none", "loss": "cross_entropy", "type_weight": 1.0}
-USUAL |= {"hard_example_share": 1.0}
+USUAL: dict[str, Any] = {
+    "class_weights": "none",
+    "loss": "cross_entropy",
+    "type_weight": 1.0,
+    "hard_example_share": 1.0,
+}
 
 
 class Recipe(Strict):

@@ -2,13 +2,16 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 from filelock import FileLock
+from safetensors.numpy import load_file
 
 from brainmri.data.phantom.generate import make_phantom
 from brainmri.data.prepare import prepare
@@ -28,6 +31,22 @@ Train = Callable[..., subprocess.CompletedProcess[str]]
 
 def result_of(run: Path) -> dict:
     return json.loads((run / "result.json").read_text())
+
+
+def left_by(run: Path, stopped: Path, checkpoints: list[Path]) -> Path:
+    """The folder `stopped`: what `run` would have left with these of its checkpoints, had it been killed."""
+    for place in ("run.json", "checkpoints/splits.csv"):
+        (stopped / place).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(run / place, stopped / place)
+    for checkpoint in checkpoints:
+        shutil.copytree(checkpoint, stopped / checkpoint.relative_to(run))
+    return stopped
+
+
+def same_weights(one: Path, other: Path) -> None:
+    weights = load_file(other / "model.safetensors")
+    for name, tensor in load_file(one / "model.safetensors").items():
+        np.testing.assert_array_equal(tensor, weights[name])
 
 
 @pytest.fixture(scope="session")

@@ -1,7 +1,6 @@
 """`hard_example_share`: shorter epochs of images that the network finds hard, drawn by the losses they had."""
 
 import json
-import shutil
 import sys
 from pathlib import Path
 
@@ -10,7 +9,6 @@ import pandas as pd
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from safetensors.numpy import load_file
 
 from brainmri.data.pixel_cache import PixelCache
 from brainmri.models.introspect import resolve
@@ -18,7 +16,7 @@ from brainmri.recipe import differences
 from brainmri.training.batches import UNSEEN, SliceBatches
 from brainmri.training.checkpoints import saved_checkpoints
 
-from .conftest import RECIPE, TINY, Train, result_of
+from .conftest import TINY, Train, left_by, result_of, same_weights
 
 HALF = [*TINY, "hard_example_share=0.5"]
 
@@ -92,16 +90,9 @@ def test_a_run_shows_its_share_and_goes_on_as_if_it_had_not_stopped(
     images = sum(result_of(run)["data"]["counts"]["train"].values())
     assert result_of(run)["training"]["samples_by_rank"] == [images // 2 // 32 * 32]  # whole batches
     assert "An epoch shows 50.0 % of the images, those of a higher loss" in (run / "reporting.md").read_text()
-    stopped = tmp_path / "stopped"
-    for place in ("run.json", "checkpoints/splits.csv"):
-        (stopped / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(run / place, stopped / place)
-    for checkpoint in saved_checkpoints(run / "checkpoints" / "stage-1")[:2]:
-        shutil.copytree(checkpoint, stopped / "checkpoints" / "stage-1" / checkpoint.name)
+    stopped = left_by(run, tmp_path / "stopped", saved_checkpoints(run / "checkpoints" / "stage-1")[:2])
     assert train_here(*HALF, *own, "--output_dir", str(stopped)).returncode == 0
-    weights = load_file(run / "model.safetensors")
-    for name, tensor in load_file(stopped / "model.safetensors").items():
-        np.testing.assert_array_equal(tensor, weights[name])
+    same_weights(stopped, run)
 
 
 @pytest.mark.integration
@@ -110,31 +101,15 @@ def test_a_checkpoint_in_the_middle_of_an_epoch_keeps_the_losses_seen_in_it(
 ) -> None:
     own = ["--data_dir", str(phantom), "--num_train_epochs", "5", "--per_device_train_batch_size", "8"]
     own += ["--save_strategy", "steps", "--save_steps", "1", "--keep_checkpoints", "--save_total_limit", "99"]
-    run, stopped = tmp_path / "run", tmp_path / "stopped"
-    recipe = [
-        "--arch",
-        "cnn_4x4",
-        "--ood",
-        "false",
-        "--recipe",
-        *RECIPE,
-        "hard_example_share=0.5",
-        "stages.0.keep=last",
-    ]
+    run, recipe = tmp_path / "run", [*HALF, "stages.0.keep=last"]
     done = train_here(*recipe, *own, "--output_dir", str(run))
     assert done.returncode == 0, done.stderr
-    steps = len(saved_checkpoints(run / "checkpoints" / "stage-1"))
-    middle = steps // 5 * 2 + 2  # of the third epoch
-    for place in ("run.json", "checkpoints/splits.csv"):
-        (stopped / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(run / place, stopped / place)
-    name = f"checkpoint-{middle}"
-    shutil.copytree(run / "checkpoints" / "stage-1" / name, stopped / "checkpoints" / "stage-1" / name)
+    saved = saved_checkpoints(run / "checkpoints" / "stage-1")
+    middle = len(saved) // 5 * 2 + 2  # steps: in the third epoch
+    stopped = left_by(run, tmp_path / "stopped", [saved[middle - 1]])
     again = train_here(*recipe, *own, "--output_dir", str(stopped))
     assert again.returncode == 0, again.stderr
-    weights = load_file(run / "model.safetensors")
-    for name, tensor in load_file(stopped / "model.safetensors").items():
-        np.testing.assert_array_equal(tensor, weights[name])
+    same_weights(stopped, run)
 
 
 @pytest.mark.integration

@@ -9,7 +9,6 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 import pytest
-from safetensors.numpy import load_file
 
 from brainmri.data.prepare import prepare
 from brainmri.files import WriterLock
@@ -17,7 +16,7 @@ from brainmri.runs.manifest import FREE, MAY_DIFFER
 from brainmri.training.checkpoints import fault, saved_checkpoints
 from brainmri.training.trainer import SliceTrainer
 
-from .conftest import RECIPE, ROOT, TINY, TINY_RESNET, Train, result_of
+from .conftest import RECIPE, ROOT, TINY, TINY_RESNET, Train, left_by, result_of, same_weights
 
 pytestmark = pytest.mark.integration  # each starts from a training
 
@@ -49,19 +48,11 @@ def ended(train_here: Train, command: Command, tmp_path_factory: pytest.TempPath
 @pytest.fixture
 def stopped(ended: Path, tmp_path: Path) -> Path:
     """What a run leaves that is killed after two of three epochs."""
-    run = tmp_path / "stopped"
-    for place in ("run.json", "checkpoints/splits.csv"):
-        (run / place).parent.mkdir(parents=True, exist_ok=True)
-        shutil.copy(ended / place, run / place)
-    for checkpoint in saved_checkpoints(ended / "checkpoints" / "stage-1")[:2]:
-        shutil.copytree(checkpoint, run / "checkpoints" / "stage-1" / checkpoint.name)
-    return run
+    return left_by(ended, tmp_path / "stopped", saved_checkpoints(ended / "checkpoints" / "stage-1")[:2])
 
 
 def ends_alike(one: Path, other: Path) -> None:
-    weights = load_file(other / "model.safetensors")
-    for name, tensor in load_file(one / "model.safetensors").items():
-        np.testing.assert_array_equal(tensor, weights[name])
+    same_weights(one, other)
     first, second = (pd.read_csv(run / "history.csv").drop(columns="seconds") for run in (one, other))
     pd.testing.assert_frame_equal(first, second)
     assert (one / "predictions.csv").read_bytes() == (other / "predictions.csv").read_bytes()

@@ -22,7 +22,7 @@ from brainmri.evaluation.baselines import compute_baselines
 from brainmri.evaluation.load import load_model
 from brainmri.metrics.classification import evaluate_predictions
 
-from .conftest import ROOT, TINY, Train, result_of
+from .conftest import ROOT, TINY, Train, result_of, same_weights
 
 pytestmark = pytest.mark.integration  # each looks at a real training, or starts one
 
@@ -203,9 +203,7 @@ def test_a_killed_run_resumes_to_the_same_end(
     figures = ["epoch", "learning_rate", "train_loss", "train_accuracy", "validation_loss", "validation_accuracy"]
     first, second = (pd.read_csv(folder / "history.csv")[figures] for folder in (finished, run))
     np.testing.assert_allclose(first, second, atol=1e-6)
-    weights = load_file(finished / "model.safetensors")
-    for name, tensor in load_file(run / "model.safetensors").items():
-        np.testing.assert_array_equal(tensor, weights[name])
+    same_weights(run, finished)
 
 
 @pytest.mark.slow

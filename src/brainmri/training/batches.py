@@ -53,7 +53,7 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
     ) -> None:
         self.pixels, self.rows, self.labels = pixels, rows, labels
         numbers = np.arange(len(rows)) if images is None else np.unique(images, return_inverse=True)[1]
-        self.files = (rows, labels, numbers)
+        self.files = None if images is None and hard_example_share == 1 else (rows, labels, numbers)
         self.hard_example_share = hard_example_share
         self.augmentation_seed, self.exchange = augmentation_seed, exchange
         self.by_size = {**(other_sizes or {}), pixels.first.shape[-1]: pixels}
@@ -62,7 +62,7 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
 
     def set_epoch(self, epoch: int) -> None:
         """Draw the rows and random numbers of `epoch` (counted from 0), and take the images at its size."""
-        if self.augmentation_seed is not None:
+        if self.files and self.augmentation_seed is not None:
             rows, labels, images = self.files
             if epoch == 0:
                 self.losses = np.full(images.max(initial=-1) + 1, UNSEEN)
@@ -71,6 +71,7 @@ class SliceBatches(Dataset[dict[str, torch.Tensor]]):
             if self.hard_example_share < 1:
                 drawn = drawn[self._hard(np.random.default_rng([self.augmentation_seed, epoch, 2]))]
             self.rows, self.labels, self.images = rows[drawn], labels[drawn], images[drawn]
+        if self.augmentation_seed is not None:
             self.uniform = random_parameters(len(self.rows), self.augmentation_seed, epoch)
         if self.sizes:
             self.pixels = self.by_size[self.sizes[min(epoch, len(self.sizes) - 1)]]

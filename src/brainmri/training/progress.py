@@ -18,7 +18,6 @@ from transformers import ProgressCallback, TrainerCallback
 from brainmri.training.checkpoints import fault, saved_checkpoints
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from transformers import TrainingArguments
 
 logger = logging.getLogger(__name__)
@@ -118,11 +117,15 @@ class EpochTally:
     def __init__(self) -> None:
         self.sums = torch.zeros(3, dtype=torch.float64)
         self._positions: list[torch.Tensor] = []
-        self._losses: list[tuple[torch.Tensor, torch.Tensor]] = []
 
     def saw(self, positions: torch.Tensor) -> None:
         """Note the samples (B,) of a batch, by their positions in the training set."""
         self._positions.append(positions)
+
+    @property
+    def latest(self) -> torch.Tensor:
+        """The positions (B,) of the latest batch."""
+        return self._positions[-1]
 
     def add(self, loss: torch.Tensor, logits: torch.Tensor, labels: torch.Tensor) -> None:
         """Add a batch. loss: its mean. logits: (B, C). labels: class numbers (B,), or shares (B, C) of mixed images."""
@@ -130,17 +133,6 @@ class EpochTally:
         correct = (logits.detach().argmax(1) == likeliest).sum()
         self.sums = self.sums.to(labels.device)
         self.sums += torch.stack([loss.detach() * len(labels), correct, labels.new_tensor(len(labels))])
-
-    def weigh(self, positions: torch.Tensor, losses: torch.Tensor) -> None:
-        """Note the losses (B,) of the samples at `positions` (B,), each by itself."""
-        self._losses.append((positions, losses.detach()))
-
-    def losses(self) -> tuple[NDArray[np.int64], NDArray[np.float64]]:
-        """Positions (N,) and losses (N,) that all processes noted; every one of them must call it."""
-        positions = torch.cat([torch.empty(0, dtype=torch.int64), *(seen.cpu() for seen, _ in self._losses)])
-        losses = torch.cat([torch.empty(0, dtype=torch.float64), *(found.double().cpu() for _, found in self._losses)])
-        shares = gather_object([(positions.numpy(), losses.numpy())])
-        return np.concatenate([seen for seen, _ in shares]), np.concatenate([found for _, found in shares])
 
     def samples_by_rank(self, processes: int, samples: int) -> list[int]:
         """How many samples each process saw; every one of them must call it. samples: of the training set.

@@ -35,6 +35,7 @@ from brainmri.training.arguments import memory_advice
 from brainmri.training.batches import SliceBatches, mixer
 from brainmri.training.checkpoints import Seal, best_of, fault, remove_older, seal
 from brainmri.training.feature_cache import AfterFrozen, FeatureBatches
+from brainmri.training.hard_examples import HardExamples
 from brainmri.training.loss import training_loss
 from brainmri.training.optimizer import MovingAverage, frozen_norms, parameter_groups
 from brainmri.training.processes import ready_to_shard, sharded
@@ -42,7 +43,6 @@ from brainmri.training.progress import Clock, EpochLines, EpochTally, LossProgre
 from brainmri.training.streaming import StreamedImages
 from brainmri.transforms.augment import augment
 
-LOSSES = "losses.npz"  # of the training images, in a checkpoint
 EACH_STEP, SELDOM = 1, 10  # steps between two looks at the loss: where it lies in reach, and on a GPU, which would wait
 
 
@@ -82,14 +82,14 @@ class SliceTrainer(Trainer):
         self.normalize = recipe.input.normalize
         self.mix = mixer(recipe.mix, cast(int, self.model.config.num_labels)) if recipe.mix else None
         self.average = MovingAverage(self.model, stage.ema) if stage.ema else None
+        data = self.train_dataset
+        self.hard = HardExamples(data) if isinstance(data, SliceBatches) and data.hard_example_share < 1 else None
         self.max_minutes = max_minutes
         self.cut_short = False  # by max_minutes
         self.ended = False  # before the checkpoint that was resumed from
         self.loss_is_scaled_for_ga = True  # by `compute_loss`
         self.frozen_norms = frozen_norms(self.model)
         self.samples_by_rank: list[int] = []  # of the latest epoch
-        data = self.train_dataset
-        self.drawn_by_loss = data if isinstance(data, SliceBatches) and data.hard_example_share < 1 else None
         self.tally = EpochTally()
         self.remove_callback(PrinterCallback if self.args.disable_tqdm else ProgressCallback)
         self.add_callback(EpochLines() if self.args.disable_tqdm else LossProgress(lambda: self.tally))
@@ -128,7 +128,6 @@ class SliceTrainer(Trainer):
         uniform, positions = inputs.pop("uniform", None), inputs.pop("positions", None)
         if positions is not None:
             self.tally.saw(positions)
-            self.positions = positions
         if "features" in inputs:
             return inputs
         pixels = inputs["pixel_values"]
@@ -192,9 +191,8 @@ class SliceTrainer(Trainer):
         if model.training:
             loss = self.training_loss(outputs.logits, labels)
             self.tally.add(loss, outputs.logits, labels)
-            if self.drawn_by_loss is not None:
-                each = functional.cross_entropy(outputs.logits.detach().float(), labels, reduction="none")
-                self.tally.weigh(self.positions, each)
+            if self.hard:
+                self.hard.note(self.tally.latest, outputs.logits, labels)
             loss = loss * (len(labels) / num_items_in_batch.sum())  # a number for each GPU, where one process has many
         else:
             loss = functional.cross_entropy(outputs.logits, labels)
@@ -239,9 +237,9 @@ class SliceTrainer(Trainer):
         self.samples_by_rank = self.tally.samples_by_rank(self.args.world_size, len(self.train_dataset))
         loss, correct, samples = self.accelerator.reduce(self.tally.sums, "sum").tolist()
         self._require_number(loss, "the loss", self.state.global_step)
-        if self.drawn_by_loss is not None:
-            self.drawn_by_loss.learn(*self.tally.losses())
         self.tally = EpochTally()
+        if self.hard:
+            self.hard.finish_epoch()
         figures = {"train_loss": loss / samples, "train_accuracy": correct / samples, "samples": samples}
         self.log(figures | {"learning_rate": self._highest_rate()})
         # For a resume; it is no figure to report.
@@ -296,8 +294,8 @@ class SliceTrainer(Trainer):
             with writing(folder, self._checkpoint_bytes()):
                 if self.average and self.args.should_save:
                     self.average.save(folder)
-                if self.drawn_by_loss is not None:
-                    self._save_losses(folder / LOSSES)
+                if self.hard:
+                    self.hard.save(folder, here=self.args.should_save)
                 self.accelerator.wait_for_everyone()
                 limit, self.args.save_total_limit = self.args.save_total_limit, None
                 try:
@@ -314,13 +312,6 @@ class SliceTrainer(Trainer):
         if self.args.should_save:
             best = self.state.best_model_checkpoint
             remove_older(folder.parent, limit, Path(best).name if best else None)
-
-    def _save_losses(self, path: Path) -> None:
-        """The losses by which the epoch's images were drawn, and those seen since."""
-        positions, losses = self.tally.losses()
-        if self.args.should_save and self.drawn_by_loss is not None:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            np.savez(path, drawn_by=self.drawn_by_loss.losses, positions=positions, losses=losses)
 
     def _checkpoint_bytes(self) -> int:
         """What a checkpoint takes: the weights, their average, and what the optimiser keeps of each."""
@@ -368,10 +359,8 @@ class SliceTrainer(Trainer):
         super()._load_from_checkpoint(resume_from_checkpoint, *args, **kwargs)
         if self.average:
             self.average.load(Path(resume_from_checkpoint))
-        if self.drawn_by_loss is not None:
-            kept = np.load(Path(resume_from_checkpoint) / LOSSES)
-            self.drawn_by_loss.losses = kept["drawn_by"]
-            self.tally.weigh(torch.from_numpy(kept["positions"]), torch.from_numpy(kept["losses"]))
+        if self.hard:
+            self.hard.load(Path(resume_from_checkpoint))
 
     def keep_average(self) -> None:
         """Give the trained model the averaged weights, where the stage has them: the best ones or the last."""
