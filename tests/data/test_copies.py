@@ -1,10 +1,14 @@
 """Copies that were turned by 90 degrees, inverted or cut inside the head, among images that are all different."""
 
+from dataclasses import astuple
+
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
+from brainmri.data.duplicates import crops
 from brainmri.data.duplicates.copies import BOTH, CUT, INVERTED, TURNED, Copies, find_copies
+from brainmri.data.duplicates.similarity import fine_structure
 from brainmri.data.phantom.generate import draw_slices, draw_subject
 from brainmri.data.thumbnails import thumbnail
 
@@ -74,6 +78,21 @@ def test_cut_images_are_found_in_both_directions(slices: list[Image.Image], mirr
     assert (found.first < found.second).all()  # the whole comes first
     last = COUNT + len(parts) - 1
     assert pairs(copies_of([*slices, *parts][::-1])) == {(last - other, last - one) for one, other in wanted}
+
+
+def test_windows_made_in_small_blocks_give_the_same_pairs(
+    slices: list[Image.Image], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    details = fine_structure(np.stack([thumbnail(image) for image in slices]), crops.SIGMA)
+    monkeypatch.setattr(crops, "CANDIDATES", 3)  # of 23: what later blocks find drives out what earlier ones found
+    monkeypatch.setattr(crops, "LIKE", 0.2)
+    at_once = crops._candidates(details)
+    monkeypatch.setattr(crops, "BLOCK", 5)
+    in_blocks = crops._candidates(details)
+    assert len(at_once.whole) > 2 * COUNT and np.bincount(at_once.part).max() == 3
+    assert (at_once.whole // 5 != at_once.part // 5).any()
+    for one, other in zip(astuple(at_once), astuple(in_blocks), strict=True):
+        np.testing.assert_array_equal(one, other)
 
 
 def test_blank_images_and_images_known_to_be_the_same_are_left_out(slices: list[Image.Image]) -> None:

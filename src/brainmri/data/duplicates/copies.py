@@ -47,7 +47,7 @@ def find_copies(thumbnails: NDArray[np.uint8], image: NDArray[np.int64]) -> Copi
         image: (N,), equal where two are known to be the same image: only the first of them is looked at.
     """
     kept = np.sort(np.unique(image, return_index=True)[1])
-    kept = kept[thumbnails[kept].std(axis=(1, 2)) >= LEAST_CONTRAST]
+    kept = kept[thumbnails[kept].std(axis=(1, 2), dtype=np.float32) >= LEAST_CONTRAST]
     turned = _turned(thumbnails[kept])
     crops = find_crops(thumbnails[kept])
     return Copies(

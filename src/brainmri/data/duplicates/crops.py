@@ -6,20 +6,22 @@ each:
 
 1. Windows of each image, of 95 to 70 % of both its sides, or 95 or 90 % of one, at all places 5 % apart, as
    descriptors of 63 numbers: the coefficients of a discrete cosine transform of the fine structure. One product of
-   matrices gives them for all places along a side, and a mirror only changes signs. An inverted file (faiss) gives for
-   each window the whole images, in four poses, that are most like it.
+   matrices gives them for all places along a side, and a mirror only changes signs. Each window lies in one of the
+   cells around the centres of a k-means (faiss) of the whole images, and each whole image, in its four poses, is held
+   against the windows in the cells nearest to it.
 2. The window is fitted to the whole image: Gauss-Newton steps on its four edges, two at 16x16 and four at 32x32. In
    between, the fine structure drops most pairs of different heads.
 3. The fitted window and the whole image must be the same image (see brainmri.data.duplicates.similarity).
 
-The time grows with the number of images; all of it runs in one thread, so that the same images give the same pairs.
+A cell holds as many whole images however many there are, so that time grows with their number and not with that of
+their pairs. All of it runs in one thread, so that the same images give the same pairs.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, reduce
 
 import numpy as np
 from numpy.typing import NDArray
@@ -36,16 +38,16 @@ SIZES = [*((k, k) for k in range(1, SMALLEST + 1)), (0, 1), (1, 0), (0, 2), (2, 
 SIGMA = 2.0  # of the neighbourhood whose mean and contrast are taken out, in pixels of 32x32
 WAVES = 8  # of the cosine transform, along each side
 WHITENED = 0.35  # power of the variance by which a coefficient is divided: what all heads share counts less
-CELL, CELLS_SEEN = 32, 6  # images in a cell, and cells that each window looks into
-NEAREST = 4  # whole images that each window is held against; some may be poses of the image that it is of
-LIKE = 0.5  # similarity of a window and a whole image from which they are compared
+CELL, CELLS_SEEN = 32, 10  # whole images in a cell, on average, and cells whose windows each is held against
+LIKE = 0.65  # similarity of a window and a whole image from which they are compared
 CANDIDATES = 12  # images, each in a pose, that one image may be cut out of, at most, that are compared
-BEST = 3  # of them that are fitted at 32x32
-BLOCK = 32  # images whose windows are made at once, and
-PAIRS = 128  # pairs that are fitted at once, the numbers of whose arrays bound the memory
+BEST = 3  # of them that are fitted again, and then at 32x32
+BLOCK = 512  # images whose windows are made at once,
+QUERIES = 8192  # windows whose cells are found at once, and
+PAIRS = 128  # pairs that are fitted at once: these bound the memory
 # Correlation of the fine structure at 16x16 that a pair must reach before it is fitted, and after it was.
-BEFORE, AFTER, LAST = 0.25, 0.55, 0.78
-LEVELS = ((16, 1), (16, 1), (32, 2), (32, 2))  # side and steps
+BEFORE, AFTER, LAST = 0.25, 0.62, 0.78
+LEVELS = ((16, 1), (32, 2))  # side and steps; each twice
 FITTED = 0.92  # correlation at 32x32
 DAMPING = 1e-3  # of the steps, so that an image without slopes has some solution
 MOST = 0.05  # of the side, that an edge moves in one step
@@ -95,9 +97,14 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
     Args:
         thumbnails: uint8, shape (N, 64, 64), each of another image.
     """
-    count = len(thumbnails)
-    if count < 2:
+    if len(thumbnails) < 2:
         return Crops(np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32))
+    with ThreadpoolController().limit(limits=1):
+        return _found(thumbnails)
+
+
+def _found(thumbnails: NDArray[np.uint8]) -> Crops:
+    count = len(thumbnails)
     details = np.concatenate(
         [fine_structure(thumbnails[start : start + 4096], SIGMA) for start in range(0, count, 4096)]
     )
@@ -106,15 +113,12 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
     found = found[_like(details, small, found) >= BEFORE]
     halves = _halved(thumbnails, HALF)
     quarters = _halved(thumbnails, SIDE)
-    fitted, _ = _fit(halves, quarters, found, *LEVELS[0])
-    like = _like(details, small, fitted)
-    order = np.lexsort((fitted.pose, fitted.whole, -like, fitted.part))
-    rank = np.arange(len(order)) - np.searchsorted(fitted.part[order], fitted.part[order])
-    found = fitted[order[(rank < BEST) & (like[order] >= AFTER)]]
-    found, _ = _fit(halves, quarters, found, *LEVELS[1])
-    found, _ = _fit(thumbnails, halves, found, *LEVELS[2])
+    for _ in range(2):
+        found, _ = _fit(halves, quarters, found, *LEVELS[0])
+        found = _best(found, _like(details, small, found))
+    found, _ = _fit(thumbnails, halves, found, *LEVELS[1])
     found = found[_like(details, small, found) >= LAST]
-    found, correlation = _fit(thumbnails, halves, found, *LEVELS[3])
+    found, correlation = _fit(thumbnails, halves, found, *LEVELS[1])
     sides = found.box[:, 1::2] - found.box[:, ::2]
     found = found[(correlation >= FITTED) & (sides.min(axis=1) <= 1 - LEAST_CUT)]
     similarity = _similarity(thumbnails, found)
@@ -124,9 +128,14 @@ def find_crops(thumbnails: NDArray[np.uint8]) -> Crops:
     return Crops(found.whole[best], found.part[best], similarity[best])
 
 
+def _best(pairs: Candidates, like: Floats) -> Candidates:
+    """The pairs of at least `AFTER`, `BEST` for each part at most."""
+    order = np.lexsort((pairs.pose, pairs.whole, -like, pairs.part))
+    return pairs[order[(_ranks(pairs.part[order]) < BEST) & (like[order] >= AFTER)]]
+
+
 def _candidates(details: Floats) -> Candidates:
     """details: of `fine_structure`, of two images or more."""
-    faiss = load_faiss()
     count, numbers = len(details), WAVES * WAVES
     waves = _waves()
     whole = (waves @ _sampler(0, 1)) @ details @ (waves @ _sampler(0, 1)).T
@@ -139,32 +148,56 @@ def _candidates(details: Floats) -> Candidates:
     odd = np.where(np.arange(WAVES) % 2, -1, 1)
     signs = [np.outer(odd if down < 0 else odd**2, odd if right < 0 else odd**2).ravel() for down, right in FLIPS]
     posed = np.concatenate([whole * sign.astype(np.float32) for sign in signs])
-    threads = ThreadpoolController()
-    with threads.limit(limits=1):
-        index = inverted_file(faiss, posed, CELLS_SEEN, CELL)
+    cells = inverted_file(load_faiss(), posed, CELLS_SEEN, CELL)
+    centres = cells.quantizer.reconstruct_n(0, cells.nlist)
+    looked_into = cells.quantizer.search(posed, cells.nprobe)[1]
+    searchers = [entries // cells.nprobe for entries in _by_cell(looked_into.ravel(), cells.nlist)]
     boxes = _boxes()
-    nothing = np.empty(0, np.int64)
-    found = [(nothing, nothing, nothing, nothing, np.empty(0, np.float32))]
+    least = np.full(count, LIKE, np.float32)  # that a further pair of each part must reach
+    found = np.empty(0, np.int64), np.empty(0, np.int64), np.empty(0, np.float32)
     for start in range(0, count, BLOCK):
-        described = _windows(details[start : start + BLOCK]).reshape(-1, numbers)
-        described = _scaled(described * weights)
-        with threads.limit(limits=1):
-            distance, near = index.search(described, NEAREST)
-        like = 1 - distance / 2
-        query, rank = np.nonzero((like >= LIKE) & (near >= 0))
-        owner, other = start + query // len(boxes), near[query, rank]
-        kept = other % count != owner
-        query, owner, other, like = query[kept], owner[kept], other[kept], like[query[kept], rank[kept]]
-        found.append((owner, other % count, other // count, query % len(boxes), like))
-    whole, part, pose, window, like = (np.concatenate(column) for column in zip(*found, strict=True))
-    # The best window of each pair and pose (heads are nearly symmetric), then the best pairs for each part.
-    key = (part * count + whole) * len(FLIPS) + pose
-    order = np.lexsort((-like, key))
-    order = order[np.diff(key[order], prepend=-1) != 0]
-    order = order[np.lexsort((pose[order], whole[order], -like[order], part[order]))]
-    rank = np.arange(len(order)) - np.searchsorted(part[order], part[order])
-    order = order[rank < CANDIDATES]
-    return Candidates(whole[order], part[order], pose[order], boxes[window[order]])
+        windows = _scaled(_windows(details[start : start + BLOCK]).reshape(-1, numbers) * weights)
+        hits = [found]
+        for rows, searching in zip(_by_cell(_nearest(windows, centres), cells.nlist), searchers, strict=True):
+            like = posed[searching] @ windows[rows].T
+            hit = np.flatnonzero(like >= least[searching % count][:, None])
+            searcher, row = np.divmod(hit, max(len(rows), 1))
+            hits.append((searching[searcher], start * len(boxes) + rows[row], like.ravel()[hit]))
+        posed_part, window, like = (np.concatenate(column) for column in zip(*hits, strict=True))
+        pose, part = np.divmod(posed_part, count)
+        owner = window // len(boxes)
+        # The best window of each pair and pose (heads are nearly symmetric), then the best pairs for each part.
+        key = (part * count + owner) * len(FLIPS) + pose
+        order = np.lexsort((-like, key))
+        order = order[np.diff(key[order], prepend=-1) != 0]
+        order = order[part[order] != owner[order]]
+        order = order[np.lexsort((key[order], -like[order], part[order]))]
+        rank = _ranks(part[order])
+        last = order[rank == CANDIDATES - 1]
+        least[part[last]] = like[last]
+        order = order[rank < CANDIDATES]
+        found = posed_part[order], window[order], like[order]
+    pose, part = np.divmod(found[0], count)
+    whole_row, box = np.divmod(found[1], len(boxes))
+    return Candidates(whole_row, part, pose, boxes[box])
+
+
+def _by_cell(cells: Rows, number: int) -> list[Rows]:
+    """For each of so many cells the places in `cells` where it stands."""
+    order = np.argsort(cells, kind="stable")
+    return np.split(order, np.searchsorted(cells[order], np.arange(1, number)))
+
+
+def _nearest(windows: Floats, centres: Floats) -> Rows:
+    """(W,): the cell of each window."""
+    half = np.einsum("np,np->n", centres, centres) / 2
+    blocks = [windows[start : start + QUERIES] @ centres.T - half for start in range(0, len(windows), QUERIES)]
+    return np.concatenate([block.argmax(axis=1) for block in blocks])
+
+
+def _ranks(parts: Rows) -> Rows:
+    """0, 1, ... in each stretch of equal, sorted numbers."""
+    return np.arange(len(parts)) - np.searchsorted(parts, parts)
 
 
 def _places() -> Iterator[tuple[int, float, float]]:
@@ -236,7 +269,9 @@ def _scaled(flat: Floats) -> Floats:
 def _halved(images: NDArray[np.uint8] | Floats, side: int) -> Floats:
     """float32 (M, side, side): the means of equal squares."""
     factor = images.shape[1] // side
-    return images.reshape(len(images), side, factor, side, factor).mean((2, 4), dtype=np.float32)
+    wide = images if images.dtype == np.float32 else images.astype(np.uint16)
+    rows = reduce(np.add, [wide[:, k::factor] for k in range(factor)])
+    return reduce(np.add, [rows[:, :, k::factor] for k in range(factor)]).astype(np.float32) / factor**2
 
 
 def _like(details: Floats, small: Floats, pairs: Candidates) -> Floats:
