@@ -84,6 +84,7 @@ class SliceTrainer(Trainer):
         self.average = MovingAverage(self.model, stage.ema) if stage.ema else None
         data = self.train_dataset
         self.hard = HardExamples(data) if isinstance(data, SliceBatches) and data.hard_example_share < 1 else None
+        self.batch: torch.Tensor | None = None  # the latest one in training
         self.max_minutes = max_minutes
         self.cut_short = False  # by max_minutes
         self.ended = False  # before the checkpoint that was resumed from
@@ -137,8 +138,12 @@ class SliceTrainer(Trainer):
         if uniform is not None and self.mix:
             pixels, inputs["labels"] = self.mix(pixels, inputs["labels"])
         # As the weights are (see run_stages); a mixer gives its images back in another order.
-        inputs["pixel_values"] = pixels.contiguous(memory_format=torch.channels_last)
-        return inputs
+        if not self.model.training:
+            return inputs | {"pixel_values": pixels.contiguous(memory_format=torch.channels_last)}
+        # A batch takes the place of the one before it: elsewhere it would part the memory that a step freed.
+        if self.batch is None or self.batch.shape != pixels.shape:
+            self.batch = torch.empty_like(pixels, memory_format=torch.channels_last)
+        return inputs | {"pixel_values": self.batch.copy_(pixels)}
 
     def create_optimizer(self, model: torch.nn.Module | None = None) -> torch.optim.Optimizer:
         """The optimiser of the arguments, with the groups of `parameter_groups` instead of the Trainer's own.
