@@ -63,6 +63,7 @@ def test_a_changed_recipe_is_another_system_and_says_so(make_run, tmp_path):
     _, rows = rows_of(comparison_markdown(table_of(runs, tmp_path)))
     assert [row[0] for row in rows[:2]] == ["`resnet50`", "`resnet50` with input.size=96"]
     assert list(read_runs(runs)["run"]) == ["resnet50 clean seed 1, as it is", "resnet50 clean seed 1, input.size=96"]
+    assert list(read_runs(runs[1:])["run"]) == ["resnet50 clean seed 1, input.size=96"]  # beside no other, too
 
 
 def test_rows_that_differ_in_their_input_formula_alone_name_it(make_run, tmp_path):

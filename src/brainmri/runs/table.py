@@ -119,7 +119,7 @@ def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
 def system_labels(table: pd.DataFrame) -> pd.Series:
     """A short name of each row's system: "resnet50 clean", and more only where two systems would share the name.
 
-    A partial schedule is always in the name, and so are random weights in place of pretrained ones.
+    A partial schedule and changes of the recipe are always in the name, and so are random weights.
     """
     return _base(table) + _details(table)
 
@@ -239,8 +239,8 @@ def _details(table: pd.DataFrame) -> pd.Series:
         index=systems.index,
         dtype=str,
     )
+    changes = systems["changes"].where(systems["changes"] != "", "as it is")
     told_apart_by = [
-        systems["changes"].where(systems["changes"] != "", "as it is"),
         ("weights " + systems["weights"].map(short_weights)),
         ("normalize " + systems["normalize"]),
         systems["precision"],
@@ -249,6 +249,8 @@ def _details(table: pd.DataFrame) -> pd.Series:
         systems["source"],
         systems["weights"].map(lambda origin: "weights " + origin.rpartition("sha256")[2].strip(" :")),
     ]
+    several = changes.groupby(base + details).transform("nunique") > 1
+    details = details.where(~several & (systems["changes"] == ""), details + ", " + changes)
     for texts in told_apart_by:
         differ = texts.groupby(base + details).transform("nunique") > 1
         details = details.where(~differ, details + ", " + texts)
