@@ -86,7 +86,7 @@ def evaluated(run: Path, out: Path, accuracy: float | None, *, own: bool = False
     summary = {key: value for key, value in result["data"].items() if key in DataSummary.model_fields}
     content = {key: result[key] for key in ("command", "created", "environment", "floors")}
     content |= {"name": run.name, "kind": "run", "split": "all", "own_data": own, "relation": "other images"}
-    content |= {"run": {key: result[key] for key in ("arch", "protocol", "seed", "weights")}}
+    content |= {"run": {key: result[key] for key in ("arch", "protocol", "seed", "weights", "created")}}
     content["run"]["data"] = {key: result["data"][key] for key in ("name", "fingerprint")}
     content |= {"data": summary | {"name": "volumes", "fingerprint": "v", "split": "grouped"}, "classes": ["a", "b"]}
     content |= {
@@ -136,8 +136,9 @@ def test_a_run_counts_once_and_as_its_recipe_is_packaged(make_run, tmp_path):
         2,
         1,
     )
-    # An evaluation of another run: of another seed, of other data, by another formula.
-    for run in (*runs_on(make_run, "resnet50", {"patients": 0.8}, seed=3), other[0]):
+    # An evaluation of another run: of another seed, by another formula, or by a changed recipe.
+    changed = make_run("changed", arch="resnet50", seed=1, data__fingerprint="patients", created="2026-01-02T03:04:05")
+    for run in (*runs_on(make_run, "resnet50", {"patients": 0.8}, seed=3), other[0], changed):
         strange = evaluated(run, tmp_path / f"of-{run.name}", 0.5)
         done = run_here("leak_plot.py", *runs, "--outside", strange, "--out", tmp_path / "no")
         assert (done.returncode, "which is none of the runs that count" in done.stderr) == (2, True), done.stderr

@@ -245,6 +245,7 @@ def _run(result: RunResult | None) -> EvaluatedRun | None:
         seed=result.seed,
         weights=result.weights,
         data=TrainedOn(name=result.data.name, fingerprint=result.data.fingerprint),
+        created=result.created,
     )
 
 

@@ -122,7 +122,7 @@ def _outside(place: Path, runs: pd.DataFrame) -> dict[str, Any]:
         raise ValueError(f"{place}: mean recall needs images of two classes at least: {found.missing_reason}")
     run, trained_on = found.run, found.run.data
     known: dict[str, Any] = {"recipe": run.arch, "protocol": run.protocol, "weights": run.weights, "seed": run.seed}
-    own = pd.Series(known | {"fingerprint": trained_on.fingerprint})
+    own = pd.Series(known | {"fingerprint": trained_on.fingerprint} | ({"created": run.created} if run.created else {}))
     if not (runs[list(own.index)] == own).all(axis=1).any():
         raise ValueError(
             f"{place} is an evaluation of {found.name} ({run.arch} {run.protocol}, seed {run.seed}, trained on "

@@ -20,13 +20,17 @@ class TrainedOn(Record):
 
 
 class EvaluatedRun(Record):
-    """What is known of the run that is scored; as in `result.json`."""
+    """What is known of the run that is scored; as in `result.json`.
+
+    created: when the run ended, which tells two of one recipe and seed apart; None in the file of an earlier version.
+    """
 
     arch: str
     protocol: str
     seed: int
     weights: str
     data: TrainedOn
+    created: str | None = None
 
 
 class CalibrationEffect(Record):
