@@ -103,6 +103,13 @@ def test_seeds_are_trained_in_turns_and_a_finished_one_never_again(phantom, tmp_
         first = (folders[0] / "result.json").stat().st_mtime_ns
         assert speedrun.main() == 0
         assert (folders[0] / "result.json").stat().st_mtime_ns == first
+        record = ["--against", "cnn_4x4", "--against_seeds"]
+        monkeypatch.setattr("sys.argv", ["speedrun", *command, *record, "43"])
+        assert speedrun.main() == 0
+        assert [path.name for path in (tmp_path / "out").glob("cnn_4x4-4*")] == ["cnn_4x4-43"]
+        monkeypatch.setattr("sys.argv", ["speedrun", *command, *record, "43", "44"])
+        with pytest.raises(ValueError, match="--against_seeds: 44 is no seed of the entry"):
+            speedrun.main()
         monkeypatch.setattr("sys.argv", ["speedrun", *command, "--cores", "9999"])
         with pytest.raises(ValueError, match="9999 cannot be used"):
             speedrun.main()
