@@ -228,5 +228,6 @@ def test_tumours_of_a_source_that_the_training_lacked_stand_beside_the_accuracy(
     assert sum(row["seeds"] for row in one.rows) == same["run"].nunique()
     page = outside_page([one])
     assert page.count("<tr>") == len(one.rows) + 1
+    assert all("efficientnet" in str(row["name"]) for row in one.rows)  # also of a recipe without changes
     assert f"{row['outside']:.1%}"[:-1] in page
     assert outside_page(outside([], None)) == ""
