@@ -1,8 +1,8 @@
 """Time to 95 % on the split by group, on two cores: the rules stand in docs/speedrun.md.
 
     python -m benchmarks.speedrun run DATA --arch MINE --against efficientnet_lite0_record --against_seeds 42 46 50
-    python -m benchmarks.speedrun score speedrun results/cpu/seeds.csv
-    python -m benchmarks.speedrun score results/cpu/seeds.csv --only efficientnet_lite0_record --page docs/speedrun.md
+    python -m benchmarks.speedrun score speedrun results/speedrun/seeds.csv
+    python -m benchmarks.speedrun score results/speedrun/seeds.csv --page docs/speedrun.md
 
 `run` trains the seeds of both recipes in turns, each on the very same cores, into --out/RECIPE-SEED, and scores them;
 the same command goes on where it was stopped. `score` reads run folders, folders of them, and tables of runs
