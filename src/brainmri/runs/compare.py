@@ -19,6 +19,7 @@ from brainmri.runs.table import (
     by_test_split,
     lacks_weights,
     named,
+    read_detection,
     read_table,
     short_weights,
     system_labels,
@@ -336,7 +337,7 @@ def with_earlier_detections(found: pd.DataFrame, runs: pd.DataFrame, earlier: Pa
     """
     if not earlier.is_file():
         return found
-    old = pd.read_csv(earlier, dtype={"site": str}, keep_default_na=False, na_values=[""]).fillna({"site": ""})
+    old = read_detection(earlier)
     kept = runs[runs["folder"] == ""]
     now = {(row["fingerprint"], row["run_then"]): row["run"] for _, row in kept.iterrows()}
     old["run"] = [now.get(row) for row in old[["fingerprint", "run"]].itertuples(index=False, name=None)]

@@ -116,6 +116,12 @@ def read_table(path: Path, columns: list[str], text: list[str]) -> pd.DataFrame:
     return table.fillna(dict.fromkeys(text, ""))
 
 
+def read_detection(path: Path) -> pd.DataFrame:
+    """A `detection.csv` that a comparison wrote; a site without a name is ""."""
+    table = pd.read_csv(path, dtype={"site": str}, keep_default_na=False, na_values=[""])
+    return table.fillna({"site": ""})
+
+
 def system_labels(table: pd.DataFrame) -> pd.Series:
     """A short name of each row's system: "resnet50 clean", and more only where two systems would share the name.
 

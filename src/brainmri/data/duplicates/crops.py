@@ -47,7 +47,7 @@ QUERIES = 8192  # windows whose cells are found at once, and
 PAIRS = 128  # pairs that are fitted at once: these bound the memory
 # Correlation of the fine structure at 16x16 that a pair must reach before it is fitted, and after it was.
 BEFORE, AFTER, LAST = 0.25, 0.62, 0.78
-LEVELS = ((16, 1), (32, 2))  # side and steps; each twice
+COARSE, FINE = 1, 2  # steps of a fit at 16x16 and at 32x32; each is made twice
 FITTED = 0.92  # correlation at 32x32
 DAMPING = 1e-3  # of the steps, so that an image without slopes has some solution
 MOST = 0.05  # of the side, that an edge moves in one step
@@ -114,11 +114,11 @@ def _found(thumbnails: NDArray[np.uint8]) -> Crops:
     halves = _halved(thumbnails, HALF)
     quarters = _halved(thumbnails, SIDE)
     for _ in range(2):
-        found, _ = _fit(halves, quarters, found, *LEVELS[0])
+        found, _ = _fit(halves, quarters, found, COARSE)
         found = _best(found, _like(details, small, found))
-    found, _ = _fit(thumbnails, halves, found, *LEVELS[1])
+    found, _ = _fit(thumbnails, halves, found, FINE)
     found = found[_like(details, small, found) >= LAST]
-    found, correlation = _fit(thumbnails, halves, found, *LEVELS[1])
+    found, correlation = _fit(thumbnails, halves, found, FINE)
     sides = found.box[:, 1::2] - found.box[:, ::2]
     found = found[(correlation >= FITTED) & (sides.min(axis=1) <= 1 - LEAST_CUT)]
     similarity = _similarity(thumbnails, found)
@@ -303,9 +303,7 @@ def _similarity(thumbnails: NDArray[np.uint8], pairs: Candidates) -> Floats:
     return np.concatenate(found)
 
 
-def _fit(
-    images: NDArray[np.uint8] | Floats, parts: Floats, pairs: Candidates, side: int, steps: int
-) -> tuple[Candidates, Floats]:
+def _fit(images: NDArray[np.uint8] | Floats, parts: Floats, pairs: Candidates, steps: int) -> tuple[Candidates, Floats]:
     """The pairs with the windows of `images` most like the `parts` near theirs, and their correlations.
 
     images: (N, 2 * side, 2 * side). parts: (N, side, side).

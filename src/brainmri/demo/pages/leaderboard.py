@@ -16,7 +16,7 @@ from brainmri.demo.model import DemoModel, file_of
 from brainmri.recipe import Recipe, read_recipe_file
 from brainmri.runs.compare import DETECTION_COLUMNS as DETECTION
 from brainmri.runs.compare import compare_runs, machines, read_comparison
-from brainmri.runs.table import by_test_split, result_row, short_weights, system_labels
+from brainmri.runs.table import by_test_split, read_detection, result_row, short_weights, system_labels
 from brainmri.wording import BASELINES
 
 if TYPE_CHECKING:
@@ -146,8 +146,7 @@ def _kept_row(loaded: pd.DataFrame, kept: pd.DataFrame) -> int | None:
 def _detections(results: Path | None) -> pd.DataFrame:
     if results is None or not (results / "detection.csv").is_file():
         return pd.DataFrame(columns=DETECTION)
-    table = pd.read_csv(results / "detection.csv", dtype={"site": str}, keep_default_na=False, na_values=[""])
-    return table.fillna({"site": ""})
+    return read_detection(results / "detection.csv")
 
 
 def _value(number: Any) -> float | None:

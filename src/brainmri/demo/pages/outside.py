@@ -13,7 +13,7 @@ import pandas as pd
 from brainmri.demo.model import DemoModel, file_of
 from brainmri.recipe import read_recipe_file
 from brainmri.reporting.html import render
-from brainmri.runs.table import SEEDS, TEXT, read_table, result_row, system_labels
+from brainmri.runs.table import SEEDS, TEXT, read_detection, read_table, result_row, system_labels
 from brainmri.wording import BASELINES
 
 HELD_OUT = re.compile(r"\bsite=(.+?) held out")  # in the name of a data set, as `data.prepare` writes it
@@ -59,9 +59,8 @@ def outside_page(found: Sequence[Outside]) -> str:
 def _committed(results: Path | None) -> list[tuple[pd.DataFrame, pd.DataFrame]]:
     if results is None:
         return []
-    how: dict[str, Any] = {"keep_default_na": False, "na_values": [""], "dtype": {"site": str}}
     return [
-        (read_table(file, SEEDS, TEXT), pd.read_csv(file.with_name("detection.csv"), **how))
+        (read_table(file, SEEDS, TEXT), read_detection(file.with_name("detection.csv")))
         for file in sorted([*results.glob("seeds.csv"), *results.glob("*/seeds.csv")])
         if file.with_name("detection.csv").is_file()
     ]
