@@ -26,9 +26,11 @@ from brainmri.cli.command import Parser, call
 from brainmri.files import replace_text
 from brainmri.reporting.html import insert, markdown_table
 from brainmri.runs.leak import once, runs_of
+from brainmri.runs.reproduce import was_cut
 from brainmri.runs.table import SYSTEM
 
 GOAL, SEEDS, CORES = 0.95, 10, 2
+SEED = 42  # of the split, and the first one of the trainings
 RECORD = "efficientnet_lite0_record"
 ENTRY = [*SYSTEM, "data", "simulated", "fingerprint", "split_seed", "test_groups", "hardware"]
 SPLIT = "grouped"
@@ -73,7 +75,7 @@ def trained(arguments: argparse.Namespace) -> list[Path]:
     """
     if arguments.seeds < 1:
         raise ValueError("--seeds: at least one is needed")
-    seeds = range(42, 42 + arguments.seeds)
+    seeds = range(SEED, SEED + arguments.seeds)
     beside = seeds if arguments.against_seeds is None else arguments.against_seeds
     if strange := set(beside) - set(seeds):
         raise ValueError(f"--against_seeds: {', '.join(map(str, sorted(strange)))} is no seed of the entry")
@@ -93,9 +95,7 @@ def trained(arguments: argparse.Namespace) -> list[Path]:
                 continue
             folder = arguments.out / f"{name}-{seed}"
             folders.append(folder)
-            if (folder / "result.json").is_file():
-                continue
-            print(f"{name}, seed {seed}", flush=True)
+            print(f"{name}, seed {seed}", flush=True)  # brainmri train leaves what is done, and refuses what is other
             command = [
                 sys.executable,
                 "-m",
@@ -137,7 +137,7 @@ def scored(runs: pd.DataFrame, only: Sequence[str] = ()) -> pd.DataFrame:
         row = group.iloc[0][ENTRY].to_dict() | {"seeds": len(group)}
         for name in ("minutes", "accuracy"):
             row |= dict(zip((name, f"{name}_low", f"{name}_high"), mean_with_interval(group[name]), strict=True))
-        rows.append(row | {"lacks": lacks(row)})
+        rows.append(row | {"lacks": lacks(row, group["seed"].tolist())})
     return pd.DataFrame(rows).sort_values(["minutes", "recipe"], ignore_index=True)
 
 
@@ -152,16 +152,18 @@ def mean_with_interval(values: pd.Series) -> tuple[float, float | None, float | 
     return mean, mean - half, mean + half
 
 
-def lacks(row: Mapping[Any, Any]) -> str:
-    """Why an entry is no record; empty where it is one by the rules that a table can tell."""
+def lacks(row: Mapping[Any, Any], seeds: Sequence[int]) -> str:
+    """Why an entry with these seeds is no record; empty where it is one by the rules that a table can tell."""
     said = []
     if row["simulated"]:
         said.append("simulated images")
-    if row["seeds"] < SEEDS:
-        said.append(f"{row['seeds']} of {SEEDS} seeds")
+    if (held := len(set(seeds) & set(range(SEED, SEED + SEEDS)))) < SEEDS:
+        said.append(f"{held} of {SEEDS} seeds" + f", counted from {SEED} on" * (held < len(seeds)))
+    if row["split_seed"] != SEED:
+        said.append(f"split seed {row['split_seed']:g}")
     if not str(row["hardware"]).endswith(f", {CORES} cores"):
         said.append(f"not on {CORES} cores")
-    if row["schedule_fraction"] < 1 and ".epochs=" not in row["changes"]:  # stopped, and not a shorter schedule
+    if was_cut(row):
         said.append("a part of the schedule")
     if row["accuracy"] < GOAL:
         said.append(f"below {100 * GOAL:g} %")

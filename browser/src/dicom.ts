@@ -138,13 +138,13 @@ export class DicomFile implements Slices {
       for (const frame of frames) {
         const { values, colours } = await this.tileOrFrame(frame);
         const header = this.header.frames[this.side ? 0 : frame]!;
-        if (!colours) tally.add(values, this.scale(header), (value) => this.isPadding(value));
+        if (!colours) tally.add(values, this.brightness(header), (value) => this.isPadding(value));
       }
   }
 
   private ownRange(): Promise<Range | null> {
     this.range ??= (async () => {
-      const tally = new Tally();
+      const tally = new Tally(this.inverted);
       await this.addTo(tally);
       return tally.range();
     })();
@@ -156,6 +156,17 @@ export class DicomFile implements Slices {
     const isFloat = this.pixelData.tag !== "x7fe00010";
     if (modality && !isFloat) return (value) => modality.at(value);
     return (value) => value * header.slope + header.intercept;
+  }
+
+  /** Whether the lowest value is white. */
+  get inverted(): boolean {
+    return this.meaning === "MONOCHROME1";
+  }
+
+  /** As `scale`, or its negative where low values are bright. */
+  private brightness(header: FrameHeader): (value: number) => number {
+    const scaled = this.scale(header);
+    return this.inverted ? (value) => -scaled(value) : scaled;
   }
 
   private isPadding(value: number): boolean {
@@ -197,7 +208,6 @@ export class DicomFile implements Slices {
         highest = Math.max(highest, scaled[k]!);
       }
     const image = await this.grey(scaled, width, height, lowest, highest, header, range);
-    if (this.meaning === "MONOCHROME1") image.data.forEach((value, k) => (image.data[k] = 255 - value));
     if (this.header.padding) values.forEach((value, k) => this.isPadding(value) && (image.data[k] = 0));
     return image;
   }
@@ -214,10 +224,18 @@ export class DicomFile implements Slices {
     const { voi } = this.header;
     if (voi && lowest <= highest) {
       const entries = scaled.map((value) => voi.at(value));
-      if (entries.some((entry) => entry !== entries[0])) return grey(entries, width, height, ...voi.ends);
+      if (entries.some((entry) => entry !== entries[0])) return this.positive(grey(entries, width, height, ...voi.ends));
     }
-    if (lowest <= highest && header.window?.shows(lowest, highest)) return header.window.image(scaled, width, height);
-    return grey(scaled, width, height, ...((await range()) ?? ([0, 0] as const)));
+    if (lowest <= highest && header.window?.shows(lowest, highest))
+      return this.positive(header.window.image(scaled, width, height));
+    const bright = this.inverted ? scaled.map((value) => -value) : scaled;
+    return grey(bright, width, height, ...((await range()) ?? ([0, 0] as const)));
+  }
+
+  /** With white for the highest brightness. */
+  private positive(image: Raster): Raster {
+    if (this.inverted) image.data.forEach((value, k) => (image.data[k] = 255 - value));
+    return image;
   }
 
   private async tileOrFrame(index: number): Promise<Stored> {
@@ -451,7 +469,7 @@ export function seriesOf(files: { name: string; file: DicomFile }[]): Slices & {
   let range: Promise<Range | null> | null = null;
   const shared = () =>
     (range ??= (async () => {
-      const tally = new Tally();
+      const tally = new Tally(ordered.some(({ file }) => file.inverted));
       for (const { file } of ordered) await file.addTo(tally);
       return tally.range();
     })());

@@ -27,6 +27,9 @@ export type Range = readonly [number, number];
 export class Tally {
   private readonly counts = new Map<number, number>();
 
+  /** negated: whether the values are negatives, because low ones are bright in the file. */
+  constructor(private readonly negated = false) {}
+
   /** Count values, on another scale; those that are no finite numbers are left out. */
   add(values: Numbers, scaled: (value: number) => number, without?: (value: number) => boolean): void {
     const own = new Map<number, number>();
@@ -47,7 +50,9 @@ export class Tally {
     const ordered = Float64Array.from(this.counts.keys()).sort();
     let sum = 0;
     const upto = Float64Array.from(ordered, (value) => (sum += this.counts.get(value)!));
-    return rangeOf(ordered, upto, (edge) => edge);
+    const shift = (this.negated && ordered[0]) || 0; // a negative value may be padding, but not a negated one
+    const range = rangeOf(shift ? ordered.map((value) => value - shift) : ordered, upto, (edge) => edge);
+    return range && [range[0] + shift, range[1] + shift];
   }
 }
 

@@ -394,6 +394,8 @@ def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
             for position, change in value.items():
                 if not str(position).isdigit() or int(position) >= len(items):
                     raise ValueError(f"{key}.{position}: expected an item number from 0 to {len(items) - 1}")
+                if not isinstance(change, dict):
+                    raise ValueError(f"{key}.{position}: expected a key of it, such as {key}.{position}.epochs=2")
                 items[int(position)] = _merged(items[int(position)], change)
             merged[key] = items
         else:

@@ -165,3 +165,12 @@ def test_what_cannot_be_one_scan_is_told(tmp_path: Path) -> None:
         scan.slice("sagittal", 1)
     with pytest.raises(ValueError, match="no plane axial: this scan has sagittal"):
         scan.slice("axial")
+
+
+def test_an_empty_folder_and_a_zip_file_are_told_as_what_they_are(tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(ValueError, match=r"empty: it holds no slice that can be read$"):
+        read_scan(tmp_path / "empty")
+    write_series(tmp_path / "series", volume(), where=True)
+    packed = shutil.make_archive(str(tmp_path / "packed"), "zip", tmp_path / "series")
+    assert np.array_equal(read_scan(packed).slice(index=1), read_scan(tmp_path / "series").slice(index=1))

@@ -129,6 +129,25 @@ def test_an_external_set_that_is_none_is_named(data: Path, images: list[Image.Im
 
 
 @pytest.mark.integration
+@pytest.mark.parametrize("name", ["scans", "train"])
+def test_a_second_set_with_the_name_of_the_first_or_of_its_part_stays_apart(
+    data: Path, images: list[Image.Image], tmp_path: Path, name: str
+) -> None:
+    other = tmp_path / "elsewhere" / name
+    for place, image in (("tumour/a.png", images[2]), ("healthy/b.png", fresh(77))):
+        (other / place).parent.mkdir(parents=True, exist_ok=True)
+        image.save(other / place)
+    done = audit(data, "--against", other.parent, "--out", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    done = audit(data, "--against", other, "--out", tmp_path / "b")
+    assert f"NOT EXTERNAL: 1 of 2 images (50.0 %) of {name} (other) stand in train too." in done.stdout, done.stdout
+    assert f"EXTERNAL: 1 of 2 images of {name} (other)" in done.stdout
+    (tmp_path / "pack.zip").write_bytes(b"PK")
+    done = audit(data, "--against", tmp_path / "pack.zip", "--out", tmp_path / "c")
+    assert (done.returncode, "unpack an archive first" in done.stderr) == (2, True)
+
+
+@pytest.mark.integration
 def test_classes_of_another_vocabulary_do_not_contradict(images: list[Image.Image], tmp_path: Path) -> None:
     copies = {"a": images[0], "b": images[1], "c": images[2]}
     for folder, labels in (

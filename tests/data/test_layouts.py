@@ -107,6 +107,15 @@ def test_kaggle_multimodal(tmp_path, above):
     }
 
 
+def test_a_third_class_or_a_table_of_labels_is_no_kaggle_set(tmp_path):
+    class_folders(tmp_path, {"Healthy": 2, "Tumor": 2, "Metastasis": 2})
+    assert detect_layout(tmp_path) == "imagefolder"
+    class_folders(tmp_path / "b", {"Healthy": 2, "Tumor": 2})
+    assert detect_layout(tmp_path / "b") == "kaggle-multimodal"
+    (tmp_path / "b" / "labels.csv").write_text("file_name,label\nHealthy/0.png,mine\n")
+    assert detect_layout(tmp_path / "b") == "csv"
+
+
 def test_ct_half_is_left_out_and_said_so(tmp_path):
     counts = {
         f"Brain Tumor {half}/{part}": 2 for half in ("MRI images", "CT scan Images") for part in ("Healthy", "Tumor")

@@ -167,9 +167,34 @@ def test_patients_without_an_id_are_told_by_study_folder_or_table(dicom: Path, k
 
 def test_one_patient_id_for_all_is_refused(tmp_path: Path) -> None:
     for number in range(6):
-        write_series(tmp_path / "in" / "ab"[number % 2] / str(number), head(number), patient="ANON")
+        write_series(tmp_path / "in" / "ab"[number % 2] / str(number), head(number), patient="HEAD-1")
     with pytest.raises(ValueError, match=r"6 scans have one and the same patient id.*--patient_level"):
         prepare(tmp_path / "in", tmp_path / "out", layout="dicom")
+
+
+def test_ids_that_name_nobody_are_no_patient_and_each_study_is_one_as_in_predict(tmp_path: Path) -> None:
+    for number, patient in enumerate(["ANON", "Anonymous", "anonymized", "ANON", "MRN-1", "MRN-2"]):
+        write_series(tmp_path / "in" / "ab"[number % 2] / str(number), head(number), patient=patient)
+    done = run_here("prepare_data.py", tmp_path / "in", tmp_path / "out")
+    assert "4 scans have no PatientID, or one like ANON" in done.stdout, done.stderr
+    assert open_prepared(tmp_path / "out").info.groups == 6
+
+
+@pytest.mark.parametrize("folders", [("Healthy", "Tumor"), ("Training/glioma", "Testing/notumor")])
+def test_folders_called_like_those_of_a_public_set_hold_series_all_the_same(tmp_path: Path, folders) -> None:
+    for number in range(6):
+        folder = tmp_path / "in" / folders[number % 2] / f"Jane Roe {number}"
+        write_series(folder, head(number), patient=f"MRN-{number}")
+    for name in ("Training/notumor", "Testing/glioma") if "/" in folders[0] else ():
+        write_series(tmp_path / "in" / name / "x", head(len(name)), patient=f"MRN-{name}")
+    done = run_here("prepare_data.py", tmp_path / "in", tmp_path / "out")
+    assert done.returncode == 0, done.stderr
+    data = open_prepared(tmp_path / "out")
+    assert data.info.groups == (8 if "/" in folders[0] else 6)
+    assert "Jane" not in (tmp_path / "out" / "index.csv").read_text(encoding="utf-8")
+    (tmp_path / "in" / "labels.csv").write_text("file_name,label\nHealthy/a.dcm,healthy\n")
+    with pytest.raises(ValueError, match=r"labels\.csv, a table of labels, beside scans: .*--layout dicom"):
+        prepare(tmp_path / "in", tmp_path / "other")
 
 
 def test_the_site_is_the_institution_the_scanner_or_nothing(tmp_path: Path) -> None:

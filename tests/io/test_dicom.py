@@ -39,7 +39,22 @@ def test_without_a_window_from_dark_to_bright():
 
 
 def test_monochrome1_is_inverted():
-    assert np.array_equal(pixels(dicom(PhotometricInterpretation="MONOCHROME1")), 255 - pixels(dicom()))
+    inverted = pixels(dicom(PhotometricInterpretation="MONOCHROME1"))
+    assert np.array_equal(inverted, np.flip(pixels(dicom())).reshape(inverted.shape))  # of a ramp
+    window = {"WindowCenter": 20_000, "WindowWidth": 10_000}
+    found = pixels(dicom(PhotometricInterpretation="MONOCHROME1", **window))
+    assert np.array_equal(found, 255 - pixels(dicom(**window)))
+
+
+@pytest.mark.parametrize("low", [0, 1000])
+def test_a_head_stored_with_white_as_the_lowest_value_is_drawn_as_the_same_head(low):
+    rng = np.random.default_rng(0)
+    head = (np.hypot(*np.mgrid[-1:1:64j, -1:1:64j]) < 0.7) * rng.integers(300, 900, (64, 64))
+    head[20:22, 20:22] = 3000  # far brighter than the rest
+    values = head.astype(np.uint16)
+    one = dicom(values, BitsStored=12, HighBit=11)
+    other = dicom(4095 - low + 0 * values - values, BitsStored=12, HighBit=11, PhotometricInterpretation="MONOCHROME1")
+    assert np.array_equal(pixels(one), pixels(other))
 
 
 def test_window():

@@ -58,13 +58,23 @@ def test_what_a_raw_folder_is_not_enough_for_says_why(make_run, tmp_path):
         make_run("d", arch="cnn_4to32", weights="random", data__split="2 sites, one left out at a time"),
         make_run("e", arch="resnet_small", weights="random", data__name="x, site=oslo held out"),
         make_run("f", arch="cnn_32to256", weights="runs/mine, sha256 0123abcd"),  # ImageNet's would be another run
+        make_run("g", arch="hybrid_cnn_vit", weights="random", data__name="x, two classes"),
+        make_run(
+            *("h",),
+            arch="cnn_six_block",
+            weights="random",
+            recipe=["stages.0.epochs=3"],
+            training__schedule_fraction=0.05,  # of 30 epochs, so that half of its own were run
+        ),
     ]
     reasons = [row.reason for row in rows_from(runs, tmp_path).values()]
-    assert all(reasons) and len(set(reasons)) == 6
+    assert all(reasons) and len(set(reasons)) == 7
     done = run_here("reproduce.py", tmp_path, "--table", tmp_path / "seeds.csv", "--list")
     assert done.returncode == 0 and all(reason in done.stdout for reason in reasons)
     done = run_here("reproduce.py", tmp_path, "--table", tmp_path / "seeds.csv", "--check", "resnet50 clean seed 1")
     assert (done.returncode, "cannot be made again: it is of the simulated set" in done.stderr) == (2, True)
+    done = run_here("reproduce.py", tmp_path, "--table", tmp_path / "seeds.csv", "--check", "")
+    assert (done.returncode, "--check: no row ''" in done.stderr) == (2, True)
 
 
 def test_the_row_to_check_is_named_with_its_split_where_it_must_be(make_run, tmp_path):
@@ -87,7 +97,10 @@ def test_the_row_to_check_is_named_with_its_split_where_it_must_be(make_run, tmp
 
 
 def test_rows_of_two_data_sets_are_never_taken_for_each_other(make_run, tmp_path):
-    runs = [make_run("a", data__name="one"), make_run("b", data__name="two, two classes")]
+    runs = [
+        make_run("a", data__name="one"),
+        make_run("b", arch="efficientnet_b0_binary", weights="random", data__name="two, two classes"),
+    ]
     write_seeds(read_runs(runs), tmp_path / "seeds.csv")
     flags = [tmp_path, "--table", tmp_path / "seeds.csv", "--out", tmp_path / "out"]
     done = run_here("reproduce.py", *flags)

@@ -40,6 +40,8 @@ def inputs_digest(data: Path, against: Path | None, *, calibrate: bool) -> str:
     sets = [path for path in (data, against) if path]
     if missing := next((path for path in sets if not path.exists()), None):
         raise ValueError(f"{missing} does not exist")
+    if packed := next((path for path in sets if path.is_file() and path.suffix.lower() != ".csv"), None):
+        raise ValueError(f"{packed} is a file, and no CSV table: unpack an archive first and give its folder")
     return digest([[set_name(path), digest_of_files(*_read(path))] for path in sets], calibrate)
 
 

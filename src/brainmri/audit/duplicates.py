@@ -209,9 +209,14 @@ def scan(source: Path, against: Path | None, folder: Path, called: Sequence[Call
         if against:
             parts.append(_read(against, folder / "other", called[1], other=True))
     tables, checked = zip(*parts, strict=True)
+    if against:
+        name = called[1].name
+        while name in {called[0].name, *tables[0]["part"]}:  # the two would be told apart by nothing
+            name = f"{name} (other)"
+        tables[1]["part"] = name
     return Scan(
         name=called[0].name,
-        against=called[1].name if against else None,
+        against=name if against else None,
         table=pd.concat(tables, ignore_index=True),
         thumbnails=np.concatenate([one.thumbnails for one in checked]),
         contents=np.concatenate([one.contents for one in checked]),

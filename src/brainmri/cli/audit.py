@@ -43,6 +43,7 @@ def main() -> None:
     from brainmri.audit.duplicates import set_name
     from brainmri.audit.external import CLEAN
     from brainmri.audit.report import audit_text
+    from brainmri.data.layouts import unwrapped
     from brainmri.files import default_output, output
 
     inputs = inputs_digest(arguments.data, arguments.against, calibrate=arguments.calibrate)
@@ -51,6 +52,8 @@ def main() -> None:
         found = audit(arguments.data, arguments.against, folder, calibrate=arguments.calibrate, tell=_tell)
     print()
     print(audit_text(found))
-    if found.external:
-        print(f"\nFor a test with images from elsewhere: {out / CLEAN}, relative to {arguments.against}")
+    if found.external and arguments.against:
+        root = unwrapped(arguments.against)
+        root = root.parent if root.is_file() else root
+        print(f"\nFor a test with images from elsewhere: {out / CLEAN}, relative to {root}")
     print(f"\nEverything is in {out}: open {out / 'audit.html'}")

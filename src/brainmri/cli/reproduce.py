@@ -84,7 +84,7 @@ def main() -> int:
         for row, cost in zip(rows, costs, strict=True):
             print(f"{row.name}: {row.reason or cost}")
         return 0
-    if arguments.check:
+    if arguments.check is not None:
         rows = [chosen(rows, arguments.check)]
         if rows[0].reason:
             raise ValueError(f"{rows[0].name} cannot be made again: {rows[0].reason}")
@@ -105,7 +105,7 @@ def main() -> int:
             run_dir = arguments.out / "runs" / row.folder
             entry = entry | {"reason": reason} if reason else row.outcome(run_dir)
         entries.append(entry)
-        if not arguments.check:
+        if arguments.check is None:
             text = pd.DataFrame(entries, columns=COLUMNS).to_csv(index=False, float_format="%.9g", lineterminator="\n")
             name = "ablations.csv" if arguments.ablations else "reproduced.csv"
             replace_text(arguments.out / name, text)
@@ -149,14 +149,17 @@ def _stored(path: Path, data: str | None, *, all_data: bool) -> tuple[list[Row],
 
 def _made(row: Row, source: Path, outlines: Path | None, out: Path) -> str:
     """Prepare the data of a row and train it, each unless it is done; why it failed, or nothing."""
-    from brainmri.data.dataset import is_prepared
+    from brainmri.data.dataset import is_prepared, open_prepared
 
     data = out / "data" / "-".join(word for word in row.prepare if not word.startswith("--"))
     beside = ["--outlines", str(outlines)] if outlines else []
     prepare = ["prepare_data", str(source), str(data), *row.prepare, *beside]
-    commands = [] if is_prepared(data) else [prepare]
-    commands.append(["train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder)])
-    for command in commands:
+    train = ["train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder)]
+    for command in [train] if is_prepared(data) else [prepare, train]:
+        if command == train and row.test_images and "--folds" not in train:
+            found = int((open_prepared(data).index["split"] == "test").sum())
+            if found != row.test_images:
+                return f"{source} gives {found:,} test images and the row had {row.test_images:,}: it is another set"
         print(f"brainmri {shlex.join(command)}", flush=True)
         status = subprocess.run([sys.executable, "-m", "brainmri", *command]).returncode
         if status in (-2, 130, 143, -15):

@@ -58,12 +58,21 @@ def detect_layout(source: Path) -> str:
     _check_folder(source)
     if any((source / name).is_file() for name in NPZ_FILES):
         return "npz"
-    if KAGGLE_SPLITS.keys() <= _folders(source).keys():
-        return "kaggle-4class"
-    if _mri_folder(source):
-        return "kaggle-multimodal"
-    if find_label_csv(source):
+    kinds = kinds_below(source)
+    scans = sorted(set(kinds) & set(SCANS))
+    of_scans = bool(scans) and kinds["dicom"] + kinds["nifti"] >= kinds["image"]
+    if table := find_label_csv(source):
+        if of_scans:
+            raise ValueError(
+                f"{source} holds {table.name}, a table of labels, beside scans: prepare_data --layout "
+                f"{' or '.join(scans)} takes the classes from the folders and keeps the slices of a patient together, "
+                "--layout csv takes each file of the table for a slice of its own"
+            )
         return "csv"
+    if KAGGLE_SPLITS.keys() <= _folders(source).keys() and not of_scans:
+        return "kaggle-4class"
+    if _mri_folder(source) and not of_scans:
+        return "kaggle-multimodal"
     if any(
         is_matlab(file)
         for file in [*entries(source), *(one for each in _folders(source).values() for one in entries(each))]
@@ -72,10 +81,8 @@ def detect_layout(source: Path) -> str:
     folders = list(_folders(source).values())
     if _has_splits(source):
         folders = [inner for folder in folders if folder.name.casefold() in SPLIT_NAMES for inner in entries(folder)]
-    kinds = kinds_below(source)
-    scans = sorted(set(kinds) & set(SCANS))
     if any(_holds_images(folder) for folder in folders if folder.is_dir()):
-        if scans and kinds["dicom"] + kinds["nifti"] >= kinds["image"]:
+        if of_scans:
             raise ValueError(
                 f"{source} holds images beside scans: prepare_data --layout {' or '.join(scans)} reads the DICOM or "
                 "NIfTI files, --layout imagefolder takes each file for a slice of its own"
@@ -209,9 +216,10 @@ def _multimodal_rows(source: Path) -> list[tuple[str, str, str]]:
 
 
 def _mri_folder(source: Path) -> Path | None:
-    """The folder with Healthy/ and Tumor/: `source` itself, or where the Kaggle archive has it."""
+    """The folder with Healthy/ and Tumor/: `source` itself, if it has no other class, or where the archive has it."""
     inside = _folders(source)
-    places = [source, inside.get(MRI_FOLDER.casefold())]
+    others = [folder for name, folder in inside.items() if name not in ("healthy", "tumor")]
+    places = [None if any(map(_holds_images, others)) else source, inside.get(MRI_FOLDER.casefold())]
     if "dataset" in inside:
         places.append(_folders(inside["dataset"]).get(MRI_FOLDER.casefold()))
     return next((place for place in places if place and {"healthy", "tumor"} <= _folders(place).keys()), None)

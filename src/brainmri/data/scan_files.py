@@ -15,7 +15,6 @@ from tqdm import tqdm
 from brainmri.data.scan_options import STEM
 from brainmri.data.scan_sources import SourceFile, SourceFiles
 from brainmri.io.limits import LOCAL, UploadError
-from brainmri.io.notes import STUDY
 from brainmri.io.read import IMAGE_SUFFIXES
 from brainmri.io.scan import Part, Read, Scan, open_file, open_series
 from brainmri.io.sniff import HALF, NIFTI_2_SIZES, NIFTI_SIZES, is_dicom, is_half, kind_of
@@ -156,7 +155,7 @@ def _series(rows: Sequence[tuple[str, Part, PatientHeader]], site: str) -> ScanF
 
 def _of(header: PatientHeader, site: str) -> tuple[str, str]:
     place = {"institution": header.institution.casefold(), "scanner": header.scanner}.get(site, "")
-    return header.patient or (STUDY + header.study if header.study else ""), place
+    return header.person, place
 
 
 def find_nifti(files: Sequence[SourceFile], series: str | None, masks: str | None) -> Listing:

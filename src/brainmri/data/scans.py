@@ -203,7 +203,10 @@ def _notes(found: Listing, known: list[_Known], guessed: int, layout: str) -> li
         notes.append(f"{guessed} scans name no patient: each counts as one of its own (--groups FILE tells better)")
     studies = sum(one.patient.startswith(STUDY) for one in known)
     if layout == "dicom" and studies:
-        notes.append(f"{studies} scans have no PatientID: each study counts as a patient (--groups FILE tells better)")
+        notes.append(
+            f"{studies} scans have no PatientID, or one like ANON: each study counts as a patient (--groups FILE tells "
+            "better)"
+        )
     if several := sum(len(found) > 1 for found in labels.values()):
         notes.append(
             f"{several} patients stand under more than one label. Where they are different persons of one id or folder "

@@ -7,13 +7,15 @@ from importlib import resources
 from pathlib import Path
 from typing import Any
 
+from brainmri.data.dataset import NAME_SUFFIX
 from brainmri.hub.leak_scan import without_paths
 from brainmri.hub.model_repository import default_name
 from brainmri.models.introspect import resolve
 from brainmri.models.weights import imagenet_repository
+from brainmri.recipe import read_recipe_file
 from brainmri.reporting.card_metadata import tags
 from brainmri.reporting.model_card import card_templates, render_card
-from brainmri.runs.table import SEEDS, TEXT, read_table, split_rank
+from brainmri.runs.table import SEEDS, TEXT, changes_of, read_table, split_rank
 from brainmri.schemas import RunResult, find_runs, read_result
 from brainmri.wording import published_figure
 
@@ -36,8 +38,9 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
     """Write `out`/NAME.md for each recipe.
 
     places: run folders, or folders of them; a folder with a `seeds.csv` tells of runs whose folders are gone. Of
-    several runs of a recipe the card is that of the one that says most: clean before published, real images, the split
-    that can be trusted most, the whole schedule, the lowest seed. No figure decides.
+    several runs of a recipe the card is that of the one that says most: clean before published, the recipe as it is
+    before a changed one, its own classes before two that were merged, real images, the split that can be trusted most,
+    the whole schedule, the lowest seed. No figure decides.
 
     Returns:
         For each recipe the run of its card, None where there is none.
@@ -62,9 +65,13 @@ def write_recipe_cards(places: list[Path], out: Path, owner: str) -> dict[str, P
 def _rank(run: Path) -> tuple[Any, ...]:
     result = read_result(run)
     data = result.data
+    recipe = run / "recipe.yaml"
+    changed = not recipe.is_file() or bool(changes_of(read_recipe_file(recipe), result.arch, result.protocol))
     fraction = result.training.schedule_fraction or 0
     return (
         result.protocol != "clean",
+        changed,
+        data.name.endswith(NAME_SUFFIX),
         data.simulated,
         split_rank(data.split, data.leaky),
         -fraction,

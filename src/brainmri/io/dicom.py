@@ -7,6 +7,7 @@ import warnings
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 from PIL import Image
@@ -64,7 +65,12 @@ ODD_PIXELS = "The file states a shape of its pixels that makes no sense; they ar
 KEPT_BYTES = 256 * 2**20  # of decoded frames, between the search for their range and the drawing
 
 
-Tally = tuple[np.ndarray, np.ndarray]  # different values, and how many pixels have each
+class Tally(NamedTuple):
+    """Different values, how many pixels have each, and whether they are negatives, because low values are bright."""
+
+    values: np.ndarray
+    numbers: np.ndarray
+    negated: bool = False
 
 
 @dataclass(frozen=True)
@@ -160,8 +166,13 @@ class Frames:
             return self.header.modality(values).astype(np.float64)
         return values.astype(np.float64) * header.slope + header.intercept
 
+    @property
+    def inverted(self) -> bool:
+        """Whether the lowest value is white."""
+        return str(self.pixels.dataset.PhotometricInterpretation) == "MONOCHROME1"
+
     def tally(self) -> Tally:
-        """The scaled values of all slices but padding, for their range."""
+        """The scaled values of all slices but padding, for their range; their negatives where low ones are bright."""
         found, kept = [], 0
         for frames in self.planes.values():
             for frame in frames:
@@ -171,8 +182,9 @@ class Frames:
                 if kept <= KEPT_BYTES:
                     self._kept[frame] = values
                 if values.ndim == 2:
-                    different, numbers = _counted(values[~self._is_padding(values)])
-                    found.append((self.scaled(different, self.header_of(frame)), numbers))
+                    different, numbers, _ = _counted(values[~self._is_padding(values)])
+                    scaled = self.scaled(different, self.header_of(frame))
+                    found.append(Tally(-scaled if self.inverted else scaled, numbers, self.inverted))
         return merged(found)
 
     def _tallies(self) -> list[Tally]:
@@ -206,8 +218,6 @@ class Frames:
         if not np.isfinite(values[~padding]).all():
             raise UploadError(NO_NUMBERS)
         image = self._grey(values, values[~padding], header, levels)
-        if kind == "MONOCHROME1":
-            image = image.point(lambda value: 255 - value)
         if padding.any():
             image.paste(0, mask=Image.fromarray(padding))
         return image
@@ -217,10 +227,14 @@ class Frames:
         if shown.size and self.header.voi:
             entries = self.header.voi(values)
             if entries.min() < entries.max():
-                return grey(entries, *self.header.voi.ends)
+                return self._positive(grey(entries, *self.header.voi.ends))
         if shown.size and header.window and header.window.shows(shown):
-            return header.window.image(values)
-        return grey(values, *(levels.range or (0.0, 0.0)))
+            return self._positive(header.window.image(values))
+        return grey(-values if self.inverted else values, *(levels.range or (0.0, 0.0)))
+
+    def _positive(self, image: Image.Image) -> Image.Image:
+        """With white for the highest brightness."""
+        return image.point(lambda value: 255 - value) if self.inverted else image
 
 
 def distance(headers: Sequence[FrameHeader]) -> float | None:
@@ -248,17 +262,21 @@ class Levels:
 
     @cached_property
     def range(self) -> tuple[float, float] | None:
-        values, numbers = merged(list(self._tallies()))
-        return head_range(values, numbers) if len(values) else None
+        values, numbers, negated = merged(list(self._tallies()))
+        if not len(values):
+            return None
+        shift = float(values[0]) if negated else 0.0  # a negative value may be padding, but not a negated one
+        found = head_range(values - shift, numbers)
+        return (found[0] + shift, found[1] + shift) if found else None
 
 
 def merged(found: Sequence[Tally]) -> Tally:
     """The values of several frames together."""
     if not found:
-        return np.empty(0), np.empty(0, np.int64)
-    values, places = np.unique(np.concatenate([values for values, _ in found]), return_inverse=True)
-    numbers = np.bincount(places, np.concatenate([numbers for _, numbers in found]), len(values))
-    return values, numbers.astype(np.int64)
+        return Tally(np.empty(0), np.empty(0, np.int64))
+    values, places = np.unique(np.concatenate([one.values for one in found]), return_inverse=True)
+    numbers = np.bincount(places, np.concatenate([one.numbers for one in found]), len(values))
+    return Tally(values, numbers.astype(np.int64), any(one.negated for one in found))
 
 
 def open_dicom(data: bytes, limits: Limits) -> Frames:
@@ -358,5 +376,5 @@ def _normal(orientation: Sequence[float]) -> list[float]:
 
 def _counted(values: np.ndarray) -> Tally:
     if values.dtype.kind in "iu" and values.dtype.itemsize <= 2:
-        return counted(values)
-    return np.unique(values[np.isfinite(values)], return_counts=True)
+        return Tally(*counted(values))
+    return Tally(*np.unique(values[np.isfinite(values)], return_counts=True))

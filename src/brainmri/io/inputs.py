@@ -321,7 +321,7 @@ def scan_and_files(path: Path | str, *, any_kind: bool = False) -> tuple[Scan, l
     that it is no slice of an MRI to classify.
     """
     place = existing(path)
-    if not place.is_dir():
+    if not place.is_dir() and not is_archive(place):
         try:
             data = read_file(place, LOCAL.file_bytes)
             if not any_kind and is_dicom(data):
@@ -353,6 +353,7 @@ def scan_and_files(path: Path | str, *, any_kind: bool = False) -> tuple[Scan, l
     if scans:
         return *scans[0], problems
     if not images:
-        raise ValueError(f"{path}: it holds no slice that can be read" + f" ({problems[0]})" * bool(problems))
+        why = f" ({problems[0]})" if problems else ""
+        raise ValueError(f"{path}: it holds no slice that can be read{why}")
     stack = Scan("images", (PLANE,), None, Stack([read for read, _ in images], LOCAL))
     return stack, [name for _, name in images], problems

@@ -83,8 +83,8 @@ def checked_predictions(
     if bad.any():
         raise ValueError(
             f"{int(bad.sum())} of {len(p)} rows are no probabilities (first: row {int(bad.argmax())}, {p[bad][0]}); "
-            "finite values >= 0 that sum to 1 are expected. NaN usually means that training diverged: lower the "
-            "learning rate."
+            "finite values >= 0 that sum to 1 are expected."
+            + ("" if np.isfinite(p).all() else " NaN after a training means that it diverged: lower the learning rate.")
         )
     return y, p
 

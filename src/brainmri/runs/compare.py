@@ -350,6 +350,8 @@ def with_earlier_tests(tests: pd.DataFrame, runs: pd.DataFrame, earlier: Path) -
 
     No new run is paired with an earlier one, whose predictions are gone. runs: a table as `with_earlier` gives it.
     """
+    if not earlier.is_file():
+        return tests
     kept = runs[runs["run_then"] != ""]
     now = {(*row[SPLIT], row["run_then"]): row["run"] for _, row in kept.iterrows()}
     old = pd.read_csv(earlier, dtype={"fold": str, "fingerprint": str, "data": str}).fillna({"fold": ""})

@@ -163,7 +163,11 @@ def settings_differences(before: RunSettings, now: RunSettings) -> list[str]:
     if "arch" not in changed:  # else every key of the recipe is another
         known = [json.dumps(pair) for pair in changed.values()]
         recipe = _leaves(before.recipe, now.recipe)
-        changed |= {f"the recipe's {key}": pair for key, pair in recipe.items() if json.dumps(pair) not in known}
+        changed |= {
+            f"the recipe's {key}": ("not given" if old is None else old, "not given" if new is None else new)
+            for key, (old, new) in recipe.items()
+            if json.dumps((old, new)) not in known
+        }
     order = list(WORDS)
     names = sorted(changed, key=lambda name: (order.index(name) if name in order else len(order), name))
     return [f"{_words(name)} was {_shown(changed[name][0])} and is now {_shown(changed[name][1])}" for name in names]

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import pandas as pd
 
 from brainmri.data.constants import SCHEMES
+from brainmri.data.dataset import NAME_SUFFIX
 from brainmri.data.folds import PATIENT_FOLDS
 from brainmri.errors import did_you_mean, near
 from brainmri.models.weights import imagenet_names
@@ -27,7 +29,7 @@ class Row:
         run, split: by which it is known.
         accuracy, low, high: of its test images, 0..1; the bounds are those of its 95 % interval, None without any. A
             row without an accuracy is trained for the first time, and there is nothing to come back to.
-        fingerprint: of the data that it was measured on.
+        fingerprint: of the data that it was measured on. test_images: how many of these there were; 0 if not known.
         data: the name of the data set.
         prepare: `brainmri prepare_data SOURCE OUT` and these flags make its data.
         train: the flags of `brainmri train`, without the folders. folder: the name of the run folder.
@@ -41,6 +43,7 @@ class Row:
     low: float | None
     high: float | None
     fingerprint: str
+    test_images: int = 0
     prepare: tuple[str, ...] = ()
     train: tuple[str, ...] = ()
     folder: str = ""
@@ -102,6 +105,7 @@ def _row(row: pd.Series, lacks: bool) -> Row:
     low, high = (None if pd.isna(row[key]) else float(row[key]) for key in ("ci_low", "ci_high"))
     name = str(row["data"])
     common = Row(str(row["run"]), split, name, float(row["accuracy"]), low, high, str(row["fingerprint"]))
+    common = replace(common, test_images=int(row["test_images"]))
     if reason := _reason(row):
         return replace(common, reason=reason)
     folds = re.fullmatch(r"(\d+) folds", split)
@@ -121,6 +125,18 @@ def _row(row: pd.Series, lacks: bool) -> Row:
     return replace(common, prepare=prepare, train=tuple(map(str, train)), folder=folder)
 
 
+def was_cut(row: Mapping[Any, Any]) -> bool:
+    """Whether a run of a table was stopped by a limit of steps or time, before its own schedule was over."""
+    if row["schedule_fraction"] >= 1:
+        return False
+    epochs = dict(re.findall(r"stages\.(\d+)\.epochs=([\d.]+)", row["changes"]))
+    if not epochs:
+        return True
+    whole = [stage.epochs for stage in packaged(row["recipe"], row["protocol"]).stages]
+    planned = sum(float(epochs.get(str(number), own)) for number, own in enumerate(whole))
+    return float(row["schedule_fraction"]) < min(1.0, planned / sum(whole)) - 0.001
+
+
 def _reason(row: pd.Series) -> str:
     """Why a run cannot be made again from a raw folder; empty where it can."""
     split = str(row["split"])
@@ -132,10 +148,12 @@ def _reason(row: pd.Series) -> str:
         return "it is one fold of a cross-validation"
     if any(change in row["data"] for change in ("held out", "standardized", "left out")):
         return f"the table does not hold all that its data ({row['data']}) were made by"
-    if row["schedule_fraction"] < 1 and ".epochs=" not in row["changes"]:  # stopped by a limit of steps or time
-        return "it ran only a part of its schedule"
     if row["changes"].startswith("recipe "):
         return "its recipe is not on record"
+    if was_cut(row.to_dict()):
+        return "it ran only a part of its schedule"
+    if row["data"].endswith(NAME_SUFFIX) and not packaged(row["recipe"], row["protocol"]).binary:
+        return "its classes were merged into two, and the table does not hold how"
     weights = short_weights(row["weights"])
     if weights not in {"random", *imagenet_names(packaged(row["recipe"], row["protocol"]))}:
         return f"it began with weights that are not the recipe's own ({weights})"

@@ -159,6 +159,8 @@ def train(
     trained = StreamedImages(shards, class_of(shards, data), recipe.input.size, seed) if shards else train_batches
     weights_of_classes = _class_weights(recipe, data, train_batches)
     counts = ", ".join(f"{split} {len(batches)}" for split, batches in (as_they_are | {"train": trained}).items())
+    if recipe.hard_example_share < 1:
+        counts += f" of {len(train_rows)} in each epoch"
     logger.info("Data: %s, split %r, %s, in %s", data.info.name, data.info.split, counts, data.root)
     if data.info.leaky:
         logger.info("This split LEAKS: images of one group stand on both sides. Its accuracies rank nothing.")

@@ -77,6 +77,7 @@ def test_what_one_side_does_not_know() -> None:
         (CLASSES, ["tumor", "normal"], "glioma=tumor,meningioma=tumor,pituitary=tumor,notumor=normal"),
         (["no", "yes"], CLASSES, "no=notumor,yes=glioma or meningioma or pituitary"),
         (["negative", "Glioblastoma"], ["glioma", "healthy"], "Glioblastoma=glioma,negative=healthy"),
+        (CLASSES, ["HGG", "LGG", "normal"], "glioma=HGG or LGG,notumor=normal"),
         (CLASSES, ["glioma", "notumor", "metastasis"], "-=metastasis"),  # the others match by themselves
     ],
 )
