@@ -65,8 +65,8 @@ def detect_layout(source: Path) -> str:
         if of_scans:
             raise ValueError(
                 f"{source} holds {table.name}, a table of labels, beside scans: prepare_data --layout "
-                f"{' or '.join(scans)} takes the classes from the folders and keeps the slices of a patient together, "
-                "--layout csv takes each file of the table for a slice of its own"
+                f"{' or '.join(scans)}, with --labels {table} where the classes stand in it, keeps the slices of a "
+                "patient together; --layout csv takes each file of the table for a slice of its own"
             )
         return "csv"
     if KAGGLE_SPLITS.keys() <= _folders(source).keys() and not of_scans:
