@@ -240,8 +240,10 @@ def test_every_recipe_has_a_card_and_says_whether_it_was_trained(make_run, tmp_p
     best = make_run("runs/b", arch="resnet50", seed=4, training__schedule_fraction=1.0)
     make_run("runs/c", arch="resnet50", seed=1, data__leaky=True)
     make_run("runs/d", arch="resnet50", seed=2, data__simulated=True)
+    make_run("runs/e", arch="resnet50", seed=0, recipe=["stages.0.epochs=3"])
+    make_run("runs/f", arch="resnet50", seed=0, data__name="x, two classes")
     chosen = write_recipe_cards([tmp_path / "runs"], tmp_path / "cards", "anna")
-    assert chosen["resnet50"] == best.parent / "a"  # the lowest seed of the whole, clean, real and leak-free ones
+    assert chosen["resnet50"] == best.parent / "a"  # the lowest seed of the whole, real ones as they are
     cards = {path.stem: path for path in (tmp_path / "cards").glob("*.md")}
     assert set(cards) == set(carded_recipes())
     assert {"resnet50", "cnn_4x4", "vit_base", "efficientnet_lite0"} < set(cards)

@@ -59,6 +59,9 @@ def test_more_seeds_join_those_that_are_there(make_scored, tmp_path):
     replaced = pd.read_csv(tmp_path / "out" / "seeds.csv")
     assert replaced["seed"].tolist() == [1, 2]
     assert replaced["accuracy"].tolist() == [0.5, 0.8]
+    (tmp_path / "out" / "paired_tests.csv").unlink()  # as in a folder that keeps its tables alone
+    compare(other, "--add", "--out", tmp_path / "out")
+    assert pd.read_csv(tmp_path / "out" / "seeds.csv")["seed"].tolist() == [1, 2]
 
 
 def test_a_run_that_is_given_again_keeps_its_tests_against_runs_that_are_gone(make_scored, tmp_path):

@@ -163,3 +163,10 @@ def test_runs_on_other_images_labels_or_groups_are_refused_by_name(make_scored, 
     table.to_csv(two / "predictions.csv", index=False)
     with pytest.raises(ValueError, match=r"one and .*two: .*cannot be paired"):
         paired_tests(read_runs([one, two]))
+
+
+def test_predictions_without_a_column_are_named(make_scored):
+    one, two = make_scored("one", [1]), make_scored("two", [2], seed=2)
+    pd.read_csv(two / "predictions.csv").drop(columns=["group_id"]).to_csv(two / "predictions.csv", index=False)
+    with pytest.raises(ValueError, match=r"two.predictions\.csv has no column group_id: evaluate the run again"):
+        paired_tests(read_runs([one, two]))

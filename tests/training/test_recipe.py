@@ -76,6 +76,7 @@ def test_the_recipes_are_packaged_and_resolve_under_their_protocols() -> None:
         ("input.size=[", "no YAML value"),
         ("stages.0.epochs=many", r"stages\.0\.epochs"),
         ("stages.4.epochs=3", "item number from 0 to 0"),
+        ("stages.0=5", r"stages\.0: expected a key of it, such as stages\.0\.epochs=2"),
         ("augmentation.fog=1", "unknown fog; known are horizontal_flip"),
         ("augmentation.horizontal_flip=2", "from 0 to 1"),
         ("input.normalize=tanh", r"input\.normalize"),
