@@ -84,7 +84,7 @@ def checked_predictions(
         raise ValueError(
             f"{int(bad.sum())} of {len(p)} rows are no probabilities (first: row {int(bad.argmax())}, {p[bad][0]}); "
             "finite values >= 0 that sum to 1 are expected."
-            + ("" if np.isfinite(p).all() else " NaN after a training means that it diverged: lower the learning rate.")
+            + ("" if np.isfinite(p).all() else " NaN usually means that training diverged: lower the learning rate.")
         )
     return y, p
 
