@@ -134,8 +134,12 @@ def test_a_table_that_fits_no_scan_is_the_fault_that_is_told(tmp_path: Path) -> 
     with pytest.raises(ValueError, match=r"not one of its rows names a scan .* 6 would fit but for zeros at the front"):
         prepare(source, tmp_path / "out", labels=table)
     table.write_text("file_name,label\n" + "".join(f"person{row}" for row in rows))
-    with pytest.raises(ValueError, match=r"but folders are called so: where they hold DICOM series .* --labels"):
+    with pytest.raises(
+        ValueError, match=r"a table of labels, beside scans: prepare_data --layout dicom, with --labels"
+    ):
         prepare(source, tmp_path / "out")
+    with pytest.raises(ValueError, match=r"but folders are called so: where they hold DICOM series .* --labels"):
+        prepare(source, tmp_path / "out", layout="csv")
     assert prepare(source, tmp_path / "out", labels=table).info.layout == "dicom"
 
 
