@@ -11,15 +11,17 @@ from brainmri.data.constants import SCANS
 from brainmri.data.layouts import detect_layout
 from brainmri.data.scan_files import kinds_below
 from brainmri.data.scan_options import ScanOptions
-from brainmri.data.tables import label_tables
+from brainmri.data.tables import find_label_csv, label_tables
 
 
 def layout_of(source: Path, scans: ScanOptions | None) -> str:
     """Where the settings are those of scans, a table beside them holds labels of theirs, not of images."""
-    found = detect_layout(source)
-    kinds = kinds_below(source) if scans is not None and found == "csv" and source.is_dir() else {}
-    of_scans = [name for name in SCANS if name in kinds]
-    return of_scans[0] if len(of_scans) == 1 else found
+    if scans is not None and source.is_dir() and find_label_csv(source):
+        kinds = kinds_below(source)
+        of_scans = [name for name in SCANS if name in kinds]
+        if len(of_scans) == 1:
+            return of_scans[0]
+    return detect_layout(source)
 
 
 def check_settings_of(layout: str, class_names: list[str] | None, image_root: Path | None) -> None:
