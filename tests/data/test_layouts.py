@@ -112,6 +112,9 @@ def test_a_third_class_or_a_table_of_labels_is_no_kaggle_set(tmp_path):
     assert detect_layout(tmp_path) == "imagefolder"
     class_folders(tmp_path / "b", {"Healthy": 2, "Tumor": 2})
     assert detect_layout(tmp_path / "b") == "kaggle-multimodal"
+    (tmp_path / "b" / "metadata.csv").write_text("image,class\n0.png,mine\n")  # tells no labels
+    assert detect_layout(tmp_path / "b") == "kaggle-multimodal"
+    (tmp_path / "b" / "metadata.csv").unlink()
     (tmp_path / "b" / "labels.csv").write_text("file_name,label\nHealthy/0.png,mine\n")
     assert detect_layout(tmp_path / "b") == "csv"
 

@@ -153,20 +153,22 @@ def _made(row: Row, source: Path, outlines: Path | None, out: Path) -> str:
 
     data = out / "data" / "-".join(word for word in row.prepare if not word.startswith("--"))
     beside = ["--outlines", str(outlines)] if outlines else []
-    prepare = ["prepare_data", str(source), str(data), *row.prepare, *beside]
-    train = ["train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder)]
-    for command in [train] if is_prepared(data) else [prepare, train]:
-        if command == train and row.test_images and "--folds" not in train:
-            found = int((open_prepared(data).index["split"] == "test").sum())
-            if found != row.test_images:
-                return f"{source} gives {found:,} test images and the row had {row.test_images:,}: it is another set"
-        print(f"brainmri {shlex.join(command)}", flush=True)
-        status = subprocess.run([sys.executable, "-m", "brainmri", *command]).returncode
-        if status in (-2, 130, 143, -15):
-            raise KeyboardInterrupt
-        if status:
-            return f"brainmri {command[0]} ended with status {status}"
-    return ""
+    if not is_prepared(data) and (failed := _run("prepare_data", str(source), str(data), *row.prepare, *beside)):
+        return failed
+    if row.test_images and "--folds" not in row.train:
+        found = len(open_prepared(data).rows("test"))
+        if found != row.test_images:
+            return f"{source} gives {found:,} test images and the row had {row.test_images:,}: it is another set"
+    return _run("train", *row.train, "--data_dir", str(data), "--output_dir", str(out / "runs" / row.folder))
+
+
+def _run(*command: str) -> str:
+    """Run `brainmri` with these arguments; why it failed, or nothing."""
+    print(f"brainmri {shlex.join(command)}", flush=True)
+    status = subprocess.run([sys.executable, "-m", "brainmri", *command]).returncode
+    if status in (-2, 130, 143, -15):
+        raise KeyboardInterrupt
+    return f"brainmri {command[0]} ended with status {status}" if status else ""
 
 
 def _sentence(row: Row, entry: dict[str, object]) -> str:

@@ -16,7 +16,7 @@ from brainmri.data.constants import LAYOUTS, SCANS
 from brainmri.data.figshare_mat import is_matlab, mat_table
 from brainmri.data.listing import entries, list_files
 from brainmri.data.scan_files import kinds_below
-from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, label_tables, read_label_csv
+from brainmri.data.tables import COLUMNS, SPLIT_NAMES, find_label_csv, has_labels, label_tables, read_label_csv
 from brainmri.io.limits import MAX_PIXELS, is_too_long
 from brainmri.io.open import is_archive
 from brainmri.io.read import IMAGE_SUFFIXES
@@ -61,7 +61,13 @@ def detect_layout(source: Path) -> str:
     kinds = kinds_below(source)
     scans = sorted(set(kinds) & set(SCANS))
     of_scans = bool(scans) and kinds["dicom"] + kinds["nifti"] >= kinds["image"]
-    if table := find_label_csv(source):
+    kaggle = ""
+    if KAGGLE_SPLITS.keys() <= _folders(source).keys():
+        kaggle = "kaggle-4class"
+    elif _mri_folder(source):
+        kaggle = "kaggle-multimodal"
+    # A download may hold a metadata.csv of its own.
+    if (table := find_label_csv(source)) and (of_scans or not kaggle or has_labels(table)):
         if of_scans:
             raise ValueError(
                 f"{source} holds {table.name}, a table of labels, beside scans: prepare_data --layout "
@@ -69,10 +75,8 @@ def detect_layout(source: Path) -> str:
                 "patient together; --layout csv takes each file of the table for a slice of its own"
             )
         return "csv"
-    if KAGGLE_SPLITS.keys() <= _folders(source).keys() and not of_scans:
-        return "kaggle-4class"
-    if _mri_folder(source) and not of_scans:
-        return "kaggle-multimodal"
+    if kaggle and not of_scans:
+        return kaggle
     if any(
         is_matlab(file)
         for file in [*entries(source), *(one for each in _folders(source).values() for one in entries(each))]

@@ -48,11 +48,16 @@ def find_label_csv(folder: Path) -> Path | None:
     files = sorted(
         entry for entry in folder.iterdir() if entry.suffix.lower() == ".csv" and not entry.name.startswith(".")
     )
-    fitting = [file for file in files if {"filename", "label"} <= set(map(_plain, _header(file)))]
+    fitting = [file for file in files if has_labels(file)]
     if len(fitting) > 1:
         names = ", ".join(file.name for file in fitting)
         raise ValueError(f"{folder}: several CSV files have labels ({names}): give the one that is meant as the source")
     return fitting[0] if fitting else None
+
+
+def has_labels(file: Path) -> bool:
+    """Whether a CSV has the columns file_name and label."""
+    return {"filename", "label"} <= set(map(_plain, _header(file)))
 
 
 def read_label_csv(source: Path, image_root: Path | None = None) -> pd.DataFrame:

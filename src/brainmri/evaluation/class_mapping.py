@@ -162,10 +162,10 @@ def suggested_map(model: list[str], data: list[str], meant: list[set[str]], left
         pairs += [(one, name) for one in same] or [(NONE, name)]
     pairs += [(left, " or ".join(names)) for left, names in merged.items()]
     pairs += [(NONE, name) for name in data if name in left_out]
-    once: dict[str, list[str]] = {}  # a class of the model may stand there once only
+    once: dict[tuple[str, str], list[str]] = {}  # a class of the model may stand there once only
     for left, right in pairs:
-        once.setdefault(f"{NONE}{right}" if left == NONE else left, []).append(right)
-    pairs = [(left if left in model else NONE, " or ".join(names)) for left, names in once.items()]
+        once.setdefault((left, right if left == NONE else ""), []).append(right)
+    pairs = [(left, " or ".join(names)) for (left, _), names in once.items()]
     if all(left == NONE for left, _ in pairs) and not known:
         return f", as in --map {model[0]}={data[0]}{',...' if len(data) > 1 else ''}"
     return f': --map "{",".join(f"{left}={right}" for left, right in pairs)}"'

@@ -157,10 +157,11 @@ def _tests_of(split: SplitPart) -> pd.DataFrame:
 def _scored(run_dir: Path) -> pd.DataFrame:
     """The test rows of `predictions.csv` (label, group_id, predicted) by file name, in the order of the names."""
     columns = ["file_name", "split", "group_id", "label", "predicted"]
-    table = pd.read_csv(run_dir / "predictions.csv", dtype=str, keep_default_na=False)
+    table = pd.read_csv(
+        run_dir / "predictions.csv", usecols=lambda name: name in columns, dtype=str, keep_default_na=False
+    )
     if missing := [name for name in columns if name not in table.columns]:
         raise ValueError(f"{run_dir / 'predictions.csv'} has no column {', '.join(missing)}: evaluate the run again")
-    table = table[columns]
     return table[table["split"] == "test"].set_index("file_name").sort_index()
 
 

@@ -104,8 +104,8 @@ def _row(row: pd.Series, lacks: bool) -> Row:
     split = str(row["split"])
     low, high = (None if pd.isna(row[key]) else float(row[key]) for key in ("ci_low", "ci_high"))
     name = str(row["data"])
-    common = Row(str(row["run"]), split, name, float(row["accuracy"]), low, high, str(row["fingerprint"]))
-    common = replace(common, test_images=int(row["test_images"]))
+    of_data = str(row["fingerprint"]), int(row["test_images"])
+    common = Row(str(row["run"]), split, name, float(row["accuracy"]), low, high, *of_data)
     if reason := _reason(row):
         return replace(common, reason=reason)
     folds = re.fullmatch(r"(\d+) folds", split)
