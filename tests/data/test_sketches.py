@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 from PIL import Image, ImageOps
 
-from brainmri.data.duplicates.sketches import FILE, SAME, likeness, read_sketches, sketches
+from brainmri.data.duplicates.sketches import FILES, SAME, likeness, read_sketches, sketches
 from brainmri.data.phantom.generate import phantom_thumbnails
 from brainmri.data.thumbnails import thumbnail
 
@@ -32,10 +32,10 @@ def test_copies_are_found_and_other_subjects_are_not() -> None:
 
 
 def test_a_damaged_file_is_told(tmp_path: Path) -> None:
-    assert read_sketches(tmp_path) is None
-    (tmp_path / FILE).write_bytes(b"nothing of the kind")
-    with pytest.raises(ValueError, match=FILE):
+    assert read_sketches(tmp_path) == {}
+    (tmp_path / FILES["train"]).write_bytes(b"nothing of the kind")
+    with pytest.raises(ValueError, match=FILES["train"]):
         read_sketches(tmp_path)
-    np.save(tmp_path / FILE, np.zeros((3, 5)))
+    np.save(tmp_path / FILES["train"], np.zeros((3, 5)))
     with pytest.raises(ValueError, match="is not what a training wrote"):
         read_sketches(tmp_path)

@@ -305,12 +305,20 @@ def test_data_without_a_class_give_sensitivity_only(
     seen = found["seen"]  # the run was trained on some of these, which the figures are without
     assert 0 < seen["seen"] < seen["images"] == len(open_prepared(data).index) - 5
     assert (scores["n"], seen["scores"]["n"]) == (seen["images"] - seen["seen"], seen["images"])
-    assert seen["training_images"] == len(open_prepared(phantom).rows("train"))
+    own = open_prepared(phantom)
+    assert (seen["training_images"], seen["validation_images"]) == tuple(
+        len(own.rows(split)) for split in ("train", "validation")
+    )
     named = pd.read_csv(tmp_path / "out" / "seen_in_training.csv")
-    raw_names = {Path(name).name for name in open_prepared(phantom).index.query("split == 'train'")["source"]}
+    assert (len(named), seen["of_validation"]) == (seen["seen"], (named["run_split"] == "validation").sum())
+    assert set(named["run_split"]) == {"train", "validation"}
     sources = open_prepared(data).index.set_index("file_name").loc[named["file_name"], "source"]
-    assert len(named) == seen["seen"]
-    assert {Path(name).name for name in sources} <= raw_names
+    split_of = {Path(name).name: split for name, split in zip(own.index["source"], own.index["split"], strict=True)}
+    assert [split_of[Path(name).name] for name in sources] == named["run_split"].tolist()
+    validated = {Path(name).name for name in own.index.query("split == 'validation'")["source"]}
+    assert {Path(name).name for name in open_prepared(data).index["source"]} & validated <= {
+        Path(name).name for name in sources
+    }
     assert found["warnings"][0][0] == "Training images"
     assert (found["detection"]["all"]["tumours"], found["detection"]["all"]["specificity"]) == (scores["n"], None)
     assert found["own_data"] is False
@@ -324,9 +332,12 @@ def test_data_without_a_class_give_sensitivity_only(
         evaluate(run, "--data", data, "--out", tmp_path / "unmapped")
 
     two = prepare(phantom.parent / "raw", tmp_path / "two", layout="imagefolder", name="phantom tiny", split_seed=1)
-    (run / "training_images.npy").rename(tmp_path / "hashes.npy")  # as a run of before, which kept none
+    kept = [run / "training_images.npy", run / "validation_images.npy"]
+    for file in kept:  # as a run of before, which kept none
+        file.rename(tmp_path / file.name)
     found = evaluate(run, "--data", two, "--out", tmp_path / "two_out")
-    (tmp_path / "hashes.npy").rename(run / "training_images.npy")
+    for file in kept:
+        (tmp_path / file.name).rename(file)
     assert (found["warnings"][0][0], found["seen"], found["split"]) == ("Perhaps training images", None, "all")
 
 

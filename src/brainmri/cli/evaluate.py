@@ -13,8 +13,9 @@ MODEL_CLASS=DATA_CLASS. Several classes of the model may be mapped to one of the
 the data: --map "tumor=glioma or meningioma or pituitary".
 
 A class of the data that the model does not know stops the command with the whole --map line as far as the names tell;
---map "-=CLASS" leaves its images out. Data that are not the run's own are scored as a whole. Training images of the run
-among them are found by the hashes that it kept, named in seen_in_training.csv, and left out of the figures.
+--map "-=CLASS" leaves its images out. Data that are not the run's own are scored as a whole. Training and
+validation images of the run among them are found by the hashes that it kept, named in seen_in_training.csv, and left
+out of the figures.
 
 Writes evaluation.json (brainmri.schemas.EvaluationResult lists its keys), predictions.csv, figures/ and
 evaluation.html. --robustness adds the folder robustness/ (brainmri.schemas.RobustnessResult lists the keys of

@@ -45,7 +45,7 @@ if TYPE_CHECKING:
     from brainmri.evaluation.scored import ScoredModel
 
 SEEN = "seen_in_training.csv"
-NOT_LOOKED = "Whether the same images occur in both was not looked into: it has no hashes of its training images here."
+NOT_LOOKED = "Whether the same images occur in both was not looked into: it has no hashes of its own images here."
 
 
 @dataclass(frozen=True)
@@ -54,8 +54,8 @@ class Evaluation:
     contents: of `evaluation.json`. predictions: of `predictions.csv`.
     labels: (N,) class numbers.
     probabilities, calibrated: (N, C) before and after temperature scaling (None without a temperature).
-    seen: of `seen_in_training.csv`: the images that the run was trained on, which are in none of the above unless there
-        are no others; None without any.
+    seen: of `seen_in_training.csv`: the images that the run had in its training or validation, which are in none of the
+        above unless there are no others; None without any.
     """
 
     contents: EvaluationResult
@@ -119,10 +119,10 @@ def evaluate(
     checked_predictions(np.zeros(len(own)), own, len(subject.classes))
     probabilities = match.scored(own)
     seen, listed, rejected = None, None, answered.rejected
-    if stand.own_data is False and subject.training_images is not None:
-        alike = likeness(sketches_of(data, rows), subject.training_images)
-        seen, kept = _seen_before(subject, alike, index, labels, probabilities, match.classes)
-        listed = _listed(index, alike) if seen.seen else None
+    if stand.own_data is False and subject.sketches:
+        looked_up = _looked_up(subject.sketches, sketches_of(data, rows))
+        seen, kept = _seen_before(subject, looked_up, index, labels, probabilities, match.classes)
+        listed = _listed(index, looked_up) if seen.seen else None
         index, labels, own, probabilities = index[kept], labels[kept], own[kept], probabilities[kept]
         rejected = None if rejected is None else rejected[kept]
         stand = relation(subject.result, data, split, seen)
@@ -185,24 +185,36 @@ def evaluate(
     return Evaluation(contents, table, labels, probabilities, calibrated, listed)
 
 
+def _looked_up(own: dict[str, NDArray[np.uint8]], sketches: NDArray[np.uint8]) -> pd.DataFrame:
+    """Of each image its likeness to the most alike one of the run, and the run's split that has it ("" of none).
+
+    own: the run's sketches by split, its training split first, which counts where an image is in both.
+    """
+    found = pd.DataFrame({split: likeness(sketches, theirs) for split, theirs in own.items()})
+    same = found >= SAME
+    return pd.DataFrame({"likeness": found.max(axis=1), "run_split": same.idxmax(axis=1).where(same.any(axis=1), "")})
+
+
 def _seen_before(
     subject: ScoredModel,
-    alike: NDArray[np.float64],
+    looked_up: pd.DataFrame,
     index: pd.DataFrame,
     labels: NDArray[np.int64],
     probabilities: NDArray[np.float64],
     classes: list[str],
 ) -> tuple[SeenImages, NDArray[np.bool_]]:
-    """Which images the run was trained on, and (N,) which count in the figures: the others, if there are any.
+    """Which images the run had in its training or validation, and (N,) which count: the others, if there are any.
 
-    alike: (N,) of `likeness`.
+    looked_up: of `_looked_up`.
     """
-    seen = alike >= SAME
+    seen = looked_up["run_split"].ne("").to_numpy()
     apart = seen.any() and not seen.all()
     found = SeenImages(
-        training_images=0 if subject.training_images is None else len(subject.training_images),
+        training_images=len(subject.sketches.get("train", [])),
+        validation_images=len(subject.sketches.get("validation", [])),
         images=len(seen),
         seen=int(seen.sum()),
+        of_validation=int((looked_up["run_split"] == "validation").sum()),
         excluded=bool(apart),
         listed_in=SEEN if seen.any() else None,
         scores=evaluate_predictions(labels, probabilities, index["group_id"].tolist(), classes) if apart else None,
@@ -213,10 +225,12 @@ def _seen_before(
     return found, ~seen if apart else np.ones(len(seen), dtype=bool)
 
 
-def _listed(index: pd.DataFrame, alike: NDArray[np.float64]) -> pd.DataFrame:
-    """Of `SEEN`: the images that the run was trained on, with their likeness to the most alike training image."""
-    table = index[["file_name", "label", "split", "group_id"]].assign(likeness=alike.round(4))
-    return table[alike >= SAME]
+def _listed(index: pd.DataFrame, looked_up: pd.DataFrame) -> pd.DataFrame:
+    """Of `SEEN`: the images that the run had, with their likeness to the most alike image and its split."""
+    table = index[["file_name", "label", "split", "group_id"]].assign(
+        likeness=looked_up["likeness"].round(4).to_numpy(), run_split=looked_up["run_split"].to_numpy()
+    )
+    return table[table["run_split"] != ""]
 
 
 def sensitivity_only(scores: Scores) -> Scores:
@@ -326,7 +340,7 @@ class Relation:
 def relation(result: RunResult | None, data: PreparedData, split: str, seen: SeenImages | None = None) -> Relation:
     """How `split` ("train", "validation", "test" or "all") of `data` stands to the run of `result`, if there is one.
 
-    seen: what the hashes of its training images told of data that are not its own.
+    seen: what the hashes of its own images told of data that are not its own.
     """
     if result is None:
         return Relation(None, "Whether the model was trained on these images is not known here.", [])
@@ -347,19 +361,24 @@ def relation(result: RunResult | None, data: PreparedData, split: str, seen: See
 
 
 def _found_in_training(seen: SeenImages) -> tuple[str, list[tuple[str, str]]]:
-    """A sentence on which images the run was trained on, and warnings."""
+    """A sentence on which images the run was trained or validated on, and warnings."""
+    own = f"{seen.training_images:,} training{_and(seen.validation_images)} images"
     if not seen.seen:
-        among = f"among the {seen.images:,} images"
-        return f"None of its {seen.training_images:,} training images was found {among}, by hashes.", []
-    how = (
-        f"{seen.seen:,} of these {seen.images:,} images are training images of the run (named in {SEEN}). The "
-        "figures are without them; those with them stand beside, under “seen”."
-        if seen.excluded
-        else f"All of these {seen.images:,} images are training images of the run (named in {SEEN}): the figures "
-        "say little about new images."
+        return f"None of its {own} was found among the {seen.images:,} images, by hashes.", []
+    theirs = (
+        f"{seen.seen - seen.of_validation:,} training{_and(seen.of_validation)} images of the run (named in {SEEN})"
     )
-    found = f"{seen.seen:,} images are among its {seen.training_images:,} training images, by hashes."
-    return found, [("Training images", how)]
+    how = (
+        f"Among these {seen.images:,} images are {theirs}. The figures are without them; those with them stand "
+        "beside, under “seen”."
+        if seen.excluded
+        else f"These are {theirs} and no others: the figures say little about new images."
+    )
+    return f"{seen.seen:,} images are among its {own}, by hashes.", [("Training images", how)]
+
+
+def _and(validation: int) -> str:
+    return f" and {validation:,} validation" if validation else ""
 
 
 def _parts(split: str) -> str:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Callable, Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -42,7 +42,7 @@ class ScoredModel:
     infer: what it says of images, given as a `PreparedData` and (N,) positions in its index.
     classify: the probabilities of RGB images; None for a table of predictions, which knows no others than its own.
     folder: where it lies, None for the Hub. result, uncertainty: of a run its `result.json` and `uncertainty.json`.
-    training_images: of a run in a folder the sketches (N, 128) of what it was trained on, if it kept them.
+    sketches: of a run in a folder those (N, 128) of its training and validation images, by split, if it kept them.
     """
 
     name: str
@@ -54,7 +54,7 @@ class ScoredModel:
     folder: Path | None = None
     result: RunResult | None = None
     uncertainty: Uncertainty | None = None
-    training_images: NDArray[np.uint8] | None = None
+    sketches: dict[str, NDArray[np.uint8]] = field(default_factory=dict)
 
 
 def open_scored(place: str, *, batch_size: int, trust_remote_code: bool = False) -> ScoredModel:
@@ -91,7 +91,7 @@ def scored(opened: LoadedModel, *, batch_size: int) -> ScoredModel:
         opened.folder,
         opened.result,
         opened.uncertainty,
-        read_sketches(opened.folder) if opened.folder and opened.result else None,
+        read_sketches(opened.folder) if opened.folder and opened.result else {},
     )
 
 

@@ -195,9 +195,7 @@ def summary(contents: EvaluationResult, out: Path) -> str:
     lines += [f"  baseline: {name:37s} {percent(value)}" for name, value in _baselines(contents) if value is not None]
     if contents.seen and contents.seen.scores:
         with_them = contents.seen.scores
-        lines.append(
-            f"  {'accuracy with the training images too':44s} {percent(with_them.accuracy)} of {with_them.n:,}"
-        )
+        lines.append(f"  {'accuracy with the images it had seen':44s} {percent(with_them.accuracy)} of {with_them.n:,}")
     lines += [contents.relation, *filter(None, [contents.missing_reason])]
     lines += [f"{headline.upper()}: {sentence}" for headline, sentence in contents.warnings]
     return "\n".join([*lines, f"Everything is in {out}: open {out / 'evaluation.html'}"])

@@ -14,7 +14,7 @@ import yaml
 from numpy.typing import NDArray
 
 from brainmri.data.dataset import PreparedData, without_sources
-from brainmri.data.duplicates.sketches import FILE as SKETCHES
+from brainmri.data.duplicates.sketches import FILES as SKETCHES
 from brainmri.data.duplicates.sketches import sketches
 from brainmri.data.pixel_cache import Summaries, image_summaries
 from brainmri.environment import environment
@@ -130,7 +130,8 @@ def finalize(
         save_model(trained.model, processor, run_dir)
         summaries = image_summaries(data, plan.recipe.input.size)
         if not data.streamed:  # those of shards are gone
-            np.save(run_dir / SKETCHES, sketches(summaries.thumbnails[data.rows("train")]))
+            for split, name in SKETCHES.items():
+                np.save(run_dir / name, sketches(summaries.thumbnails[data.rows(split)]))
         scored = {split: (trained.probabilities[split], seen) for split, seen in trained.features.items()}
         ood = fit_ood_detector(run_dir, trained.model, processor, data, scored) if plan.run.ood else NOT_ASKED
         logger.info("Measuring: figures with their intervals, trivial baselines on the same images, report and card")

@@ -12,7 +12,7 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from brainmri.data.duplicates.sketches import FILE as SKETCHES
+from brainmri.data.duplicates.sketches import FILES as SKETCHES
 from brainmri.evaluation.run_warnings import warnings_of
 from brainmri.files import FOLDER as FINISHING
 from brainmri.files import WriterLock, is_finished, write_durably
@@ -48,8 +48,8 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger(__name__)
 # What a run writes, below its folder or a fold's; nothing else is ever removed.
-WRITTEN = [FILE, "result.json", "recipe.yaml", "history.csv", "predictions.csv", "uncertainty.json", SKETCHES]
-WRITTEN += ["uncertainty.safetensors", EARLIER_UNCERTAINTY, EARLIER_ARRAYS]
+WRITTEN = [FILE, "result.json", "recipe.yaml", "history.csv", "predictions.csv", "uncertainty.json"]
+WRITTEN += ["uncertainty.safetensors", EARLIER_UNCERTAINTY, EARLIER_ARRAYS, *SKETCHES.values()]
 WRITTEN += ["report.html", "reporting.md", "README.md", "data.json"]
 WRITTEN += ["config.json", "preprocessor_config.json", "model*.safetensors*"]
 WRITTEN += ["modeling_*.py", "configuration_*.py", "*.json.tmp", *(f"figures/{name}.png" for name in FIGURES)]

@@ -76,18 +76,21 @@ class ScoredModelAndData(Record):
 
 
 class SeenImages(Record):
-    """Images of a data set that the run was trained on, found by the hashes of its training images.
+    """Images of a data set that the run was trained or validated on, found by the hashes of its own images.
 
     Attributes:
-        training_images: number of hashes that the run keeps. images: number that was looked up. seen: number found.
+        training_images, validation_images: number of hashes that the run keeps. images: number that was looked up.
+        seen: number found. of_validation: number of these that are like a validation image alone.
         excluded: whether the figures of the evaluation are without them; not where no other image would be left.
         listed_in: the CSV beside `evaluation.json` that names them; None without any.
         scores, detection: the figures with them, as in `EvaluationResult`; None where there is nothing to set apart.
     """
 
     training_images: int
+    validation_images: int = 0
     images: int
     seen: int
+    of_validation: int = 0
     excluded: bool
     listed_in: str | None
     scores: Scores | None
@@ -104,7 +107,7 @@ class EvaluationResult(ScoredModelAndData):
         scores: as in `result.json`, without what missing classes make meaningless; missing_reason: why, in a sentence.
         detection: for every model with a class that means "no tumour", and with the threshold of the run where it
             set one; else None, with the reason in `detection_reason`.
-        seen: images that the run was trained on; None where that was not looked into (`relation` says why).
+        seen: images that the run was trained or validated on; None where that was not looked into (see `relation`).
         patients: by patient, pooled as the run says, or by the default rule; None in the file of an earlier version.
         pooling: of the run, chosen on its own validation split; None for what has none.
         calibration, ood: None where nothing was stored with the model, with the reason beside it.

@@ -1,4 +1,4 @@
-"""Sketches of a run's training images, 128 bytes each, by which they are known again in other data.
+"""Sketches of a run's training and validation images, 128 bytes each, by which they are known again in other data.
 
 A sketch is the signs of the 1,024 numbers of a whitened descriptor (see `brainmri.data.duplicates.similarity`).
 Two descriptors at the angle a differ in the share a / pi of their signs, so that the share of equal signs tells how
@@ -20,7 +20,7 @@ from brainmri.data.thumbnails import thumbnail
 from brainmri.errors import reading
 from brainmri.io.read import prepared_image
 
-FILE = "training_images.npy"  # in a run folder
+FILES = {"train": "training_images.npy", "validation": "validation_images.npy"}  # in a run folder
 BYTES, PARTS = 128, 4
 # Share of equal signs from which on two images are one: copies encoded again (JPEG of quality 30), mirrored, blurred,
 # in other contrast or of half the side have 0.83 and more; the 1,404 test images of the Kaggle set, none of whose
@@ -64,15 +64,16 @@ def likeness(some: NDArray[np.uint8], others: NDArray[np.uint8]) -> NDArray[np.f
     return found
 
 
-def read_sketches(folder: Path) -> NDArray[np.uint8] | None:
-    """The sketches of a run folder; None where it has none, as one of an earlier version or of streamed data.
+def read_sketches(folder: Path) -> dict[str, NDArray[np.uint8]]:
+    """The sketches of a run folder, by split; none of a run of an earlier version or of streamed data.
 
     Raises:
-        ValueError: if the file is damaged.
+        ValueError: if a file is damaged.
     """
-    path = folder / FILE
-    if not path.is_file():
-        return None
+    return {split: _read(folder / name) for split, name in FILES.items() if (folder / name).is_file()}
+
+
+def _read(path: Path) -> NDArray[np.uint8]:
     with reading(path):
         found = np.load(path, allow_pickle=False)
     if found.dtype != np.uint8 or found.ndim != 2 or found.shape[1] != BYTES:
