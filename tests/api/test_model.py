@@ -30,6 +30,17 @@ def test_a_run_is_loaded_with_all_that_its_training_left(model: brainmri.LoadedM
     assert model.processor.size == {"height": 32, "width": 32}
 
 
+def test_a_site_that_training_lacked_is_told(trained: Trained, caplog: pytest.LogCaptureFixture) -> None:
+    loaded = brainmri.load_model(trained.run, site="hospital B")
+    assert loaded.site == "hospital B"
+    assert "was not trained on the site hospital B: " in caplog.text
+    caplog.clear()
+    assert loaded.uncertainty and loaded.uncertainty.kinds
+    for known in ["", *loaded.uncertainty.kinds.sites]:
+        brainmri.load_model(trained.run, site=known)
+    assert not caplog.text
+
+
 def test_predictions_are_those_of_the_run_calibrated(model: brainmri.LoadedModel, trained: Trained) -> None:
     table = pd.read_csv(trained.run / "predictions.csv")
     table = table[table["split"] == "test"]

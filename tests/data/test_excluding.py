@@ -1,5 +1,6 @@
 """`--exclude`: images that are left out by hand, the known list among them."""
 
+import unicodedata
 from pathlib import Path
 
 import numpy as np
@@ -74,6 +75,17 @@ def test_the_list_of_an_audit_is_taken_as_it_is(copies, tmp_path):
     table = listed(tmp_path / "labels.csv", "file_name,label,suggested", "glioma/glioma_07.png,glioma,notumor")
     data = brainmri.prepare(copies, tmp_path / "out", exclude=table)
     assert "glioma/glioma_07.png" not in set(data.index["source"]) and len(data.index) == 36
+
+
+@pytest.mark.parametrize("forms", [("NFC", "NFD"), ("NFD", "NFC")])
+def test_an_accent_may_be_a_letter_of_its_own_in_the_list_or_in_the_source(source, tmp_path, forms):
+    """As a Mac writes file names, and a spreadsheet does not, or the other way round."""
+    listed_as, stored_as = (unicodedata.normalize(form, "glioma/tête.png") for form in forms)
+    (source / "glioma" / "glioma_07.png").rename(source / stored_as)
+    data = brainmri.prepare(
+        source, tmp_path / "out", exclude=listed(tmp_path / "list.csv", "file_name", listed_as, "glioma/glioma_03.png")
+    )
+    assert len(data.index) == 33 and not any("te" in name.split("/")[1][:2] for name in data.index["source"])
 
 
 @pytest.mark.parametrize(

@@ -202,7 +202,7 @@ def test_predictions_of_anybody(
     with pytest.raises(ValueError, match="a probability is no number"):
         evaluate(file, "--data", phantom, "--out", tmp_path / "new")
     theirs.assign(p_glioma=0.9).to_csv(file, index=False)
-    with pytest.raises(ValueError, match="rows are no probabilities"):
+    with pytest.raises(ValueError, match=r"somebody\.csv: .* rows are no probabilities"):
         evaluate(file, "--data", phantom, "--out", tmp_path / "new")
     pd.concat([theirs, theirs]).to_csv(file, index=False)
     with pytest.raises(ValueError, match="files stand there more than once"):

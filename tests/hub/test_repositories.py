@@ -273,7 +273,7 @@ def test_the_phantom_set_has_a_licence_of_its_own(run: Run, tmp_path: Path) -> N
 def test_cards_by_the_command(make_run, run: Run, tmp_path: Path) -> None:
     done = run(None, "publish.py", "cards", make_run(arch="cnn_4x4"), "--out", tmp_path / "cards")
     assert done.returncode == 0, done.stderr
-    assert "no run of it" in done.stdout
+    assert "no run folder of it" in done.stdout
     assert (tmp_path / "cards" / "cnn_4x4.md").is_file()
 
 

@@ -104,6 +104,20 @@ def test_a_saved_model_gives_equal_logits_without_this_package(name: str, tmp_pa
     torch.testing.assert_close(again.eval()(pixels).logits, model(pixels).logits, rtol=0, atol=0)
 
 
+@pytest.mark.parametrize(
+    ("name", "change", "side"),
+    [
+        ("vgg16", "input.size=16", "16 x 16"),
+        ("cnn_4to32", "stages.0.sizes=[16]", "16 x 16"),
+        ("cnn_4x4", "stages.0.sizes=[64,256]", "64 x 64"),  # another number of features than its classifier takes
+    ],
+)
+def test_a_size_that_a_network_cannot_take_is_told_before_it_trains(name: str, change: str, side: str) -> None:
+    recipe = resolve(name, overrides=[change])
+    with pytest.raises(ValueError, match=rf"cannot take images of {side} pixels \(.*change input.size, stages.N.sizes"):
+        build_model(recipe, FOUR, "random")
+
+
 def test_a_timm_backbone_loads_in_timm_too(tmp_path: Path) -> None:
     import timm
 

@@ -80,6 +80,8 @@ def main() -> None:
     drawn = arguments.outlines or (own if own and own.is_file() else None)
     outlines = read_polygons(drawn) if drawn else None
     model = subject.trained(arguments.run) if arguments.run else subject.untrained(arguments.arch)
+    if arguments.class_name and arguments.class_name not in model.classes:
+        raise ValueError(f"--class {arguments.class_name}: the model knows {', '.join(model.classes)}")
     file = subject.first_test_image(arguments.run, arguments.data_dir) if arguments.data_dir else arguments.image
     pixels, image = subject.preprocessed(subject.read_slice(file) if file else subject.phantom_slice(), model.processor)
     seen = file.name if file else "a simulated slice (phantom set)"

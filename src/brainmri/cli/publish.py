@@ -97,7 +97,7 @@ def main() -> None:
         with output(out, "cards", inputs, overwrite=arguments.overwrite) as folder:
             chosen = write_recipe_cards(arguments.runs, folder, arguments.owner)
         for arch, run in chosen.items():
-            print(f"{out / arch}.md: {run or 'no run of it'}")
+            print(f"{out / arch}.md: {run or 'no run folder of it'}")
         return
 
     from brainmri.hub.upload import use_plain_uploads

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import difflib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePosixPath
 
@@ -136,12 +137,19 @@ def _by_path(table: pd.DataFrame, file: Path, column: str) -> pd.Series:
 def _of_files(table: pd.DataFrame, file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:
     """A CSV whose column file_name names files of `table`, each at most once."""
     given = read_csv(file, required, optional)
-    _complain(file, given["file_name"][given["file_name"].duplicated()], "file names that stand there more than once")
     known = set(table["path"])
-    unmatched = [name for name in given["file_name"] if name not in known]
+    composed = {_composed(path): path for path in known}  # an accent may be a letter of its own in the one alone
+    names = [name if name in known else composed.get(_composed(name), name) for name in given["file_name"]]
+    given["file_name"] = names
+    _complain(file, given["file_name"][given["file_name"].duplicated()], "file names that stand there more than once")
+    unmatched = [name for name in names if name not in known]
     shown = [f"{name}{_suggestion(name, known)}" for name in unmatched[:SHOWN]]
     _complain(file, shown + unmatched[SHOWN:], "file names that are not in the source")
     return given
+
+
+def _composed(name: str) -> str:
+    return unicodedata.normalize("NFC", name)
 
 
 def read_csv(file: Path, required: Sequence[str], optional: Sequence[str] = ()) -> pd.DataFrame:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable
 from dataclasses import replace
 from functools import cache, partial
@@ -17,6 +18,7 @@ from brainmri.schemas import EARLIER_UNCERTAINTY, RunResult, Uncertainty, read_r
 if TYPE_CHECKING:
     from brainmri.evaluation.model import Parts
 
+logger = logging.getLogger(__name__)
 Record = tuple[RunResult | None, Uncertainty | None, OODDetector | None]
 NO_RECORD: Record = (None, None, None)
 
@@ -41,7 +43,8 @@ def load_model(
             writes the network as an ONNX file into the cache, which takes some seconds, once) or "torch". None takes
             "onnx" on the CPU. Their probabilities differ by less than 0.00001.
         site: where the images that it will be asked about come from, as the training data call it; the type of a tumour
-            counts at a site that it was trained on, and is doubtful elsewhere unless the run shows that types hold.
+            counts at a site that it was trained on, and is doubtful elsewhere unless the run shows that types hold. A
+            site that it was not trained on is told in the log.
 
     Raises:
         ValueError: if there is no such thing, it cannot be used, or it does not tell classes apart.
@@ -88,6 +91,10 @@ def load_model(
         found = LoadedModel(place, classes, parts, key, wanted, repository=repository, revision=revision)
     if stored and stored[0].layer != (detector.layer if detector else None):
         stored = None  # of the time before this OOD detector
+    sites = uncertainty.kinds.sites if uncertainty and uncertainty.kinds else []
+    if site and site not in sites:
+        known = f"the sites of its training images are {', '.join(sites)}" if sites else "its record has no site"
+        logger.warning("%s was not trained on the site %s: %s. Types of tumours are as of no site", place, site, known)
     return replace(
         found,
         result=result,

@@ -54,7 +54,8 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
     Raises:
         WeightsError: if they cannot be had, do not fit, or a recipe that freezes its backbone would start from random
             weights without `random` being asked for.
-        ValueError: if the recipe's `model.arguments` do not fit its family.
+        ValueError: if the recipe's `model.arguments` do not fit its family, or the network cannot take images of a size
+            that the recipe trains on.
     """
     labels = {"id2label": dict(enumerate(classes)), "label2id": {name: k for k, name in enumerate(classes)}}
     if recipe.model.family == "timm":
@@ -63,6 +64,7 @@ def build_model(recipe: Recipe, classes: list[str], weights: str) -> tuple[PreTr
         model = _transformers(recipe, labels)
     else:
         model = _own(recipe, labels)
+    _check_sizes(model, recipe)
     frozen = any(stage.freeze != "none" for stage in recipe.stages)
     try:
         loaded = find_weights(recipe, "imagenet" if weights == "auto" and frozen else weights)
@@ -102,6 +104,22 @@ def synchronized(model: PreTrainedModel) -> PreTrainedModel:
     if not torch.cuda.is_available():
         raise ValueError("--sync_batchnorm needs GPUs: torch's synchronised batch norm does not run on a CPU")
     return cast(PreTrainedModel, timm.layers.convert_sync_batchnorm(model))  # timm's keeps the activations in its norms
+
+
+def _check_sizes(model: PreTrainedModel, recipe: Recipe) -> None:
+    training = model.training
+    model.eval()
+    for side in sorted(recipe.sizes):
+        try:
+            with torch.no_grad():
+                model(pixel_values=torch.zeros(1, 3, side, side))
+        except (RuntimeError, ValueError) as error:
+            told = str(error).strip().splitlines()[0]
+            raise ValueError(
+                f"the network cannot take images of {side} x {side} pixels ({told}): change input.size, stages.N.sizes "
+                "or model.arguments of the recipe"
+            ) from error
+    model.train(training)
 
 
 def _own(recipe: Recipe, labels: dict[str, Any]) -> PreTrainedModel:

@@ -483,6 +483,10 @@ def test_mistakes_are_told_before_a_image_is_decoded(
     assert not (tmp_path / "cache").exists()
     with pytest.raises(ValueError, match="--class sarcoma: the model knows glioma,"):
         parsed(monkeypatch, *arguments, "--class", "sarcoma").main()
+    (tmp_path / "maps" / "maps").mkdir(parents=True)  # before it looks at what lies there
+    (tmp_path / "maps" / "maps" / "maps.json").write_text("of others")
+    with pytest.raises(ValueError, match="--class sarcoma: the model knows glioma,"):
+        parsed(monkeypatch, *arguments, "--class", "sarcoma", "--out", str(tmp_path / "maps")).main()
     outlines.write_text("file\na.png\n")
     done = explained(run, prepared, tmp_path, "--outlines", str(outlines))
     assert (done.returncode, done.stdout, done.stderr.count("\n")) == (2, "", 1)

@@ -76,14 +76,12 @@ def saliency_study(
     Args:
         images: with outlines, those that have one.
         outlines: of `read_outlines`; an image is known by its `source`.
-        class_name: the class whose evidence is shown; None takes the predicted one of each image.
+        class_name: the class of the model whose evidence is shown; None takes the predicted one of each image.
         layer_name: the layer to compute the maps at; None takes `target_layer`.
 
     Raises:
-        ValueError: there is no such class or layer.
+        ValueError: there is no such layer.
     """
-    if class_name is not None and class_name not in model.classes:
-        raise ValueError(f"--class {class_name}: the model knows {', '.join(model.classes)}")
     if outlines is None:
         images = images.chosen(_spread(images.table["label"], CHECKED))
     polygons = None if outlines is None else [outlines[source] for source in images.table["source"]]
