@@ -82,9 +82,10 @@ def environment() -> Environment:
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    cores = "1 core" if available_cpus() == 1 else f"{available_cpus()} cores"
+    threads = torch.get_num_threads() * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of all processes here
+    cores = min(available_cpus(), threads)
     found: dict[str, str | int | None] = {
-        "hardware": accelerator or f"{_cpu_name()}, {cores}",
+        "hardware": accelerator or f"{_cpu_name()}, {cores} core{'s' * (cores > 1)}",
         "threads": torch.get_num_threads(),
         "platform": platform.platform(),
         "python": platform.python_version(),

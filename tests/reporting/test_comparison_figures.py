@@ -139,6 +139,17 @@ def test_twenty_five_equal_systems_stay_legible(tmp_path, drawn):
 
 
 @pytest.mark.integration
+def test_long_names_are_broken_and_stay_apart(tmp_path, drawn):
+    changes = "hard_example_share=0.5, input.size=128, stages.0.sizes=[128], training_arguments.eval_delay=1"
+    systems = [{**SYSTEMS[0], "changes": f"{changes}{k}", "minutes": 20.0 + k} for k in range(12)]
+    write_comparison_figures(table_of(systems), tmp_path)
+    for axes in drawn[1].axes:
+        nothing_is_cut_off_or_overlaps(drawn[1], axes.texts)
+        assert max(len(line) for text in axes.texts for line in text.get_text().split("\n")) <= 60
+        assert axes.get_window_extent().width > 0.2 * drawn[1].bbox.width
+
+
+@pytest.mark.integration
 def test_times_of_two_machines_are_told_apart_and_no_one_is_the_fastest(tmp_path, drawn):
     systems = [SYSTEMS[0], {**SYSTEMS[2], "hardware": "a GPU", "precision": "bf16"}]
     write_comparison_figures(table_of(systems), tmp_path)

@@ -129,8 +129,15 @@ def _in_process(site: Path) -> str:
     return done.stdout.strip()
 
 
-@pytest.mark.parametrize(("count", "said"), [(1, "1 core"), (2, "2 cores")])
-def test_hardware_counts_its_cores_in_words_that_fit(count: int, said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("count", "threads", "processes", "said"),
+    [(1, 1, 1, "1 core"), (2, 2, 1, "2 cores"), (2, 1, 1, "1 core"), (2, 1, 2, "2 cores"), (2, 8, 1, "2 cores")],
+)
+def test_hardware_counts_the_cores_in_use_in_words_that_fit(
+    count: int, threads: int, processes: int, said: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    monkeypatch.setattr(torch, "get_num_threads", lambda: threads)
     monkeypatch.setattr(machine, "available_cpus", lambda: count)
+    monkeypatch.setenv("LOCAL_WORLD_SIZE", str(processes))
     assert machine.environment().hardware.endswith(f", {said}")

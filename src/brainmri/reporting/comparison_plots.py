@@ -100,7 +100,7 @@ def accuracy_against_cost(models: pd.DataFrame, baselines: dict[str, float], pat
     """
     from matplotlib.ticker import EngFormatter, LogLocator, NullFormatter
 
-    figure = new_figure(15, max(5.0, 1.8 + 0.3 * len(models)))
+    figure = new_figure(15, max(5.0, 1.8 + 0.3 * (len(models) + "".join(_point_names(models)).count("\n"))))
     panels = figure.subplots(1, 2, sharey=True)
     costs = {"minutes": "time to converge (min)", "parameters": "parameters"}
     if models["machine"].nunique() == 1:
@@ -156,6 +156,10 @@ def _name_machines(figure: Figure, models: pd.DataFrame) -> None:
     figure.legend(handles=handles, loc="outside lower center", frameon=False, fontsize=9)
 
 
+def _point_names(models: pd.DataFrame) -> list[str]:
+    return [wrapped(name, 60) for name in models["name"]]
+
+
 def _label_points(axes: Axes, models: pd.DataFrame, cost: str) -> None:
     """Names in a column right of the panel, each as near to its point's height as its neighbours leave room."""
     from scipy.optimize import isotonic_regression
@@ -163,14 +167,16 @@ def _label_points(axes: Axes, models: pd.DataFrame, cost: str) -> None:
     models = models.sort_values("accuracy")
     low, high = axes.get_ylim()
     heights = (100 * models["accuracy"].to_numpy() - low) / (high - low)
-    gap = 0.95 / max(len(models), 20)
-    # The nearest heights (in squares) that keep their order and the gap: a monotone fit once the gaps are taken off.
-    steps = gap * np.arange(len(models))
+    names = _point_names(models)
+    lines = np.array([1 + name.count("\n") for name in names])
+    room = 0.95 * lines / max(lines.sum(), 20)
+    # The nearest heights (in squares) that keep their order and the gaps: a monotone fit once the gaps are taken off.
+    steps = (room.cumsum() - room / 2) - room[:1] / 2
     fitted = isotonic_regression(heights - steps).x if len(models) else steps
-    spread = fitted.clip(0, 1 - gap * (len(models) - 1)) + steps
-    for (_, row), height in zip(models.iterrows(), spread, strict=True):
+    spread = fitted.clip(0, 1 - steps[-1:]) + steps
+    for name, (_, row), height in zip(names, models.iterrows(), spread, strict=True):
         axes.annotate(
-            row["name"],
+            name,
             xy=(row[cost], 100 * row["accuracy"]),
             xytext=(1.03, height),
             textcoords="axes fraction",
