@@ -93,8 +93,9 @@ def load_model(
         stored = None  # of the time before this OOD detector
     sites = uncertainty.kinds.sites if uncertainty and uncertainty.kinds else []
     if site and site not in sites:
-        known = f"the sites of its training images are {', '.join(sites)}" if sites else "its record has no site"
-        logger.warning("%s was not trained on the site %s: %s. Types of tumours are as of no site", place, site, known)
+        known = f"its sites are {', '.join(sites)}" if sites else "its record has no site"
+        told = "%s was not trained on the site %s (%s): the types of tumours are judged as without a site"
+        logger.warning(told, place, site, known)
     return replace(
         found,
         result=result,
