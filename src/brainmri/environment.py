@@ -63,6 +63,11 @@ def available_cpus() -> int:
     return cpus
 
 
+def local_processes() -> int:
+    """Processes of this training on this machine, as torchrun and accelerate say; 1 without them."""
+    return int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+
+
 def use_cpu_well() -> None:
     """Share the processors among the processes of this machine, and treat numbers next to zero as zero.
 
@@ -72,7 +77,7 @@ def use_cpu_well() -> None:
     import torch
 
     torch.set_flush_denormal(True)  # before the threads start, which take it over
-    local = int(os.environ.get("LOCAL_WORLD_SIZE", "1"))
+    local = local_processes()
     if "OMP_NUM_THREADS" not in os.environ or (local > 1 and os.environ["OMP_NUM_THREADS"] == "1"):
         torch.set_num_threads(max(1, available_cpus() // local))
 
@@ -82,8 +87,7 @@ def environment() -> Environment:
     import torch
 
     accelerator = torch.cuda.get_device_name() if torch.cuda.is_available() else None
-    threads = torch.get_num_threads() * int(os.environ.get("LOCAL_WORLD_SIZE", "1"))  # of all processes here
-    cores = min(available_cpus(), threads)
+    cores = min(available_cpus(), torch.get_num_threads() * local_processes())
     found: dict[str, str | int | None] = {
         "hardware": accelerator or f"{_cpu_name()}, {cores} core{'s' * (cores > 1)}",
         "threads": torch.get_num_threads(),

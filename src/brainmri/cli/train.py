@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from brainmri.cli.command import Parser, log_to_terminal, shown_arguments
-from brainmri.environment import keep_freed_memory, use_cpu_well
+from brainmri.environment import keep_freed_memory, local_processes, use_cpu_well
 from brainmri.hub.upload import use_plain_uploads
 from brainmri.training.arguments import RunArguments, add_run_flags, flags_of_transformers, spellings
 
@@ -70,7 +70,7 @@ def main() -> None:
         push.check()
     if is_sharded(run.data_dir):
         check_streaming(run, recipe, given)
-        given.setdefault("dataloader_num_workers", readers(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))))
+        given.setdefault("dataloader_num_workers", readers(local_processes()))
     state = PartialState(cpu=not (torch.cuda.is_available() or torch.backends.mps.is_available()))
     be_patient()
     main_process = state.is_main_process

@@ -116,7 +116,10 @@ def evaluate(
     answered = subject.infer(data, rows)
     own = answered.probabilities
     # Checked as the model gave them, so that the message shows its own row.
-    checked_predictions(np.zeros(len(own)), own, len(subject.classes))
+    try:
+        checked_predictions(np.zeros(len(own)), own, len(subject.classes))
+    except ValueError as error:
+        raise ValueError(f"{subject.name}: {error}") from error
     probabilities = match.scored(own)
     seen, listed, rejected = None, None, answered.rejected
     if stand.own_data is False and subject.sketches:
